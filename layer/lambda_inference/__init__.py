@@ -1,0 +1,29 @@
+"""What every function imports: serve a model behind an AWS Lambda handler.
+
+A fork writes one class, ``Predictor``, and one line, ``lambda_handler = serve(MyPredictor)``.
+Validation, transports, the deadline, results in S3, errors, logs and metrics are served here.
+"""
+
+from lambda_inference.deadline import Deadline
+from lambda_inference.errors import BadRequest, Conflict, Fault, OutOfTime, TooLarge, Unavailable
+from lambda_inference.handler import serve
+from lambda_inference.models import Manifest, Model
+from lambda_inference.predictor import Array, Prediction, Predictor
+from lambda_inference.requests import BaseRequest
+
+__all__ = [
+    "Array",
+    "BadRequest",
+    "BaseRequest",
+    "Conflict",
+    "Deadline",
+    "Fault",
+    "Manifest",
+    "Model",
+    "OutOfTime",
+    "Prediction",
+    "Predictor",
+    "TooLarge",
+    "Unavailable",
+    "serve",
+]

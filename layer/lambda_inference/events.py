@@ -1,0 +1,76 @@
+"""The forms in which Lambda brings a request, and in which each wants its answer."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from lambda_inference.errors import BadRequest
+from lambda_inference.requests import decode_json
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as it came.
+
+    Attributes:
+        payload: makes the request, or raises BadRequest.
+        http: whether the answer goes back over HTTP.
+        message_id: the queue's message id, where a queue sent it.
+
+    """
+
+    payload: Callable[[], Any]
+    http: bool = False
+    message_id: str | None = None
+
+    def answer(self, status: int, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the response in the form that the caller wants."""
+        if not self.http:
+            return {"statusCode": status, "body": body}
+        return {
+            "statusCode": status,
+            "headers": {"Content-Type": "application/json"},
+            "body": msgspec.json.encode(body).decode(),
+            "isBase64Encoded": False,
+        }
+
+
+def calls(event: Any) -> tuple[list[Call], bool]:
+    """Return the calls that an event holds, and whether a queue sent them.
+
+    Known are direct invocations, API Gateway's payloads 1.0 and 2.0, function URLs and SQS.
+    """
+    if not isinstance(event, dict):
+        return [Call(lambda: event)], False
+    if "requestContext" in event and ("httpMethod" in event or "http" in event["requestContext"]):
+        return [Call(lambda: _http_body(event), http=True)], False
+    records = event.get("Records")
+    if isinstance(records, list) and all(
+        isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records
+    ):
+        return [_message(record) for record in records], True
+    return [Call(lambda: event)], False
+
+
+def _message(record: dict[str, Any]) -> Call:
+    return Call(lambda: decode_json(record["body"], "body"), message_id=record["messageId"])
+
+
+def _http_body(event: dict[str, Any]) -> Any:
+    body = event.get("body")
+    if not body:
+        raise BadRequest("the HTTP request has no body; POST a JSON object", field="body")
+    if not isinstance(body, str):
+        raise BadRequest("the HTTP event's body is not a string", field="body")
+    if event.get("isBase64Encoded"):
+        try:
+            body = base64.b64decode(body, validate=True).decode()
+        except binascii.Error:
+            raise BadRequest("body is marked as base64 and is not", field="body") from None
+        except UnicodeDecodeError:
+            raise BadRequest("body is not UTF-8", field="body") from None
+    return decode_json(body, "body")

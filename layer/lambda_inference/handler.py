@@ -1,0 +1,181 @@
+"""From a predictor to a Lambda handler: everything that is the same for every model."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lambda_inference import results, telemetry
+from lambda_inference.deadline import Deadline
+from lambda_inference.errors import Fault, InternalError, TooLarge
+from lambda_inference.events import Call, calls
+from lambda_inference.models import Fetch, Model, ModelStore
+from lambda_inference.predictor import Prediction, Predictor
+from lambda_inference.requests import BaseRequest, parse
+from lambda_inference.results import Origin, ResultStore
+
+INLINE_LIMIT = 5_000_000
+"""Bytes of a response that is still sent inline; Lambda itself ends at 6,291,556."""
+
+Handler = Callable[[Any, Any], dict[str, Any]]
+
+
+def serve(predictor: type[Predictor]) -> Handler:
+    """Return the Lambda handler that serves a predictor.
+
+    Inside Lambda the model is loaded at once, while the function initialises; elsewhere at the
+    first request. A model that cannot be loaded then is tried again with each request.
+    """
+    service = Service(predictor)
+    if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+        service.initialise()
+
+    def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
+        return service.handle(event, context)
+
+    return lambda_handler
+
+
+class Service:
+    """A predictor, its model, and the way of every request to them and back."""
+
+    def __init__(self, predictor: type[Predictor]) -> None:
+        self.predictor_type = predictor
+        self.predictor: Predictor | None = None
+        self.model: Model | None = None
+        self.cold = True
+        self.load_ms: float | None = None
+
+    def initialise(self) -> None:
+        """Load the model if it can be had; if not, the first request says why."""
+        try:
+            self._ready()
+        except Fault as fault:
+            telemetry.info("the model could not be loaded yet", code=fault.code)
+        except Exception as error:  # noqa: BLE001 - an init that fails would be repeated without an answer
+            telemetry.failure(error)
+
+    def handle(self, event: Any, context: Any) -> dict[str, Any]:
+        """Answer one invocation."""
+        deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000)
+        telemetry.invocation(context.aws_request_id)
+        if self.cold:
+            telemetry.count("ColdStart")
+            self.cold = False
+        try:
+            all_calls, queued = calls(event)
+            if not queued:
+                return self._answer(all_calls[0], deadline, context.aws_request_id)
+            # What a queue gets back is retried, and ends in its dead-letter queue: nothing is lost.
+            return {
+                "batchItemFailures": [
+                    {"itemIdentifier": call.message_id}
+                    for call in all_calls
+                    if self._answer(call, deadline, context.aws_request_id)["statusCode"] != 200  # noqa: PLR2004
+                ]
+            }
+        finally:
+            telemetry.flush()
+
+    def _answer(self, call: Call, deadline: Deadline, request_id: str) -> dict[str, Any]:
+        """Return the response to one call, raising what its caller only sees as an error."""
+        raised = "return"
+        try:
+            request = parse(call.payload(), self.predictor_type.Request)
+            raised = request.errors
+            return self._respond(call, request, deadline, request.id or call.message_id or request_id)
+        except Fault as fault:
+            found = fault
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            telemetry.failure(error)
+            found = InternalError(f"an internal error; the log has it under the request id {request_id}")
+        server_fault = found.status >= 500  # noqa: PLR2004
+        telemetry.count("Failed" if server_fault else "Rejected")
+        telemetry.info("not answered", status=found.status, code=found.code)
+        response = call.answer(found.status, found.body())
+        if call.http or call.message_id or not (server_fault or raised == "raise"):
+            return response
+        # Lambda, Step Functions and SQS retry only what fails; the message is the response.
+        raise type(found)(json.dumps(response)) from None
+
+    def _respond(self, call: Call, request: BaseRequest, deadline: Deadline, name: str) -> dict[str, Any]:
+        predictor, model = self._ready()
+        if request.warmup:
+            return call.answer(200, {"warmup": "confirmed"})
+        timings: dict[str, float] = {}
+        with telemetry.timed(timings, "predict"):
+            predictions = list(predictor.predict(request, deadline))
+        origin = Origin(name, request.digest(), model.manifest.name, model.version, model.manifest.engine)
+        response = None
+        if request.result != "s3":
+            response = self._inline(call, request, origin, predictions, timings)
+        if response is None:
+            with telemetry.timed(timings, "store"):
+                body = ResultStore.from_environment().write(origin, predictions)
+            response = call.answer(200, body | {"timings_ms": timings})
+        self._measure(predictions, timings)
+        return response
+
+    @staticmethod
+    def _inline(
+        call: Call,
+        request: BaseRequest,
+        origin: Origin,
+        predictions: list[Prediction],
+        timings: dict[str, float],
+    ) -> dict[str, Any] | None:
+        """Return the response with the predictions inside, None when S3 has to take them."""
+        numbers = sum(len(array.data) for p in predictions for arrays in p.arrays.values() for array in arrays)
+        size = numbers // 2  # a float32 takes four bytes, and never under two characters of JSON
+        response: dict[str, Any] = {}
+        if size < INLINE_LIMIT:
+            response = call.answer(
+                200,
+                {
+                    "predictions": results.inline(predictions),
+                    "count": len(predictions),
+                    "model": {"name": origin.model, "version": origin.version},
+                    "engine": origin.engine,
+                    "timings_ms": timings,
+                },
+            )
+            size = len(json.dumps(response))
+        if size < INLINE_LIMIT:
+            return response
+        if request.result == "inline":
+            raise TooLarge(
+                f'the answer is {size:,} bytes or more, and inline ends below {INLINE_LIMIT:,}; ask for "result": '
+                '"s3" (or "auto"), or send fewer items',
+                field="result",
+            )
+        return None
+
+    def _ready(self) -> tuple[Predictor, Model]:
+        """Return the predictor with its model loaded; imports overlap with the model's way from S3."""
+        if self.predictor is not None and self.model is not None:
+            return self.predictor, self.model
+        start = time.perf_counter()
+        with Fetch(ModelStore.from_environment()) as fetch:
+            predictor = self.predictor_type()
+            model = fetch.result()
+            predictor.load(model)
+        self.predictor, self.model = predictor, model
+        self.load_ms = (time.perf_counter() - start) * 1000
+        telemetry.duration("ModelLoad", self.load_ms)
+        telemetry.info(
+            "model loaded",
+            model=model.manifest.name,
+            version=model.version,
+            milliseconds=round(self.load_ms),
+        )
+        return predictor, model
+
+    @staticmethod
+    def _measure(predictions: list[Prediction], timings: dict[str, float]) -> None:
+        telemetry.count("Items", len(predictions))
+        for name in {name for prediction in predictions for name in prediction.counts}:
+            telemetry.count(name, sum(prediction.counts.get(name, 0) for prediction in predictions))
+        for name, milliseconds in timings.items():
+            telemetry.duration(name.capitalize(), milliseconds)
+        telemetry.info("answered", items=len(predictions), **timings)

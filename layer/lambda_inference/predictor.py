@@ -1,0 +1,80 @@
+"""The contract between a fork's model and everything around it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from lambda_inference.deadline import Deadline
+from lambda_inference.models import Model
+from lambda_inference.requests import BaseRequest
+
+
+@dataclass(frozen=True)
+class Array:
+    """Numbers that are too many for a JSON record.
+
+    Attributes:
+        data: the numbers in C order.
+        dtype: a struct code of the buffer protocol, ``"f"`` for float32.
+        shape: its extents.
+        path: the object inside the record that takes the array, as nested lists, in an inline answer.
+
+    """
+
+    data: bytes
+    dtype: str
+    shape: tuple[int, ...]
+    path: tuple[str | int, ...] = ()
+
+    def tolist(self) -> list[Any]:
+        """Return the numbers as nested lists."""
+        # A memoryview cannot be cast to a shape with a zero in it.
+        if 0 in self.shape:
+            return [[] for _ in range(self.shape[0])]
+        return memoryview(self.data).cast(self.dtype, self.shape).tolist()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One item's answer.
+
+    Attributes:
+        record: what becomes its line of JSON.
+        arrays: arrays by kind; each kind becomes one file. Arrays of one kind share dtype and rank.
+        counts: what it cost, by metric name, summed over a request (``{"Tokens": 12}``).
+
+    """
+
+    record: dict[str, Any]
+    arrays: Mapping[str, Sequence[Array]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+class Predictor(Protocol):
+    """What a fork writes.
+
+    It is constructed while the model's bytes are on their way from S3: import heavy libraries
+    in ``__init__``, so that both happen at once::
+
+        class Shout:
+            class Request(BaseRequest):
+                data: Annotated[list[str], Meta(description="a list of strings")]
+
+            def load(self, model):
+                self.mark = bytes(model.files["mark.txt"]).decode()
+
+            def predict(self, request, deadline):
+                for index, text in enumerate(request.data):
+                    deadline.check(index, len(request.data))
+                    yield Prediction({"index": index, "text": text.upper() + self.mark})
+
+        lambda_handler = serve(Shout)
+    """
+
+    Request: ClassVar[type[BaseRequest]]
+
+    def load(self, model: Model) -> None:
+        """Take up a model; its files are in memory and stay there for as long as they are referenced."""
+
+    def predict(self, request: Any, deadline: Deadline) -> Iterable[Prediction]:
+        """Answer the items of a valid request in their order, one prediction an item."""

@@ -1,0 +1,164 @@
+"""OpenNMT-py's beam search on torch, over a model that is only in memory."""
+
+import ctypes
+import io
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import onmt_mends  # noqa: F401 - first: it prepares what onmt imports
+import torch
+from onmt.constants import DefaultTokens
+from onmt.inputters.inputter import dict_to_vocabs
+from onmt.model_builder import build_base_model
+from onmt.translate.beam_search import BeamSearch, GNMTGlobalScorer
+from onmt.translate.translator import Translator as Search
+from onmt.utils.parse import ArgumentParser
+
+from lambda_inference import Model, Unavailable
+from translator import Hypothesis
+
+MAX_LENGTH = 250
+LENGTH_RATIO = 1.25
+EXTRA_LENGTH = 5
+"""OpenNMT-py's defaults: a hypothesis ends after min(250, 1.25 · source tokens + 5) tokens."""
+
+
+def load(model: Model, threads: int) -> "OpenNMT":
+    """Return the engine with the model's one ``*.pt`` loaded."""
+    return OpenNMT(model, threads)
+
+
+class OpenNMT:
+    """An OpenNMT-py encoder-decoder whose answers are the same at any batch size."""
+
+    def __init__(self, model: Model, threads: int) -> None:
+        torch.set_num_threads(threads)
+        checkpoint = _checkpoint(model)
+        options = ArgumentParser.ckpt_model_opts(checkpoint["opt"])
+        ArgumentParser.update_model_opts(options)
+        ArgumentParser.validate_model_opts(options)
+        options.update_vocab = False
+        self.vocabs = dict_to_vocabs(checkpoint["vocab"])
+        network = build_base_model(options, self.vocabs)
+        network.load_state_dict(checkpoint, precision=torch.float32, device=torch.device("cpu"), strict=True)
+        network.eval()
+        for module in network.modules():
+            if hasattr(module, "dropout_p"):
+                module.dropout_p = 0.0
+        self.search = Search(network, self.vocabs, global_scorer=GNMTGlobalScorer(1.0, 0.0, "avg", "none"))
+        self.positions = _positions(network)
+
+    def translate(
+        self, batch: Sequence[list[str]], beam: int, n_best: int, attention: bool, check: Callable[[], None]
+    ) -> list[list[Hypothesis]]:
+        """Return the n best hypotheses of each tokenised sentence, calling check at every step."""
+        vocabulary = self.vocabs["src"]
+        lengths = torch.tensor([len(tokens) for tokens in batch])
+        source = torch.full((len(batch), int(lengths.max()), 1), vocabulary[DefaultTokens.PAD])
+        for row, tokens in enumerate(batch):
+            source[row, : len(tokens), 0] = torch.tensor(vocabulary(tokens))
+        target = self.vocabs["tgt"]
+        strategy = BatchInvariantBeamSearch(
+            caps=[cap(len(tokens)) for tokens in batch],
+            check=check,
+            beam_size=beam,
+            batch_size=len(batch),
+            pad=target.lookup_token(DefaultTokens.PAD),
+            bos=target.lookup_token(DefaultTokens.BOS),
+            eos=target.lookup_token(DefaultTokens.EOS),
+            unk=target.lookup_token(DefaultTokens.UNK),
+            start=target.lookup_token(self.vocabs["decoder_start_token"]),
+            n_best=n_best,
+            global_scorer=self.search.global_scorer,
+            min_length=0,
+            return_attention=attention,
+            block_ngram_repeat=0,
+            exclusion_tokens=set(),
+            stepwise_penalty=None,
+            ratio=0.0,
+            ban_unk_token=False,
+        )
+        self.search.beam_size = beam
+        with torch.inference_mode():
+            found = self.search._translate_batch_with_strategy(  # noqa: SLF001 - the door below translate_batch
+                {"src": source, "srclen": lengths}, strategy
+            )
+        return [
+            [self._hypothesis(*one) for one in zip(*best, strict=True)]
+            for best in zip(found["predictions"], found["scores"], found["attention"], strict=True)
+        ]
+
+    def _hypothesis(self, prediction: torch.Tensor, score: Any, attention: Any) -> Hypothesis:
+        tokens = [self.vocabs["tgt"].lookup_index(index) for index in prediction.tolist()]
+        if tokens and tokens[-1] == DefaultTokens.EOS:
+            tokens.pop()
+        rows = None
+        if isinstance(attention, torch.Tensor):
+            weights = attention[: len(tokens)].contiguous()
+            # Without numpy, which the layer does without too.
+            rows = ctypes.string_at(weights.data_ptr(), weights.numel() * weights.element_size())
+        return Hypothesis(tokens, float(score), rows)
+
+
+class BatchInvariantBeamSearch(BeamSearch):  # type: ignore[misc]
+    """OpenNMT-py's beam search, in which a sentence's answer does not depend on its neighbours.
+
+    OpenNMT-py 3.5.1 differs in two ways: it ends every hypothesis at the length cap of the batch's
+    longest sentence, and it cuts attention maps at the length of another sentence, because it
+    indexes ``src_len``, which it has repeated beam times, without the beam. Both are right at
+    batch size 1, which is the reference.
+    """
+
+    def __init__(self, *, caps: list[int], check: Callable[[], None], **options: Any) -> None:
+        super().__init__(max_length=max(caps), **options)
+        self._caps = caps
+        self._check = check
+
+    def advance(self, log_probs: torch.Tensor, attn: torch.Tensor | None) -> None:
+        """Take a step, unless the time has run out."""
+        self._check()
+        super().advance(log_probs, attn)
+
+    def ensure_max_length(self) -> None:
+        """End what has reached its own cap; called at the end of every step."""
+        length = len(self) - 1  # the start token does not count
+        for row, sentence in enumerate(self._batch_offset.tolist()):
+            if length == self._caps[sentence]:
+                self.is_finished_list[row] = [True] * self.parallel_paths
+
+    def beams_non_finished(self, i: int, *args: Any) -> bool:
+        """Collect a sentence's finished beams, with the sentence's own length at ``src_len[i]``."""
+        tiled = self.src_len
+        self.src_len = tiled[:: self.beam_size]
+        try:
+            return bool(super().beams_non_finished(i, *args))
+        finally:
+            self.src_len = tiled
+
+
+def cap(source_tokens: int) -> int:
+    """Return how many tokens a hypothesis of a sentence may have, its end included."""
+    return min(MAX_LENGTH, int(source_tokens * LENGTH_RATIO + EXTRA_LENGTH))
+
+
+def _checkpoint(model: Model) -> dict[str, Any]:
+    names = [name for name in model.files if name.endswith(".pt")]
+    if len(names) != 1:
+        raise Unavailable(
+            f"model {model.manifest.name} holds {len(names)} files *.pt, and needs one; publish it again"
+        )
+    # A checkpoint's options are an argparse.Namespace; no other class is let in.
+    with torch.serialization.safe_globals([Namespace]):
+        checkpoint: dict[str, Any] = torch.load(
+            io.BytesIO(model.files[names[0]]), map_location="cpu", weights_only=True
+        )
+    return checkpoint
+
+
+def _positions(network: Any) -> int:
+    """Return the longest sentence that the encoder has positions for; without any, no bound."""
+    embeddings = network.encoder.embeddings
+    return int(embeddings.make_embedding.pe.pe.size(0)) if embeddings.position_encoding else 1_000_000
+
+

@@ -1,0 +1,223 @@
+"""Sentences in, hypotheses with scores and attention out, whichever engine does the search."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from lambda_inference import Array, BadRequest, BaseRequest, Deadline, Model, Prediction, Unavailable
+from lambda_inference.requests import decode_json, describe
+
+MAX_ITEMS = int(os.environ.get("MAX_ITEMS", "10000"))
+MAX_CHARS = int(os.environ.get("MAX_CHARS", "10000"))
+MAX_BEAM = 20
+
+MAX_BATCH = 32
+"""Sentences searched at once; more of them are no faster on a processor without a GPU."""
+MAX_BATCH_TOKENS = 8192
+"""Source tokens times beams in one batch, padding included: it bounds the memory a search takes."""
+
+Items = Annotated[
+    list[Annotated[str, Meta(max_length=MAX_CHARS)]], Meta(min_length=1, max_length=MAX_ITEMS)
+]
+
+
+class Request(BaseRequest, kw_only=True):
+    """What a translation request may say, beside the fields of every request."""
+
+    data: Annotated[
+        Items | str,
+        Meta(
+            description=f"a list of 1 to {MAX_ITEMS:,} strings of at most {MAX_CHARS:,} characters each, "
+            "or a JSON string of such a list"
+        ),
+    ]
+    beam: Annotated[int, Meta(ge=1, le=MAX_BEAM, description=f"an integer from 1 to {MAX_BEAM}")] = 5
+    n_best: Annotated[int, Meta(ge=1, le=MAX_BEAM, description="an integer from 1 to beam")] = 1
+    return_attention: Annotated[bool, Meta(description="true or false")] = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.data, str):
+            self.data = _parsed(self.data)
+        if self.n_best > self.beam:
+            raise BadRequest(
+                f"n_best takes an integer from 1 to beam, which is {self.beam}; got {self.n_best}", field="n_best"
+            )
+        for index, text in enumerate(self.data):
+            if not text.isascii():
+                _check_unicode(text, f"data[{index}]")
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One translation of one sentence.
+
+    Attributes:
+        tokens: target pieces, without the end of the sentence.
+        score: log-probability, normalised as OpenNMT-py's ``length_penalty avg``.
+        attention: float32, row-major, a row a target token and a column a source token; the first
+            head of the last decoder layer, as OpenNMT-py has it. None unless it was asked for.
+
+    """
+
+    tokens: list[str]
+    score: float
+    attention: bytes | None = None
+
+
+class Engine(Protocol):
+    """What searches: one module of this folder each."""
+
+    positions: int
+    """The longest sentence, in tokens, that the model can encode."""
+
+    def translate(
+        self, batch: Sequence[list[str]], beam: int, n_best: int, attention: bool, check: Callable[[], None]
+    ) -> list[list[Hypothesis]]:
+        """Return the n best hypotheses of each tokenised sentence, calling check often."""
+
+
+class Translator:
+    """OpenNMT's translation: SentencePiece tokens, batches by length, n-best lists in input order."""
+
+    Request = Request
+
+    def __init__(self) -> None:
+        self._engine_name = os.environ.get("ENGINE", "opennmt")
+        # The heavy imports happen here, while the model is on its way.
+        self._engine_module: Any = import_module(f"engine_{self._engine_name}")
+        from sentencepiece import SentencePieceProcessor
+
+        self._tokenizer_class = SentencePieceProcessor
+
+    def load(self, model: Model) -> None:
+        """Take up a model with one SentencePiece ``*.model`` beside the engine's own files."""
+        if model.manifest.engine != self._engine_name:
+            raise Unavailable(
+                f"model {model.manifest.name} is made for the engine {model.manifest.engine}, and this function "
+                f"runs {self._engine_name}; deploy it with Engine={model.manifest.engine} or publish another"
+            )
+        self._tokenizer = self._tokenizer_class(model_proto=bytes(_only(model, ".model")))
+        self._engine: Engine = self._engine_module.load(model, threads())
+
+    def predict(self, request: Request, deadline: Deadline) -> Iterator[Prediction]:
+        """Yield a prediction an item in input order."""
+        texts: Sequence[str] = request.data  # a list since __post_init__
+        sources: list[list[str]] = self._tokenizer.encode(list(texts), out_type=str)
+        for index, tokens in enumerate(sources):
+            if len(tokens) > self._engine.positions:
+                raise BadRequest(
+                    f"data[{index}] is {len(tokens):,} tokens long, and the model takes at most "
+                    f"{self._engine.positions:,}; split it into sentences",
+                    field=f"data[{index}]",
+                )
+        found: list[list[Hypothesis]] = [[] for _ in sources]
+        done = sum(not tokens for tokens in sources)
+        for batch in batches([len(tokens) for tokens in sources], request.beam):
+
+            def check(done: int = done) -> None:
+                deadline.check(done, len(sources))
+
+            check()
+            hypotheses = self._engine.translate(
+                [sources[index] for index in batch],
+                request.beam,
+                request.n_best,
+                request.return_attention,
+                check,
+            )
+            for index, best in zip(batch, hypotheses, strict=True):
+                found[index] = best
+            done += len(batch)
+        for index, (text, source, best) in enumerate(zip(texts, sources, found, strict=True)):
+            yield self._prediction(index, text, source, best, request.return_attention)
+
+    def _prediction(
+        self, index: int, text: str, source: list[str], best: list[Hypothesis], attention: bool
+    ) -> Prediction:
+        record: dict[str, Any] = {
+            "index": index,
+            "source": text,
+            "hypotheses": [
+                {"text": self._tokenizer.decode(one.tokens), "tokens": one.tokens, "score": one.score}
+                for one in best
+            ],
+        }
+        arrays = {}
+        if attention:
+            record["source_tokens"] = source
+            if best:
+                arrays["attention"] = [
+                    Array(one.attention or b"", "f", (len(one.tokens), len(source)), ("hypotheses", number))
+                    for number, one in enumerate(best)
+                ]
+        return Prediction(record, arrays, {"Tokens": len(source) + sum(len(one.tokens) for one in best)})
+
+
+def batches(lengths: Sequence[int], beam: int) -> Iterator[list[int]]:
+    """Yield indices of sentences of similar length, the longest first, leaving out empty ones.
+
+    The longest come first, so that a request that is too much for the time or the memory there
+    is fails early.
+    """
+    batch: list[int] = []
+    longest = 0
+    for index in sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i]):
+        longest = longest or lengths[index]
+        if len(batch) == MAX_BATCH or (batch and (len(batch) + 1) * longest * beam > MAX_BATCH_TOKENS):
+            yield batch
+            batch, longest = [], lengths[index]
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def threads() -> int:
+    """Return how many threads the granted memory pays for.
+
+    Lambda grants one core's time per 1,769 MB (AWS Lambda Developer Guide, "Configure Lambda
+    function memory"); threads beyond that only wait for each other.
+    """
+    memory = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769"))
+    return max(1, min(round(memory / 1769), os.cpu_count() or 1))
+
+
+def _only(model: Model, suffix: str) -> memoryview:
+    names = [name for name in model.files if name.endswith(suffix)]
+    if len(names) != 1:
+        raise Unavailable(
+            f"model {model.manifest.name} holds {len(names)} files *{suffix}, and needs one; publish it again"
+        )
+    return model.files[names[0]]
+
+
+def _parsed(data: str) -> list[str]:
+    value = decode_json(data, "data")
+    try:
+        return msgspec.convert(value, Items, strict=True)
+    except msgspec.ValidationError as error:
+        path = str(error).partition(" - at `$")[2].rstrip("`")
+        place = f"data{path}"
+        number = path.strip("[]")
+        got = describe(value[int(number)] if number else value)
+        raise BadRequest(
+            f"{place} does not fit: data takes {_DATA}, here as a JSON string; got {got}", field=place
+        ) from None
+
+
+_DATA = f"a list of 1 to {MAX_ITEMS:,} strings of at most {MAX_CHARS:,} characters each"
+
+
+def _check_unicode(text: str, field: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest(
+            f"{field} holds a lone surrogate at character {error.start}, which is no Unicode text; send the "
+            "character as a pair, or U+FFFD in its place",
+            field=field,
+        ) from None
