@@ -5,6 +5,7 @@ Import this module before onmt. Each mend names the upstream fault and when it c
 
 import sys
 import types
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -60,6 +61,9 @@ def _build_directly(module_class: Callable[..., Any], *args: Any, **kwargs: Any)
 
 
 torch.nn.utils.skip_init = _build_directly
+
+# Decorators of torch.cuda.amp that onmt uses for training on a GPU.
+warnings.filterwarnings("ignore", category=FutureWarning, module="onmt")
 
 _module("pyonmttok", Vocab=Vocab, build_vocab_from_tokens=lambda tokens, **_: Vocab(tokens))
 

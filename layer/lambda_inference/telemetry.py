@@ -50,13 +50,13 @@ def flush() -> None:
 def failure(error: BaseException, **fields: Any) -> None:
     """Log an error nobody expected: its type and where it was, not its text, which may quote a user's."""
     logger.error(
-        "unexpected error", error=type(error).__name__, where=_frames(error.__traceback__), **fields
+        "unexpected error", error=type(error).__name__, where=_frames(error.__traceback__), stacklevel=3, **fields
     )
 
 
 def info(message: str, **fields: Any) -> None:
     """Log an event."""
-    logger.info(message, **fields)
+    logger.info(message, stacklevel=3, **fields)
 
 
 def invocation(request_id: str, extra: Mapping[str, Any] | None = None) -> None:

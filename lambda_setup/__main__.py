@@ -1,0 +1,77 @@
+"""The operator's commands: ``python -m lambda_setup --help``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lambda_setup import invoke, results, serve
+from lambda_setup.local.process import termination_unwinds
+
+MODEL = Path("models/en-es")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        with termination_unwinds():
+            code: int = options.command(options)
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, RuntimeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lambda_setup", description="Run, fill and look at the function and its buckets."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser(
+        "invoke",
+        help="run the function on this machine and send it events",
+        description="Start an S3 server and the function under AWS's Runtime Interface Emulator, send the events "
+        "to the one warm function in their order, print one response a line, and end what was started. "
+        "Exits 0 only if every answer was a 200.",
+        epilog="example: python -m lambda_setup invoke --event events/event.json --save .demo",
+    )
+    command.add_argument("-e", "--event", type=Path, action="append", required=True, metavar="FILE",
+                         help="a JSON event; may be repeated")  # fmt: skip
+    command.add_argument("--save", type=Path, metavar="DIR",
+                         help="fetch the objects that the answers name into DIR/<s3 key>")  # fmt: skip
+    command.add_argument("--model", type=Path, default=MODEL, metavar="DIR",
+                         help="the model's folder (default: %(default)s)")  # fmt: skip
+    command.add_argument("-l", "--log-file", type=Path, metavar="FILE",
+                         help="send the function's log there instead of to the standard error")  # fmt: skip
+    command.set_defaults(command=invoke.run)
+
+    command = commands.add_parser(
+        "s3",
+        help="serve an S3 with the model in it, until Ctrl-C",
+        description="Serve an S3 on the loopback interface with the model in it, for `sam local invoke` or any "
+        "S3 client, until Ctrl-C. The data live in a temporary folder.",
+    )
+    command.add_argument("--port", type=int, default=8333, help="(default: %(default)s)")
+    command.add_argument("--model", type=Path, default=MODEL, metavar="DIR",
+                         help="the model's folder (default: %(default)s)")  # fmt: skip
+    command.set_defaults(command=serve.run)
+
+    group = commands.add_parser("results", help="look at results").add_subparsers(required=True, metavar="COMMAND")
+    command = group.add_parser(
+        "show",
+        help="show saved results as a table and a picture",
+        description="Show what `invoke --save DIR` saved: a table of sources, translations and scores, and the "
+        "attention maps of one sentence as a PNG.",
+    )
+    command.add_argument("folder", type=Path, metavar="DIR", help="where the results were saved")
+    command.add_argument("--item", type=int, default=0, metavar="N",
+                         help="whose attention to draw (default: %(default)s)")  # fmt: skip
+    command.set_defaults(command=results.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

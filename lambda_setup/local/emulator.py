@@ -1,0 +1,165 @@
+"""The function under AWS's Runtime Interface Emulator and runtime client, without a container.
+
+The emulator enforces the timeout and the response limit as Lambda does. It limits neither memory
+nor /tmp, and never freezes the process between invocations; ``freeze`` and ``thaw`` do that.
+"""
+
+import contextlib
+import http.client
+import importlib.util
+import json
+import os
+import platform
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from lambda_setup.local.process import Program, free_ports, listens
+
+RUNTIME = "python3.13"
+"""What the template deploys to; the emulated function is told that it runs there."""
+
+_ARCHITECTURES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+class Emulator:
+    """A function in its own process, as Lambda would run it."""
+
+    def __init__(
+        self,
+        task_root: Path,
+        *,
+        layers: list[Path],
+        handler: str = "app.lambda_handler",
+        memory: int = 1769,
+        timeout: int = 120,
+        env: Mapping[str, str] | None = None,
+        log: IO[bytes] | int = 2,
+    ) -> None:
+        """Take what the template would say.
+
+        Args:
+            task_root: the function's code.
+            layers: folders that stand for the layers' ``python`` folders.
+            handler: module and function.
+            memory: megabytes, as the function is told them.
+            timeout: seconds.
+            env: the function's own environment variables.
+            log: a file, or its descriptor, that takes what the function prints.
+
+        """
+        self.timeout = timeout
+        self._task_root = task_root
+        self._handler = handler
+        self._log = log
+        self._env = {
+            "PATH": os.environ.get("PATH", ""),
+            "LANG": "C.UTF-8",
+            "TZ": ":UTC",
+            "PYTHONPATH": os.pathsep.join(str(path) for path in [task_root, *layers]),
+            "LAMBDA_TASK_ROOT": str(task_root),
+            "_HANDLER": handler,
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{RUNTIME}",
+            "AWS_LAMBDA_FUNCTION_HANDLER": handler,
+            "AWS_LAMBDA_FUNCTION_NAME": "function",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory),
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout),
+            **(env or {}),
+        }
+
+    def __enter__(self) -> "Emulator":
+        self._port, runtime_port = free_ports(2)
+        self._program = Program(
+            [_emulator(), "--log-level", "error",
+             "--runtime-interface-emulator-address", f"127.0.0.1:{self._port}",
+             "--runtime-api-address", f"127.0.0.1:{runtime_port}",
+             sys.executable, "-m", "awslambdaric", self._handler],
+            env=self._env,
+            cwd=self._task_root,
+            log=self._log,
+        )  # fmt: skip
+        try:
+            self._program.wait_until(lambda: listens(self._port), seconds=20)
+        except BaseException:
+            self._program.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        runtime = self._runtime()
+        self._program.stop()
+        for pid in runtime:  # the emulator gives the runtime a process group of its own
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def invoke(self, event: Any) -> Any:
+        """Send an event and return the response, a raised error in the form of a returned one."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self.timeout + 60)
+        try:
+            connection.request(
+                "POST",
+                "/2015-03-31/functions/function/invocations",
+                # Escapes only, as boto3's callers send them: a lone surrogate is no UTF-8.
+                body=json.dumps(event).encode("ascii"),
+            )
+            answer = connection.getresponse().read()
+        finally:
+            connection.close()
+        return understood(answer.decode())
+
+    def freeze(self) -> None:
+        """Stop the function's process, as Lambda does after an answer."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let the function's process go on, as Lambda does for the next event."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End the function's process in the middle of whatever it does; the next event starts another."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._runtime():
+            os.kill(pid, number)
+
+    def _runtime(self) -> list[int]:
+        """Return the process ids of the emulator's children: the runtime, once it was started."""
+        with contextlib.suppress(OSError):
+            tasks = Path(f"/proc/{self._program.pid}/task").iterdir()
+            return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        return []
+
+
+def understood(answer: str) -> Any:
+    """Return a response as a caller wants to see it: errors all in the same form.
+
+    A raised fault carries its response as its message; everything else that Lambda reports gets one.
+    """
+    try:
+        response = json.loads(answer)
+    except json.JSONDecodeError:  # "Task timed out after 3.00 seconds", an answer over the limit
+        return _error(504 if "timed out" in answer else 502, "FunctionError", answer.strip())
+    if not (isinstance(response, dict) and "errorType" in response):
+        return response
+    message = str(response.get("errorMessage", ""))
+    with contextlib.suppress(json.JSONDecodeError):
+        carried = json.loads(message)
+        if isinstance(carried, dict) and "statusCode" in carried:
+            return carried
+    return _error(502, str(response["errorType"]), message)
+
+
+def _error(status: int, code: str, message: str) -> dict[str, Any]:
+    return {"statusCode": status, "body": {"error": {"code": code, "message": message}}}
+
+
+def _emulator() -> Path:
+    package = importlib.util.find_spec("samcli")
+    if package is None or package.origin is None:
+        raise FileNotFoundError("the emulator comes with the SAM CLI; run: pip install aws-sam-cli")
+    machine = _ARCHITECTURES[platform.machine()]
+    return Path(package.origin).parent / "local" / "rapid" / f"aws-lambda-rie-{machine}"

@@ -1,0 +1,99 @@
+"""Programs that end when we do."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Program:
+    """A program with its own process group, ended by ``stop`` or, on Linux, with our own death."""
+
+    def __init__(
+        self, command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: IO[bytes] | int
+    ) -> None:
+        self.name = Path(command[0]).name
+        self._process = subprocess.Popen(
+            command,
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+        )
+        self.pid = self._process.pid
+
+    def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Wait until the program is ready.
+
+        Raises:
+            RuntimeError: it ended before, or was not ready in time.
+
+        """
+        end = time.monotonic() + seconds
+        while not ready():
+            if self._process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {self._process.returncode} before it was ready")
+            if time.monotonic() > end:
+                raise RuntimeError(f"{self.name} was not ready after {seconds:.0f} seconds")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End the program and everything it started; a second call does nothing."""
+        for signal_number, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal_number)
+            # A stopped program does not see the signal until it goes on.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGCONT)
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of the loopback interface that are free now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def listens(port: int) -> bool:
+    """Return whether something on the loopback interface answers at a port."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def termination_unwinds() -> Iterator[None]:
+    """Let SIGTERM unwind the stack as Ctrl-C does, so that what was started is ended."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

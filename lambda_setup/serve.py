@@ -1,0 +1,24 @@
+"""``s3``: an S3 server with the model, for other programs to use."""
+
+import argparse
+import signal
+
+from lambda_setup.invoke import say
+from lambda_setup.local import S3Server, Stack
+
+# Known to events/env.json, and to nobody outside this machine: the server listens on loopback.
+ACCESS_KEY, SECRET_KEY = "local-access-key", "local-secret-key"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C."""
+    say(f"starting S3 and putting the model in {options.model} there")
+    with Stack(options.model, s3=S3Server(options.port, ACCESS_KEY, SECRET_KEY)) as stack:
+        for name, value in stack.environment().items():
+            print(f"{name}={value}", flush=True)
+        say("serving; Ctrl-C ends it")
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            say("ended")
+    return 0

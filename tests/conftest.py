@@ -1,0 +1,64 @@
+"""Shared by all tests: the project's places, its events, and one running stack."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambda_setup.local import Emulator, Stack
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = ROOT / "models" / "en-es"
+
+
+@dataclass(frozen=True)
+class Case:
+    """An event file and the answer beside it."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.path.relative_to(ROOT / "events").with_suffix(""))
+
+    @property
+    def event(self) -> Any:
+        return json.loads(self.path.read_text())
+
+    @property
+    def answer(self) -> Any:
+        return json.loads(self.path.with_suffix(".answer.json").read_text())
+
+
+def case(name: str) -> Case:
+    """Return the case of ``events/<name>.json``."""
+    return Case(ROOT / "events" / f"{name}.json")
+
+
+def cases() -> list[Case]:
+    """Return every case, the valid ones first."""
+    folders = [ROOT / "events" / kind for kind in ("valid", "invalid")]
+    found = [path for folder in folders for path in sorted(folder.glob("*.json"))]
+    return [case("event"), *(Case(path) for path in found if not path.name.endswith(".answer.json"))]
+
+
+@pytest.fixture(scope="session")
+def function_log(tmp_path_factory) -> Path:
+    """What the stack's functions print."""
+    return tmp_path_factory.mktemp("logs") / "function.log"
+
+
+@pytest.fixture(scope="session")
+def stack(function_log) -> Stack:
+    """A real S3 server with the shipped model in it, for all tests."""
+    with function_log.open("wb") as log, Stack(MODEL, log=log) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def function(stack) -> Emulator:
+    """The function, warm from the second test on."""
+    with stack.function() as running:
+        yield running

@@ -1,0 +1,64 @@
+"""Every file in events/ gets its answer from the real function."""
+
+import json
+
+import pytest
+from answers import differences
+from conftest import Case, case, cases
+
+# Events whose answer another one prepares.
+AFTER = {"invalid/id_taken": "valid/repeated_id"}
+
+
+@pytest.mark.parametrize("one", cases(), ids=lambda one: one.name)
+def test_event_gets_exactly_its_answer(function, one: Case):
+    """An event is answered exactly as the file beside it says."""
+    if one.name in AFTER:
+        function.invoke(case(AFTER[one.name]).event)
+    assert differences(one.answer, function.invoke(one.event)) == []
+
+
+def test_every_event_has_an_answer():
+    """No event is without its answer, and no answer without its event."""
+    assert all(one.path.with_suffix(".answer.json").exists() for one in cases())
+
+
+def test_function_still_translates_after_every_event(function):
+    """What came before leaves the warm function as it was."""
+    for one in cases():
+        if one.name.startswith("invalid/") and "inline_too_large" not in one.name:
+            function.invoke(one.event)
+    inline = case("valid/inline")
+    assert differences(inline.answer, function.invoke(inline.event)) == []
+
+
+def test_function_still_translates_after_a_freeze(function):
+    """Lambda stops the process between events; it goes on where it was."""
+    inline = case("valid/inline")
+    for _ in range(2):
+        function.freeze()
+        function.thaw()
+        assert differences(inline.answer, function.invoke(inline.event)) == []
+
+
+def test_log_holds_no_input_text(function, function_log):
+    """No word of a request reaches the log, whether it is answered, refused or broken."""
+    secret = "Xylophonequartz"
+    for data in ([secret], [secret, 5], {secret: secret}, f"[{secret}", [f"{secret} \ud800"]):
+        function.invoke({"data": data, "result": "inline"})
+    function.invoke({"data": ["a"], secret: 1})
+    function.invoke({"data": ["a"], "result": secret})
+    log = function_log.read_text()
+    assert "answered" in log
+    assert secret.lower() not in log.lower()
+
+
+def test_metrics_are_logged(function, function_log):
+    """Each invocation logs its metrics in CloudWatch's embedded format."""
+    function.invoke(case("valid/inline").event)
+    names = set()
+    for line in function_log.read_text().splitlines():
+        if line.startswith("{") and "_aws" in line:
+            for block in json.loads(line)["_aws"]["CloudWatchMetrics"]:
+                names |= {metric["Name"] for metric in block["Metrics"]}
+    assert names >= {"ColdStart", "ModelLoad", "Predict", "Store", "Items", "Tokens", "Rejected"}
