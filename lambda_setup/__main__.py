@@ -59,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
                          help="the model's folder (default: %(default)s)")  # fmt: skip
     command.set_defaults(command=serve.run)
 
-    group = commands.add_parser("results", help="look at results").add_subparsers(required=True, metavar="COMMAND")
+    group = commands.add_parser("results", help="look at results").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
     command = group.add_parser(
         "show",
         help="show saved results as a table and a picture",

@@ -24,7 +24,10 @@ def run(options: argparse.Namespace) -> int:
         function = stack.enter_context(local.function())
         good = True
         for path, event in zip(options.event, events, strict=True):
-            say(f"sending {path}" + ("; the first answer waits for the model" if path is options.event[0] else ""))
+            say(
+                f"sending {path}"
+                + ("; the first answer waits for the model" if path is options.event[0] else "")
+            )
             response = function.invoke(event)
             print(json.dumps(response, ensure_ascii=False), flush=True)
             good = good and succeeded(response)

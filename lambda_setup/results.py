@@ -62,12 +62,13 @@ def attention(path: Path) -> dict[int, list["np.ndarray[Any, Any]"]]:
     """Return the attention maps of an npz, by item, a map (target × source) a hypothesis."""
     import numpy as np
 
-    file = np.load(path, allow_pickle=False)
+    with np.load(path, allow_pickle=False) as file:
+        index, values = file["index"], file["values"]  # each look-up reads the whole array
     maps: dict[int, list[np.ndarray[Any, Any]]] = {}
     start = 0
-    for item, _, rows, columns in file["index"].tolist():
+    for item, _, rows, columns in index.tolist():
         end = start + rows * columns
-        maps.setdefault(item, []).append(file["values"][start:end].reshape(rows, columns))
+        maps.setdefault(item, []).append(values[start:end].reshape(rows, columns))
         start = end
     return maps
 
@@ -85,7 +86,9 @@ def draw(record: dict[str, Any], maps: list["np.ndarray[Any, Any]"], path: Path)
     ):
         image = panel.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         panel.set_xticks(range(len(source)), [_visible(token) for token in source], rotation=90)
-        panel.set_yticks(range(len(hypothesis["tokens"])), [_visible(token) for token in hypothesis["tokens"]])
+        panel.set_yticks(
+            range(len(hypothesis["tokens"])), [_visible(token) for token in hypothesis["tokens"]]
+        )
         panel.set_xlabel("source tokens")
         panel.set_title(f"score {hypothesis['score']:.3f}", fontsize=10)
         panel.tick_params(labelsize=8)

@@ -160,5 +160,3 @@ def _positions(network: Any) -> int:
     """Return the longest sentence that the encoder has positions for; without any, no bound."""
     embeddings = network.encoder.embeddings
     return int(embeddings.make_embedding.pe.pe.size(0)) if embeddings.position_encoding else 1_000_000
-
-

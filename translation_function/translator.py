@@ -21,9 +21,7 @@ MAX_BATCH = 32
 MAX_BATCH_TOKENS = 8192
 """Source tokens times beams in one batch, padding included: it bounds the memory a search takes."""
 
-Items = Annotated[
-    list[Annotated[str, Meta(max_length=MAX_CHARS)]], Meta(min_length=1, max_length=MAX_ITEMS)
-]
+Items = Annotated[list[Annotated[str, Meta(max_length=MAX_CHARS)]], Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
 class Request(BaseRequest, kw_only=True):
@@ -45,7 +43,8 @@ class Request(BaseRequest, kw_only=True):
             self.data = _parsed(self.data)
         if self.n_best > self.beam:
             raise BadRequest(
-                f"n_best takes an integer from 1 to beam, which is {self.beam}; got {self.n_best}", field="n_best"
+                f"n_best takes an integer from 1 to beam, which is {self.beam}; got {self.n_best}",
+                field="n_best",
             )
         for index, text in enumerate(self.data):
             if not text.isascii():

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,8 +21,16 @@ class Program:
     """A program with its own process group, ended by ``stop`` or, on Linux, with our own death."""
 
     def __init__(
-        self, command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: IO[bytes] | int
+        self,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: IO[bytes] | int,
+        grace: float = 10,
     ) -> None:
+        """Start a program; when it is to end it has ``grace`` seconds to do so itself."""
+        self._grace = grace
         self.name = Path(command[0]).name
         self._process = subprocess.Popen(
             command,
@@ -52,26 +61,33 @@ class Program:
 
     def stop(self) -> None:
         """End the program and everything it started; a second call does nothing."""
-        for signal_number, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+        signals = [signal.SIGTERM, signal.SIGKILL] if self._grace else [signal.SIGKILL]
+        for signal_number in signals:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal_number)
             # A stopped program does not see the signal until it goes on.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGCONT)
             try:
-                self._process.wait(seconds)
+                self._process.wait(self._grace if signal_number == signal.SIGTERM else None)
             except subprocess.TimeoutExpired:
                 continue
             break
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback interface that are free now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Return ports of the loopback interface that are free now.
+
+    They lie below the range that outgoing connections take theirs from.
+    """
+    ports: list[int] = []
+    candidates = iter(random.sample(range(20_000, 32_000), 4_000))
+    while len(ports) < count:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            port = next(candidates)
+            probe.bind(("127.0.0.1", port))
+            ports.append(port)
+    return ports
 
 
 def listens(port: int) -> bool:

@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sysconfig
 import tempfile
 import urllib.error
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 REGION = "us-east-1"
 _SERVERS = ("master", "volume", "filer", "s3")
+_ATTEMPTS = 3
 
 
 class S3Server:
@@ -38,32 +38,43 @@ class S3Server:
         self.endpoint = ""
 
     def __enter__(self) -> "S3Server":
-        with contextlib.ExitStack() as stack:
-            folder = Path(tempfile.mkdtemp(prefix="s3-"))
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            config = folder / "s3.json"
-            config.touch(mode=0o600)
-            config.write_text(json.dumps(self._identities()))
-            (folder / "data").mkdir()
-            ports = free_ports(2 * len(_SERVERS))
-            if self._fixed_port:
-                ports[_SERVERS.index("s3")] = self._fixed_port
-            port = ports[_SERVERS.index("s3")]
-            self.endpoint = f"http://127.0.0.1:{port}"
-            program = Program(
-                [_weed(), "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1",
-                 "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}", "-volume.max=50",
-                 "-master.volumeSizeLimitMB=1024", "-master.telemetry=false",
-                 *(f"-{name}.port={number}" for name, number in zip(_SERVERS, ports, strict=False)),
-                 *(f"-{name}.port.grpc={number}" for name, number in zip(_SERVERS, ports[4:], strict=True))],
-                env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder)},
-                cwd=folder,
-                log=subprocess.DEVNULL,
-            )  # fmt: skip
-            stack.callback(program.stop)
-            program.wait_until(self._answers, seconds=60)
-            self._exit = stack.pop_all()
+        for attempt in range(1, _ATTEMPTS + 1):
+            with contextlib.ExitStack() as stack:
+                folder = Path(tempfile.mkdtemp(prefix="s3-"))
+                stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                try:
+                    self._start(folder, stack)
+                except RuntimeError as error:
+                    # Somebody else may have taken one of the ports meanwhile.
+                    if attempt == _ATTEMPTS or self._fixed_port:
+                        lines = (folder / "log").read_text(errors="replace").splitlines()
+                        raise RuntimeError("\n".join([str(error), *lines[-5:]])) from None
+                    continue
+                self._exit = stack.pop_all()
+                break
         return self
+
+    def _start(self, folder: Path, stack: contextlib.ExitStack) -> None:
+        config = folder / "s3.json"
+        config.touch(mode=0o600)
+        config.write_text(json.dumps(self._identities()))
+        (folder / "data").mkdir()
+        ports = free_ports(2 * len(_SERVERS))
+        port = ports[_SERVERS.index("s3")] = self._fixed_port or ports[_SERVERS.index("s3")]
+        self.endpoint = f"http://127.0.0.1:{port}"
+        program = Program(
+            [_weed(), "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1",
+             "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}", "-volume.max=50",
+             "-master.volumeSizeLimitMB=1024", "-master.telemetry=false",
+             *(f"-{name}.port={number}" for name, number in zip(_SERVERS, ports, strict=False)),
+             *(f"-{name}.port.grpc={number}" for name, number in zip(_SERVERS, ports[4:], strict=True))],
+            env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder)},
+            cwd=folder,
+            log=stack.enter_context((folder / "log").open("wb")),
+            grace=0,  # its data go with it, and it would take ten seconds to put them in order
+        )  # fmt: skip
+        stack.callback(program.stop)
+        program.wait_until(self._answers, seconds=60)
 
     def __exit__(self, *_: object) -> None:
         self._exit.close()

@@ -126,7 +126,9 @@ class Service:
         timings: dict[str, float],
     ) -> dict[str, Any] | None:
         """Return the response with the predictions inside, None when S3 has to take them."""
-        numbers = sum(len(array.data) for p in predictions for arrays in p.arrays.values() for array in arrays)
+        numbers = sum(
+            len(array.data) for p in predictions for arrays in p.arrays.values() for array in arrays
+        )
         size = numbers // 2  # a float32 takes four bytes, and never under two characters of JSON
         response: dict[str, Any] = {}
         if size < INLINE_LIMIT:

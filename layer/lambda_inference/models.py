@@ -108,7 +108,9 @@ class ModelStore:
         try:
             manifest = _decode(self.bucket.read(f"{prefix}/manifest.json")[0], Manifest)
             if manifest.version != version:
-                raise Unavailable(f"{self._url(prefix)}/manifest.json is damaged: it is not what its name says")
+                raise Unavailable(
+                    f"{self._url(prefix)}/manifest.json is damaged: it is not what its name says"
+                )
             files = {file.name: self._read(prefix, file) for file in manifest.files}
         except Missing as missing:
             raise Unavailable(f"version {version} of model {self.name} is incomplete: no {missing}") from None
@@ -197,7 +199,9 @@ class Fetch:
 def publish_command() -> str:
     """Return the command that fills the model bucket, for a message."""
     stack = os.environ.get("STACK_NAME", "STACK")
-    return f"python -m lambda_setup model publish models/{os.environ.get('MODEL_NAME', 'NAME')} --stack {stack}"
+    return (
+        f"python -m lambda_setup model publish models/{os.environ.get('MODEL_NAME', 'NAME')} --stack {stack}"
+    )
 
 
 class _Pointer(Struct, frozen=True):

@@ -90,7 +90,8 @@ class ResultStore:
             raise Unavailable(f"s3://{self.bucket.name}/{commit} was removed meanwhile; try again") from None
         if metadata.get("request") != origin.request:
             raise Conflict(
-                f"the id {origin.id} already names the result of another request; choose another id", field="id"
+                f"the id {origin.id} already names the result of another request; choose another id",
+                field="id",
             )
         return {"s3_bucket": self.bucket.name, "s3_key": commit, **msgspec.json.decode(metadata["result"])}
 
@@ -98,7 +99,9 @@ class ResultStore:
 def lines(predictions: Sequence[Prediction]) -> bytes:
     """Return the records as gzipped JSON lines; the same records give the same bytes."""
     encode = msgspec.json.Encoder().encode
-    return gzip.compress(b"".join(encode(prediction.record) + b"\n" for prediction in predictions), 6, mtime=0)
+    return gzip.compress(
+        b"".join(encode(prediction.record) + b"\n" for prediction in predictions), 6, mtime=0
+    )
 
 
 def npz(kind: str, predictions: Sequence[Prediction]) -> bytes:

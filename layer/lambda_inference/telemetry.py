@@ -50,7 +50,11 @@ def flush() -> None:
 def failure(error: BaseException, **fields: Any) -> None:
     """Log an error nobody expected: its type and where it was, not its text, which may quote a user's."""
     logger.error(
-        "unexpected error", error=type(error).__name__, where=_frames(error.__traceback__), stacklevel=3, **fields
+        "unexpected error",
+        error=type(error).__name__,
+        where=_frames(error.__traceback__),
+        stacklevel=3,
+        **fields,
     )
 
 
