@@ -33,9 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "invoke",
         help="run the function on this machine and send it events",
-        description="Start an S3 server and the function under AWS's Runtime Interface Emulator, send the events "
-        "to the one warm function in their order, print one response a line, and end what was started. "
-        "Exits 0 only if every answer was a 200.",
+        description="Start an S3 server and the function under AWS's Runtime Interface Emulator, send the "
+        "events to the one warm function in their order, print one response a line, and end what was "
+        "started. Exits 0 only if every answer was a 200.",
         epilog="example: python -m lambda_setup invoke --event events/event.json --save .demo",
     )
     command.add_argument("-e", "--event", type=Path, action="append", required=True, metavar="FILE",
@@ -51,8 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "s3",
         help="serve an S3 with the model in it, until Ctrl-C",
-        description="Serve an S3 on the loopback interface with the model in it, for `sam local invoke` or any "
-        "S3 client, until Ctrl-C. The data live in a temporary folder.",
+        description="Serve an S3 on the loopback interface with the model in it, for `sam local invoke` or "
+        "any S3 client, until Ctrl-C. The data live in a temporary folder.",
     )
     command.add_argument("--port", type=int, default=8333, help="(default: %(default)s)")
     command.add_argument("--model", type=Path, default=MODEL, metavar="DIR",
@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     command = group.add_parser(
         "show",
         help="show saved results as a table and a picture",
-        description="Show what `invoke --save DIR` saved: a table of sources, translations and scores, and the "
-        "attention maps of one sentence as a PNG.",
+        description="Show what `invoke --save DIR` saved: a table of sources, translations and scores, and "
+        "the attention maps of one sentence as a PNG.",
     )
     command.add_argument("folder", type=Path, metavar="DIR", help="where the results were saved")
     command.add_argument("--item", type=int, default=0, metavar="N",

@@ -59,7 +59,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def attention(path: Path) -> dict[int, list["np.ndarray[Any, Any]"]]:
-    """Return the attention maps of an npz, by item, a map (target × source) a hypothesis."""
+    """Return the attention maps of an npz, by item, a map (target by source) a hypothesis."""
     import numpy as np
 
     with np.load(path, allow_pickle=False) as file:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import onmt_mends  # noqa: F401 - first: it prepares what onmt imports
+
+# isort: split
 import torch
 from onmt.constants import DefaultTokens
 from onmt.inputters.inputter import dict_to_vocabs
@@ -109,6 +111,8 @@ class BatchInvariantBeamSearch(BeamSearch):  # type: ignore[misc]
     indexes ``src_len``, which it has repeated beam times, without the beam. Both are right at
     batch size 1, which is the reference.
     """
+
+    src_len: torch.Tensor
 
     def __init__(self, *, caps: list[int], check: Callable[[], None], **options: Any) -> None:
         super().__init__(max_length=max(caps), **options)

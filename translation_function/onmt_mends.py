@@ -33,6 +33,7 @@ class Vocab:
         return self.lookup_token(token)
 
     def __call__(self, tokens: Iterable[str]) -> list[int]:
+        """Return the indices of tokens."""
         return [self.lookup_token(token) for token in tokens]
 
     def lookup_token(self, token: str) -> int:
@@ -60,7 +61,7 @@ def _build_directly(module_class: Callable[..., Any], *args: Any, **kwargs: Any)
     return module_class(*args, **kwargs)
 
 
-torch.nn.utils.skip_init = _build_directly
+torch.nn.utils.skip_init = _build_directly  # type: ignore[assignment]
 
 # Decorators of torch.cuda.amp that onmt uses for training on a GPU.
 warnings.filterwarnings("ignore", category=FutureWarning, module="onmt")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -24,7 +24,7 @@ MAX_BATCH_TOKENS = 8192
 Items = Annotated[list[Annotated[str, Meta(max_length=MAX_CHARS)]], Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
-class Request(BaseRequest, kw_only=True):
+class TranslationRequest(BaseRequest, kw_only=True):
     """What a translation request may say, beside the fields of every request."""
 
     data: Annotated[
@@ -83,7 +83,7 @@ class Engine(Protocol):
 class Translator:
     """OpenNMT's translation: SentencePiece tokens, batches by length, n-best lists in input order."""
 
-    Request = Request
+    Request: ClassVar[type[BaseRequest]] = TranslationRequest
 
     def __init__(self) -> None:
         self._engine_name = os.environ.get("ENGINE", "opennmt")
@@ -97,13 +97,14 @@ class Translator:
         """Take up a model with one SentencePiece ``*.model`` beside the engine's own files."""
         if model.manifest.engine != self._engine_name:
             raise Unavailable(
-                f"model {model.manifest.name} is made for the engine {model.manifest.engine}, and this function "
-                f"runs {self._engine_name}; deploy it with Engine={model.manifest.engine} or publish another"
+                f"model {model.manifest.name} is made for the engine {model.manifest.engine}, and this "
+                f"function runs {self._engine_name}; deploy it with Engine={model.manifest.engine}, or "
+                "publish another model"
             )
         self._tokenizer = self._tokenizer_class(model_proto=bytes(_only(model, ".model")))
         self._engine: Engine = self._engine_module.load(model, threads())
 
-    def predict(self, request: Request, deadline: Deadline) -> Iterator[Prediction]:
+    def predict(self, request: TranslationRequest, deadline: Deadline) -> Iterator[Prediction]:
         """Yield a prediction an item in input order."""
         texts: Sequence[str] = request.data  # a list since __post_init__
         sources: list[list[str]] = self._tokenizer.encode(list(texts), out_type=str)

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from lambda_setup.local.process import Program, free_ports, listens
 
@@ -70,7 +70,7 @@ class Emulator:
             **(env or {}),
         }
 
-    def __enter__(self) -> "Emulator":
+    def __enter__(self) -> Self:
         self._port, runtime_port = free_ports(2)
         self._program = Program(
             [_emulator(), "--log-level", "error",

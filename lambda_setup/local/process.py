@@ -40,9 +40,13 @@ class Program:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+            preexec_fn=self._die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
         )
         self.pid = self._process.pid
+
+    def _die_with_parent(self) -> None:
+        number = signal.SIGTERM if self._grace else signal.SIGKILL
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
     def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
         """Wait until the program is ready.
@@ -111,5 +115,3 @@ def termination_unwinds() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

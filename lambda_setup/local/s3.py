@@ -10,7 +10,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from lambda_setup.local.process import Program, free_ports
 
@@ -37,7 +37,7 @@ class S3Server:
         self.secret_key = secret_key or secrets.token_hex(20)
         self.endpoint = ""
 
-    def __enter__(self) -> "S3Server":
+    def __enter__(self) -> Self:
         for attempt in range(1, _ATTEMPTS + 1):
             with contextlib.ExitStack() as stack:
                 folder = Path(tempfile.mkdtemp(prefix="s3-"))
@@ -66,6 +66,8 @@ class S3Server:
             [_weed(), "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1",
              "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}", "-volume.max=50",
              "-master.volumeSizeLimitMB=1024", "-master.telemetry=false",
+             # What else would listen, at ports and sockets that a second server has too.
+             "-s3.port.iceberg=0", "-s3.port.lance=0",
              *(f"-{name}.port={number}" for name, number in zip(_SERVERS, ports, strict=False)),
              *(f"-{name}.port.grpc={number}" for name, number in zip(_SERVERS, ports[4:], strict=True))],
             env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder)},
@@ -73,6 +75,7 @@ class S3Server:
             log=stack.enter_context((folder / "log").open("wb")),
             grace=0,  # its data go with it, and it would take ten seconds to put them in order
         )  # fmt: skip
+        stack.callback(_remove_sockets, ports)
         stack.callback(program.stop)
         program.wait_until(self._answers, seconds=60)
 
@@ -115,6 +118,13 @@ class S3Server:
         except OSError:
             return False
         return True
+
+
+def _remove_sockets(ports: list[int]) -> None:
+    """Remove the Unix sockets that SeaweedFS makes beside its ports, at a place it does not let us choose."""
+    for port in ports:
+        for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
+            path.unlink(missing_ok=True)
 
 
 def _weed() -> Path:

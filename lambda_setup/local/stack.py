@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from lambda_setup import models
 from lambda_setup.local.emulator import Emulator
@@ -24,7 +24,7 @@ class Stack:
         self._log = log
         self.manifest = models.describe(model)
 
-    def __enter__(self) -> "Stack":
+    def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.s3)
             self.client = self.s3.client()

@@ -11,7 +11,7 @@ class Deadline:
     """The moment after which a prediction must not go on.
 
     It lies before the function's own timeout by ``RESERVE`` of the time there was, between
-    half a second and ten, so that results can still be stored or an error be answered.
+    one second and ten, so that results can still be stored or an error be answered.
 
     Attributes:
         at: seconds on the monotonic clock.
@@ -27,7 +27,7 @@ class Deadline:
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
         """Return the deadline of an invocation that Lambda ends in so many seconds."""
-        reserve = min(max(seconds * cls.RESERVE, 0.5), 10.0)
+        reserve = min(max(seconds * cls.RESERVE, 1.0), 10.0)
         return cls(time.monotonic() + seconds - reserve, seconds)
 
     def remaining(self) -> float:

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 
-class Fault(Exception):  # noqa: N818 - the names are what Lambda shows as errorType
+class Fault(Exception):
     """An answer that is not 200.
 
     ``message`` says what was given, what is expected and what to do next; it never holds a

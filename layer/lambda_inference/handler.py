@@ -80,10 +80,11 @@ class Service:
 
     def _answer(self, call: Call, deadline: Deadline, request_id: str) -> dict[str, Any]:
         """Return the response to one call, raising what its caller only sees as an error."""
-        raised = "return"
+        raised = False
         try:
-            request = parse(call.payload(), self.predictor_type.Request)
-            raised = request.errors
+            payload = call.payload()
+            raised = isinstance(payload, dict) and payload.get("errors") == "raise"
+            request = parse(payload, self.predictor_type.Request)
             return self._respond(call, request, deadline, request.id or call.message_id or request_id)
         except Fault as fault:
             found = fault
@@ -94,7 +95,7 @@ class Service:
         telemetry.count("Failed" if server_fault else "Rejected")
         telemetry.info("not answered", status=found.status, code=found.code)
         response = call.answer(found.status, found.body())
-        if call.http or call.message_id or not (server_fault or raised == "raise"):
+        if call.http or call.message_id or not (server_fault or raised):
             return response
         # Lambda, Step Functions and SQS retry only what fails; the message is the response.
         raise type(found)(json.dumps(response)) from None
@@ -147,8 +148,8 @@ class Service:
             return response
         if request.result == "inline":
             raise TooLarge(
-                f'the answer is {size:,} bytes or more, and inline ends below {INLINE_LIMIT:,}; ask for "result": '
-                '"s3" (or "auto"), or send fewer items',
+                f"the answer is {size:,} bytes or more, and inline ends below {INLINE_LIMIT:,}; "
+                'ask for "result": "s3" (or "auto"), or send fewer items',
                 field="result",
             )
         return None

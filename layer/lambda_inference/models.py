@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -136,9 +136,7 @@ class ModelStore:
                 for number, expected in parts():
                     start = number * file.part_size
                     view = buffer[start : start + file.part_size]
-                    self.bucket.read_into(f"{prefix}/{file.name}", view, start)
-                    if hashlib.sha256(view).hexdigest() != expected:
-                        raise Unavailable(f"part {number} of {self._url(prefix)}/{file.name} is damaged")
+                    self._read_part(f"{prefix}/{file.name}", view, start, expected)
             except BaseException as failure:  # noqa: BLE001 - raised again below, in the caller's thread
                 failures.append(failure)
 
@@ -152,6 +150,11 @@ class ModelStore:
         if failures:
             raise failures[0]
         return buffer.toreadonly()
+
+    def _read_part(self, key: str, view: memoryview, start: int, expected: str) -> None:
+        self.bucket.read_into(key, view, start)
+        if hashlib.sha256(view).hexdigest() != expected:
+            raise Unavailable(f"{self._url(key)} is damaged in the part at byte {start}")
 
     def _url(self, key: str) -> str:
         return f"s3://{self.bucket.name}/{key}"
@@ -175,7 +178,7 @@ class Fetch:
         except BaseException as failure:  # noqa: BLE001 - raised again by result()
             self._failure = failure
 
-    def __enter__(self) -> "Fetch":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -204,11 +207,14 @@ def publish_command() -> str:
     )
 
 
+T = TypeVar("T")
+
+
 class _Pointer(Struct, frozen=True):
     version: str
 
 
-def _decode(data: memoryview, kind: Any) -> Any:
+def _decode(data: memoryview, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 from lambda_inference.deadline import Deadline
 from lambda_inference.models import Model
@@ -15,14 +15,15 @@ class Array:
 
     Attributes:
         data: the numbers in C order.
-        dtype: a struct code of the buffer protocol, ``"f"`` for float32.
+        dtype: a code of the buffer protocol: ``f`` float32, ``d`` float64, ``i`` int32, ``q`` int64,
+            ``B`` uint8.
         shape: its extents.
         path: the object inside the record that takes the array, as nested lists, in an inline answer.
 
     """
 
     data: bytes
-    dtype: str
+    dtype: Literal["f", "d", "i", "q", "B"]
     shape: tuple[int, ...]
     path: tuple[str | int, ...] = ()
 
@@ -31,7 +32,7 @@ class Array:
         # A memoryview cannot be cast to a shape with a zero in it.
         if 0 in self.shape:
             return [[] for _ in range(self.shape[0])]
-        return memoryview(self.data).cast(self.dtype, self.shape).tolist()
+        return cast("list[Any]", memoryview(self.data).cast(self.dtype, self.shape).tolist())
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Predictor(Protocol):
     """
 
     Request: ClassVar[type[BaseRequest]]
+    """The requests it takes."""
 
     def load(self, model: Model) -> None:
         """Take up a model; its files are in memory and stay there for as long as they are referenced."""

@@ -84,7 +84,7 @@ def decode_json(text: str, field: str) -> Any:
         raise BadRequest(f"{field} is nested too deeply", field=field) from None
 
 
-def describe(value: Any) -> str:
+def describe(value: Any) -> str:  # noqa: PLR0911 - one kind of value a line
     """Say what a JSON value is without repeating a user's text."""
     match value:
         case None:

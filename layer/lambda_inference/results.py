@@ -28,6 +28,9 @@ from lambda_inference.storage import Bucket, Missing
 
 PREFIX = "prediction_outputs"
 
+_DTYPES = {"f": ("<f4", 4), "d": ("<f8", 8), "i": ("<i4", 4), "q": ("<i8", 8), "B": ("|u1", 1)}
+"""Codes of the buffer protocol as numpy's format spells them, and their bytes."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -116,20 +119,21 @@ def npz(kind: str, predictions: Sequence[Prediction]) -> bytes:
         for item, prediction in enumerate(predictions)
         for number, array in enumerate(prediction.arrays.get(kind, ()))
     ]
-    rank, dtype = len(arrays[0][2].shape), arrays[0][2].dtype
+    descr, itemsize = _DTYPES[arrays[0][2].dtype]
+    rank = len(arrays[0][2].shape)
     index = b"".join(
         number.to_bytes(4, "little") for item, nth, array in arrays for number in (item, nth, *array.shape)
     )
-    itemsize = memoryview(b"").cast(dtype).itemsize
     count = sum(len(array.data) for _, _, array in arrays) // itemsize
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         for name, header, chunks in (
-            ("values", _npy_header(f"<{dtype}{itemsize}", (count,)), [array.data for _, _, array in arrays]),
+            ("values", _npy_header(descr, (count,)), [array.data for _, _, array in arrays]),
             ("index", _npy_header("<i4", (len(arrays), 2 + rank)), [index]),
         ):
-            # ZipInfo's default date is fixed.
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+            entry = zipfile.ZipInfo(f"{name}.npy")  # with a fixed date
+            entry.compress_type = zipfile.ZIP_DEFLATED  # hypotheses of one sentence share most of their rows
+            with archive.open(entry, "w", force_zip64=True) as member:
                 member.write(header)
                 for chunk in chunks:
                     member.write(chunk)

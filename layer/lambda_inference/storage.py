@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 # A storage that does not answer is told to the caller after some seconds, well inside any
 # timeout; whoever called can then try again.
-_TIMEOUTS = {"connect_timeout": "3s", "timeout": "60s"}
+_TIMEOUTS: dict[str, Any] = {"connect_timeout": "3s", "timeout": "60s"}
 _RETRIES: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=15)}
 
 
-class Missing(Exception):  # noqa: N818
+class Missing(Exception):
     """There is no such object."""
 
 
@@ -91,7 +91,7 @@ class Bucket:
             options: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
             self._store = S3Store(
                 self.name,
-                client_options={**_TIMEOUTS, "allow_http": bool(endpoint and endpoint.startswith("http://"))},
+                client_options={**_TIMEOUTS, "allow_http": bool(endpoint and endpoint.startswith("http://"))},  # type: ignore[arg-type]
                 retry_config=_RETRIES,  # type: ignore[arg-type]
                 **options,
             )

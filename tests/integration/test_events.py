@@ -43,14 +43,14 @@ def test_function_still_translates_after_a_freeze(function):
 
 def test_log_holds_no_input_text(function, function_log):
     """No word of a request reaches the log, whether it is answered, refused or broken."""
-    secret = "Xylophonequartz"
-    for data in ([secret], [secret, 5], {secret: secret}, f"[{secret}", [f"{secret} \ud800"]):
+    word = "Xylophonequartz"
+    for data in ([word], [word, 5], {word: word}, f"[{word}", [f"{word} \ud800"]):
         function.invoke({"data": data, "result": "inline"})
-    function.invoke({"data": ["a"], secret: 1})
-    function.invoke({"data": ["a"], "result": secret})
+    function.invoke({"data": ["a"], word: 1})
+    function.invoke({"data": ["a"], "result": word})
     log = function_log.read_text()
     assert "answered" in log
-    assert secret.lower() not in log.lower()
+    assert word.lower() not in log.lower()
 
 
 def test_metrics_are_logged(function, function_log):

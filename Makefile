@@ -1,0 +1,56 @@
+# Every target makes .venv itself when it is missing; the first one takes a few minutes.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --disable-pip-version-check
+
+# torch's CPU build. Linux's ordinary index has CUDA builds of several GB under the same version, so
+# the CPU build is asked for by its full name: first from where pip looks anyway, then from PyTorch.
+TORCH := 2.13.0
+ifeq ($(shell uname -s),Linux)
+TORCH_WHEEL := torch==$(TORCH)+cpu
+else
+TORCH_WHEEL := torch==$(TORCH)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint s3 score clean
+
+help: ## show this
+	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/ready ## translate events/event.json on this machine, and show the result
+	@rm -rf .demo && mkdir .demo
+	@$(PY) -m lambda_setup invoke --event events/event.json --save .demo --log-file .demo/function.log > .demo/response.json
+	@$(PY) -m lambda_setup results show .demo
+	@echo "response     .demo/response.json"
+
+test: $(VENV)/ready ## run every test, against a real S3 server, the real emulator and the real model
+	@$(PY) -m pytest
+
+lint: $(VENV)/ready ## check style and types
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
+
+s3: $(VENV)/ready ## serve the local S3 with the model in it, until Ctrl-C
+	@$(PY) -m lambda_setup s3
+
+clean: ## remove what make made
+	rm -rf $(VENV) .demo .aws-sam
+
+$(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Setting up $(VENV), about 2 GB; this happens once."
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "[1/3] torch $(TORCH), the CPU build"
+	@$(PIP) --quiet "$(TORCH_WHEEL)" 2> $(VENV)/torch.log \
+		|| $(PIP) --quiet "$(TORCH_WHEEL)" --index-url https://download.pytorch.org/whl/cpu \
+		|| { cat $(VENV)/torch.log; exit 1; }
+	@echo "[2/3] OpenNMT-py, without the dependencies of its training"
+	@$(PIP) --quiet --no-deps OpenNMT-py==3.5.1
+	@echo "[3/3] everything else"
+	@$(PIP) --quiet --editable '.[dev]' 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
+	@touch $@

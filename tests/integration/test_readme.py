@@ -1,0 +1,63 @@
+"""The README says what is so."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, case
+
+from lambda_inference.errors import Fault
+from lambda_inference.requests import BaseRequest
+from translator import TranslationRequest
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_reader_reads_results(function, stack, tmp_path):
+    """The five lines that read results do, in a fresh interpreter."""
+    event = case("event").event | {"id": "readme"}
+    predictions, arrays = sorted(stack.save(function.invoke(event), tmp_path), key=lambda path: path.suffix)
+    shutil.copy(predictions, tmp_path / "predictions.jsonl.gz")
+    shutil.copy(arrays, tmp_path / "attention.npz")
+    code = re.search(r"```python\n(import gzip.*?)```", README, re.DOTALL)[1]
+    show = "print(json.dumps([len(records), [each.tolist() for each in maps]]))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{show}"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    count, maps = json.loads(done.stdout)
+    assert count == 20
+    assert len(maps) == 60
+    for one in maps:
+        np.testing.assert_allclose(np.sum(one, axis=1), 1, atol=1e-3)
+
+
+def test_tables_name_every_field_and_error():
+    """Each field of a request and each error has its row, with its default or its status."""
+    rows = {row[0]: row for row in re.findall(r"^\| `?(\w+)`? \| (.*?) \| (.*?) \|", README, re.MULTILINE)}
+    for name in TranslationRequest.__struct_fields__:
+        assert name in rows
+    for fault in _subclasses(Fault):
+        if fault is not Fault:
+            assert rows[str(fault.status)][1] == f"`{fault.code}`"
+    assert set(BaseRequest.__struct_fields__) < set(rows)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
+def test_links_lead_somewhere(path):
+    """Every relative link names something that is there."""
+    assert (ROOT / path).exists()
+
+
+def test_commands_exist():
+    """Every make target that the README names is in the Makefile."""
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"`?make (\w+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def _subclasses(kind):
+    return {kind} | {below for each in kind.__subclasses__() for below in _subclasses(each)}

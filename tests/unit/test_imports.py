@@ -1,0 +1,38 @@
+"""The import budget of a cold start."""
+
+import json
+import subprocess
+import sys
+
+from conftest import ROOT
+
+HEAVY = {"boto3", "numpy", "onmt", "torch", "obstore", "sentencepiece", "requests", "pydantic"}
+
+
+def modules_after(statement: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter holds after a statement."""
+    code = f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))"
+    environment = {"PYTHONPATH": f"{ROOT / 'layer'}:{ROOT / 'translation_function'}"}
+    output = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    return {name.partition(".")[0] for name in json.loads(output.splitlines()[-1])}
+
+
+def test_lambda_inference_imports_nothing_heavy():
+    """Importing the package neither imports a machine-learning library nor an S3 client."""
+    assert modules_after("import lambda_inference") & HEAVY == set()
+
+
+def test_app_imports_nothing_heavy_outside_lambda():
+    """The model's libraries come with the first request, or inside Lambda while it initialises."""
+    assert modules_after("import app") & HEAVY == set()
+
+
+def test_engine_brings_no_training_library():
+    """Inference needs neither the tokeniser library of training nor the transforms' dependencies."""
+    unwanted = {"spacy", "rapidfuzz", "ahocorasick", "fasttext", "sympy", "boto3", "matplotlib"}
+    assert modules_after("import engine_opennmt") & unwanted == set()
+    # What stands in for it is no module of any file.
+    file = "import engine_opennmt, pyonmttok; assert not hasattr(pyonmttok, '__file__')"
+    assert "pyonmttok" in modules_after(file)

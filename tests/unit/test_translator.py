@@ -1,0 +1,41 @@
+"""The translator's own decisions: batches, caps, threads."""
+
+import pytest
+
+import engine_opennmt
+import translator
+
+
+def test_batches_cover_every_sentence_once_by_length():
+    """Every non-empty sentence is in one batch; batches hold neighbours in length, the longest first."""
+    lengths = [3, 0, 70, 5, 5, 1, 0, 400, 2] * 20
+    batches = list(translator.batches(lengths, beam=5))
+    flat = [index for batch in batches for index in batch]
+    assert sorted(flat) == [index for index, length in enumerate(lengths) if length]
+    assert [lengths[index] for index in flat] == sorted((n for n in lengths if n), reverse=True)
+
+
+@pytest.mark.parametrize("beam", [1, 5, 20])
+def test_batches_are_bounded(beam):
+    """No batch is larger than its sentences or its padded tokens times beams allow."""
+    lengths = [5000, 3000, *range(1, 200), *[7] * 100]
+    for batch in translator.batches(lengths, beam):
+        assert len(batch) <= translator.MAX_BATCH
+        padded = len(batch) * max(lengths[index] for index in batch) * beam
+        assert len(batch) == 1 or padded <= translator.MAX_BATCH_TOKENS
+
+
+@pytest.mark.parametrize(("memory", "threads"), [("128", 1), ("1769", 1), ("3008", 2), ("10240", 6)])
+def test_threads_are_what_the_memory_pays_for(monkeypatch, memory, threads):
+    """One thread for 1,769 MB, and never more than there are cores."""
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory)
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    assert translator.threads() == threads
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert translator.threads() == 1
+
+
+@pytest.mark.parametrize(("tokens", "cap"), [(1, 6), (4, 10), (7, 13), (196, 250), (5000, 250)])
+def test_cap_is_opennmts(tokens, cap):
+    """A hypothesis ends after min(250, floor(1.25 n) + 5) tokens."""
+    assert engine_opennmt.cap(tokens) == cap
