@@ -50,7 +50,7 @@ $(VENV)/ready: pyproject.toml
 		|| $(PIP) --quiet "$(TORCH_WHEEL)" --index-url https://download.pytorch.org/whl/cpu \
 		|| { cat $(VENV)/torch.log; exit 1; }
 	@echo "[2/3] OpenNMT-py, without the dependencies of its training"
-	@$(PIP) --quiet --no-deps OpenNMT-py==3.5.1
+	@$(PIP) --quiet --no-deps OpenNMT-py==3.5.1 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
 	@echo "[3/3] everything else"
 	@$(PIP) --quiet --editable '.[dev]' 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
 	@touch $@
