@@ -15,7 +15,7 @@ TORCH_WHEEL := torch==$(TORCH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint s3 score clean
+.PHONY: help demo test lint s3 score build clean
 
 help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,9 +33,16 @@ lint: $(VENV)/ready ## check style and types
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/mypy layer/__main__.py
 
 s3: $(VENV)/ready ## serve the local S3 with the model in it, until Ctrl-C
 	@$(PY) -m lambda_setup s3
+
+score: $(VENV)/ready ## translate the test split with the shipped model through the function, and score it
+	@$(PY) -m lambda_setup model score models/en-es
+
+build: $(VENV)/ready ## build the SAM application for this machine's own architecture
+	@$(VENV)/bin/sam build --config-env $(if $(filter arm64 aarch64,$(shell uname -m)),default,x86)
 
 clean: ## remove what make made
 	rm -rf $(VENV) .demo .aws-sam

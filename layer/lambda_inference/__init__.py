@@ -4,6 +4,10 @@ A fork writes one class, ``Predictor``, and one line, ``lambda_handler = serve(M
 Validation, transports, the deadline, results in S3, errors, logs and metrics are served here.
 """
 
+# First: a layer for another machine already fails at the next import.
+from lambda_inference import built  # noqa: F401
+
+# isort: split
 from lambda_inference.deadline import Deadline
 from lambda_inference.errors import BadRequest, Conflict, Fault, OutOfTime, TooLarge, Unavailable
 from lambda_inference.handler import serve

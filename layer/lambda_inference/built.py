@@ -1,0 +1,42 @@
+"""Whether the layers were built for the function that runs.
+
+What is built and what is deployed are chosen by the same parameters at two moments. The dependency
+layer says inside what it was built for; a function that is another fails while it initialises, with
+both named, instead of somewhere in an import.
+"""
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+MARKER = "layer_target.json"
+
+
+def check(folder: Path) -> None:
+    """Compare the marker in a layer's folder, where there is one, with this process.
+
+    Raises:
+        RuntimeError: the layer was built for another engine, runtime or architecture.
+
+    """
+    marker = folder / MARKER
+    if not marker.exists():
+        return
+    built = json.loads(marker.read_text())
+    machine = platform.machine()
+    here = {
+        "engine": os.environ.get("ENGINE", built["engine"]),
+        "runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
+        "architecture": {"aarch64": "arm64", "AMD64": "x86_64"}.get(machine, machine),
+    }
+    differences = [f"{name} {built[name]}, not {value}" for name, value in here.items() if built[name] != value]
+    if differences:
+        raise RuntimeError(
+            f"the dependency layer was built for {'; '.join(differences)}: run sam build and sam deploy with the "
+            "same --config-env and the same parameters"
+        )
+
+
+check(Path(__file__).resolve().parents[1])

@@ -1,0 +1,156 @@
+"""What ``sam`` makes of the template, with the real program and real wheels."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+ENVIRONMENT = os.environ | {"SAM_CLI_TELEMETRY": "0", "PYTHON": sys.executable, "PYTHONPATH": ""}
+ELF_MACHINES = {"arm64": 183, "x86_64": 62}  # EM_AARCH64, EM_X86_64
+
+
+def run(*command, **variables):
+    """Run a program in the project and return how it ended."""
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env=ENVIRONMENT | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+class TestLint:
+    """The template as it stands."""
+
+    def test_sam(self):
+        """``sam validate --lint`` finds nothing."""
+        done = run(SCRIPTS / "sam", "validate", "--lint", "--region", "eu-central-1")
+
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_cfn_lint(self):
+        """``cfn-lint`` finds nothing."""
+        done = run(SCRIPTS / "cfn-lint", "--regions", "us-east-1", "eu-central-1", "--", "template.yaml")
+
+        assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.fixture(
+    scope="class",
+    params=[("ctranslate2", "x86_64"), ("ctranslate2", "arm64"), ("opennmt", "arm64")],
+    ids="-".join,
+)
+def build(request):
+    """What ``sam build`` leaves, for an engine and an architecture."""
+    engine, architecture = request.param
+    with tempfile.TemporaryDirectory() as folder:
+        done = run(
+            SCRIPTS / "sam", "build", "--build-dir", folder,
+            "--parameter-overrides", f"Engine={engine} Architecture={architecture}",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        yield engine, architecture, Path(folder), done.stderr
+
+
+class TestBuild:
+    """``sam build``, for every engine and architecture that the ordinary package index has CPU wheels for."""
+
+    def test_layer(self, build):
+        """The layer has the engine, and says what it was built for."""
+        engine, architecture, folder, _ = build
+        python = folder / "DependencyLayer" / "python"
+
+        marker = json.loads((python / "layer_target.json").read_text())
+        assert marker == {
+            "recipe": engine,
+            "engine": engine,
+            "runtime": "python3.13",
+            "architecture": architecture,
+        }
+        packages = {"opennmt": {"onmt", "torch"}, "ctranslate2": {"ctranslate2"}}[engine]
+        assert packages | {"msgspec", "obstore", "sentencepiece"} <= {path.name for path in python.iterdir()}
+
+    def test_machine(self, build):
+        """Every shared library in the layer is for the architecture, and none for a GPU."""
+        _, architecture, folder, _ = build
+
+        libraries = [path for path in folder.rglob("*.so*") if path.is_file()]
+        assert libraries
+        for library in libraries:
+            header = library.read_bytes()[:20]
+            assert header[:4] == b"\x7fELF"
+            assert int.from_bytes(header[18:20], "little") == ELF_MACHINES[architecture], library
+        assert not [path for path in libraries if "cuda" in path.name]
+
+    def test_size(self, build):
+        """A layer that Lambda would not take is told while it is built."""
+        _, _, folder, printed = build
+
+        total = sum(path.stat().st_size for path in (folder / "DependencyLayer").rglob("*") if path.is_file())
+        assert f"{total:,} bytes" in printed
+        assert ("WARNING" in printed) == (total > 262_144_000)
+
+    def test_code(self, build):
+        """The function and its own layer are copied as they are, without what Python left beside them."""
+        _, _, folder, _ = build
+
+        for source, copy in (
+            (ROOT / "translation_function", folder / "TranslationFunction"),
+            (
+                ROOT / "layer" / "lambda_inference",
+                folder / "LambdaInferenceLayer" / "python" / "lambda_inference",
+            ),
+        ):
+            expected = {path.name: path.read_bytes() for path in source.glob("*.py")}
+            assert {path.name: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == expected
+
+
+class TestOtherBuilds:
+    """What ``sam build`` does where there is nothing to build, or nothing to build from."""
+
+    def test_published_layer(self, tmp_path):
+        """With LambdaLayerArn, nothing is fetched."""
+        arn = "arn:aws:lambda:eu-central-1:123456789012:layer:opennmt-x86_64:3"
+        done = run(
+            SCRIPTS / "sam", "build", "--build-dir", tmp_path,
+            "--parameter-overrides", f"Engine=opennmt Architecture=x86_64 LambdaLayerArn={arn}",
+            PIP_NO_INDEX="1",
+        )  # fmt: skip
+
+        assert done.returncode == 0, done.stderr
+        assert not list((tmp_path / "DependencyLayer" / "python").iterdir())
+
+    def test_python(self, tmp_path):
+        """A Python that cannot build the layer is told by its name, with how to name another."""
+        done = run(SCRIPTS / "sam", "build", "--build-dir", tmp_path, PYTHON="/usr/bin/false")
+
+        assert done.returncode != 0
+        assert "/usr/bin/false is no Python 3.11 or newer with pip; name one" in done.stderr
+
+    def test_cuda(self, tmp_path):
+        """Where only a CUDA build exists, the build ends with what to do, and no wheel was fetched."""
+        recipe = tmp_path / "torch.toml"
+        recipe.write_text('name = "torch"\nengine = "opennmt"\nno_deps = ["torch==2.13.0"]\n')
+        cache = tmp_path / "cache"
+        variables = {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "PIP_CACHE_DIR": str(cache)}
+
+        done = run(
+            sys.executable, "-m", "layer", "build", recipe,
+            "--target", "python3.13-x86_64", "--out", tmp_path / "out", **variables,
+        )  # fmt: skip
+
+        assert done.returncode == 2
+        assert "for python3.13-x86_64 pip finds only wheels that are made for a GPU" in done.stderr
+        assert "Give pip an index with CPU builds" in done.stderr
+        assert not (tmp_path / "out").exists()
+        assert sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) < 10_000_000

@@ -1,0 +1,47 @@
+"""A layer that was built for another function is refused by name."""
+
+import json
+import platform
+import sys
+
+import pytest
+
+from lambda_inference import built
+
+HERE = {
+    "engine": "opennmt",
+    "runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
+    "architecture": {"aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+}
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write a layer's marker and return its folder."""
+    monkeypatch.setenv("ENGINE", "opennmt")
+
+    def write(**changes):
+        (tmp_path / built.MARKER).write_text(json.dumps(HERE | changes))
+        return tmp_path
+
+    return write
+
+
+def test_no_marker_is_no_question(tmp_path):
+    """A development tree says nothing of what it was built for."""
+    built.check(tmp_path)
+
+
+def test_the_right_layer_passes(write):
+    """What was built for this function is taken."""
+    built.check(write())
+
+
+@pytest.mark.parametrize(
+    "change", [{"engine": "ctranslate2"}, {"runtime": "python3.99"}, {"architecture": "riscv64"}]
+)
+def test_another_layer_is_refused(write, change):
+    """The error names what was built and what runs, and what to do."""
+    [(name, value)] = change.items()
+    with pytest.raises(RuntimeError, match=f"{name} {value}, not {HERE[name]}.*same --config-env"):
+        built.check(write(**change))

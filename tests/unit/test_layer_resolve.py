@@ -1,0 +1,161 @@
+"""From pins to wheels, judged before they are fetched; pip is a stand-in with a report to print."""
+
+import json
+
+import pytest
+
+from layer.recipe import parse
+from layer.resolve import CudaBuildError, ResolveError, pip, resolve
+from layer.target import named
+
+ARM, X86 = named("python3.13-arm64"), named("python3.13-x86_64")
+INDEX = "https://download.pytorch.org/whl/cpu"
+ON_X86 = 'platform_system == "Linux" and platform_machine == "x86_64"'
+
+
+class FakePip:
+    """pip, with what it finds where it is configured to look, and at the extra index."""
+
+    def __init__(self, *ordinary: dict, extra: list[dict] | None = None):
+        self.ordinary, self.extra = list(ordinary), extra
+        self.calls: list[list[str]] = []
+
+    def __call__(self, arguments):
+        self.calls.append(list(arguments))
+        found = self.extra if "--extra-index-url" in arguments and self.extra is not None else self.ordinary
+        return json.dumps({"install": found})
+
+
+def wheel(name, version, *requires, tag="py3-none-any"):
+    """Return a wheel as pip's report has it."""
+    file = f"{name}-{version}-{tag}.whl".replace("+", "%2B")
+    return {
+        "metadata": {"name": name, "version": version, "requires_dist": list(requires)},
+        "download_info": {"url": f"https://host/{file}", "archive_info": {"hashes": {"sha256": "0" * 64}}},
+    }
+
+
+def recipe(*requirements, **fields):
+    """Return a recipe with these pins."""
+    return parse({"name": "mine", "engine": "mine", "requirements": list(requirements), **fields})
+
+
+TORCH = recipe("torch==2.13.0", cpu_index=INDEX, targets={"python3.13-arm64": {}, "python3.13-x86_64": {}})
+CUDA = wheel("torch", "2.13.0", "nvidia-cudnn-cu13==9.2; platform_system == 'Linux'", "triton==3.7.1")
+CPU = wheel("torch", "2.13.0+cpu")
+
+
+class TestResolve:
+    """What pip would install."""
+
+    def test_wheels(self):
+        """The wheels come back sorted, by their one spelling, with what they need on the target alone."""
+        fake = FakePip(
+            wheel("Six", "1.17.0"),
+            wheel(
+                "Obstore", "0.12.1", 'typing-extensions; python_version < "3.13"', 'x; extra == "y"', "six"
+            ),
+        )
+
+        found = resolve(recipe("six==1.17.0", "obstore==0.12.1"), ARM, fake).wheels
+
+        assert [(each.name, each.version, each.requires) for each in found] == [
+            ("obstore", "0.12.1", ("six",)),
+            ("six", "1.17.0", ()),
+        ]
+        assert found[1].pin() == f"six==1.17.0 --hash=sha256:{'0' * 64}"
+
+    def test_nothing_fetched(self):
+        """The package installer is only asked what it would do, without dependencies."""
+        fake = FakePip(wheel("six", "1.17.0"))
+
+        resolve(recipe("six==1.17.0"), ARM, fake)
+
+        (call,) = fake.calls
+        assert call[0] == "install"
+        assert {"--dry-run", "--no-deps", "--ignore-installed", "six==1.17.0"} <= set(call)
+
+    def test_incomplete(self):
+        """A package that another one needs, and that the recipe does not mention, is told with what to do."""
+        fake = FakePip(wheel("torch", "2.10.0", "sympy>=1.13", "filelock"))
+
+        with pytest.raises(
+            ResolveError, match=r"torch 2.10.0 requires filelock; torch 2.10.0 requires sympy\. Pin"
+        ):
+            resolve(recipe("torch==2.10.0"), ARM, fake)
+
+    def test_left_out(self):
+        """What is left out on purpose is not missed, nor what comes with a package in no_deps."""
+        fake = FakePip(
+            wheel("torch", "2.10.0", "sympy>=1.13"), wheel("OpenNMT-py", "3.5.1", "torch<2.3", "flask")
+        )
+
+        found = resolve(recipe("torch==2.10.0", no_deps=["opennmt-py==3.5.1"], left_out=["sympy"]), ARM, fake)
+
+        assert [each.name for each in found.wheels] == ["opennmt-py", "torch"]
+
+    def test_pip_failed(self):
+        """What pip itself has to say is passed on."""
+        with pytest.raises(ResolveError, match="pip could not do it"):
+            pip(["no-such-command"])
+
+
+class TestCuda:
+    """Builds for a GPU, which Lambda has not."""
+
+    def test_refused(self):
+        """Where only a CUDA build exists, nothing is resolved, and the error says what helps."""
+        fake = FakePip(CUDA)
+
+        with pytest.raises(CudaBuildError) as refusal:
+            resolve(TORCH, X86, fake)
+
+        message = str(refusal.value)
+        assert "torch-2.13.0-py3-none-any.whl (nvidia-cudnn-cu13, triton)" in message
+        for help_ in (f"PIP_EXTRA_INDEX_URL={INDEX}", "PIP_FIND_LINKS", "another target: python3.13-arm64"):
+            assert help_ in message
+        assert all("--dry-run" in call for call in fake.calls)
+
+    def test_cpu_index(self):
+        """Where pip finds a CUDA build, the recipe's index is asked, and remembered for fetching."""
+        found = resolve(TORCH, X86, FakePip(CUDA, extra=[CPU]))
+
+        assert [each.file for each in found.wheels] == ["torch-2.13.0+cpu-py3-none-any.whl"]
+        assert found.pip_options[-2:] == ("--extra-index-url", INDEX)
+
+    def test_index_not_needed(self):
+        """Where pip finds a CPU build by itself, no other index is asked."""
+        fake = FakePip(CPU)
+
+        assert resolve(TORCH, X86, fake).wheels[0].version == "2.13.0+cpu"
+        assert "--extra-index-url" not in [argument for call in fake.calls for argument in call]
+
+    def test_other_machines_cuda(self):
+        """A wheel that needs CUDA on another machine only is taken: its markers are read for the target."""
+        torch = wheel("torch", "2.10.0", f"nvidia-cudnn-cu12==9.10; {ON_X86}", f"triton==3.6.0; {ON_X86}")
+
+        assert resolve(recipe("torch==2.10.0"), ARM, FakePip(torch)).wheels[0].requires == ()
+        with pytest.raises(CudaBuildError):
+            resolve(recipe("torch==2.10.0"), X86, FakePip(torch))
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            wheel("torch", "2.13.0+cu130"),
+            wheel("nvidia-cublas", "13.0.0"),
+            wheel("a", "1", "cuda-toolkit[cublas]==13"),
+            wheel("triton", "3.7.1"),
+        ],
+        ids=lambda each: each["metadata"]["name"],
+    )
+    def test_signs(self, bad):
+        """A CUDA build is known by its version, by its name, or by what it needs."""
+        name, version = bad["metadata"]["name"], bad["metadata"]["version"]
+
+        with pytest.raises(CudaBuildError, match="Give pip an index with CPU builds"):
+            resolve(recipe(f"{name}=={version}"), X86, FakePip(bad))
+
+    def test_no_deps_too(self):
+        """A CUDA build is refused also where its dependencies would not be installed."""
+        with pytest.raises(CudaBuildError):
+            resolve(recipe(no_deps=["torch==2.13.0"]), X86, FakePip(CUDA))

@@ -1,0 +1,630 @@
+"""What template.yaml deploys, read after SAM's own transformation."""
+
+import copy
+import json
+import os
+import re
+import tomllib
+from functools import cached_property
+from typing import Any
+from unittest import mock
+
+import boto3
+import pytest
+from conftest import ROOT
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+from lambda_inference.models import publish_command
+
+ACCOUNT, REGION = "111122223333", "eu-central-1"
+SOURCE = yaml_parse((ROOT / "template.yaml").read_text())
+SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
+ARTIFACTS = {"TranslationFunction": "code-1", "DependencyLayer": "tree-1", "LambdaInferenceLayer": "own-1"}
+ABSENT = object()
+
+
+class Stack:
+    """The template with parameters filled in: what CloudFormation would make of it."""
+
+    def __init__(self, artifacts: dict[str, str] | None = None, name: str = "translation", **parameters: Any):
+        self.name = name
+        self.parameters = {key: value["Default"] for key, value in SOURCE["Parameters"].items()} | parameters
+        self.artifacts = ARTIFACTS | (artifacts or {})
+
+    @cached_property
+    def template(self) -> dict[str, Any]:
+        """Return the template as SAM transforms it once its artifacts are in S3."""
+        source = json.loads(json.dumps(SOURCE))
+        for resource, artifact in self.artifacts.items():
+            properties = source["Resources"][resource]["Properties"]
+            uri = "CodeUri" if "CodeUri" in properties else "ContentUri"
+            properties[uri] = f"s3://artifacts/{artifact}"
+        session = boto3.Session(region_name=REGION)
+        return Translator({}, Parser(), boto_session=session).translate(
+            source, copy.deepcopy(self.parameters)
+        )
+
+    @cached_property
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """Return the resources that this stack has, with all values known."""
+        there = {
+            name: resource
+            for name, resource in self.template["Resources"].items()
+            if "Condition" not in resource or self.condition(resource["Condition"])
+        }
+        return {
+            name: resource | {"Properties": self.value(resource["Properties"])}
+            for name, resource in there.items()
+        }
+
+    @cached_property
+    def outputs(self) -> dict[str, Any]:
+        """Return the values of the outputs that this stack has."""
+        return {
+            name: self.value(output["Value"])
+            for name, output in self.template["Outputs"].items()
+            if "Condition" not in output or self.condition(output["Condition"])
+        }
+
+    def one(self, kind: str) -> dict[str, Any]:
+        """Return the properties of the one resource of a kind."""
+        (found,) = self.all(kind)
+        return found
+
+    def all(self, kind: str) -> list[dict[str, Any]]:
+        """Return the properties of all resources of a kind."""
+        return [each["Properties"] for each in self.resources.values() if each["Type"] == f"AWS::{kind}"]
+
+    @property
+    def function(self) -> dict[str, Any]:
+        """Return the function's properties."""
+        return self.one("Lambda::Function")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the function's environment."""
+        return self.function["Environment"]["Variables"]
+
+    @property
+    def version(self) -> tuple[str, str]:
+        """Return what CloudFormation tells published versions apart by."""
+        (name,) = (name for name, each in self.resources.items() if each["Type"] == "AWS::Lambda::Version")
+        return name, self.resources[name]["Properties"]["Description"]
+
+    def refused(self) -> list[str]:
+        """Return what the rules say against the parameters."""
+        return [
+            assertion["AssertDescription"]
+            for rule in SOURCE["Rules"].values()
+            if self.value(rule["RuleCondition"])
+            for assertion in rule["Assertions"]
+            if not self.value(assertion["Assert"])
+        ]
+
+    def condition(self, name: str) -> bool:
+        """Return whether a condition holds."""
+        return self.value(self.template["Conditions"][name])
+
+    def value(self, node: Any) -> Any:
+        """Return a value with its intrinsic functions worked out."""
+        if isinstance(node, list):
+            return [item for item in map(self.value, node) if item is not ABSENT]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            ((key, argument),) = node.items()
+            if key in {"Ref", "Condition"} or key.startswith("Fn::"):
+                return getattr(self, "_" + key.removeprefix("Fn::").lower())(argument)
+        values = {key: self.value(item) for key, item in node.items()}
+        return {key: item for key, item in values.items() if item is not ABSENT}
+
+    def _ref(self, name: str) -> Any:
+        pseudo = {"AWS::NoValue": ABSENT, "AWS::StackName": self.name, "AWS::Partition": "aws",
+                  "AWS::AccountId": ACCOUNT, "AWS::Region": REGION}  # fmt: skip
+        if name in pseudo:
+            return pseudo[name]
+        if name in self.parameters:
+            return self.parameters[name]
+        resource = self.template["Resources"][name]
+        if resource["Type"] == "AWS::Lambda::LayerVersion":
+            layer = self.value(resource["Properties"]["LayerName"])
+            number = int(name[-10:], 16) % 1000  # another number for another content
+            return f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{layer}:{number}"
+        return name
+
+    def _getatt(self, argument: str | list[str]) -> str:
+        name, _, attribute = (
+            argument.partition(".") if isinstance(argument, str) else (argument[0], "", argument[1])
+        )
+        if self.template["Resources"][name]["Type"] == "AWS::S3::Bucket":
+            return f"arn:aws:s3:::{name}"
+        return f"{name}.{attribute}"
+
+    def _sub(self, argument: str | list[Any]) -> str:
+        text, names = argument if isinstance(argument, list) else (argument, {})
+        return re.sub(
+            r"\$\{([^}]+)\}",
+            lambda match: str(
+                self.value(names[match[1]])
+                if match[1] in names
+                else self._ref(match[1]) if "." not in match[1] else self._getatt(match[1])
+            ),
+            text,
+        )  # fmt: skip
+
+    def _if(self, argument: list[Any]) -> Any:
+        return self.value(argument[1] if self.condition(argument[0]) else argument[2])
+
+    def _importvalue(self, argument: Any) -> str:
+        return f"import of {self.value(argument)}"
+
+    def _select(self, argument: list[Any]) -> Any:
+        return self.value(argument[1])[int(argument[0])]
+
+    def _split(self, argument: list[Any]) -> list[str]:
+        return self.value(argument[1]).split(argument[0])
+
+    def _equals(self, argument: list[Any]) -> bool:
+        return self.value(argument[0]) == self.value(argument[1])
+
+    def _not(self, argument: list[Any]) -> bool:
+        return not self.value(argument[0])
+
+    def _and(self, argument: list[Any]) -> bool:
+        return all(map(self.value, argument))
+
+    _condition = condition
+
+
+def configured(environment: str) -> Stack:
+    """Return the stack that an environment of samconfig.toml deploys."""
+    settings = SAMCONFIG[environment]["global"]["parameters"]
+    return Stack(
+        name=settings["stack_name"],
+        **dict(part.split("=") for part in settings["parameter_overrides"].split()),
+    )
+
+
+def granted(stack: Stack) -> set[tuple[str, str, str]]:
+    """Return what the function's role may do, as actions, resources and conditions."""
+    found = set()
+    for policy in stack.one("IAM::Role")["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement["Effect"] == "Allow"
+            actions = statement["Action"]
+            for action in actions if isinstance(actions, list) else [actions]:
+                assert isinstance(statement["Resource"], str)
+                found.add((action, statement["Resource"], json.dumps(statement.get("Condition", {}))))
+    return found
+
+
+ROLE = {
+    ("s3:GetObject", "arn:aws:s3:::ModelBucket/models/en-es/*", "{}"),
+    ("s3:ListBucket", "arn:aws:s3:::ModelBucket", '{"StringLike": {"s3:prefix": "models/en-es/*"}}'),
+    ("s3:GetObject", "arn:aws:s3:::ResultBucket/prediction_outputs/*", "{}"),
+    ("s3:PutObject", "arn:aws:s3:::ResultBucket/prediction_outputs/*", "{}"),
+    ("logs:CreateLogStream", "FunctionLogGroup.Arn", "{}"),
+    ("logs:PutLogEvents", "FunctionLogGroup.Arn", "{}"),
+}
+TRACES = {("xray:PutTelemetryRecords", "*", "{}"), ("xray:PutTraceSegments", "*", "{}")}
+LAYER = "arn:aws:lambda:eu-central-1:999988887777:layer:mine:7"
+
+
+class TestRole:
+    """What the function may do."""
+
+    def test_exactly(self):
+        """The function reads its own model, writes and reads results, writes its log, and no more."""
+        assert granted(Stack()) == ROLE
+
+    def test_traces(self):
+        """Only a function that traces may write traces."""
+        assert granted(Stack(Tracing="on")) == ROLE | TRACES
+
+    def test_given_buckets(self):
+        """With buckets of somebody else's, the role names those, and the same prefixes in them."""
+        role = granted(Stack(ModelName="other", ModelBucketName="theirs", ResultBucketName="ours"))
+
+        assert {(action, resource) for action, resource, _ in role if action.startswith("s3:")} == {
+            ("s3:GetObject", "arn:aws:s3:::theirs/models/other/*"),
+            ("s3:ListBucket", "arn:aws:s3:::theirs"),
+            ("s3:GetObject", "arn:aws:s3:::ours/prediction_outputs/*"),
+            ("s3:PutObject", "arn:aws:s3:::ours/prediction_outputs/*"),
+        }
+
+    def test_nothing_beside(self):
+        """There is one role, without managed policies, which only Lambda can take on."""
+        role = Stack(Tracing="on", FunctionUrl="on").one("IAM::Role")
+
+        assert "ManagedPolicyArns" not in role
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+    def test_log(self):
+        """The log that the function may write is the one it writes."""
+        assert Stack().function["LoggingConfig"] == {"LogGroup": "FunctionLogGroup"}
+
+
+class TestPublic:
+    """Nothing is open to the world."""
+
+    @pytest.mark.parametrize("url", ["on", "off"])
+    def test_no_open_grant(self, url):
+        """No policy and no permission allows anybody outside the account anything."""
+        stack = Stack(FunctionUrl=url)
+
+        for policy in stack.all("S3::BucketPolicy"):
+            assert {statement["Effect"] for statement in policy["PolicyDocument"]["Statement"]} == {"Deny"}
+        assert {permission["Principal"] for permission in stack.all("Lambda::Permission")} <= {ACCOUNT}
+
+    def test_buckets(self):
+        """Both buckets are encrypted, owned by the account alone, and block public access in every way."""
+        buckets = Stack().all("S3::Bucket")
+
+        assert len(buckets) == 2
+        for bucket in buckets:
+            assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+            assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+            assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+            (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+            assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+
+    def test_tls_only(self):
+        """Both buckets refuse every request that is not encrypted."""
+        policies = {
+            policy["Bucket"]: policy["PolicyDocument"]["Statement"]
+            for policy in Stack().all("S3::BucketPolicy")
+        }
+
+        assert policies.keys() == {"ModelBucket", "ResultBucket"}
+        for bucket, (statement,) in policies.items():
+            assert statement == {
+                "Sid": "EncryptedTransportOnly",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+
+    def test_url(self):
+        """The function's address takes signed requests only, and grants both permissions of a call."""
+        stack = Stack(FunctionUrl="on")
+
+        assert stack.one("Lambda::Url") == {
+            "AuthType": "AWS_IAM",
+            "TargetFunctionArn": "TranslationFunctionAliaslive",
+        }
+        alias = {"FunctionName": "TranslationFunctionAliaslive", "Principal": ACCOUNT}
+        assert stack.all("Lambda::Permission") == [
+            {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "AWS_IAM", **alias},
+            {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True, **alias},
+        ]
+
+    def test_no_url(self):
+        """Unless asked for, there is no address."""
+        stack = Stack()
+
+        assert not stack.all("Lambda::Url") + stack.all("Lambda::Permission")
+        assert "FunctionUrl" not in stack.outputs
+
+
+class TestBuckets:
+    """Where models and results are."""
+
+    def test_lifecycle(self):
+        """Models are versioned and do not expire; results do, after the days that the parameter says."""
+        stack = Stack(ResultExpirationDays=3)
+        models, results = (stack.resources[name]["Properties"] for name in ("ModelBucket", "ResultBucket"))
+        expiry = {"Id": "results", "Status": "Enabled", "ExpirationInDays": 3}
+
+        assert models["VersioningConfiguration"] == {"Status": "Enabled"}
+        assert not [rule for rule in models["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in rule]
+        assert expiry in results["LifecycleConfiguration"]["Rules"]
+
+    @pytest.mark.parametrize("bucket", ["ModelBucket", "ResultBucket"])
+    def test_kept(self, bucket):
+        """Deleting the stack keeps what is in a bucket; a stack that could not be created leaves none."""
+        resource = Stack().resources[bucket]
+
+        assert resource["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert resource["UpdateReplacePolicy"] == "Retain"
+
+    @pytest.mark.parametrize(
+        ("parameters", "models", "results"),
+        [
+            ({}, "ModelBucket", "ResultBucket"),
+            ({"BucketName": "one"}, "one", "one"),
+            ({"ModelBucketName": "theirs"}, "theirs", "ResultBucket"),
+            ({"ModelStackName": "first"}, "import of first-ModelBucket", "ResultBucket"),
+            ({"ResultBucketName": "ours"}, "ModelBucket", "ours"),
+            ({"ModelBucketName": "theirs", "ResultBucketName": "ours"}, "theirs", "ours"),
+        ],
+    )
+    def test_names(self, parameters, models, results):
+        """The function and the outputs name the same buckets, and only what is not given is created."""
+        stack = Stack(**parameters)
+
+        assert (stack.environment["MODEL_BUCKET"], stack.environment["RESULT_BUCKET"]) == (models, results)
+        assert (stack.outputs["ModelBucketName"], stack.outputs["ResultBucketName"]) == (models, results)
+        created = {name for name, each in stack.resources.items() if each["Type"] == "AWS::S3::Bucket"}
+        assert created == {"ModelBucket", "ResultBucket"} & {models, results}
+        assert {policy["Bucket"] for policy in stack.all("S3::BucketPolicy")} == created
+
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            {"BucketName": "one", "ModelBucketName": "theirs"},
+            {"BucketName": "one", "ModelStackName": "first"},
+            {"BucketName": "one", "ResultBucketName": "ours"},
+            {"ModelStackName": "first", "ModelBucketName": "theirs"},
+        ],
+    )
+    def test_contradictions(self, parameters):
+        """Parameters that contradict each other are refused before anything is made, by their names."""
+        (description,) = Stack(**parameters).refused()
+
+        assert all(name in description for name in parameters)
+
+    def test_no_contradictions(self):
+        """Parameters that agree are accepted."""
+        assert not Stack(ModelBucketName="theirs", ResultBucketName="ours").refused()
+        assert not Stack(BucketName="one").refused()
+        assert not Stack().refused()
+
+
+class TestEnvironments:
+    """The environments of samconfig.toml."""
+
+    def test_dev_and_prod_share_models(self):
+        """Prod reads the bucket that dev creates, by the other channel, and has its own for results."""
+        dev, prod = configured("dev"), configured("prod")
+
+        assert dev.environment["MODEL_BUCKET"] == "ModelBucket"
+        export = dev.value(dev.template["Outputs"]["ModelBucketName"]["Export"]["Name"])
+        assert prod.environment["MODEL_BUCKET"] == f"import of {export}"
+        assert (dev.environment["MODEL_CHANNEL"], prod.environment["MODEL_CHANNEL"]) == ("dev", "prod")
+        assert dev.environment["MODEL_NAME"] == prod.environment["MODEL_NAME"]
+        assert "ModelBucket" not in prod.resources
+        assert prod.environment["RESULT_BUCKET"] == "ResultBucket"
+        assert dev.name != prod.name
+
+    @pytest.mark.parametrize("environment", ["default", "dev", "prod", "x86"])
+    def test_built_as_deployed(self, environment):
+        """Build and deploy get engine and architecture from one place, and from no other."""
+        settings = SAMCONFIG[environment]
+        shared = settings["global"]["parameters"]["parameter_overrides"]
+
+        assert {part.split("=")[0] for part in shared.split()} >= {"Engine", "Architecture"}
+        assert [
+            command for command, table in settings.items() if "parameter_overrides" in table["parameters"]
+        ] == ["global"]
+        assert not configured(environment).refused()
+
+    def test_architectures(self):
+        """All environments are for arm64 but the one that is named for the other."""
+        found = {
+            name: configured(name).function["Architectures"] for name in ("default", "dev", "prod", "x86")
+        }
+
+        assert found == {"default": ["arm64"], "dev": ["arm64"], "prod": ["arm64"], "x86": ["x86_64"]}
+
+
+ENVIRONMENT = ("Environment", "Variables")
+
+
+class TestParameters:
+    """Every parameter reaches what it names."""
+
+    @pytest.mark.parametrize(
+        ("parameter", "value", "kind", "path", "expected"),
+        [
+            ("Engine", "ctranslate2", "Lambda::Function", (*ENVIRONMENT, "ENGINE"), "ctranslate2"),
+            ("Architecture", "x86_64", "Lambda::Function", ("Architectures",), ["x86_64"]),
+            ("ModelName", "en-de", "Lambda::Function", (*ENVIRONMENT, "MODEL_NAME"), "en-de"),
+            ("Channel", "prod", "Lambda::Function", (*ENVIRONMENT, "MODEL_CHANNEL"), "prod"),
+            ("MemorySize", 3008, "Lambda::Function", ("MemorySize",), 3008),
+            ("Timeout", 900, "Lambda::Function", ("Timeout",), 900),
+            ("EphemeralStorage", 2048, "Lambda::Function", ("EphemeralStorage", "Size"), 2048),
+            ("Tracing", "on", "Lambda::Function", ("TracingConfig", "Mode"), "Active"),
+            ("Tracing", "off", "Lambda::Function", ("TracingConfig", "Mode"), "PassThrough"),
+            ("LogRetentionDays", 7, "Logs::LogGroup", ("RetentionInDays",), 7),
+            ("LambdaLayerArn", LAYER, "Lambda::Function", ("Layers", 0), LAYER),
+        ],
+    )
+    def test_reaches(self, parameter, value, kind, path, expected):
+        """A parameter's value arrives where it belongs."""
+        found = Stack(**{parameter: value}).one(kind)
+        for key in path:
+            found = found[key]
+
+        assert found == expected
+
+    def test_all_have_defaults(self):
+        """A deployment needs no parameter but what samconfig.toml already has."""
+        assert [name for name, parameter in SOURCE["Parameters"].items() if "Default" not in parameter] == []
+
+    def test_environment(self):
+        """The function is told its stack, model, buckets and engine, and nothing of this machine."""
+        assert Stack(name="mine").environment == {
+            "ENGINE": "opennmt",
+            "MODEL_BUCKET": "ModelBucket",
+            "MODEL_NAME": "en-es",
+            "MODEL_CHANNEL": "dev",
+            "RESULT_BUCKET": "ResultBucket",
+            "STACK_NAME": "mine",
+            "POWERTOOLS_SERVICE_NAME": "mine",
+            "POWERTOOLS_METRICS_NAMESPACE": "LambdaInference",
+            "POWERTOOLS_LOG_LEVEL": "INFO",
+        }
+
+    @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+    @pytest.mark.parametrize("engine", ["opennmt", "ctranslate2"])
+    def test_layer_target(self, engine, architecture):
+        """For each engine and architecture there is a target, which builds just that."""
+        uri = SOURCE["Resources"]["DependencyLayer"]["Properties"]["ContentUri"]
+        folder = ROOT / Stack(Engine=engine, Architecture=architecture).value(uri)
+
+        makefile = (folder / "Makefile").read_text().split("\n")
+        assert makefile[:2] == [f"RECIPE := {engine}", f"TARGET := python3.13-{architecture}"]
+
+    def test_layer_given(self):
+        """With a published layer none is deployed, and next to nothing is built."""
+        stack = Stack(LambdaLayerArn=LAYER)
+
+        uri = SOURCE["Resources"]["DependencyLayer"]["Properties"]["ContentUri"]
+        assert stack.value(uri) == "layer/targets/none"
+        assert [layer["LayerName"] for layer in stack.all("Lambda::LayerVersion")] == ["lambda-inference"]
+
+
+class TestVersion:
+    """The alias follows every change, because every change publishes a version."""
+
+    @pytest.mark.parametrize("resource", ["TranslationFunction", "DependencyLayer", "LambdaInferenceLayer"])
+    def test_new_content(self, resource):
+        """Another code publishes a version, and so does a layer in which alone something changed."""
+        assert Stack({resource: "changed"}).version != Stack().version
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"Engine": "ctranslate2"},
+            {"Architecture": "x86_64"},
+            {"ModelName": "en-de"},
+            {"Channel": "prod"},
+            {"LambdaLayerArn": LAYER},
+            {"BucketName": "one"},
+            {"ModelBucketName": "theirs"},
+            {"ModelStackName": "first"},
+            {"ResultBucketName": "ours"},
+            {"MemorySize": 3008},
+            {"Timeout": 900},
+            {"EphemeralStorage": 2048},
+            {"Tracing": "on"},
+        ],
+        ids=lambda change: next(iter(change)),
+    )
+    def test_new_parameter(self, change):
+        """A parameter that changes the function publishes a version of it."""
+        assert Stack(**change).version != Stack().version
+
+    @pytest.mark.parametrize(
+        "change", [{"LogRetentionDays": 7}, {"FunctionUrl": "on"}, {"ResultExpirationDays": 3}]
+    )
+    def test_same_function(self, change):
+        """What leaves the function as it is publishes nothing: Lambda would refuse a second version of it."""
+        assert Stack(**change).version == Stack().version
+
+    def test_all_parameters_considered(self):
+        """Every parameter is known either to change the function or not to."""
+        marks = [*self.test_new_parameter.pytestmark, *self.test_same_function.pytestmark]
+        known = {name for mark in marks for change in mark.args[1] for name in change}
+
+        assert known == SOURCE["Parameters"].keys()
+
+    def test_longest_description(self):
+        """The longest values that the parameters allow stay within the 256 characters of a description."""
+        longest = Stack(
+            Engine=max(SOURCE["Parameters"]["Engine"]["AllowedValues"], key=len),
+            Architecture="x86_64",
+            ModelName="m" * 31,
+            Channel="prod",
+            LambdaLayerArn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{'l' * 40}:999999",
+            ModelBucketName="b" * 63,
+            ResultBucketName="c" * 63,
+            MemorySize=10240,
+            Timeout=900,
+            EphemeralStorage=10240,
+            Tracing="off",
+        )
+        for name, value in longest.parameters.items():
+            if pattern := SOURCE["Parameters"][name].get("AllowedPattern"):
+                assert re.fullmatch(pattern, value)
+                assert name == "ModelStackName" or not value or not re.fullmatch(pattern, value + "0")
+
+        assert len(longest.version[1]) <= 256
+
+    def test_alias(self):
+        """The alias that callers use points to the version that was published."""
+        stack = Stack()
+
+        alias = stack.one("Lambda::Alias")
+        assert (alias["Name"], alias["FunctionVersion"]) == ("live", f"{stack.version[0]}.Version")
+
+
+class TestOutputs:
+    """What the operator reads after a deployment."""
+
+    def test_publish_command(self):
+        """The stack prints the command that the function's own 503 names."""
+        with mock.patch.dict(os.environ, Stack(name="mine", ModelName="en-de").environment):
+            assert Stack(name="mine", ModelName="en-de").outputs["PublishCommand"] == publish_command()
+
+    def test_invoke_command(self):
+        """The stack prints a command that sends the example event to the alias."""
+        assert Stack(name="mine").outputs["InvokeCommand"] == (
+            "sam remote invoke TranslationFunction --stack-name mine --region eu-central-1 "
+            "--parameter Qualifier=live --event-file events/event.json"
+        )
+
+    def test_others(self):
+        """The stack names its function, alias, buckets, log and address."""
+        found = Stack(FunctionUrl="on").outputs
+
+        assert {name: found[name] for name in found if not name.endswith("Command")} == {
+            "FunctionName": "TranslationFunction",
+            "FunctionAliasArn": "TranslationFunctionAliaslive",
+            "ModelBucketName": "ModelBucket",
+            "ResultBucketName": "ResultBucket",
+            "LogGroupName": "FunctionLogGroup",
+            "FunctionUrl": "TranslationFunctionUrl.FunctionUrl",
+        }
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # SAM's own
+class TestLocally:
+    """``sam local invoke`` beside ``make s3``."""
+
+    @pytest.fixture
+    def environment(self, monkeypatch):
+        """What SAM gives the function on a machine whose owner is logged in to AWS with a session."""
+        from samcli.commands.local.lib.local_lambda import LocalLambdaRunner
+        from samcli.lib.providers.sam_function_provider import SamFunctionProvider
+        from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
+
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.setenv(name, "somebody's own")
+        provider = SamFunctionProvider(SamLocalStackProvider.get_stacks(str(ROOT / "template.yaml"))[0])
+        values = json.loads(
+            (ROOT / SAMCONFIG["default"]["local_invoke"]["parameters"]["env_vars"]).read_text()
+        )
+        runner = LocalLambdaRunner(None, provider, str(ROOT), str(ROOT), env_vars_values=values)
+        return runner._make_env_vars(provider.get("TranslationFunction")).resolve()
+
+    def test_everything_arrives(self, environment):
+        """Every name in events/env.json reaches the function, in place of the owner's own credentials."""
+        values = json.loads((ROOT / "events" / "env.json").read_text())["TranslationFunction"]
+
+        assert {name: environment[name] for name in values} == values
+        assert "somebody's own" not in environment.values()
+
+    def test_what_make_s3_serves(self):
+        """The values in events/env.json are those of the S3 that ``make s3`` starts."""
+        from lambda_setup import serve
+        from lambda_setup.local import stack
+
+        values = json.loads((ROOT / "events" / "env.json").read_text())["TranslationFunction"]
+        assert (values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"]) == (
+            serve.ACCESS_KEY,
+            serve.SECRET_KEY,
+        )
+        assert (values["MODEL_BUCKET"], values["RESULT_BUCKET"]) == (stack.MODEL_BUCKET, stack.RESULT_BUCKET)
+        (host,) = SAMCONFIG["default"]["local_invoke"]["parameters"]["add_host"]
+        assert values["AWS_ENDPOINT_URL_S3"] == f"http://{host.split(':')[0]}:8333"
+
+    def test_nothing_unresolved(self, environment):
+        """What events/env.json does not name is as it would be deployed."""
+        assert environment["ENGINE"] == "opennmt"
+        assert environment["MODEL_CHANNEL"] == "dev"
