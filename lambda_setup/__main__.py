@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lambda_setup import invoke, results, serve
+from lambda_setup import invoke, publish, results, score, serve
 from lambda_setup.local.process import termination_unwinds
 
 MODEL = Path("models/en-es")
@@ -58,6 +58,33 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--model", type=Path, default=MODEL, metavar="DIR",
                          help="the model's folder (default: %(default)s)")  # fmt: skip
     command.set_defaults(command=serve.run)
+
+    group = commands.add_parser("model", help="put models into S3, and measure them").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    command = group.add_parser(
+        "publish",
+        help="upload a model and point a channel to it",
+        description="Upload the model in a folder, as a new version with a hash of every part, and point a "
+        "channel to it. The same files are the same version, and are not uploaded twice.",
+        epilog="example: python -m lambda_setup model publish models/en-es --stack translation",
+    )
+    command.add_argument("folder", type=Path, metavar="DIR", help="a folder with a model.toml")
+    place = command.add_mutually_exclusive_group(required=True)
+    place.add_argument("--stack", metavar="NAME", help="the deployed stack whose model bucket to fill")
+    place.add_argument("--bucket", metavar="NAME", help="the bucket itself")
+    command.add_argument("--channel", choices=("dev", "prod"), default="dev", help="(default: %(default)s)")
+    command.add_argument("--dry-run", action="store_true", help="print what would be written")
+    command.set_defaults(command=publish.run)
+    command = group.add_parser(
+        "score",
+        help="translate the test split through the function, and score it",
+        description="Run the function on this machine with a model, translate the test.en.gz in the model's "
+        "folder and compare with its test.es.gz: BLEU and chrF as sacreBLEU computes them.",
+    )
+    command.add_argument("folder", type=Path, metavar="DIR", help="a folder with a model.toml")
+    command.add_argument("--beam", type=int, default=5, help="(default: %(default)s)")
+    command.set_defaults(command=score.run)
 
     group = commands.add_parser("results", help="look at results").add_subparsers(
         required=True, metavar="COMMAND"

@@ -26,7 +26,7 @@ from lambda_inference.models import PART_SIZE, File, Manifest
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-Progress = Callable[[str], None]
+Progress = Callable[[int], None]
 
 
 def describe(folder: Path) -> Manifest:
@@ -56,25 +56,18 @@ def publish(
     bucket: str,
     channel: str = "dev",
     progress: Progress = lambda _: None,
-) -> Manifest:
-    """Upload the model in a folder, then point the channel to it.
+) -> bool:
+    """Upload the model in a folder, point the channel to it, and return whether it was new.
 
     The manifest goes last, so that a version is there whole or not at all; a version that is
-    there already is not uploaded again.
+    there already is not uploaded again. ``progress`` is called with bytes as they are sent.
     """
-    from botocore.exceptions import ClientError
-
     manifest = describe(folder)
-    prefix = f"models/{manifest.name}/versions/{manifest.version}"
-    try:
-        client.head_object(Bucket=bucket, Key=f"{prefix}/manifest.json")
-        progress(f"version {manifest.version[:12]} is there already")
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in {"404", "NoSuchKey", "NotFound"}:
-            raise
+    prefix = _prefix(manifest)
+    new = not _exists(client, bucket, f"{prefix}/manifest.json")
+    if new:
         for file in manifest.files:
-            progress(f"uploading {file.name}, {file.size:,} bytes")
-            client.upload_file(str(folder / file.name), bucket, f"{prefix}/{file.name}")
+            client.upload_file(str(folder / file.name), bucket, f"{prefix}/{file.name}", Callback=progress)
         client.put_object(
             Bucket=bucket,
             Key=f"{prefix}/manifest.json",
@@ -82,8 +75,18 @@ def publish(
             ContentType="application/json",
         )
     point(client, bucket, manifest, channel)
-    progress(f"channel {channel} of {manifest.name} is at version {manifest.version[:12]}")
-    return manifest
+    return new
+
+
+def calls(manifest: Manifest, bucket: str, channel: str) -> list[str]:
+    """Return what publishing would write, in order."""
+    prefix = _prefix(manifest)
+    written = [*(f"{prefix}/{file.name}" for file in manifest.files), f"{prefix}/manifest.json"]
+    pointer = f"models/{manifest.name}/channels/{channel}.json"
+    return [
+        *(f"put s3://{bucket}/{key}, unless it is there" for key in written),
+        f"put s3://{bucket}/{pointer}",
+    ]
 
 
 def point(client: "S3Client", bucket: str, manifest: Manifest, channel: str) -> None:
@@ -93,16 +96,9 @@ def point(client: "S3Client", bucket: str, manifest: Manifest, channel: str) -> 
         botocore.exceptions.ClientError: with the code PreconditionFailed when somebody did.
 
     """
-    from botocore.exceptions import ClientError
-
     key = f"models/{manifest.name}/channels/{channel}.json"
-    condition: dict[str, Any]
-    try:
-        condition = {"IfMatch": client.head_object(Bucket=bucket, Key=key)["ETag"]}
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in {"404", "NoSuchKey", "NotFound"}:
-            raise
-        condition = {"IfNoneMatch": "*"}
+    etag = _exists(client, bucket, key)
+    condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
     client.put_object(
         Bucket=bucket,
         Key=key,
@@ -110,6 +106,22 @@ def point(client: "S3Client", bucket: str, manifest: Manifest, channel: str) -> 
         ContentType="application/json",
         **condition,
     )
+
+
+def _prefix(manifest: Manifest) -> str:
+    return f"models/{manifest.name}/versions/{manifest.version}"
+
+
+def _exists(client: "S3Client", bucket: str, key: str) -> str | None:
+    """Return the ETag of an object, None when there is none."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return client.head_object(Bucket=bucket, Key=key)["ETag"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "404":
+            raise
+        return None
 
 
 def _file(path: Path) -> File:

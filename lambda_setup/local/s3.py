@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import sysconfig
 import tempfile
 import urllib.error
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 REGION = "us-east-1"
+DOCKER_BRIDGE = "172.17.0.1"
+"""This machine, as containers on Docker's default bridge see it on Linux; nobody else does."""
 _SERVERS = ("master", "volume", "filer", "s3")
 _ATTEMPTS = 3
 
@@ -32,6 +35,10 @@ class S3Server:
     """
 
     def __init__(self, port: int | None = None, access_key: str = "", secret_key: str = "") -> None:
+        """Take a port and credentials that others know, or choose them.
+
+        A known port is also bound where containers of this machine's Docker reach it.
+        """
         self._fixed_port = port
         self.access_key = access_key or secrets.token_hex(10)
         self.secret_key = secret_key or secrets.token_hex(20)
@@ -62,12 +69,13 @@ class S3Server:
         ports = free_ports(2 * len(_SERVERS))
         port = ports[_SERVERS.index("s3")] = self._fixed_port or ports[_SERVERS.index("s3")]
         self.endpoint = f"http://127.0.0.1:{port}"
+        bridge = [f"-s3.ip.bind={DOCKER_BRIDGE}"] if self._fixed_port and _is_ours(DOCKER_BRIDGE) else []
         program = Program(
             [_weed(), "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1",
              "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}", "-volume.max=50",
              "-master.volumeSizeLimitMB=1024", "-master.telemetry=false",
              # What else would listen, at ports and sockets that a second server has too.
-             "-s3.port.iceberg=0", "-s3.port.lance=0",
+             "-s3.port.iceberg=0", "-s3.port.lance=0", *bridge,
              *(f"-{name}.port={number}" for name, number in zip(_SERVERS, ports, strict=False)),
              *(f"-{name}.port.grpc={number}" for name, number in zip(_SERVERS, ports[4:], strict=True))],
             env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder)},
@@ -118,6 +126,13 @@ class S3Server:
         except OSError:
             return False
         return True
+
+
+def _is_ours(address: str) -> bool:
+    with contextlib.suppress(OSError), socket.socket() as probe:
+        probe.bind((address, 0))
+        return True
+    return False
 
 
 def _remove_sockets(ports: list[int]) -> None:

@@ -31,11 +31,13 @@ def check(folder: Path) -> None:
         "runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
         "architecture": {"aarch64": "arm64", "AMD64": "x86_64"}.get(machine, machine),
     }
-    differences = [f"{name} {built[name]}, not {value}" for name, value in here.items() if built[name] != value]
+    differences = [
+        f"{name} {built[name]}, not {value}" for name, value in here.items() if built[name] != value
+    ]
     if differences:
         raise RuntimeError(
-            f"the dependency layer was built for {'; '.join(differences)}: run sam build and sam deploy with the "
-            "same --config-env and the same parameters"
+            f"the dependency layer was built for {'; '.join(differences)}: run sam build and sam deploy with "
+            "the same --config-env and the same parameters"
         )
 
 

@@ -1,7 +1,7 @@
 """Make the shipped English-Spanish model, from the corpus to the released file.
 
-In order: `corpus`, `tokenise`, `train 1`, `train 2`, `release`, `score-reference`. What is made in between
-is kept in the folder `work` beside this file. OMP_NUM_THREADS limits the threads.
+In order: `corpus`, `tokenise`, `train 1`, `train 2`, `train 3`, `release`, `score-reference`. What is made
+in between is kept in the folder `work` beside this file. OMP_NUM_THREADS limits the threads.
 
 A corpus needs Debian's apt-get and dpkg-deb. Beside what the project installs, the recipe takes polib, lxml
 and sacrebleu.
@@ -77,7 +77,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--new", action="store_true", help="train new pieces, do not use the shipped ones")
 
     command = add("train", run_train, "train a stage, or go on where it stopped; Ctrl-C ends it")
-    command.add_argument("stage", type=int, choices=(1, 2), help="1: a new model, 2: subword regularisation")
+    command.add_argument(
+        "stage", type=int, choices=(1, 2, 3), help="1: a new model, 2: subword regularisation, 3: settling"
+    )
     command.add_argument("--start", type=Path, metavar="CKPT", help="what an unbegun stage continues")
     command.add_argument("--steps", type=int, metavar="N", help="the step to stop at")
     command.add_argument("--float32", action="store_true", help="for a CPU that is slower in bfloat16")

@@ -18,12 +18,12 @@ def train(
     """Train a stage until its configuration, `steps` or Ctrl-C ends it.
 
     A stage that has checkpoints goes on from the newest, with its optimiser's state. Otherwise stage 1 begins
-    a new model, and stage 2 continues `start`: by default the average of stage 1's newest three checkpoints,
-    or the shipped model where there are none.
+    a new model, and the others continue `start`: by default the average of the previous stage's newest three
+    checkpoints, or the shipped model where there are none.
 
     Args:
-        stage: 1 or 2; `stage1.yaml` and `stage2.yaml` beside this file say what each does.
-        work: the folder with the tokenised corpus; checkpoints go to `stage1` and `stage2` below it.
+        stage: 1, 2 or 3; `stage1.yaml` and so on beside this file say what each does.
+        work: the folder with the tokenised corpus; checkpoints go to `stage1` and so on below it.
         shipped: the released model.
         start: a checkpoint to continue instead, if the stage has none of its own.
         steps: the step to stop at, instead of the configuration's.
@@ -39,7 +39,7 @@ def train(
         # With the configuration's seed the batches since the beginning would come again.
         arguments += ["-seed", str(step(own[-1]))]
     elif start is not None or stage > 1:
-        arguments += resumption(start or beginning(work, shipped), work, "all")
+        arguments += resumption(start or beginning(stage, work, shipped), work, "all")
     if steps is not None:
         arguments += ["-train_steps", str(steps)]
     with contextlib.chdir(work):
@@ -56,9 +56,9 @@ def step(checkpoint: Path) -> int:
     return int(checkpoint.stem.rpartition("_")[2])
 
 
-def beginning(work: Path, shipped: Path) -> Path:
-    """Return the checkpoint that stage 2 continues by default."""
-    newest = checkpoints(work / "stage1")[-AVERAGED:]
+def beginning(stage: int, work: Path, shipped: Path) -> Path:
+    """Return the checkpoint that a stage after the first continues by default."""
+    newest = checkpoints(work / f"stage{stage - 1}")[-AVERAGED:]
     if not newest:
         return shipped
     release(newest, work / "start.pt")

@@ -1,0 +1,54 @@
+"""``model score``: how good a model is, measured through the function."""
+
+import argparse
+import gzip
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from lambda_setup.invoke import say
+from lambda_setup.local import Stack
+from lambda_setup.responses import body_of, succeeded
+
+
+class Scores(NamedTuple):
+    """Corpus scores as sacreBLEU computes them by default, and its signatures."""
+
+    bleu: float
+    chrf: float
+    signatures: tuple[str, str]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Translate the test split and print its scores."""
+    scores, pairs = score(options.folder, options.beam)
+    print(f"pairs  {pairs}, beam {options.beam}")
+    print(f"BLEU   {scores.bleu:.1f}   {scores.signatures[0]}")
+    print(f"chrF2  {scores.chrf:.1f}   {scores.signatures[1]}")
+    return 0
+
+
+def score(folder: Path, beam: int = 5) -> tuple[Scores, int]:
+    """Return a model's scores on the test split in its folder, and how many pairs that has."""
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    sources, references = (_lines(folder / f"test.{language}.gz") for language in ("en", "es"))
+    say(f"starting S3 and the function with {folder}")
+    with Stack(folder, log=subprocess.DEVNULL) as stack, stack.function(timeout=900) as function:
+        say(f"translating {len(sources)} sentences")
+        response = function.invoke({"data": sources, "beam": beam, "result": "inline"})
+    if not succeeded(response):
+        raise RuntimeError(f"the function answered {response}")
+    texts = [one["hypotheses"][0]["text"] for one in body_of(response)["predictions"]]
+    bleu, chrf = BLEU(), CHRF()
+    return Scores(
+        bleu.corpus_score(texts, [references]).score,
+        chrf.corpus_score(texts, [references]).score,
+        (str(bleu.get_signature()), str(chrf.get_signature())),
+    ), len(sources)
+
+
+def _lines(path: Path) -> list[str]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [line.rstrip("\n") for line in file]
