@@ -52,7 +52,14 @@ class InternalError(Fault):
 
 
 class Unavailable(Fault):
-    """The storage or the model cannot be had now."""
+    """The storage or the model cannot be had now.
+
+    Attributes:
+        refused: whether S3 refused access, as it also does for what is not there to those who may not list.
+
+    """
+
+    refused = False
 
     status = 503
     code = "Unavailable"

@@ -46,14 +46,22 @@ def calls(event: Any) -> tuple[list[Call], bool]:
     """
     if not isinstance(event, dict):
         return [Call(lambda: event)], False
-    if "requestContext" in event and ("httpMethod" in event or "http" in event["requestContext"]):
+    context = event.get("requestContext")
+    if isinstance(context, dict) and ("httpMethod" in event or "http" in context):
         return [Call(lambda: _http_body(event), http=True)], False
     records = event.get("Records")
-    if isinstance(records, list) and all(
-        isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records
-    ):
+    if isinstance(records, list) and records and all(map(_is_message, records)):
         return [_message(record) for record in records], True
     return [Call(lambda: event)], False
+
+
+def _is_message(record: Any) -> bool:
+    return (
+        isinstance(record, dict)
+        and record.get("eventSource") == "aws:sqs"
+        and isinstance(record.get("messageId"), str)
+        and isinstance(record.get("body"), str)
+    )
 
 
 def _message(record: dict[str, Any]) -> Call:

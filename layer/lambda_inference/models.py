@@ -124,6 +124,12 @@ class ModelStore:
             raise Unavailable(
                 f"there is no model yet: no {self._url(key)}. Publish one: {publish_command()}"
             ) from None
+        except Unavailable as fault:
+            if not fault.refused:
+                raise
+            raise Unavailable(
+                f"{fault.message}. If there is no model yet, publish one: {publish_command()}"
+            ) from None
 
     def _read(self, prefix: str, file: File) -> memoryview:
         """Read a file's parts into one buffer, as many at once as there are cores."""

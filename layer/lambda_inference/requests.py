@@ -9,6 +9,9 @@ from msgspec import Meta, Struct
 
 from lambda_inference.errors import BadRequest
 
+MAX_NAME = 64
+"""Characters of an unknown field's name that an error repeats."""
+
 
 class BaseRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     """The fields of every fork's requests; a fork's ``Request`` adds its own.
@@ -59,8 +62,9 @@ def parse(payload: Any, request_type: type[R]) -> R | BaseRequest:
     fields = request_type.__struct_fields__
     for name in payload:
         if name not in fields:
+            shown = ascii(name)[1:-1][:MAX_NAME]
             raise BadRequest(
-                f"{name!a} is no field of a request; the fields are {', '.join(fields)}", field=str(name)
+                f"'{shown}' is no field of a request; the fields are {', '.join(fields)}", field=shown
             )
     if payload.get("warmup") is True:  # what the model needs is then not needed
         base = {name: payload[name] for name in BaseRequest.__struct_fields__ if name in payload}

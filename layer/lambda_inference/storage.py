@@ -118,8 +118,10 @@ class _Explained:
         if isinstance(error, FileNotFoundError):
             raise Missing(self.url) from None
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-            raise Unavailable(
+            fault = Unavailable(
                 f"S3 refused access to {self.url}: the object is missing, or the function's role may not"
-            ) from None
+            )
+            fault.refused = True
+            raise fault from None
         if isinstance(error, BaseError):
             raise Unavailable(f"S3 did not answer for {self.url}; try again") from None

@@ -1,0 +1,53 @@
+"""Transports: each is recognised by what it surely has, and everything else is a direct event."""
+
+import pytest
+
+from lambda_inference.errors import BadRequest
+from lambda_inference.events import calls
+
+SQS = {"eventSource": "aws:sqs", "messageId": "m-1", "body": '{"data": []}'}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"requestContext": None, "httpMethod": "POST"},
+        {"requestContext": "http"},
+        {"Records": []},
+        {"Records": None},
+        {"Records": [{"eventSource": "aws:sqs"}]},
+        {"Records": [SQS, {"eventSource": "aws:s3"}]},
+        {"Records": [SQS | {"body": None}]},
+        "text",
+        [],
+        None,
+    ],
+)
+def test_what_only_looks_like_a_transport_is_direct(event):
+    """A half of an HTTP or SQS event is answered as the direct request it then is."""
+    found, queued = calls(event)
+    assert not queued
+    assert [(call.http, call.message_id, call.payload()) for call in found] == [(False, None, event)]
+
+
+def test_messages_keep_their_ids():
+    """Each record of a queue's event is a call that its message's id names."""
+    found, queued = calls({"Records": [SQS, SQS | {"messageId": "m-2", "body": "{"}]})
+    assert queued
+    assert [call.message_id for call in found] == ["m-1", "m-2"]
+    assert found[0].payload() == {"data": []}
+    with pytest.raises(BadRequest):
+        found[1].payload()
+
+
+def test_http_answers_are_json_in_a_string():
+    """An HTTP caller gets headers and a body that is a string; a direct one gets the object."""
+    [http], _ = calls({"requestContext": {"http": {}}, "body": "{}"})
+    assert http.answer(200, {"a": "ñ"}) == {
+        "statusCode": 200,
+        "headers": {"Content-Type": "application/json"},
+        "body": '{"a":"ñ"}',
+        "isBase64Encoded": False,
+    }
+    [direct], _ = calls({})
+    assert direct.answer(200, {"a": 1}) == {"statusCode": 200, "body": {"a": 1}}
