@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 
 from lambda_setup import invoke, publish, results, score, serve
+from lambda_setup.local import SHIPPED_MODEL
 from lambda_setup.local.process import termination_unwinds
-
-MODEL = Path("models/en-es")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,8 +41,8 @@ def _parser() -> argparse.ArgumentParser:
                          help="a JSON event; may be repeated")  # fmt: skip
     command.add_argument("--save", type=Path, metavar="DIR",
                          help="fetch the objects that the answers name into DIR/<s3 key>")  # fmt: skip
-    command.add_argument("--model", type=Path, default=MODEL, metavar="DIR",
-                         help="the model's folder (default: %(default)s)")  # fmt: skip
+    command.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
+                         help="the model's folder (default: the shipped one)")  # fmt: skip
     command.add_argument("-l", "--log-file", type=Path, metavar="FILE",
                          help="send the function's log there instead of to the standard error")  # fmt: skip
     command.set_defaults(command=invoke.run)
@@ -55,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         "any S3 client, until Ctrl-C. The data live in a temporary folder.",
     )
     command.add_argument("--port", type=int, default=8333, help="(default: %(default)s)")
-    command.add_argument("--model", type=Path, default=MODEL, metavar="DIR",
-                         help="the model's folder (default: %(default)s)")  # fmt: skip
+    command.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
+                         help="the model's folder (default: the shipped one)")  # fmt: skip
     command.set_defaults(command=serve.run)
 
     group = commands.add_parser("model", help="put models into S3, and measure them").add_subparsers(

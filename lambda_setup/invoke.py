@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
         if options.log_file:
             options.log_file.parent.mkdir(parents=True, exist_ok=True)
             log = stack.enter_context(options.log_file.open("wb"))
-        say(f"starting S3 and putting the model in {options.model} there")
+        say(f"starting S3 and putting the model in {shown(options.model)} there")
         local = stack.enter_context(Stack(options.model, log=log))
         function = stack.enter_context(local.function())
         good = True
@@ -35,6 +35,13 @@ def run(options: argparse.Namespace) -> int:
                 for saved in local.save(response, options.save):
                     say(f"saved {saved}, {saved.stat().st_size:,} bytes")
     return 0 if good else 1
+
+
+def shown(path: Path) -> Path:
+    """Return a path as people read it: relative, where it lies below the current folder."""
+    with contextlib.suppress(ValueError):
+        return path.resolve().relative_to(Path.cwd())
+    return path
 
 
 def say(message: str) -> None:

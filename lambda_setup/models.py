@@ -9,10 +9,14 @@ A model's folder holds ``model.toml`` beside its files::
 
     [libraries]
     torch = "2.13.0"
+
+A folder without one is taken for what its files look like: one ``*.pt`` and one SentencePiece
+``*.model`` are an OpenNMT-py model, named as the folder.
 """
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -33,13 +37,14 @@ def describe(folder: Path) -> Manifest:
     """Return the manifest of the model in a folder.
 
     Raises:
-        FileNotFoundError: there is no ``model.toml``, or no file that it names.
+        FileNotFoundError: there is no model, or no file that its ``model.toml`` names.
+        ValueError: ``model.toml`` lacks something.
 
     """
     description = folder / "model.toml"
-    if not description.exists():
-        raise FileNotFoundError(f"{folder} is no model: it has no model.toml (see models/en-es/model.toml)")
-    stated = tomllib.loads(description.read_text())
+    stated = tomllib.loads(description.read_text()) if description.exists() else _guessed(folder)
+    if missing := {"name", "engine", "precision", "libraries", "files"} - stated.keys():
+        raise ValueError(f"{description} lacks {', '.join(sorted(missing))}; see models/en-es/model.toml")
     return Manifest(
         name=stated["name"],
         engine=stated["engine"],
@@ -106,6 +111,17 @@ def point(client: "S3Client", bucket: str, manifest: Manifest, channel: str) -> 
         ContentType="application/json",
         **condition,
     )
+
+
+def _guessed(folder: Path) -> dict[str, Any]:
+    files = [path.name for suffix in ("*.pt", "*.model") for path in sorted(folder.glob(suffix))]
+    if [Path(name).suffix for name in files] != [".pt", ".model"]:
+        raise FileNotFoundError(
+            f"{folder} is no model: it has neither a model.toml (see models/en-es/model.toml) nor exactly "
+            "one *.pt and one *.model"
+        )
+    name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:31] or "model"
+    return {"name": name, "engine": "opennmt", "precision": "unstated", "libraries": {}, "files": files}
 
 
 def _prefix(manifest: Manifest) -> str:

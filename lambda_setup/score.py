@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from lambda_setup.invoke import say
+from lambda_setup.invoke import say, shown
 from lambda_setup.local import Stack
 from lambda_setup.responses import body_of, succeeded
 
@@ -34,7 +34,7 @@ def score(folder: Path, beam: int = 5) -> tuple[Scores, int]:
     from sacrebleu.metrics.chrf import CHRF
 
     sources, references = (_lines(folder / f"test.{language}.gz") for language in ("en", "es"))
-    say(f"starting S3 and the function with {folder}")
+    say(f"starting S3 and the function with {shown(folder)}")
     with Stack(folder, log=subprocess.DEVNULL) as stack, stack.function(timeout=900) as function:
         say(f"translating {len(sources)} sentences")
         response = function.invoke({"data": sources, "beam": beam, "result": "inline"})

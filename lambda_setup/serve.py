@@ -3,7 +3,7 @@
 import argparse
 import signal
 
-from lambda_setup.invoke import say
+from lambda_setup.invoke import say, shown
 from lambda_setup.local import S3Server, Stack
 
 # Known to events/env.json, and to nobody outside this machine: the server listens on loopback.
@@ -12,7 +12,7 @@ ACCESS_KEY, SECRET_KEY = "local-access-key", "local-secret-key"
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
-    say(f"starting S3 and putting the model in {options.model} there")
+    say(f"starting S3 and putting the model in {shown(options.model)} there")
     with Stack(options.model, s3=S3Server(options.port, ACCESS_KEY, SECRET_KEY)) as stack:
         for name, value in stack.environment().items():
             print(f"{name}={value}", flush=True)

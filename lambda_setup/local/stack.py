@@ -11,6 +11,7 @@ from lambda_setup.local.s3 import S3Server
 from lambda_setup.responses import body_of
 
 ROOT = Path(__file__).resolve().parents[2]
+SHIPPED_MODEL = ROOT / "models" / "en-es"
 MODEL_BUCKET = "models"
 RESULT_BUCKET = "results"
 

@@ -1,0 +1,63 @@
+"""Models as folders describe them, and versions as their contents make them."""
+
+import pytest
+
+from lambda_inference.models import PART_SIZE
+from lambda_setup.models import describe
+
+TOML = 'name = "a"\nengine = "opennmt"\nprecision = "float16"\nfiles = ["w.pt"]\n[libraries]\ntorch = "2"\n'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model of two parts and a byte."""
+    (tmp_path / "model.toml").write_text(TOML)
+    (tmp_path / "w.pt").write_bytes(bytes(2 * PART_SIZE + 1))
+    return tmp_path
+
+
+def test_a_file_is_described_part_by_part(folder):
+    """Every part has a hash, the last one of what is left."""
+    [file] = describe(folder).files
+    assert (file.name, file.size, len(file.parts)) == ("w.pt", 2 * PART_SIZE + 1, 3)
+    assert file.parts[0] == file.parts[1] != file.parts[2]
+
+
+def test_the_version_is_of_what_makes_the_answers(folder):
+    """Another byte, engine, precision or library is another version; another name or date is not."""
+    version = describe(folder).version
+    (folder / "model.toml").write_text(TOML.replace('"a"', '"b"'))
+    assert describe(folder).version == version
+    for change in (("opennmt", "other"), ("float16", "int8"), ('torch = "2"', 'torch = "3"')):
+        (folder / "model.toml").write_text(TOML.replace(*change))
+        assert describe(folder).version != version
+    (folder / "model.toml").write_text(TOML)
+    (folder / "w.pt").write_bytes(bytes(2 * PART_SIZE) + b"1")
+    assert describe(folder).version != version
+
+
+def test_a_checkpoint_and_a_tokenizer_are_a_model(tmp_path):
+    """A folder without a description is taken for what its files look like, and named as it is."""
+    folder = tmp_path / "My Model"
+    folder.mkdir()
+    for name in ("x.pt", "x.model", "README.md"):
+        (folder / name).write_bytes(b"1")
+    manifest = describe(folder)
+    assert (manifest.name, manifest.engine) == ("my-model", "opennmt")
+    assert [file.name for file in manifest.files] == ["x.pt", "x.model"]
+
+
+@pytest.mark.parametrize("names", [[], ["x.pt"], ["x.pt", "y.pt", "x.model"]])
+def test_what_is_no_model_is_told(tmp_path, names):
+    """A folder with too few files, or too many, is refused by name."""
+    for name in names:
+        (tmp_path / name).write_bytes(b"1")
+    with pytest.raises(FileNotFoundError, match=r"model\.toml"):
+        describe(tmp_path)
+
+
+def test_an_incomplete_description_is_told(folder):
+    """What model.toml lacks is named."""
+    (folder / "model.toml").write_text('name = "a"\n')
+    with pytest.raises(ValueError, match="engine, files, libraries, precision"):
+        describe(folder)
