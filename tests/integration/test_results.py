@@ -3,11 +3,11 @@
 import gzip
 import json
 import threading
-import time
 
 import numpy as np
 import pytest
 from conftest import MODEL, case
+from proxy import Gate, gated
 
 from lambda_setup.local.stack import RESULT_BUCKET
 from lambda_setup.results import attention, read
@@ -127,26 +127,36 @@ def test_same_moment_makes_one_result(stack):
 def test_killed_between_the_two_writes_leaves_one_whole_result(stack, tmp_path):
     """Until the commit there is no result; the retry completes it and leaves nothing over."""
     event = case("event").event | {"id": "killed"}
-    with stack.function() as function:
-        function.invoke({"warmup": True})
+    gate = Gate(b"PUT /results/prediction_outputs/killed/predictions.jsonl.gz")
+    with (
+        gated(stack.s3.endpoint, gate) as endpoint,
+        stack.function(env={"AWS_ENDPOINT_URL_S3": endpoint}) as function,
+    ):
         lost = threading.Thread(target=function.invoke, args=[event])
         lost.start()
-        _wait_until(lambda: keys(stack, "killed"))
+        assert gate.reached.wait(60)
+        before = keys(stack, "killed")
         function.kill()
         lost.join()
-        before = keys(stack, "killed")
+    assert len(before) == 1
+    assert before[0].startswith("attention-")
+    assert keys(stack, "killed") == before
+    with stack.function() as function:
         response = function.invoke(event)
     assert response["statusCode"] == 200
-    assert before[0].startswith("attention-")
     assert keys(stack, "killed") == [before[0], "predictions.jsonl.gz"]
-    saved = stack.save(response, tmp_path)
-    assert len(saved) == 2
-    assert [record["index"] for path in saved if path.suffix == ".gz" for record in read(path)] == list(
-        range(20)
-    )
+    [predictions] = [path for path in stack.save(response, tmp_path) if path.suffix == ".gz"]
+    assert [record["index"] for record in read(predictions)] == list(range(20))
 
 
-def _wait_until(happened) -> None:
-    end = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < end
+def test_a_commit_whose_answer_was_lost_is_not_written_again(stack):
+    """When the function dies after the commit, the retry elsewhere finds it and returns its keys."""
+    event = case("event").event | {"id": "committed"}
+    with stack.function() as function:
+        first = function.invoke(event)
+        function.kill()
+    with stack.function() as function:
+        second = function.invoke(event)
+    assert first["body"]["s3_key"] == second["body"]["s3_key"]
+    assert first["body"]["attention_key"] == second["body"]["attention_key"]
+    assert len(keys(stack, "committed")) == 2
