@@ -82,14 +82,27 @@ class OpenNMT:
             ban_unk_token=False,
         )
         self.search.beam_size = beam
-        with torch.inference_mode():
-            found = self.search._translate_batch_with_strategy(  # noqa: SLF001 - the door below translate_batch
-                {"src": source, "srclen": lengths}, strategy
-            )
+        try:
+            with torch.inference_mode():
+                found = self.search._translate_batch_with_strategy(  # noqa: SLF001 - below translate_batch
+                    {"src": source, "srclen": lengths}, strategy
+                )
+        finally:
+            self._forget()
         return [
             [self._hypothesis(*one) for one in zip(*best, strict=True)]
             for best in zip(found["predictions"], found["scores"], found["attention"], strict=True)
         ]
+
+    def _forget(self) -> None:
+        """Drop the decoder's keys and values of the last batch.
+
+        OpenNMT-py 3.5.1 keeps them until the next batch's first step, and before that repeats them
+        beam times: after a long sentence the next request took a gigabyte more.
+        """
+        decoder = self.search.model.decoder
+        if hasattr(decoder, "_init_cache"):
+            decoder._init_cache(torch.empty(0, 1, 0))  # noqa: SLF001
 
     def _hypothesis(self, prediction: torch.Tensor, score: Any, attention: Any) -> Hypothesis:
         tokens = [self.vocabs["tgt"].lookup_index(index) for index in prediction.tolist()]
@@ -131,14 +144,30 @@ class BatchInvariantBeamSearch(BeamSearch):  # type: ignore[misc]
             if length == self._caps[sentence]:
                 self.is_finished_list[row] = [True] * self.parallel_paths
 
-    def beams_non_finished(self, i: int, *args: Any) -> bool:
-        """Collect a sentence's finished beams, with the sentence's own length at ``src_len[i]``."""
+    def beams_non_finished(
+        self, i: int, scores: list[list[float]], predictions: torch.Tensor, attention: Any, step: int
+    ) -> bool:
+        """Collect a sentence's finished beams, with the sentence's own length at ``src_len[i]``.
+
+        What is collected are copies: a view would keep every beam's attention of that step alive.
+        """
         tiled = self.src_len
         self.src_len = tiled[:: self.beam_size]
+        kept = attention if attention is None else _Copies(attention)
         try:
-            return bool(super().beams_non_finished(i, *args))
+            return bool(super().beams_non_finished(i, scores, _Copies(predictions), kept, step))
         finally:
             self.src_len = tiled
+
+
+class _Copies:
+    """A tensor whose parts are taken as copies."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor = tensor
+
+    def __getitem__(self, place: Any) -> torch.Tensor:
+        return self._tensor[place].clone()
 
 
 def cap(source_tokens: int) -> int:
