@@ -114,6 +114,8 @@ def point(client: "S3Client", bucket: str, manifest: Manifest, channel: str) -> 
 
 
 def _guessed(folder: Path) -> dict[str, Any]:
+    if any(folder.glob(".*.partial")):
+        raise FileNotFoundError(f"{folder} holds half of a model; run lambda_setup.download_model again")
     files = [path.name for suffix in ("*.pt", "*.model") for path in sorted(folder.glob(suffix))]
     if [Path(name).suffix for name in files] != [".pt", ".model"]:
         raise FileNotFoundError(

@@ -56,6 +56,14 @@ def test_what_is_no_model_is_told(tmp_path, names):
         describe(tmp_path)
 
 
+def test_half_a_download_is_no_model(tmp_path):
+    """While a download is under way, what is there already is not taken for the whole."""
+    for name in ("x.pt", "x.model", ".model.toml.partial"):
+        (tmp_path / name).write_bytes(b"1")
+    with pytest.raises(FileNotFoundError, match="half of a model"):
+        describe(tmp_path)
+
+
 def test_an_incomplete_description_is_told(folder):
     """What model.toml lacks is named."""
     (folder / "model.toml").write_text('name = "a"\n')
