@@ -1,0 +1,70 @@
+"""How much memory a request takes: the peak of a fresh process that answers it, after others or alone.
+
+Run: ``.venv/bin/python bench/memory.py``. Each row is a process of its own that loads the shipped
+model and answers the requests in their order; the peak is the kernel's (ru_maxrss).
+"""
+
+import gzip
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = ROOT / "models" / "en-es"
+
+LONG = "Select the cell range. " * 434  # 9,982 characters
+DENSE = "%$#@ " * 999  # 3,996 tokens
+WIDEST = {"beam": 20, "n_best": 20, "return_attention": True}
+
+
+def rows() -> dict[str, list[dict[str, Any]]]:
+    """Return the requests of each row."""
+    with gzip.open(MODEL / "test.en.gz", "rt", encoding="utf-8") as file:
+        sentences = [line.strip() for line in file]
+    return {
+        "the model alone": [],
+        "620 sentences": [{"data": sentences}],
+        "620 sentences, n_best 5, attention": [{"data": sentences, "n_best": 5, "return_attention": True}],
+        "100 sentences, beam and n_best 20, attention": [{"data": sentences[:100], **WIDEST}],
+        "one item of 10,000 characters": [{"data": [LONG]}],
+        "one item of 4,000 tokens": [{"data": [DENSE]}],
+        "10,000 characters, beam and n_best 20, attention": [{"data": [LONG], **WIDEST}],
+        "the last, then 100 sentences as above": [
+            {"data": [LONG], **WIDEST},
+            {"data": sentences[:100], **WIDEST},
+        ],
+    }
+
+
+def answer(requests: list[dict[str, Any]]) -> int:
+    """Answer requests in this process and return its peak in MB."""
+    sys.path[:0] = [str(ROOT / "layer"), str(ROOT / "translation_function")]
+    from lambda_inference import Deadline, Model
+    from lambda_setup.models import describe
+    from translator import TranslationRequest, Translator
+
+    manifest = describe(MODEL)
+    files = {file.name: memoryview((MODEL / file.name).read_bytes()) for file in manifest.files}
+    translator = Translator()
+    translator.load(Model(manifest, manifest.version, files))
+    for request in requests:
+        list(translator.predict(TranslationRequest(**request), Deadline.after(900)))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def main() -> None:
+    """Print a row a process."""
+    for name, requests in rows().items():
+        command = [sys.executable, __file__, json.dumps(requests)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        print(f"| {name} | {int(done.stdout):,} |", flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(answer(json.loads(sys.argv[1])))
+    else:
+        main()
