@@ -63,6 +63,7 @@ class Emulator:
             "_HANDLER": handler,
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{RUNTIME}",
             "AWS_LAMBDA_FUNCTION_HANDLER": handler,
+            "AWS_LAMBDA_LOG_FORMAT": "JSON",
             "AWS_LAMBDA_FUNCTION_NAME": "function",
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory),

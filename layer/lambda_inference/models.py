@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from lambda_inference.errors import Unavailable
-from lambda_inference.storage import Bucket, Missing
+from lambda_inference.storage import Bucket, Missing, bucket
 
 PART_SIZE = 8 * 1024 * 1024
 """Bytes of a part: what one ranged read fetches and one hash covers."""
@@ -91,10 +91,10 @@ class ModelStore:
     def from_environment(cls) -> "ModelStore":
         """Return the store that MODEL_BUCKET, MODEL_NAME and MODEL_CHANNEL name."""
         try:
-            bucket, name = os.environ["MODEL_BUCKET"], os.environ["MODEL_NAME"]
+            bucket_name, name = os.environ["MODEL_BUCKET"], os.environ["MODEL_NAME"]
         except KeyError as missing:
             raise Unavailable(f"the function's environment lacks {missing}; the template sets it") from None
-        return cls(Bucket(bucket), name, os.environ.get("MODEL_CHANNEL", "dev"))
+        return cls(bucket(bucket_name), name, os.environ.get("MODEL_CHANNEL", "dev"))
 
     def load(self) -> Model:
         """Read the version that the channel points to, every byte checked against its hash.

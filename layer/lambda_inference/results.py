@@ -24,7 +24,7 @@ import msgspec
 
 from lambda_inference.errors import Conflict, Unavailable
 from lambda_inference.predictor import Array, Prediction
-from lambda_inference.storage import Bucket, Missing
+from lambda_inference.storage import Bucket, Missing, bucket
 
 PREFIX = "prediction_outputs"
 
@@ -53,7 +53,7 @@ class ResultStore:
     def from_environment(cls) -> "ResultStore":
         """Return the store in RESULT_BUCKET."""
         try:
-            return cls(Bucket(os.environ["RESULT_BUCKET"]))
+            return cls(bucket(os.environ["RESULT_BUCKET"]))
         except KeyError as missing:
             raise Unavailable(f"the function's environment lacks {missing}; the template sets it") from None
 

@@ -3,6 +3,7 @@
 obstore is imported and connected at first use: it costs a cold start a tenth of what boto3 does.
 """
 
+import functools
 import os
 from collections.abc import Mapping
 from datetime import timedelta
@@ -99,6 +100,12 @@ class Bucket:
 
     def _explained(self, key: str) -> "_Explained":
         return _Explained(f"s3://{self.name}/{key}")
+
+
+@functools.cache
+def bucket(name: str) -> Bucket:
+    """Return the one Bucket of a name in this process, whose connections outlive an invocation."""
+    return Bucket(name)
 
 
 class _Explained:

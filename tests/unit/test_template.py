@@ -244,7 +244,10 @@ class TestRole:
 
     def test_log(self):
         """The log that the function may write is the one it writes."""
-        assert Stack().function["LoggingConfig"] == {"LogGroup": "FunctionLogGroup"}
+        assert Stack().function["LoggingConfig"] == {
+            "LogFormat": "JSON",
+            "LogGroup": "FunctionLogGroup",
+        }
 
 
 class TestPublic:
