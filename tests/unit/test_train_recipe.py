@@ -212,7 +212,8 @@ class TestRelease:
     def released(self, saved: list[Path], tmp_path: Path) -> dict[str, Any]:
         """Return what is loaded from the release of both, with nothing but tensors and options allowed."""
         releasing.release(saved, tmp_path / "released.pt")
-        loaded: dict[str, Any] = torch.load(tmp_path / "released.pt", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            loaded: dict[str, Any] = torch.load(tmp_path / "released.pt", weights_only=True)
         return loaded
 
     def test_average_in_half_precision(self, released: dict[str, Any]) -> None:

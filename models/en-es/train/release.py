@@ -10,9 +10,6 @@ from typing import Any
 
 import torch
 
-# The one class beside tensors in a checkpoint; with it, `weights_only` loading is enough.
-torch.serialization.add_safe_globals([argparse.Namespace])
-
 Checkpoint = dict[str, Any]
 Tensors = dict[str, torch.Tensor]
 
@@ -75,7 +72,9 @@ def release(checkpoints: list[Path], out: Path) -> int:
 
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint to the CPU, tensors and options only."""
-    checkpoint: Checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    # Options are the one class beside tensors in a checkpoint.
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        checkpoint: Checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     return checkpoint
 
 
