@@ -32,13 +32,12 @@ def test_function_still_translates_after_every_event(function):
     assert differences(inline.answer, function.invoke(inline.event)) == []
 
 
-def test_function_still_translates_after_a_freeze(function):
-    """Lambda stops the process between events; it goes on where it was."""
-    inline = case("valid/inline")
-    for _ in range(2):
+def test_events_get_their_answers_with_freezes_between(function):
+    """Lambda stops the process between events; it goes on where it was, whatever came before."""
+    for one in cases():
         function.freeze()
         function.thaw()
-        assert differences(inline.answer, function.invoke(inline.event)) == []
+        assert differences(one.answer, function.invoke(one.event)) == [], one.name
 
 
 def test_log_holds_no_input_text(function, function_log):
