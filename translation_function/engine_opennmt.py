@@ -17,7 +17,7 @@ from onmt.translate.beam_search import BeamSearch, GNMTGlobalScorer
 from onmt.translate.translator import Translator as Search
 from onmt.utils.parse import ArgumentParser
 
-from lambda_inference import Model, Unavailable
+from lambda_inference import Model
 from translator import Hypothesis
 
 MAX_LENGTH = 250
@@ -176,15 +176,10 @@ def cap(source_tokens: int) -> int:
 
 
 def _checkpoint(model: Model) -> dict[str, Any]:
-    names = [name for name in model.files if name.endswith(".pt")]
-    if len(names) != 1:
-        raise Unavailable(
-            f"model {model.manifest.name} holds {len(names)} files *.pt, and needs one; publish it again"
-        )
     # A checkpoint's options are an argparse.Namespace; no other class is let in.
     with torch.serialization.safe_globals([Namespace]):
         checkpoint: dict[str, Any] = torch.load(
-            io.BytesIO(model.files[names[0]]), map_location="cpu", weights_only=True
+            io.BytesIO(model.only(".pt")), map_location="cpu", weights_only=True
         )
     return checkpoint
 

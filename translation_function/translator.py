@@ -101,7 +101,7 @@ class Translator:
                 f"function runs {self._engine_name}; deploy it with Engine={model.manifest.engine}, or "
                 "publish another model"
             )
-        self._tokenizer = self._tokenizer_class(model_proto=bytes(_only(model, ".model")))
+        self._tokenizer = self._tokenizer_class(model_proto=bytes(model.only(".model")))
         self._engine: Engine = self._engine_module.load(model, threads())
 
     def predict(self, request: TranslationRequest, deadline: Deadline) -> Iterator[Prediction]:
@@ -184,15 +184,6 @@ def threads() -> int:
     """
     memory = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769"))
     return max(1, min(round(memory / 1769), os.cpu_count() or 1))
-
-
-def _only(model: Model, suffix: str) -> memoryview:
-    names = [name for name in model.files if name.endswith(suffix)]
-    if len(names) != 1:
-        raise Unavailable(
-            f"model {model.manifest.name} holds {len(names)} files *{suffix}, and needs one; publish it again"
-        )
-    return model.files[names[0]]
 
 
 def _parsed(data: str) -> list[str]:

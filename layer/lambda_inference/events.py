@@ -1,7 +1,7 @@
 """The forms in which Lambda brings a request, and in which each wants its answer."""
 
 import base64
-import binascii
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from lambda_inference.errors import BadRequest
-from lambda_inference.requests import decode_json
+from lambda_inference.requests import ID_PATTERN, decode_json
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def _is_message(record: Any) -> bool:
         isinstance(record, dict)
         and record.get("eventSource") == "aws:sqs"
         and isinstance(record.get("messageId"), str)
+        and re.fullmatch(ID_PATTERN, record["messageId"]) is not None
         and isinstance(record.get("body"), str)
     )
 
@@ -77,8 +78,8 @@ def _http_body(event: dict[str, Any]) -> Any:
     if event.get("isBase64Encoded"):
         try:
             body = base64.b64decode(body, validate=True).decode()
-        except binascii.Error:
-            raise BadRequest("body is marked as base64 and is not", field="body") from None
         except UnicodeDecodeError:
             raise BadRequest("body is not UTF-8", field="body") from None
+        except ValueError:  # not base64, or not even ASCII
+            raise BadRequest("body is marked as base64 and is not", field="body") from None
     return decode_json(body, "body")

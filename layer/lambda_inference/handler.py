@@ -45,7 +45,6 @@ class Service:
         self.predictor: Predictor | None = None
         self.model: Model | None = None
         self.cold = True
-        self.load_ms: float | None = None
 
     def initialise(self) -> None:
         """Load the model if it can be had; if not, the first request says why."""
@@ -164,13 +163,13 @@ class Service:
             model = fetch.result()
             predictor.load(model)
         self.predictor, self.model = predictor, model
-        self.load_ms = (time.perf_counter() - start) * 1000
-        telemetry.duration("ModelLoad", self.load_ms)
+        milliseconds = (time.perf_counter() - start) * 1000
+        telemetry.duration("ModelLoad", milliseconds)
         telemetry.info(
             "model loaded",
             model=model.manifest.name,
             version=model.version,
-            milliseconds=round(self.load_ms),
+            milliseconds=round(milliseconds),
         )
         return predictor, model
 

@@ -78,6 +78,21 @@ class Model:
     version: str
     files: Mapping[str, memoryview]
 
+    def only(self, suffix: str) -> memoryview:
+        """Return the one file whose name ends with a suffix.
+
+        Raises:
+            Unavailable: there is none, or more than one.
+
+        """
+        names = [name for name in self.files if name.endswith(suffix)]
+        if len(names) != 1:
+            raise Unavailable(
+                f"model {self.manifest.name} holds {len(names)} files *{suffix}, and needs one; "
+                "publish it again"
+            )
+        return self.files[names[0]]
+
 
 class ModelStore:
     """The channel of one model in a bucket, as a function reads it."""

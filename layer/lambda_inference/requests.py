@@ -9,6 +9,8 @@ from msgspec import Meta, Struct
 
 from lambda_inference.errors import BadRequest
 
+ID_PATTERN = r"\A[A-Za-z0-9_-]{1,64}\Z"
+"""What may name a result."""
 MAX_NAME = 64
 """Characters of an unknown field's name that an error repeats."""
 
@@ -28,7 +30,7 @@ class BaseRequest(Struct, forbid_unknown_fields=True, kw_only=True):
         Annotated[
             str,
             Meta(
-                pattern=r"\A[A-Za-z0-9_-]{1,64}\Z",
+                pattern=ID_PATTERN,
                 description="a string of 1 to 64 of the characters A-Z, a-z, 0-9, _ and -",
             ),
         ]
@@ -84,6 +86,10 @@ def decode_json(text: str, field: str) -> Any:
         raise BadRequest(
             f"{field} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}", field=field
         ) from None
+    except BadRequest:
+        raise
+    except ValueError:  # Python reads no integer of more than 4,300 digits
+        raise BadRequest(f"{field} holds a number that is too long", field=field) from None
     except RecursionError:
         raise BadRequest(f"{field} is nested too deeply", field=field) from None
 

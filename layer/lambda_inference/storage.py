@@ -1,6 +1,6 @@
 """S3 as the function needs it: ranged reads into memory, and writes that happen once.
 
-obstore is imported and connected at first use: it costs a cold start a tenth of what boto3 does.
+obstore is imported and connected at first use: it costs a cold start less than a tenth of what boto3 does.
 """
 
 import functools
@@ -82,6 +82,8 @@ class Bucket:
                 )
             except (AlreadyExistsError, PreconditionError):
                 return False
+            except FileNotFoundError:  # only a bucket can be missing from a write
+                raise Unavailable(f"there is no bucket {self.name}; the template names it") from None
             return True
 
     def _connected(self) -> "S3Store":

@@ -6,7 +6,7 @@ Neither ever holds a user's text: log codes, counts and durations, not messages 
 import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -63,9 +63,9 @@ def info(message: str, **fields: Any) -> None:
     logger.info(message, stacklevel=3, **fields)
 
 
-def invocation(request_id: str, extra: Mapping[str, Any] | None = None) -> None:
+def invocation(request_id: str) -> None:
     """Name the invocation in every following log line."""
-    logger.append_keys(request_id=request_id, **(extra or {}))
+    logger.append_keys(request_id=request_id)
 
 
 def _frames(trace: TracebackType | None) -> list[str]:

@@ -18,6 +18,7 @@ SQS = {"eventSource": "aws:sqs", "messageId": "m-1", "body": '{"data": []}'}
         {"Records": [{"eventSource": "aws:sqs"}]},
         {"Records": [SQS, {"eventSource": "aws:s3"}]},
         {"Records": [SQS | {"body": None}]},
+        {"Records": [SQS | {"messageId": "../other"}]},
         "text",
         [],
         None,
@@ -28,6 +29,15 @@ def test_what_only_looks_like_a_transport_is_direct(event):
     found, queued = calls(event)
     assert not queued
     assert [(call.http, call.message_id, call.payload()) for call in found] == [(False, None, event)]
+
+
+@pytest.mark.parametrize("body", ["ñ", "a", "e30=\n!", "not base64"])
+def test_what_is_no_base64_is_refused(body):
+    """A body that is marked as base64 and is anything else is the caller's mistake."""
+    [call], _ = calls({"requestContext": {"http": {}}, "body": body, "isBase64Encoded": True})
+    with pytest.raises(BadRequest) as caught:
+        call.payload()
+    assert caught.value.field == "body"
 
 
 def test_messages_keep_their_ids():
