@@ -3,27 +3,50 @@
 ::
 
     name = "opennmt"
-    engine = "opennmt"
+    engine = "opennmt"                  # what the layer is for; a function with another one refuses it
+    beside = "inference"                # the recipe of the layer that is always deployed with it
     requirements = ["six==1.17.0", …]   # complete and pinned: nothing is added to it
     no_deps = ["OpenNMT-py==3.5.1"]     # whose own declarations are not believed
     left_out = ["sympy", …]             # what the others declare, and inference does not need
+    protect = ["pkg/data/**", …]        # globs of what stays, whatever rule or trace says
+    package_data = ["**/*.json", …]     # globs of what stays of every package that is used at all
 
     [targets."python3.13-arm64"]
     requirements = ["torch==2.10.0"]
     left_out = ["setuptools"]
+
+    [smoke]                             # the prediction that traces and proves the layer
+    script = "function_smoke.py"        # from the recipe's folder; its answer(**arguments) returns JSON
+    prepare = "convert.py"              # run before, with a folder to fill; answer gets it as prepared
+    code = ["translation_function", …]  # what it imports beside the layer, from the project's root
+    function = […]                      # what is deployed beside the layer, if that is not the same
+    inputs = ["models/en-es/…", …]      # files it reads, from the project's root
+    arguments = {…}
+
+    [[rules]]                           # besides those in rules.toml: name, reason, globs
+    [[patches]]                         # see patch.py
+
+Beside ``NAME.toml``, ``NAME/`` holds the locks, traces and proofs of its targets, and files of patches.
 """
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from layer.patch import Patch
+from layer.prune import Rule
+
+ROOT = Path(__file__).resolve().parents[1]
 RECIPES = Path(__file__).resolve().parent / "recipes"
+COMMON_RULES = Path(__file__).resolve().parent / "rules.toml"
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.+!_-]+)")
-_REQUIRED = {"name", "engine"}
+_REQUIRED = {"name"}
 _LISTS = {"requirements", "no_deps", "left_out"}
+_OPTIONS = {"engine", "beside", "cpu_index", "targets", "smoke", "rules", "patches", "protect", "package_data"}
+_ACTIONS = {"remove", "empty", "content", "old"}
 
 
 class RecipeError(ValueError):
@@ -47,14 +70,41 @@ class Contents:
 
 
 @dataclass(frozen=True)
+class Smoke:
+    """The prediction that traces and proves a layer; paths are from the project's root."""
+
+    script: Path
+    code: tuple[Path, ...]
+    inputs: tuple[Path, ...]
+    arguments: dict[str, Any]
+    prepare: Path | None = None
+    function: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """What goes into a layer: in common, and for each target that needs something of its own."""
+    """What goes into a layer: in common, and for each target that needs something of its own.
+
+    Attributes:
+        engine: what the layer is for, if it is for one.
+        beside: the recipe of the layer that is always deployed with this one.
+        folder: where its locks, traces and proofs are.
+
+    """
 
     name: str
     engine: str
     cpu_index: str
     common: Contents
     targets: dict[str, Contents]
+    folder: Path = RECIPES
+    beside: "Recipe | None" = None
+    smoke: Smoke | None = None
+    rules: tuple[Rule, ...] = ()
+    patches: tuple[Patch, ...] = ()
+    protect: tuple[str, ...] = ()
+    package_data: tuple[str, ...] = ()
+    text: str = field(default="", repr=False)
 
     def contents(self, target: str) -> Contents:
         """Return what goes in for a target; its own pin of a name replaces the common one.
@@ -91,34 +141,104 @@ def load(name: str) -> Recipe:
         known = ", ".join(sorted(found.stem for found in RECIPES.glob("*.toml")))
         raise RecipeError(f"there is no recipe {path}; known recipes: {known}")
     try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        return parse(tomllib.loads(text), path.resolve().with_suffix(""), text)
     except (tomllib.TOMLDecodeError, RecipeError) as error:
         raise RecipeError(f"{path}: {error}") from None
 
 
-def parse(table: dict[str, Any]) -> Recipe:
+def parse(table: dict[str, Any], folder: Path = RECIPES, text: str = "") -> Recipe:
     """Return the recipe that a TOML document states.
+
+    Args:
+        table: the document.
+        folder: where its locks and the files of its patches are; its own name is the recipe's.
+        text: the document as it is written.
 
     Raises:
         RecipeError: a field is missing or unknown, or a requirement is not pinned.
 
     """
-    if missing := _REQUIRED - table.keys():
-        raise RecipeError(f"it lacks {', '.join(sorted(missing))}")
-    if unknown := table.keys() - _REQUIRED - _LISTS - {"cpu_index", "targets"}:
-        raise RecipeError(f"it has a field nobody reads: {', '.join(sorted(unknown))}")
+    _check(table, _REQUIRED, _LISTS | _OPTIONS, "it")
+    smoke = table.get("smoke")
     return Recipe(
         name=table["name"],
-        engine=table["engine"],
+        engine=table.get("engine", ""),
         cpu_index=table.get("cpu_index", ""),
         common=_contents({key: table[key] for key in _LISTS & table.keys()}),
         targets={target: _contents(own) for target, own in table.get("targets", {}).items()},
+        folder=folder,
+        beside=load(table["beside"]) if "beside" in table else None,
+        smoke=_smoke(smoke, folder.parent) if smoke else None,
+        rules=rules(table.get("rules", [])),
+        patches=tuple(_patch(one, folder.parent) for one in table.get("patches", [])),
+        protect=tuple(table.get("protect", [])),
+        package_data=tuple(table.get("package_data", [])),
+        text=text,
+    )
+
+
+def common_rules() -> tuple[Rule, ...]:
+    """Return the rules that hold for every recipe."""
+    return rules(tomllib.loads(COMMON_RULES.read_text(encoding="utf-8"))["rules"])
+
+
+def rules(tables: list[dict[str, Any]]) -> tuple[Rule, ...]:
+    """Return the rules that TOML tables state."""
+    for table in tables:
+        _check(table, {"name", "reason", "globs"}, set(), "a rule")
+    return tuple(Rule(table["name"], table["reason"], tuple(table["globs"])) for table in tables)
+
+
+def _smoke(table: dict[str, Any], folder: Path) -> Smoke:
+    _check(table, {"script"}, {"prepare", "code", "function", "inputs", "arguments"}, "smoke")
+    for script in (table["script"], table.get("prepare", table["script"])):
+        if not (folder / script).is_file():
+            raise RecipeError(f"smoke: there is no script {folder / script}")
+    code = tuple(ROOT / path for path in table.get("code", []))
+    return Smoke(
+        folder / table["script"],
+        code,
+        tuple(ROOT / path for path in table.get("inputs", [])),
+        table.get("arguments", {}),
+        folder / table["prepare"] if "prepare" in table else None,
+        tuple(ROOT / path for path in table["function"]) if "function" in table else code,
+    )
+
+
+def _patch(table: dict[str, Any], folder: Path) -> Patch:
+    required = {"name", "reason", "upstream", "stage", "path"}
+    _check(table, required, _ACTIONS | {"new", "expects"}, f"patch {table.get('name', '?')}")
+    actions = _ACTIONS & table.keys()
+    if len(actions) != 1 or ("old" in table) != ("new" in table):
+        raise RecipeError(
+            f"patch {table['name']}: it takes one of remove, empty, content, or old and new; "
+            f"got {', '.join(sorted(actions)) or 'none'}"
+        )
+    if table["stage"] not in {"mend", "cut"}:
+        raise RecipeError(f"patch {table['name']}: stage is mend or cut, not {table['stage']}")
+    expects = {
+        path: expected if isinstance(expected, str) else tuple(expected)
+        for path, expected in table.get("expects", {}).items()
+    }
+    action = actions.pop()
+    content = (folder / table["content"]).read_text(encoding="utf-8") if action == "content" else ""
+    return Patch(
+        name=table["name"],
+        reason=table["reason"],
+        upstream=table["upstream"],
+        stage=table["stage"],
+        path=table["path"],
+        action={"old": "replace"}.get(action, action),
+        content=content,
+        old=table.get("old", ""),
+        new=table.get("new", ""),
+        expects=expects,
     )
 
 
 def _contents(table: dict[str, list[str]]) -> Contents:
-    if unknown := table.keys() - _LISTS:
-        raise RecipeError(f"it has a field nobody reads: {', '.join(sorted(unknown))}")
+    _check(table, set(), _LISTS, "it")
     no_deps = table.get("no_deps", [])
     requirements = (*table.get("requirements", []), *no_deps)
     for pin in requirements:
@@ -129,6 +249,13 @@ def _contents(table: dict[str, list[str]]) -> Contents:
         frozenset(_name(pin) for pin in no_deps),
         frozenset(normalise(name) for name in table.get("left_out", [])),
     )
+
+
+def _check(table: dict[str, Any], required: set[str], optional: set[str], whose: str) -> None:
+    if missing := required - table.keys():
+        raise RecipeError(f"{whose} lacks {', '.join(sorted(missing))}")
+    if unknown := table.keys() - required - optional:
+        raise RecipeError(f"{whose} has a field nobody reads: {', '.join(sorted(unknown))}")
 
 
 def _name(pin: str) -> str:

@@ -10,6 +10,15 @@ HOST = "host"
 
 _GLIBC = 34
 """Amazon Linux 2023, which python3.12 and later run on, has glibc 2.34."""
+
+OFFERED = {
+    "libc.so.6": {"GLIBC": (2, _GLIBC)},
+    "libstdc++.so.6": {"GLIBCXX": (3, 4, 29), "CXXABI": (1, 3, 13)},
+    "libgcc_s.so.1": {"GCC": (11, 0)},
+}
+"""The newest symbol versions of Amazon Linux 2023's own libraries: glibc 2.34, and GCC 11's runtime
+(GCC manual, "ABI Policy and Guidelines")."""
+
 _OLDEST_MANYLINUX = 17
 _OLDEST_RUNTIME = 12
 
@@ -39,6 +48,13 @@ class Target:
     def python(self) -> str:
         """The version of Python, such as ``3.13``."""
         return self.runtime.removeprefix("python")
+
+    @property
+    def record(self) -> str:
+        """What its lock, trace and proof are called; a host's says which interpreter it is."""
+        if self.name != HOST:
+            return self.name
+        return f"host-{self.runtime}-{platform.system().lower()}-{self.architecture}"
 
     @property
     def machine(self) -> str:

@@ -1,0 +1,175 @@
+"""How fast a nested layer is unpacked: layer.tar.zst against a zip and ``extractall``.
+
+Run: ``.venv/bin/python bench/unpack.py TREE``, with the folder that is to be packed, or a nested
+layer's ``python`` folder. Each repetition is a fresh interpreter, timed from before its imports until
+all files are written; the two take turns, on one core and on all, on the same disk and with both
+archives in the page cache. What was written is compared with the tree.
+
+What was written is emptied after each repetition, and removed only after the last: ext4 looks through
+everything that was deleted in the last minutes when it makes a file, which no cold start meets. For
+the same reason the bench first waits until that is over.
+"""
+
+import argparse
+import collections
+import filecmp
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from baselines import nested_zip
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from layer import archive  # noqa: E402
+
+REPETITIONS = 7
+PATIENCE = 600  # seconds
+BUSY = 100e-6  # seconds for an empty file; a quiet ext4 takes a third of it
+
+# With: cores, the archive, its index's hash, the folder to write to. The folder of a module is last on
+# the path, where it hides nothing.
+PROGRAMS = {
+    "ours": """
+import unpack
+from pathlib import Path
+unpack.unpack(Path(archive), index, temporary=Path(folder))
+""",
+    "extractall": """
+import nested_zip
+from pathlib import Path
+nested_zip.extract(Path(archive), Path(folder, "requirements"))
+""",
+}
+FOLDERS = {"ours": ROOT / "layer" / "lambda_inference", "extractall": ROOT / "bench" / "baselines"}
+FRAME = """
+import os, sys, time
+place, cores, archive, index, folder = sys.argv[1:]
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(cores):])
+sys.path.append(place)
+start = time.perf_counter()
+{program}
+print(time.perf_counter() - start)
+"""
+
+
+def seconds(kind: str, cores: int, archive_file: Path, index: str, folder: Path) -> float:
+    """Return how long a fresh interpreter takes to write an archive's files into a folder."""
+    code = FRAME.format(program=PROGRAMS[kind])
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        str(FOLDERS[kind]),
+        str(cores),
+        str(archive_file),
+        index,
+        str(folder),
+    ]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout)
+
+
+def files(tree: Path) -> list[Path]:
+    """Return a tree's files, relative to it."""
+    return sorted(path.relative_to(tree) for path in tree.rglob("*") if path.is_file())
+
+
+def compare(tree: Path, written: Path) -> None:
+    """Stop if what was written is not the tree."""
+    names = files(tree)
+    _, different, failed = filecmp.cmpfiles(tree, written, names, shallow=False)
+    if different or failed or files(written) != names:
+        sys.exit(f"what was written to {written} is not {tree}: {[*different, *failed][:5]}")
+
+
+def wait_for_quiet(scratch: Path) -> None:
+    """Wait until files are made as fast as in a folder in which nothing was deleted lately."""
+    begin = time.monotonic()
+    for attempt in range(PATIENCE):
+        folder = scratch / f"quiet-{attempt}"
+        folder.mkdir()
+        start = time.perf_counter()
+        for number in range(200):
+            (folder / str(number)).touch()
+        if time.perf_counter() - start < 200 * BUSY or time.monotonic() - begin > PATIENCE:
+            return
+        print(f"files were deleted in {scratch.parent} lately; waiting until that is over", flush=True)
+        time.sleep(20)
+
+
+def packed(tree: Path, scratch: Path, level: int) -> tuple[Path, dict[str, Path], str]:
+    """Return a tree, its archives, and our index's hash; a nested layer is unpacked for it."""
+    marker = tree / "layer_target.json"
+    nested = json.loads(marker.read_text()).get("archive") if marker.exists() else None
+    if nested:
+        from lambda_inference.unpack import unpack
+
+        ours, index = tree / nested["file"], nested["index"]
+        tree = unpack(ours, index, temporary=scratch).folder
+    else:
+        ours = scratch / "layer.tar.zst"
+        index = archive.pack(tree, ours, level=level).index_sha256
+    nested_zip.pack(tree, scratch / "requirements.zip")
+    return tree, {"ours": ours, "extractall": scratch / "requirements.zip"}, index
+
+
+def measure(
+    tree: Path, archives: dict[str, Path], index: str, scratch: Path, repetitions: int
+) -> dict[tuple[str, int], list[float]]:
+    """Return the seconds of each kind on each number of cores."""
+    runs = collections.deque((kind, cores) for cores in sorted({1, os.cpu_count() or 1}) for kind in archives)
+    times: dict[tuple[str, int], list[float]] = {run: [] for run in runs}
+    for repetition in range(repetitions):
+        for kind, cores in runs:
+            folder = scratch / f"{kind}-{cores}-{repetition}"
+            folder.mkdir()
+            archives[kind].read_bytes()
+            os.sync()
+            times[kind, cores].append(seconds(kind, cores, archives[kind], index, folder))
+            (written,) = folder.iterdir()
+            if not repetition:
+                compare(tree, written)
+            for name in files(written):
+                os.truncate(written / name, 0)
+        runs.rotate()
+    return times
+
+
+def main() -> None:
+    """Print the archives' sizes, the ratios of the medians, and the spread."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("tree", type=Path, metavar="TREE")
+    parser.add_argument(
+        "--temporary", type=Path, default=Path(tempfile.gettempdir()), help="default: %(default)s"
+    )
+    parser.add_argument("--level", type=int, default=archive.LEVEL, help="default: %(default)s")
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="default: %(default)s")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-unpack-", dir=options.temporary) as folder:
+        scratch = Path(folder)
+        tree, archives, index = packed(options.tree, scratch, options.level)
+        total = sum((tree / name).stat().st_size for name in files(tree))
+        print(f"{len(files(tree)):,} files of {total:,} bytes; {archives['ours'].stat().st_size:,} as "
+              f"layer.tar.zst, {archives['extractall'].stat().st_size:,} as a zip", flush=True)  # fmt: skip
+        wait_for_quiet(scratch)
+        times = measure(tree, archives, index, scratch, options.repetitions)
+    if os.environ.get("SHOW"): print(times)
+    medians = {run: statistics.median(values) for run, values in times.items()}
+    for cores in sorted({cores for _, cores in times}):
+        ratio = medians["extractall", cores] / medians["ours", cores]
+        print(f"cores: {cores}. extractall takes {ratio:.1f} times as long as ours")
+        for kind in archives:
+            values, median = times[kind, cores], medians[kind, cores]
+            low, high = min(values) / median, max(values) / median
+            print(f"  {kind}: {len(values)} runs between {low:.2f} and {high:.2f} of their median")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""Shared libraries (ELF, 64 bit, little-endian): what they need, and how they are stripped.
+
+Only what a dynamic loader reads is read: program headers and what they point to (System V ABI,
+chapter 5; symbol versions: Linux Standard Base, "Symbol Versioning"). So it works for any machine's
+libraries on any machine, and gives the same bytes everywhere.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+MACHINES = {62: "x86_64", 183: "aarch64"}
+
+_MAGIC = b"\x7fELF"
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SEGMENT = struct.Struct("<IIQQQQQQ")
+_LOAD, _DYNAMIC, _PROGRAM_HEADERS = 1, 2, 6
+_DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 15, 29
+_DT_VERNEED, _DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
+_OFFSETS = struct.Struct("<QQ")  # e_phoff and e_shoff, at byte 32
+_SECTION_COUNTS = struct.Struct("<HH")  # e_shnum and e_shstrndx, at byte 60
+
+
+class ElfError(ValueError):
+    """A file begins like a shared library and is none."""
+
+
+class Segment(NamedTuple):
+    """A program header: where bytes of the file go in memory."""
+
+    kind: int
+    flags: int
+    offset: int
+    address: int
+    physical: int
+    file_size: int
+    memory_size: int
+    alignment: int
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a shared library asks of the machine that loads it.
+
+    Attributes:
+        machine: as Linux writes it, ``x86_64`` or ``aarch64``.
+        libraries: the names of the libraries it is linked to.
+        versions: symbol versions it needs of each of them, such as ``GLIBC_2.28`` of ``libc.so.6``.
+
+    """
+
+    machine: str
+    libraries: tuple[str, ...]
+    versions: dict[str, tuple[str, ...]]
+
+
+def is_elf(path: Path) -> bool:
+    """Return whether a file is an executable or a shared library of Linux."""
+    with path.open("rb") as file:
+        return file.read(4) == _MAGIC
+
+
+def read_needs(path: Path) -> Needs:
+    """Read what a shared library needs.
+
+    Raises:
+        ElfError: it is damaged, or of a kind that no Lambda runs.
+
+    """
+    with path.open("rb") as file:
+        data = file.read()
+    try:
+        return _needs(data)
+    except (struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
+        raise ElfError(f"{path} is no whole shared library: {error}") from None
+
+
+def strip(data: bytes) -> bytes:
+    """Return a library without what no loader reads: symbol tables, debug information, section headers.
+
+    What is loaded is moved together in the file, and each segment says where it now begins. Nothing
+    moves in memory, and every segment stays aligned to its page as it was. (binutils' strip breaks
+    libraries that were rewritten before: numpy's OpenBLAS no longer loads.)
+
+    Raises:
+        ElfError: it is no whole library, or not laid out so that this can be done.
+
+    """
+    try:
+        segments = list(_segments(data))
+        moves = _moves(data, segments)
+    except (struct.error, IndexError, ValueError) as error:
+        raise ElfError(f"no whole shared library: {error}") from None
+    stripped = bytearray(max(new + end - start for start, end, new in moves))
+    for start, end, new in moves:
+        stripped[new : new + end - start] = data[start:end]
+    if len(stripped) >= len(data):
+        return data
+    table = _moved(moves, _header(data)[5])
+    for number, segment in enumerate(segments):
+        offset = _moved(moves, segment.offset) if segment.file_size else 0
+        _SEGMENT.pack_into(stripped, table + number * _SEGMENT.size, *segment._replace(offset=offset))
+    _OFFSETS.pack_into(stripped, 32, table, 0)
+    _SECTION_COUNTS.pack_into(stripped, 60, 0, 0)
+    return bytes(stripped)
+
+
+def check_loadable(before: bytes, after: bytes) -> None:
+    """Compare a library with what was made of it, as a loader sees both.
+
+    Raises:
+        ElfError: a segment has other bytes or another address, or is not aligned to its page.
+
+    """
+    old, new = list(_segments(before)), list(_segments(after))
+    if [one._replace(offset=0) for one in old] != [one._replace(offset=0) for one in new]:
+        raise ElfError("its segments have changed")
+    for one, other in zip(old, new, strict=True):
+        if one.kind == _LOAD and one.alignment > 1 and (other.offset - other.address) % other.alignment:
+            raise ElfError(f"the segment at byte {other.offset} is not aligned to its page")
+        if one.kind != _PROGRAM_HEADERS and _bytes(before, one) != _bytes(after, other):
+            # The first segment holds the headers, the only ones that may differ.
+            if one.kind != _LOAD or not _differ_in_headers_alone(before, one, after, other):
+                raise ElfError(f"the segment at byte {other.offset} has other bytes")
+
+
+def _moves(data: bytes, segments: list[Segment]) -> list[tuple[int, int, int]]:
+    """Return the parts of the file that are kept, as (start, end, new start), in their old order."""
+    loads = sorted(
+        (one for one in segments if one.kind == _LOAD and one.file_size), key=lambda one: one.offset
+    )
+    if not loads or loads[0].offset:
+        raise ValueError("the first segment does not begin with the file")
+    moves: list[tuple[int, int, int]] = []
+    cursor = 0
+    for load in loads:
+        end = load.offset + load.file_size
+        if end > len(data):
+            raise ValueError(f"it ends at byte {len(data)}, and a segment at {end}")
+        if moves and load.offset < moves[-1][1]:  # they share a page: they move as one
+            start, shared, new = moves[-1]
+            moves[-1] = (start, max(end, shared), new)
+            if (new + load.offset - start - load.address) % max(load.alignment, 1):
+                raise ValueError("overlapping segments are aligned differently")
+        else:
+            cursor += (load.address - cursor) % max(load.alignment, 1)
+            moves.append((load.offset, end, cursor))
+        cursor = moves[-1][2] + moves[-1][1] - moves[-1][0]
+    for segment in segments:
+        if segment.file_size:
+            _moved(moves, segment.offset)
+            _moved(moves, segment.offset + segment.file_size - 1)
+    _moved(moves, _program_headers_end(data) - 1)
+    return moves
+
+
+def _moved(moves: list[tuple[int, int, int]], offset: int) -> int:
+    for start, end, new in moves:
+        if start <= offset < end:
+            return offset - start + new
+    raise ValueError(f"byte {offset} is used and not loaded")
+
+
+def _bytes(data: bytes, segment: Segment) -> bytes:
+    return data[segment.offset : segment.offset + segment.file_size]
+
+
+def _differ_in_headers_alone(before: bytes, one: Segment, after: bytes, other: Segment) -> bool:
+    left, right = bytearray(_bytes(before, one)), bytearray(_bytes(after, other))
+    for data, segment, content in ((before, one, left), (after, other, right)):
+        table, end = _header(data)[5], _program_headers_end(data)
+        for start, stop in ((0, _HEADER.size), (table, end)):
+            low, high = max(start, segment.offset), min(stop, segment.offset + segment.file_size)
+            if low < high:
+                content[low - segment.offset : high - segment.offset] = bytes(high - low)
+    return left == right
+
+
+def _needs(data: bytes) -> Needs:
+    header = _header(data)
+    machine = MACHINES.get(header[2])
+    if machine is None:
+        raise ValueError(f"machine {header[2]}")
+    segments = list(_segments(data))
+    dynamic = next((segment for segment in segments if segment.kind == _DYNAMIC), None)
+    if dynamic is None:
+        return Needs(machine, (), {})
+    entries: list[tuple[int, int]] = []
+    for offset in range(dynamic.offset, dynamic.offset + dynamic.file_size, 16):
+        tag, value = struct.unpack_from("<qQ", data, offset)
+        if tag == _DT_NULL:
+            break
+        entries.append((tag, value))
+    table = dict(entries)
+    strings = _in_file(segments, table[_DT_STRTAB])
+
+    def text(index: int) -> str:
+        start = strings + index
+        return data[start : data.index(b"\0", start)].decode()
+
+    libraries = tuple(text(value) for tag, value in entries if tag == _DT_NEEDED)
+    versions: dict[str, tuple[str, ...]] = {}
+    if _DT_VERNEED in table:
+        offset = _in_file(segments, table[_DT_VERNEED])
+        for _ in range(table[_DT_VERNEEDNUM]):
+            _, count, file_name, first, following = struct.unpack_from("<HHIII", data, offset)
+            names, place = [], offset + first
+            for _ in range(count):
+                _, _, _, name, step = struct.unpack_from("<IHHII", data, place)
+                names.append(text(name))
+                place += step
+            library = text(file_name)
+            versions[library] = (*versions.get(library, ()), *names)
+            offset += following
+    return Needs(machine, libraries, versions)
+
+
+def _header(data: bytes) -> tuple[int, ...]:
+    identity, *fields = _HEADER.unpack_from(data)
+    if identity[:4] != _MAGIC or identity[4] != 2 or identity[5] != 1:  # noqa: PLR2004 - 64 bit, little-endian
+        raise ValueError("not of 64 bit, or not little-endian")
+    return (identity[4], *fields)
+
+
+def _program_headers_end(data: bytes) -> int:
+    header = _header(data)
+    return header[5] + header[9] * header[10]
+
+
+def _segments(data: bytes) -> Iterator[Segment]:
+    header = _header(data)
+    offset, size, count = header[5], header[9], header[10]
+    for number in range(count):
+        yield Segment(*_SEGMENT.unpack_from(data, offset + number * size))
+
+
+def _in_file(segments: list[Segment], address: int) -> int:
+    """Return where in the file an address of the loaded library lies."""
+    for segment in segments:
+        if segment.kind == _LOAD and segment.address <= address < segment.address + segment.file_size:
+            return address - segment.address + segment.offset
+    raise ValueError(f"address {address:#x} is nowhere in the file")

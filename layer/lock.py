@@ -1,0 +1,90 @@
+"""Locks: which wheels a target gets, each by its hash, in pip's own form, beside the recipe.
+
+A lock is made once for a recipe's requirements and read from then on; other requirements make
+another. So every machine builds a layer from the same bytes.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from layer.recipe import Contents, Recipe
+from layer.resolve import Pip, Resolution, pip, resolve
+from layer.target import Target
+
+_LINE = re.compile(r"(?P<name>\S+)==(?P<version>\S+) --hash=sha256:(?P<sha256>[0-9a-f]{64})  # (?P<file>\S+)")
+
+
+@dataclass(frozen=True)
+class Locked:
+    """A wheel that a lock names."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+
+    def pin(self) -> str:
+        """Return the requirement that only this file meets."""
+        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The wheels of a target.
+
+    Attributes:
+        digest: the sha256 of the wheels' own hashes: what a trace and a proof were made with.
+
+    """
+
+    path: Path
+    wheels: tuple[Locked, ...]
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the wheels' hashes."""
+        return hashlib.sha256("\n".join(sorted(wheel.sha256 for wheel in self.wheels)).encode()).hexdigest()
+
+
+def path_of(recipe: Recipe, target: Target) -> Path:
+    """Return where a target's lock stands."""
+    return recipe.folder / f"{target.record}.lock"
+
+
+def read(recipe: Recipe, target: Target) -> Lock | None:
+    """Return a target's lock, None where there is none for what the recipe requires now."""
+    path = path_of(recipe, target)
+    if not path.is_file():
+        return None
+    first, *lines = path.read_text(encoding="utf-8").splitlines()
+    if first != _header(recipe.contents(target.name)):
+        return None
+    found = [match for line in lines if (match := _LINE.fullmatch(line))]
+    return Lock(path, tuple(Locked(**match.groupdict()) for match in found))
+
+
+def make(recipe: Recipe, target: Target, run: Pip = pip) -> Lock:
+    """Resolve a recipe's requirements for a target, and write the lock.
+
+    Raises:
+        ResolveError: there are no such wheels.
+
+    """
+    resolution: Resolution = resolve(recipe, target, run)
+    wheels = tuple(
+        Locked(wheel.name, wheel.version, wheel.file, wheel.sha256) for wheel in resolution.wheels
+    )
+    path = path_of(recipe, target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [_header(recipe.contents(target.name)), *(f"{wheel.pin()}  # {wheel.file}" for wheel in wheels)]
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(path)
+    return Lock(path, wheels)
+
+
+def _header(contents: Contents) -> str:
+    text = repr((contents.requirements, sorted(contents.no_deps), sorted(contents.left_out)))
+    return f"# requirements {hashlib.sha256(text.encode()).hexdigest()}"

@@ -1,0 +1,45 @@
+"""Proofs: that a slim tree answers what the full one answers; kept beside the lock.
+
+A proof holds the digest of the tree that was proven. Whoever builds a tree of the same digest has
+the same files, and needs no machine that could run them. The digest is taken before byte-compiling:
+CPython does not promise the same bytecode file twice.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from layer.recipe import Recipe
+from layer.target import Target
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A proof: of which tree, on which interpreter, and the answer, as canonical JSON."""
+
+    digest: str
+    interpreter: str
+    answer: str
+
+
+def path_of(recipe: Recipe, target: Target) -> Path:
+    """Return where a target's proof stands."""
+    return recipe.folder / f"{target.record}.proof.json"
+
+
+def read(recipe: Recipe, target: Target) -> Proof | None:
+    """Return a target's proof, of whichever tree it is; None where there is none."""
+    path = path_of(recipe, target)
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return Proof(found["digest"], found["interpreter"], json.dumps(found["answer"], sort_keys=True))
+
+
+def write(recipe: Recipe, target: Target, proof: Proof) -> None:
+    """Record a proof."""
+    path = path_of(recipe, target)
+    partial = path.with_name(f".{path.name}.partial")
+    table = {**asdict(proof), "answer": json.loads(proof.answer)}
+    partial.write_text(json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)

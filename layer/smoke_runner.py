@@ -1,0 +1,82 @@
+"""Runs a recipe's smoke prediction on a tree alone; started by ``layer.smoke``, in the target's Python.
+
+Nothing is importable but the standard library, the function's code and the tree. The tree may not
+be written to, and nothing may be connected to. What was opened and mapped is recorded.
+"""
+
+import importlib.util
+import json
+import os
+import sys
+import sysconfig
+from typing import Any
+
+_NETWORK = {"socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"}
+
+
+class Watch:
+    """An audit hook that records what is opened and refuses what a proof must not do."""
+
+    def __init__(self, trees: list[str]) -> None:
+        self.trees = tuple(trees)
+        self.opened: set[str] = set()
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+            path = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 - pathlib is an import more
+            if path.startswith(self.trees):
+                mode, flags = arguments[1], arguments[2] or 0
+                if set(mode or "") & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                    raise PermissionError(f"the smoke prediction writes to its layer: {path}")
+                self.opened.add(path)
+        elif event in _NETWORK:
+            raise PermissionError(f"the smoke prediction uses the network: {event}")
+
+
+def mapped(tree: str) -> set[str]:
+    """Return the files of the tree that are mapped into this process: its shared libraries."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8") as lines:  # noqa: PTH123
+            paths = {line.split(maxsplit=5)[5].strip() for line in lines if len(line.split(maxsplit=5)) == 6}  # noqa: PLR2004
+    except OSError:
+        return set()  # no Linux
+    return {path for path in paths if path.startswith(tree)}
+
+
+def strangers(roots: list[str]) -> list[str]:
+    """Return the files of imported modules that lie outside all of the roots."""
+    files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+    # torch names files for modules that it makes itself, and these names are relative.
+    return sorted(path for path in files if path.startswith(os.sep) and not path.startswith(tuple(roots)))
+
+
+def main() -> None:
+    """Do what the plan, a JSON file, says, and write the answer and the trace where it says."""
+    with open(sys.argv[1], encoding="utf-8") as file:  # noqa: PTH123
+        plan = json.load(file)
+    trees = [tree + os.sep for tree in plan["trees"]]
+    own = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != own]  # noqa: PTH100
+    standard = [*sys.path, sysconfig.get_path("stdlib")]
+    standard += [os.path.realpath(path) for path in standard]
+    sys.path += [*plan["code"], *plan["trees"]]
+    watch = Watch(trees)
+    sys.addaudithook(watch)
+    spec = importlib.util.spec_from_file_location("smoke", plan["script"])
+    assert spec is not None  # noqa: S101
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    answer = module.answer(**plan["arguments"])
+    roots = [*trees, *standard, *plan["code"], plan["script"], os.path.abspath(__file__)]  # noqa: PTH100
+    if outside := strangers(roots):
+        raise ImportError(f"modules came from outside the layer: {', '.join(outside)}")
+    own_tree = trees[0]
+    seen = watch.opened | mapped(own_tree)
+    opened = {path.removeprefix(own_tree) for path in seen if path.startswith(own_tree)}
+    with open(plan["result"], "w", encoding="utf-8") as file:  # noqa: PTH123
+        json.dump({"answer": answer, "opened": sorted(opened)}, file, sort_keys=True)
+
+
+if __name__ == "__main__":
+    main()
