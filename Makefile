@@ -15,7 +15,7 @@ TORCH_WHEEL := torch==$(TORCH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint s3 score build clean
+.PHONY: help demo test lint layer s3 score build clean
 
 help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,7 +33,7 @@ lint: $(VENV)/ready ## check style and types
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/mypy layer/__main__.py
+	@$(VENV)/bin/mypy -m layer.__main__
 
 s3: $(VENV)/ready ## serve the local S3 with the model in it, until Ctrl-C
 	@$(PY) -m lambda_setup s3
@@ -41,11 +41,14 @@ s3: $(VENV)/ready ## serve the local S3 with the model in it, until Ctrl-C
 score: $(VENV)/ready ## translate the test split with the shipped model through the function, and score it
 	@$(PY) -m lambda_setup model score models/en-es
 
+layer: $(VENV)/ready ## build the layer that the local function runs in, and its report
+	@$(PY) -m layer build opennmt
+
 build: $(VENV)/ready ## build the SAM application for this machine's own architecture
 	@$(VENV)/bin/sam build --config-env $(if $(filter arm64 aarch64,$(shell uname -m)),default,x86)
 
 clean: ## remove what make made
-	rm -rf $(VENV) .demo .aws-sam
+	rm -rf $(VENV) .demo .aws-sam .layers
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -60,4 +63,5 @@ $(VENV)/ready: pyproject.toml
 	@$(PIP) --quiet --no-deps OpenNMT-py==3.5.1 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
 	@echo "[3/3] everything else"
 	@$(PIP) --quiet --editable '.[dev]' 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
+	@$(PY) -m layer mend opennmt "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	@touch $@

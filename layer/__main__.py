@@ -4,50 +4,137 @@ import argparse
 import sys
 from pathlib import Path
 
-from layer.build import BuildError, build, verdict
-from layer.recipe import RecipeError, load
-from layer.resolve import ResolveError, resolve
-from layer.target import TargetError, named
+from layer import build as builder
+from layer import interpreter, lock, patch, publish, report
+from layer.plan import STRATEGIES
+from layer.recipe import Recipe, RecipeError, common_rules, load
+from layer.target import Target, TargetError, named
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return _build(options)
-    except (BuildError, RecipeError, ResolveError, TargetError, OSError) as error:
+        code: int = options.command(options)
+    except (*builder.ERRORS, publish.PublishError, RecipeError, TargetError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    return code
 
 
 def _build(options: argparse.Namespace) -> int:
     recipe, target = load(options.recipe), named(options.target)
-    _say(f"looking for wheels: {recipe.name} for {target.name} ({target.runtime}, {target.architecture})")
-    resolution = resolve(recipe, target)
-    for wheel in resolution.wheels:
-        _say(f"  {wheel.file}")
+    out = options.out or builder.default_out(recipe, target)
+    job = builder.Job(recipe, target, out, options.strategy, options.trace)
     if options.dry_run:
+        _print_plan(job)
         return 0
-    total = build(recipe, target, resolution, options.out, _say)
-    _say(verdict(total))
+    done = builder.build(job, _say)
+    print(report.table(done))
+    print(f"\nlayer    {out / 'layer'}\nreport   {out / report.PAGE}")
+    return 0
+
+
+def _print_plan(job: builder.Job) -> None:
+    recipe, target = job.recipe, job.target
+    found = lock.read(recipe, target)
+    if found is None:
+        _say(f"looking for wheels: {recipe.name} for {target.name} ({target.runtime}, {target.architecture})")
+        wheels = [wheel.file for wheel in lock.resolve(recipe, target).wheels]
+    else:
+        _say(f"locked in {found.path.name}")
+        wheels = [wheel.file for wheel in found.wheels]
+    _say("install")
+    for file in wheels:
+        print(f"    {file}")
+    for stage in ("mend", "cut"):
+        for one in recipe.patches:
+            if one.stage == stage:
+                _say(f"{stage}: {one.path} ({one.name})")
+    for rule in (*common_rules(), *recipe.rules):
+        _say(f"take out: {rule.name}, {rule.reason}")
+    python = interpreter.find(target, job.interpreters)
+    compiler = interpreter.find_compiler(target, job.interpreters)
+    _say(f"trace and prove with {python.description}" if python else "take the recorded trace and proof")
+    _say("strip every shared library, check it, and compare what it needs with the runtime")
+    _say(f"byte-compile with {compiler.description}" if compiler else "leave sources as they are")
+    _say(f"write {job.out / 'layer'}, strategy {job.strategy}")
+
+
+def _mend(options: argparse.Namespace) -> int:
+    recipe: Recipe = load(options.recipe)
+    for one in recipe.patches:
+        if one.stage != "mend" or patch.is_done(options.folder, one):
+            continue
+        # What a mend stands in for may be there.
+        if one.action == "content" and (options.folder / one.path).with_suffix("").is_dir():
+            continue
+        patch.apply(options.folder, [one], "mend")
+        _say(f"{one.path}: {one.name}")
+    return 0
+
+
+def _interpreter(options: argparse.Namespace) -> int:
+    target: Target = named(options.target)
+    cache = builder.WORK / "interpreters"
+    interpreter.fetch(target, cache, _say)
+    for purpose, found in (
+        ("runs the prediction", interpreter.find(target, cache)),
+        ("compiles", interpreter.find_compiler(target, cache)),
+    ):
+        _say(f"{purpose}: {found.description if found else 'none'}")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m layer", description="Build a function's layers.")
+    parser = argparse.ArgumentParser(prog="python -m layer", description="Build and publish a function's layers.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    recipe_help = "a name in layer/recipes, or a TOML file"
+    target_help = "host, or such as python3.13-arm64 (default: %(default)s)"
+
     command = commands.add_parser(
         "build",
         help="build a layer from a recipe",
-        description="Install a recipe's wheels for a target, without Docker, as DIR/python. A CUDA build is "
-        "refused before it is fetched.",
-        epilog="example: python -m layer build ctranslate2 --target python3.13-arm64 --out out",
+        description="Make a layer that fits Lambda, and prove that it still answers the same: install a recipe's "
+        "locked wheels for a target, without Docker; take out what its rules name and what its smoke prediction "
+        "does not open; strip, check, byte-compile; predict with what is left, alone; then lay it into the layer as "
+        "it is, or as an archive if it is too big. A CUDA build is refused before it is fetched.",
+        epilog="example: python -m layer build opennmt --target python3.13-arm64",
     )
-    command.add_argument("recipe", metavar="RECIPE", help="a name in layer/recipes, or a TOML file")
-    command.add_argument("--target", default="host", metavar="TARGET",
-                         help="host, or such as python3.13-arm64 (default: %(default)s)")  # fmt: skip
-    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where python/ goes")
-    command.add_argument("--dry-run", action="store_true", help="print what would be installed, and stop")
+    command.add_argument("recipe", metavar="RECIPE", help=recipe_help)
+    command.add_argument("--target", default="host", metavar="TARGET", help=target_help)
+    command.add_argument("--out", type=Path, metavar="DIR",
+                         help="gets layer/, report.json and report.html (default: .layers/RECIPE-TARGET)")  # fmt: skip
+    command.add_argument("--strategy", choices=STRATEGIES, default="auto",
+                         help="direct: files as they are; nested: an archive, unpacked at a cold start; auto: "
+                         "direct if it fits (default: %(default)s)")  # fmt: skip
+    command.add_argument("--trace", action="store_true",
+                         help="trace the prediction anew, although a trace of these wheels is recorded")  # fmt: skip
+    command.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
+    command.set_defaults(command=_build)
+
+    publish.add_parser(commands)
+
+    command = commands.add_parser(
+        "interpreter",
+        help="fetch a target's Python, to trace, prove and compile for it",
+        description="Fetch the target's Python from Debian into .layers, with the C library it needs; nothing is "
+        "installed. For another architecture than this machine's it runs under QEMU's user emulation.",
+        epilog="example: python -m layer interpreter python3.13-arm64",
+    )
+    command.add_argument("target", metavar="TARGET", help="such as python3.13-arm64")
+    command.set_defaults(command=_interpreter)
+
+    command = commands.add_parser(
+        "mend",
+        help="do a recipe's mends to the packages of a development environment",
+        description="Do the patches without which a recipe's packages do not run, to a folder where they are "
+        "installed by pip. Doing them twice changes nothing.",
+        epilog="example: python -m layer mend opennmt .venv/lib/python3.11/site-packages",
+    )
+    command.add_argument("recipe", metavar="RECIPE", help=recipe_help)
+    command.add_argument("folder", type=Path, metavar="SITE_PACKAGES", help="where they are installed")
+    command.set_defaults(command=_mend)
     return parser
 
 

@@ -37,6 +37,7 @@ WORK = ROOT / ".layers"
 
 MARKER = "layer_target.json"
 ARCHIVE = "layer.tar.zst"
+ZSTANDARD = "zstandard==0.25.0"
 UNZIP = "from lambda_inference import unpack\n\nunpack.ensure()\n"
 """The module by which functions of serverless-python-requirements have their packages unpacked."""
 
@@ -344,6 +345,7 @@ class _Steps:
         else:
             layer.mkdir(parents=True)
             archived = trees.files(self.tree)
+            wheels.have_tool("zstandard", ZSTANDARD, self.job.work / "tools")
             with self._step(f"packing {trees.size(self.tree):,} bytes"):
                 done = archive.pack(self.tree, layer / ARCHIVE)
             packed = reports.Archive(done.bytes, done.tree_bytes, done.files)

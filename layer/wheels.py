@@ -1,7 +1,9 @@
 """Wheels: fetched once into a local folder, each checked against its lock, and installed from there."""
 
 import hashlib
+import importlib.util
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +72,16 @@ def install(lock: Lock, target: Target, cache: Path, tree: Path, run: Pip = pip)
     shutil.rmtree(tree / "bin", ignore_errors=True)  # console scripts hold a path of this machine
     if cuda := sorted(path.name for path in tree.rglob("libtorch_cuda*.so")):
         raise CudaBuildError(f"the wheels brought {', '.join(cuda)}, which needs a GPU; pin a CPU build")
+
+
+def have_tool(module: str, pin: str, folder: Path, run: Pip = pip) -> None:
+    """Make a module that the builder itself needs importable: from where it is, or installed into a folder."""
+    if importlib.util.find_spec(module):
+        return
+    if not (folder / module).is_dir():
+        run(["install", "--quiet", "--no-deps", "--only-binary=:all:", "--target", str(folder), pin])
+    sys.path.append(str(folder))
+    importlib.invalidate_caches()
 
 
 def facts(lock: Lock, cache: Path) -> list[Wheel]:

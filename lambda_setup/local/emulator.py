@@ -1,17 +1,23 @@
 """The function under AWS's Runtime Interface Emulator and runtime client, without a container.
 
+It imports what its layers hold, and what Lambda's Python runtime has itself: the runtime client and
+boto3. Nothing else of this machine's packages is in its reach.
+
 The emulator enforces the timeout and the response limit as Lambda does. It limits neither memory
 nor /tmp, and never freezes the process between invocations; ``freeze`` and ``thaw`` do that.
 """
 
 import contextlib
 import http.client
+import importlib.metadata
 import importlib.util
 import json
 import os
 import platform
+import re
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Self
@@ -20,6 +26,8 @@ from lambda_setup.local.process import Program, free_ports, listens
 
 RUNTIME = "python3.13"
 """What the template deploys to; the emulated function is told that it runs there."""
+
+_REQUIRED = re.compile(r"[A-Za-z0-9._-]+(?!.*;.*extra)")
 
 _ARCHITECTURES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -35,6 +43,7 @@ class Emulator:
         handler: str = "app.lambda_handler",
         memory: int = 1769,
         timeout: int = 120,
+        temporary: Path | None = None,
         env: Mapping[str, str] | None = None,
         log: IO[bytes] | int = 2,
     ) -> None:
@@ -46,19 +55,21 @@ class Emulator:
             handler: module and function.
             memory: megabytes, as the function is told them.
             timeout: seconds.
+            temporary: a folder that stands for /tmp; one that ends with the function if not given.
             env: the function's own environment variables.
             log: a file, or its descriptor, that takes what the function prints.
 
         """
         self.timeout = timeout
         self._task_root = task_root
+        self._layers = layers
+        self._temporary = temporary
         self._handler = handler
         self._log = log
         self._env = {
             "PATH": os.environ.get("PATH", ""),
             "LANG": "C.UTF-8",
             "TZ": ":UTC",
-            "PYTHONPATH": os.pathsep.join(str(path) for path in [task_root, *layers]),
             "LAMBDA_TASK_ROOT": str(task_root),
             "_HANDLER": handler,
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{RUNTIME}",
@@ -73,12 +84,22 @@ class Emulator:
 
     def __enter__(self) -> Self:
         self._port, runtime_port = free_ports(2)
+        self._folder = tempfile.TemporaryDirectory(prefix="lambda-")
+        temporary, runtime = Path(self._folder.name) / "tmp", Path(self._folder.name) / "runtime"
+        for path in (temporary, runtime):
+            path.mkdir()
+        link_runtime(runtime)
+        path = [self._task_root, *self._layers, runtime]
         self._program = Program(
             [_emulator(), "--log-level", "error",
              "--runtime-interface-emulator-address", f"127.0.0.1:{self._port}",
              "--runtime-api-address", f"127.0.0.1:{runtime_port}",
-             sys.executable, "-m", "awslambdaric", self._handler],
-            env=self._env,
+             sys.executable, "-s", "-S", "-P", "-m", "awslambdaric", self._handler],
+            env={
+                **self._env,
+                "PYTHONPATH": os.pathsep.join(map(str, path)),
+                "TMPDIR": str(self._temporary or temporary),
+            },
             cwd=self._task_root,
             log=self._log,
         )  # fmt: skip
@@ -86,6 +107,7 @@ class Emulator:
             self._program.wait_until(lambda: listens(self._port), seconds=20)
         except BaseException:
             self._program.stop()
+            self._folder.cleanup()
             raise
         return self
 
@@ -95,6 +117,8 @@ class Emulator:
         for pid in runtime:  # the emulator gives the runtime a process group of its own
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):  # the killed process may still be writing
+            self._folder.cleanup()
 
     def invoke(self, event: Any) -> Any:
         """Send an event and return the response, a raised error in the form of a returned one."""
@@ -133,6 +157,21 @@ class Emulator:
             tasks = Path(f"/proc/{self._program.pid}/task").iterdir()
             return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
         return []
+
+
+def link_runtime(folder: Path) -> None:
+    """Link what Lambda's Python runtime has of its own into a folder: its client, and boto3."""
+    waiting, seen = ["awslambdaric", "boto3"], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        distribution = importlib.metadata.distribution(name)
+        waiting += [match[0] for one in distribution.requires or [] if (match := _REQUIRED.match(one))]
+        for top in {Path(file.parts[0]) for file in distribution.files or [] if file.parts[0] != ".."}:
+            if not (folder / top).exists() and top.name != "__pycache__":
+                (folder / top).symlink_to(distribution.locate_file(top))
 
 
 def understood(answer: str) -> Any:

@@ -1,11 +1,13 @@
-"""The whole application on this machine: an S3 server with a model in it, and the function."""
+"""The whole application on this machine: an S3 server with a model in it, and the function in its layers."""
 
 import contextlib
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
 from lambda_setup import models
+from lambda_setup.local.dependencies import layers
 from lambda_setup.local.emulator import Emulator
 from lambda_setup.local.s3 import S3Server
 from lambda_setup.responses import body_of
@@ -32,6 +34,7 @@ class Stack:
             for bucket in (MODEL_BUCKET, RESULT_BUCKET):
                 self.client.create_bucket(Bucket=bucket)
             models.publish(self._model, self.client, MODEL_BUCKET)
+            self.temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lambda-tmp-")))
             self._exit = stack.pop_all()
         return self
 
@@ -42,7 +45,9 @@ class Stack:
         """Return a function of the stack, to be started by ``with``."""
         return Emulator(
             ROOT / "translation_function",
-            layers=[ROOT / "layer"],
+            layers=layers(self.manifest.engine),
+            # One /tmp for all: what the first function unpacks, the others find.
+            temporary=options.pop("temporary", self.temporary),
             env=self.environment() | dict(env or {}),
             log=self._log,
             **options,

@@ -7,6 +7,11 @@ Validation, transports, the deadline, results in S3, errors, logs and metrics ar
 # First: a layer for another machine already fails at the next import.
 from lambda_inference import built  # noqa: F401
 
+# Second: what is packed is unpacked while the rest is imported, and the model is on its way.
+from lambda_inference import unpack
+
+unpack.begin()
+
 # isort: split
 from lambda_inference.deadline import Deadline
 from lambda_inference.errors import BadRequest, Conflict, Fault, OutOfTime, TooLarge, Unavailable

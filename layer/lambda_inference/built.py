@@ -41,4 +41,5 @@ def check(folder: Path) -> None:
         )
 
 
-check(Path(__file__).resolve().parents[1])
+for _entry in sys.path:  # in Lambda it is in /opt/python
+    check(Path(_entry))

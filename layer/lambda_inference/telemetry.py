@@ -48,7 +48,12 @@ def flush() -> None:
 
 
 def failure(error: BaseException, **fields: Any) -> None:
-    """Log an error nobody expected: its type and where it was, not its text, which may quote a user's."""
+    """Log an error nobody expected: its type and where it was, not its text, which may quote a user's.
+
+    An import's text never does, and says what the layer lacks.
+    """
+    if isinstance(error, ImportError):
+        fields["reason"] = str(error)
     logger.error(
         "unexpected error",
         error=type(error).__name__,
