@@ -160,7 +160,8 @@ def main() -> None:
               f"layer.tar.zst, {archives['extractall'].stat().st_size:,} as a zip", flush=True)  # fmt: skip
         wait_for_quiet(scratch)
         times = measure(tree, archives, index, scratch, options.repetitions)
-    if os.environ.get("SHOW"): print(times)
+    if os.environ.get("SHOW"):
+        print(times)
     medians = {run: statistics.median(values) for run, values in times.items()}
     for cores in sorted({cores for _, cores in times}):
         ratio = medians["extractall", cores] / medians["ours", cores]

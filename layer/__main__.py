@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 from layer import build as builder
-from layer import interpreter, lock, patch, publish, report
+from layer import interpreter, patch, publish, report
+from layer import lock as locks
 from layer.plan import STRATEGIES
 from layer.recipe import Recipe, RecipeError, common_rules, load
+from layer.resolve import resolve
 from layer.target import Target, TargetError, named
 
 
@@ -37,10 +39,10 @@ def _build(options: argparse.Namespace) -> int:
 
 def _print_plan(job: builder.Job) -> None:
     recipe, target = job.recipe, job.target
-    found = lock.read(recipe, target)
+    found = locks.read(recipe, target)
     if found is None:
         _say(f"looking for wheels: {recipe.name} for {target.name} ({target.runtime}, {target.architecture})")
-        wheels = [wheel.file for wheel in lock.resolve(recipe, target).wheels]
+        wheels = [wheel.file for wheel in resolve(recipe, target).wheels]
     else:
         _say(f"locked in {found.path.name}")
         wheels = [wheel.file for wheel in found.wheels]
@@ -87,7 +89,9 @@ def _interpreter(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m layer", description="Build and publish a function's layers.")
+    parser = argparse.ArgumentParser(
+        prog="python -m layer", description="Build and publish a function's layers."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     recipe_help = "a name in layer/recipes, or a TOML file"
     target_help = "host, or such as python3.13-arm64 (default: %(default)s)"
@@ -95,21 +99,33 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "build",
         help="build a layer from a recipe",
-        description="Make a layer that fits Lambda, and prove that it still answers the same: install a recipe's "
-        "locked wheels for a target, without Docker; take out what its rules name and what its smoke prediction "
-        "does not open; strip, check, byte-compile; predict with what is left, alone; then lay it into the layer as "
-        "it is, or as an archive if it is too big. A CUDA build is refused before it is fetched.",
+        description="Make a layer that fits Lambda, and prove that it still answers the same: install a "
+        "recipe's locked wheels for a target, without Docker; take out what its rules name and what its "
+        "smoke prediction does not open; strip, check, byte-compile; predict with what is left, alone; then "
+        "lay it into the layer as it is, or as an archive if it is too big. A CUDA build is refused before it "
+        "is fetched.",
         epilog="example: python -m layer build opennmt --target python3.13-arm64",
     )
     command.add_argument("recipe", metavar="RECIPE", help=recipe_help)
     command.add_argument("--target", default="host", metavar="TARGET", help=target_help)
-    command.add_argument("--out", type=Path, metavar="DIR",
-                         help="gets layer/, report.json and report.html (default: .layers/RECIPE-TARGET)")  # fmt: skip
-    command.add_argument("--strategy", choices=STRATEGIES, default="auto",
-                         help="direct: files as they are; nested: an archive, unpacked at a cold start; auto: "
-                         "direct if it fits (default: %(default)s)")  # fmt: skip
-    command.add_argument("--trace", action="store_true",
-                         help="trace the prediction anew, although a trace of these wheels is recorded")  # fmt: skip
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="gets layer/, report.json and report.html (default: .layers/RECIPE-TARGET)",
+    )
+    command.add_argument(
+        "--strategy",
+        choices=STRATEGIES,
+        default="auto",
+        help="direct: files as they are; nested: an archive, unpacked at a cold start; auto: direct if it "
+        "fits (default: %(default)s)",
+    )
+    command.add_argument(
+        "--trace",
+        action="store_true",
+        help="trace the prediction anew, although a trace of these wheels is recorded",
+    )
     command.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
     command.set_defaults(command=_build)
 
@@ -118,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "interpreter",
         help="fetch a target's Python, to trace, prove and compile for it",
-        description="Fetch the target's Python from Debian into .layers, with the C library it needs; nothing is "
+        description="Fetch the target's Python from Debian, with its C library, into .layers; nothing is "
         "installed. For another architecture than this machine's it runs under QEMU's user emulation.",
         epilog="example: python -m layer interpreter python3.13-arm64",
     )

@@ -10,6 +10,7 @@
 layer is there whole or not at all.
 """
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -111,8 +112,16 @@ def build(job: Job, say: Say) -> Report:
         ERRORS: a step failed; what was there before is still there.
 
     """
-    if job.beside:
-        build(job.beside, lambda message: say(f"{job.recipe.beside.name}: {message}"))
+    if (job.out / "layer").exists() and not (job.out / _STATE).is_file():
+        raise BuildError(f"{job.out / 'layer'} is there and no layer of ours; remove it, or build elsewhere")
+    if (beside := job.beside) is not None:
+        build(beside, lambda message: say(f"{beside.recipe.name}: {message}"))
+    job.out.mkdir(parents=True, exist_ok=True)
+    with _alone(job.out):
+        return _build(job, say)
+
+
+def _build(job: Job, say: Say) -> Report:
     lock = locks.read(job.recipe, job.target)
     if lock is None:
         say(f"looking for wheels: {job.recipe.name} for {job.target.name}")
@@ -120,9 +129,6 @@ def build(job: Job, say: Say) -> Report:
     if not job.retrace and (report := unchanged(job, lock)):
         say("nothing has changed since this layer was built")
         return report
-    if (job.out / "layer").exists() and not (job.out / _STATE).is_file():
-        raise BuildError(f"{job.out / 'layer'} is there and no layer of ours; remove it, or build elsewhere")
-    job.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=job.out) as name:
         steps = _Steps(job, lock, Path(name), say)
         try:
@@ -130,13 +136,20 @@ def build(job: Job, say: Say) -> Report:
         except _StaleTraceError as stale:
             say(f"the recorded trace no longer does ({stale}); tracing anew")
             report = steps.run(retrace=True)
-        for old in (job.out / _STATE, job.out / reports.REPORT, job.out / reports.PAGE):
-            old.unlink(missing_ok=True)
+        (job.out / _STATE).write_text("{}\n")  # whatever is there from now on is ours, and not finished
         shutil.rmtree(job.out / "layer", ignore_errors=True)
         (Path(name) / "layer").rename(job.out / "layer")
     reports.write(report, job.out)
     (job.out / _STATE).write_text(json.dumps({"inputs": inputs(job, lock)}) + "\n")
     return report
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for whoever else builds into a folder; the kernel's lock ends with its holder."""
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def unchanged(job: Job, lock: locks.Lock) -> Report | None:
@@ -166,7 +179,9 @@ def inputs(job: Job, lock: locks.Lock) -> str:
     contents = [one.content for one in job.recipe.patches]
     beside = reports.read(job.beside.out / reports.REPORT).layer_sha256 if job.beside else ""
     able = [interpreter.find_compiler(job.target, job.interpreters) is not None]
-    total.update(json.dumps([job.recipe.text, contents, job.strategy, job.target.record, able, beside]).encode())
+    total.update(
+        json.dumps([job.recipe.text, contents, job.strategy, job.target.record, able, beside]).encode()
+    )
     return total.hexdigest()
 
 
@@ -248,7 +263,9 @@ class _Steps:
             return None
         found = interpreter.find(self.target, self.job.interpreters)
         if found and not smoke.prepare(self.recipe.smoke, self.prepared):
-            self.say(f"the prediction's inputs cannot be made by {sys.executable}: see {self.recipe.smoke.prepare}")
+            self.say(
+                f"the prediction's inputs cannot be made by {sys.executable}: see {self.recipe.smoke.prepare}"
+            )
             return None
         return found
 
@@ -257,9 +274,7 @@ class _Steps:
 
     def _install(self) -> str | None:
         """Make the full tree, and return what the function answers on it, if it can run here."""
-        wheels.fetch(
-            self.lock, self.target, self.recipe.cpu_index, self.job.work / "wheels", self.say
-        )
+        wheels.fetch(self.lock, self.target, self.recipe.cpu_index, self.job.work / "wheels", self.say)
         with self._step(f"installing {len(self.lock.wheels)} wheels"):
             wheels.install(self.lock, self.target, self.job.work / "wheels", self.tree)
         patch.apply(self.tree, self.recipe.patches, "mend")
@@ -295,8 +310,9 @@ class _Steps:
             found = proof.read(self.recipe, self.target)
             if found and found.digest == digest:
                 return reports.Proof("proven", f"a recorded proof has the same digest ({found.interpreter})")
-            self.say(f"WARNING: unproven: nothing here runs {self.target.name}, and no recorded proof has its digest")
-            return reports.Proof("unproven", "no Python here runs it, and no recorded proof has its digest")
+            reason = f"no Python here runs {self.target.name}, and no recorded proof has this layer's digest"
+            self.say(f"WARNING: unproven: {reason}")
+            return reports.Proof("unproven", reason)
         try:
             with self._step("predicting with what is left, alone"):
                 answer = smoke.run(self.recipe.smoke, self._trees(), self.python, self.prepared).answer
@@ -309,7 +325,9 @@ class _Steps:
                 "the slim tree answers differently from the full one:\n  "
                 + "\n  ".join(smoke.differences(answer, reference, 0.0)[:10])
             )
-        how = f"{self.python.description}, {smoke.isolation()}, answered byte for byte what the full tree answers"
+        how = (
+            f"{self.python.description}, {smoke.isolation()}, answered byte for byte what the full tree does"
+        )
         found = proof.read(self.recipe, self.target)
         if found is None or (found.digest, found.answer) != (digest, answer):
             proof.write(self.recipe, self.target, proof.Proof(digest, self.python.description, answer))
@@ -317,20 +335,31 @@ class _Steps:
 
     def _compile(self, reference: str | None) -> str:
         """Byte-compile the tree, and see that it still answers the same."""
-        compiler = interpreter.find_compiler(self.target, self.job.interpreters)
+        compiler = self._compiler()
         if compiler is None:
-            self.say(
-                f"WARNING: not byte-compiled, which makes a cold start several times slower: there is no "
-                f"{self.target.runtime} here. Install it, or: python -m layer interpreter {self.target.name}"
-            )
             return f"no: there was no {self.target.runtime} to do it"
         with self._step("byte-compiling"):
             count = bytecode.compile_tree(self.tree, compiler)
         if reference is not None and self.recipe.smoke and self.python:
             with self._step("predicting with the bytecode"):
-                if smoke.run(self.recipe.smoke, self._trees(), self.python, self.prepared).answer != reference:
+                answer = smoke.run(self.recipe.smoke, self._trees(), self.python, self.prepared).answer
+                if answer != reference:
                     raise BuildError("byte-compiled, the tree answers differently")
         return f"{count} modules by {compiler.description}; without sources and documentation strings"
+
+    def _compiler(self) -> interpreter.Interpreter | None:
+        """Return a Python whose bytecode is the target's: one that is there, or one that can be fetched."""
+        cache = self.job.interpreters
+        if found := interpreter.find_compiler(self.target, cache):
+            return found
+        try:
+            interpreter.fetch(self.target, cache, self.say, architecture=interpreter.native())
+        except interpreter.InterpreterError as error:
+            self.say(
+                f"WARNING: not byte-compiled, so a cold start will be several times slower: there is no "
+                f"{self.target.runtime} here, and none could be fetched ({error}). Install it, build again"
+            )
+        return interpreter.find_compiler(self.target, cache)
 
     def _assemble(self, strategy: str) -> tuple[reports.Archive | None, list[reports.File]]:
         """Make ``folder/layer`` of the tree; return what was packed, and where every file is."""

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from layer import tree as trees
@@ -23,28 +24,23 @@ def compile_tree(tree: Path, compiler: Interpreter) -> int:
     """
     sources = [file.path for file in trees.files(tree) if file.path.endswith(".py")]
     width = os.cpu_count() or 1
-    programs = []
-    for number in range(width):
-        program = subprocess.Popen(
+    # Sets of strings are then in the same order each time.
+    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0", **compiler.environment}
+
+    def compile_some(names: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [*compiler.command, "-s", "-P", "-S", "-B", str(_RUNNER)],
             cwd=tree,
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            input="".join(f"{name}\n" for name in names),
+            capture_output=True,
             text=True,
-            # Sets of strings are then in the same order each time.
-            env={"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0", **compiler.environment},
+            env=environment,
+            check=False,
         )
-        programs.append((program, "".join(f"{path}\n" for path in sources[number::width])))
-    for program, names in programs:
-        assert program.stdin is not None  # noqa: S101
-        program.stdin.write(names)
-        program.stdin.close()
-        program.stdin = None
-    failures = []
-    for program, _ in programs:
-        _, errors = program.communicate()
-        if program.returncode:
-            failures.append(errors.strip())
+
+    with ThreadPoolExecutor(width) as pool:
+        done = pool.map(compile_some, [sources[number::width] for number in range(width)])
+    failures = [one.stderr.strip() for one in done if one.returncode]
     if failures:
         raise CompileError("compiling failed:\n" + "\n".join(failures)[-2000:])
     return len(sources)

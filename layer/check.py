@@ -6,10 +6,11 @@ and the newest version of each symbol that it takes from the runtime's own libra
 
 import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from layer import tree as trees
-from layer.elf import Needs, is_elf, read_needs
+from layer.elf import ElfError, Needs, is_elf, read_needs
 from layer.report import Check
 from layer.target import HOST, OFFERED, Target
 
@@ -32,14 +33,9 @@ def check(tree: Path, target: Target) -> list[Check]:
         CheckError: it names all files, symbols and libraries that would not do.
 
     """
-    needs = {
-        file.path: read_needs(tree / file.path)
-        for file in trees.files(tree)
-        if file.size > 64 and is_elf(tree / file.path)  # noqa: PLR2004 - a header's bytes
-    }
+    needs, faults = _read(tree)
     own = {Path(path).name for path in needs}
     offered = _offered(target)
-    faults: list[str] = []
     newest: dict[str, tuple[tuple[int, ...], str]] = {}
     for path, need in needs.items():
         faults += _faults(path, need, own, target)
@@ -72,6 +68,18 @@ def check(tree: Path, target: Target) -> list[Check]:
     ]
 
 
+def _read(tree: Path) -> tuple[dict[str, Needs], list[str]]:
+    """Return what each shared library needs, and which ones are damaged."""
+    needs, faults = {}, []
+    for file in trees.files(tree):
+        if file.size > 64 and is_elf(tree / file.path):  # noqa: PLR2004 - a header's bytes
+            try:
+                needs[file.path] = read_needs(tree / file.path)
+            except ElfError as error:
+                faults.append(str(error).removeprefix(f"{tree}/"))
+    return needs, faults
+
+
 def _faults(path: str, need: Needs, own: set[str], target: Target) -> list[str]:
     faults = []
     if need.machine != target.machine:
@@ -84,7 +92,7 @@ def _faults(path: str, need: Needs, own: set[str], target: Target) -> list[str]:
     return faults
 
 
-def _offered(target: Target) -> dict[str, dict[str, tuple[int, ...]]]:
+def _offered(target: Target) -> Mapping[str, Mapping[str, tuple[int, ...]]]:
     if target.name != HOST:
         return OFFERED
     name, version = platform.libc_ver()

@@ -19,8 +19,10 @@ _SEGMENT = struct.Struct("<IIQQQQQQ")
 _LOAD, _DYNAMIC, _PROGRAM_HEADERS = 1, 2, 6
 _DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 15, 29
 _DT_VERNEED, _DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
-_OFFSETS = struct.Struct("<QQ")  # e_phoff and e_shoff, at byte 32
-_SECTION_COUNTS = struct.Struct("<HH")  # e_shnum and e_shstrndx, at byte 60
+_OFFSETS = struct.Struct("<QQ")  # e_phoff and e_shoff
+_OFFSETS_AT = 32
+_SECTION_COUNTS = struct.Struct("<HH")  # e_shnum and e_shstrndx
+_SECTION_COUNTS_AT = 60
 
 
 class ElfError(ValueError):
@@ -73,7 +75,7 @@ def read_needs(path: Path) -> Needs:
         data = file.read()
     try:
         return _needs(data)
-    except (struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
+    except (struct.error, LookupError, ValueError) as error:
         raise ElfError(f"{path} is no whole shared library: {error}") from None
 
 
@@ -93,17 +95,18 @@ def strip(data: bytes) -> bytes:
         moves = _moves(data, segments)
     except (struct.error, IndexError, ValueError) as error:
         raise ElfError(f"no whole shared library: {error}") from None
-    stripped = bytearray(max(new + end - start for start, end, new in moves))
+    size = max(new + end - start for start, end, new in moves)
+    if size >= len(data):
+        return data
+    stripped = bytearray(size)
     for start, end, new in moves:
         stripped[new : new + end - start] = data[start:end]
-    if len(stripped) >= len(data):
-        return data
     table = _moved(moves, _header(data)[5])
     for number, segment in enumerate(segments):
         offset = _moved(moves, segment.offset) if segment.file_size else 0
         _SEGMENT.pack_into(stripped, table + number * _SEGMENT.size, *segment._replace(offset=offset))
-    _OFFSETS.pack_into(stripped, 32, table, 0)
-    _SECTION_COUNTS.pack_into(stripped, 60, 0, 0)
+    _OFFSETS.pack_into(stripped, _OFFSETS_AT, table, 0)
+    _SECTION_COUNTS.pack_into(stripped, _SECTION_COUNTS_AT, 0, 0)
     return bytes(stripped)
 
 
@@ -114,16 +117,24 @@ def check_loadable(before: bytes, after: bytes) -> None:
         ElfError: a segment has other bytes or another address, or is not aligned to its page.
 
     """
-    old, new = list(_segments(before)), list(_segments(after))
+    try:
+        old, new = list(_segments(before)), list(_segments(after))
+    except (struct.error, IndexError, ValueError) as error:
+        raise ElfError(f"no whole shared library: {error}") from None
+    if before[:_OFFSETS_AT] != after[:_OFFSETS_AT]:
+        raise ElfError("its header has changed")
     if [one._replace(offset=0) for one in old] != [one._replace(offset=0) for one in new]:
         raise ElfError("its segments have changed")
     for one, other in zip(old, new, strict=True):
+        if other.offset + other.file_size > len(after):
+            raise ElfError(f"the segment at byte {other.offset} is cut off")
         if one.kind == _LOAD and one.alignment > 1 and (other.offset - other.address) % other.alignment:
             raise ElfError(f"the segment at byte {other.offset} is not aligned to its page")
-        if one.kind != _PROGRAM_HEADERS and _bytes(before, one) != _bytes(after, other):
-            # The first segment holds the headers, the only ones that may differ.
-            if one.kind != _LOAD or not _differ_in_headers_alone(before, one, after, other):
-                raise ElfError(f"the segment at byte {other.offset} has other bytes")
+        if one.kind == _PROGRAM_HEADERS or _bytes(before, one) == _bytes(after, other):
+            continue
+        # The first segment holds the headers, the only ones that may differ.
+        if one.kind != _LOAD or not _differ_in_headers_alone(before, one, after, other):
+            raise ElfError(f"the segment at byte {other.offset} has other bytes")
 
 
 def _moves(data: bytes, segments: list[Segment]) -> list[tuple[int, int, int]]:
@@ -203,18 +214,24 @@ def _needs(data: bytes) -> Needs:
     libraries = tuple(text(value) for tag, value in entries if tag == _DT_NEEDED)
     versions: dict[str, tuple[str, ...]] = {}
     if _DT_VERNEED in table:
-        offset = _in_file(segments, table[_DT_VERNEED])
-        for _ in range(table[_DT_VERNEEDNUM]):
-            _, count, file_name, first, following = struct.unpack_from("<HHIII", data, offset)
-            names, place = [], offset + first
-            for _ in range(count):
-                _, _, _, name, step = struct.unpack_from("<IHHII", data, place)
-                names.append(text(name))
-                place += step
+        start = _in_file(segments, table[_DT_VERNEED])
+        for offset in _chain(data, start, table[_DT_VERNEEDNUM]):
+            _, count, file_name, first = struct.unpack_from("<HHII", data, offset)
+            places = _chain(data, offset + first, count)
+            names = [text(struct.unpack_from("<I", data, place + 8)[0]) for place in places]
             library = text(file_name)
             versions[library] = (*versions.get(library, ()), *names)
-            offset += following
     return Needs(machine, libraries, versions)
+
+
+def _chain(data: bytes, offset: int, count: int) -> Iterator[int]:
+    """Yield where the entries of a table are, each of which says at its byte 12 how far the next one is."""
+    for _ in range(count):
+        yield offset
+        (step,) = struct.unpack_from("<I", data, offset + 12)
+        if not step:
+            return
+        offset += step
 
 
 def _header(data: bytes) -> tuple[int, ...]:
@@ -232,6 +249,8 @@ def _program_headers_end(data: bytes) -> int:
 def _segments(data: bytes) -> Iterator[Segment]:
     header = _header(data)
     offset, size, count = header[5], header[9], header[10]
+    if count and size != _SEGMENT.size:
+        raise ValueError(f"program headers of {size} bytes")
     for number in range(count):
         yield Segment(*_SEGMENT.unpack_from(data, offset + number * size))
 

@@ -110,7 +110,7 @@ def find(target: Target, cache: Path) -> Interpreter | None:
 def find_compiler(target: Target, cache: Path) -> Interpreter | None:
     """Return an interpreter whose bytecode is the target's, on whatever machine, an emulated one last."""
     candidates = [*_installed(target)]
-    for architecture in sorted(_ARCHITECTURES, key=lambda name: name != _native()):
+    for architecture in sorted(_ARCHITECTURES, key=lambda name: name != native()):
         candidates += _fetched(target, architecture, cache)
     return _first(candidates, {} if target.name == HOST else {"bytecode": f"{_tag(target)} final"})
 
@@ -135,9 +135,9 @@ def fetch(
     if target.name == HOST:
         return
     wanted = [architecture or target.architecture]
-    native, compiler = _native(), find_compiler(target, cache)
-    if not architecture and native and (compiler is None or compiler.emulated):
-        wanted.insert(0, native)
+    here, compiler = native(), find_compiler(target, cache)
+    if not architecture and here and (compiler is None or compiler.emulated):
+        wanted.insert(0, here)
     for each in dict.fromkeys(wanted):
         if found := _first(_fetched(target, each, cache), _for_running(target, each)):
             say(f"{target.runtime} for {each} is there: {found.description}")
@@ -154,7 +154,7 @@ def _for_running(target: Target, architecture: str) -> dict[str, str]:
     return {"extensions": f".{_tag(target)}-{_ARCHITECTURES[architecture].machine}-linux-gnu.so"}
 
 
-def _native() -> str | None:
+def native() -> str | None:
     """Return the machine's own architecture as Lambda writes it, on Linux."""
     names = {facts.machine: name for name, facts in _ARCHITECTURES.items()}
     return names.get(platform.machine()) if platform.system() == "Linux" else None
@@ -175,7 +175,7 @@ def _fetched(target: Target, architecture: str, cache: Path) -> Iterator[Interpr
     launcher = _launcher(_folder(target, architecture, cache).resolve())
     if not launcher.is_file():
         return
-    if architecture == _native():
+    if architecture == native():
         yield Interpreter((str(launcher),), {}, "Debian's", emulated=False)
         return
     for cpu in _ARCHITECTURES[architecture].cpus:
@@ -221,7 +221,7 @@ def _start(
 def _fetch(target: Target, architecture: str, cache: Path, say: Callable[[str], None]) -> None:
     facts, final = _ARCHITECTURES[architecture], _folder(target, architecture, cache)
     source = _source(target, facts)
-    emulator = "" if architecture == _native() else f'"{_emulator(facts)}"'
+    emulator = "" if architecture == native() else f'"{_emulator(facts)}"'
     packages = [package.format(runtime=target.runtime) for package in _PACKAGES]
     say(f"fetching Debian's {target.runtime} for {architecture}, some 25 MB")
     shutil.rmtree(final, ignore_errors=True)

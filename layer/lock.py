@@ -54,14 +54,14 @@ def path_of(recipe: Recipe, target: Target) -> Path:
 
 
 def read(recipe: Recipe, target: Target) -> Lock | None:
-    """Return a target's lock, None where there is none for what the recipe requires now."""
+    """Return a target's lock, None where there is no whole one for what the recipe requires now."""
     path = path_of(recipe, target)
     if not path.is_file():
         return None
-    first, *lines = path.read_text(encoding="utf-8").splitlines()
-    if first != _header(recipe.contents(target.name)):
-        return None
+    header, *lines = path.read_text(encoding="utf-8").split("\n")
     found = [match for line in lines if (match := _LINE.fullmatch(line))]
+    if header != _header(recipe.contents(target.name)) or len(found) != len(lines) - 1:  # the last is empty
+        return None
     return Lock(path, tuple(Locked(**match.groupdict()) for match in found))
 
 
@@ -73,9 +73,7 @@ def make(recipe: Recipe, target: Target, run: Pip = pip) -> Lock:
 
     """
     resolution: Resolution = resolve(recipe, target, run)
-    wheels = tuple(
-        Locked(wheel.name, wheel.version, wheel.file, wheel.sha256) for wheel in resolution.wheels
-    )
+    wheels = tuple(Locked(wheel.name, wheel.version, wheel.file, wheel.sha256) for wheel in resolution.wheels)
     path = path_of(recipe, target)
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [_header(recipe.contents(target.name)), *(f"{wheel.pin()}  # {wheel.file}" for wheel in wheels)]

@@ -38,7 +38,9 @@ def decide(tree: int, function: int, nestable: bool, asked: str = "auto") -> Pla
     total = tree + function
     sentence = f"{tree:,} bytes and the function's {function:,} are {total:,} of the {LIMIT:,} Lambda takes"
     if asked == "direct" and total > LIMIT:
-        raise PlanError(f"{sentence}: it does not fit directly; leave --strategy to the builder, or say nested")
+        raise PlanError(
+            f"{sentence}: it does not fit directly; leave --strategy to the builder, or say nested"
+        )
     if asked == "nested" or (asked == "auto" and total > LIMIT):
         if not nestable:
             raise PlanError(

@@ -41,5 +41,7 @@ def write(recipe: Recipe, target: Target, proof: Proof) -> None:
     path = path_of(recipe, target)
     partial = path.with_name(f".{path.name}.partial")
     table = {**asdict(proof), "answer": json.loads(proof.answer)}
-    partial.write_text(json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_text(
+        json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     partial.replace(path)

@@ -45,7 +45,17 @@ COMMON_RULES = Path(__file__).resolve().parent / "rules.toml"
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.+!_-]+)")
 _REQUIRED = {"name"}
 _LISTS = {"requirements", "no_deps", "left_out"}
-_OPTIONS = {"engine", "beside", "cpu_index", "targets", "smoke", "rules", "patches", "protect", "package_data"}
+_OPTIONS = {
+    "engine",
+    "beside",
+    "cpu_index",
+    "targets",
+    "smoke",
+    "rules",
+    "patches",
+    "protect",
+    "package_data",
+}
 _ACTIONS = {"remove", "empty", "content", "old"}
 
 

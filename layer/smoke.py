@@ -125,7 +125,7 @@ def run(smoke: Smoke, layer_trees: Sequence[Path], interpreter: Interpreter, pre
             errors="replace",
             check=False,
         )
-        if done.returncode:
+        if done.returncode or not result.is_file():
             raise SmokeError(_last_words(done))
         found = json.loads(result.read_text(encoding="utf-8"))
     if [trees.digest(tree) for tree in layer_trees] != before:
@@ -152,8 +152,12 @@ def _differences(left: Any, right: Any, tolerance: float, place: str) -> list[st
         pairs = enumerate(zip(left, right, strict=True))
         return [d for i, (one, other) in pairs for d in _differences(one, other, tolerance, f"{place}[{i}]")]
     if isinstance(left, float) and isinstance(right, float):
-        return [] if math.isclose(left, right, rel_tol=0, abs_tol=tolerance) else [f"{place}: {left}, {right}"]
-    return [] if left == right else [f"{place}: {str(left)[:60]}, not {str(right)[:60]}"]
+        return (
+            [] if math.isclose(left, right, rel_tol=0, abs_tol=tolerance) else [f"{place}: {left}, {right}"]
+        )
+    if type(left) is type(right) and left == right:
+        return []
+    return [f"{place}: {str(left)[:60]}, not {str(right)[:60]}"]
 
 
 def _importable(smoke: Smoke, folder: Path) -> list[str]:

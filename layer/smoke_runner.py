@@ -22,6 +22,7 @@ class Watch:
         self.opened: set[str] = set()
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Take one event of ``sys.addaudithook``."""
         if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
             path = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 - pathlib is an import more
             if path.startswith(self.trees):
@@ -73,7 +74,11 @@ def main() -> None:
         raise ImportError(f"modules came from outside the layer: {', '.join(outside)}")
     own_tree = trees[0]
     seen = watch.opened | mapped(own_tree)
-    opened = {path.removeprefix(own_tree) for path in seen if path.startswith(own_tree)}
+    opened = {
+        path.removeprefix(own_tree)
+        for path in seen
+        if path.startswith(own_tree) and os.path.isfile(path)  # noqa: PTH113
+    }
     with open(plan["result"], "w", encoding="utf-8") as file:  # noqa: PTH123
         json.dump({"answer": answer, "opened": sorted(opened)}, file, sort_keys=True)
 

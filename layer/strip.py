@@ -22,8 +22,8 @@ def strip_tree(tree: Path) -> Stripped:
         except ElfError:
             restored.append(file.path)
             continue
-        count, before, after = count + 1, before + len(data), after + len(slim)
         if len(slim) < len(data):
+            count, before, after = count + 1, before + len(data), after + len(slim)
             mode = path.stat().st_mode
             path.unlink()
             path.write_bytes(slim)

@@ -3,6 +3,7 @@
 import platform
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 HOST = "host"
@@ -11,7 +12,7 @@ HOST = "host"
 _GLIBC = 34
 """Amazon Linux 2023, which python3.12 and later run on, has glibc 2.34."""
 
-OFFERED = {
+OFFERED: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "libc.so.6": {"GLIBC": (2, _GLIBC)},
     "libstdc++.so.6": {"GLIBCXX": (3, 4, 29), "CXXABI": (1, 3, 13)},
     "libgcc_s.so.1": {"GCC": (11, 0)},

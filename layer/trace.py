@@ -31,8 +31,8 @@ def read(recipe: Recipe, target: Target, lock: Lock) -> list[str] | None:
     path = path_of(recipe, target)
     if not path.is_file():
         return None
-    first, *lines = path.read_text(encoding="utf-8").splitlines()
-    return lines if first == _header(lock) else None
+    header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+    return lines if header == _header(lock) else None
 
 
 def write(recipe: Recipe, target: Target, lock: Lock, opened: Iterable[str]) -> list[str]:
@@ -45,7 +45,9 @@ def write(recipe: Recipe, target: Target, lock: Lock, opened: Iterable[str]) -> 
     return lines
 
 
-def keep(tree: Path, traced: Iterable[str], protected: Sequence[str], package_data: Sequence[str]) -> list[Removed]:
+def keep(
+    tree: Path, traced: Iterable[str], protected: Sequence[str], package_data: Sequence[str]
+) -> list[Removed]:
     """Remove what a trace does not name, nor protection, licences, or the used packages' data."""
     traced = set(traced)
     found = trees.files(tree)

@@ -64,4 +64,3 @@ def remove(tree: Path, paths: list[str]) -> None:
         while folder != tree and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
             folder = folder.parent  # noqa: PLW2901
-

@@ -59,7 +59,9 @@ def install(lock: Lock, target: Target, cache: Path, tree: Path, run: Pip = pip)
     with tempfile.TemporaryDirectory() as folder:
         pins = Path(folder) / "requirements.txt"
         pins.write_text(
-            "".join(f"{_place(cache, wheel).resolve()} --hash=sha256:{wheel.sha256}\n" for wheel in lock.wheels)
+            "".join(
+                f"{_place(cache, wheel).resolve()} --hash=sha256:{wheel.sha256}\n" for wheel in lock.wheels
+            )
         )
         try:
             run(
@@ -75,7 +77,7 @@ def install(lock: Lock, target: Target, cache: Path, tree: Path, run: Pip = pip)
 
 
 def have_tool(module: str, pin: str, folder: Path, run: Pip = pip) -> None:
-    """Make a module that the builder itself needs importable: from where it is, or installed into a folder."""
+    """Make a module that the builder needs importable: from where it is, or installed into a folder."""
     if importlib.util.find_spec(module):
         return
     if not (folder / module).is_dir():

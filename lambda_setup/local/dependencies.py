@@ -10,7 +10,7 @@ from layer.target import named
 
 
 def layers(engine: str) -> list[Path]:
-    """Build an engine's layers unless they are there, and return the folders that stand for ``/opt/python``."""
+    """Build an engine's layers unless they are there; return the folders that stand for ``/opt/python``."""
     recipe, target = load(engine), named("host")
     job = Job(recipe, target, default_out(recipe, target))
     build(job, _say)

@@ -89,7 +89,7 @@ class Emulator:
         for path in (temporary, runtime):
             path.mkdir()
         link_runtime(runtime)
-        path = [self._task_root, *self._layers, runtime]
+        search_path = [self._task_root, *self._layers, runtime]
         self._program = Program(
             [_emulator(), "--log-level", "error",
              "--runtime-interface-emulator-address", f"127.0.0.1:{self._port}",
@@ -97,7 +97,7 @@ class Emulator:
              sys.executable, "-s", "-S", "-P", "-m", "awslambdaric", self._handler],
             env={
                 **self._env,
-                "PYTHONPATH": os.pathsep.join(map(str, path)),
+                "PYTHONPATH": os.pathsep.join(map(str, search_path)),
                 "TMPDIR": str(self._temporary or temporary),
             },
             cwd=self._task_root,
@@ -171,7 +171,7 @@ def link_runtime(folder: Path) -> None:
         waiting += [match[0] for one in distribution.requires or [] if (match := _REQUIRED.match(one))]
         for top in {Path(file.parts[0]) for file in distribution.files or [] if file.parts[0] != ".."}:
             if not (folder / top).exists() and top.name != "__pycache__":
-                (folder / top).symlink_to(distribution.locate_file(top))
+                (folder / top).symlink_to(str(distribution.locate_file(top)))
 
 
 def understood(answer: str) -> Any:

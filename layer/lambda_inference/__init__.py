@@ -5,10 +5,8 @@ Validation, transports, the deadline, results in S3, errors, logs and metrics ar
 """
 
 # First: a layer for another machine already fails at the next import.
-from lambda_inference import built  # noqa: F401
-
 # Second: what is packed is unpacked while the rest is imported, and the model is on its way.
-from lambda_inference import unpack
+from lambda_inference import built, unpack  # noqa: F401
 
 unpack.begin()
 

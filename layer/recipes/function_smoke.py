@@ -71,8 +71,9 @@ def answer(engine: str, model: str, events: list[str]) -> list[Any]:
 
 def _publish(folder: Path, engine: str, store: Any) -> None:
     import obstore
-    from lambda_inference.models import PART_SIZE, File, Manifest
     from msgspec import json as msgjson
+
+    from lambda_inference.models import PART_SIZE, File, Manifest
 
     files = []
     contents = {

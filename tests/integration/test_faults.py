@@ -7,7 +7,8 @@ import pytest
 from conftest import MODEL, case
 
 from lambda_setup.local import Emulator, Stack
-from lambda_setup.local.stack import MODEL_BUCKET, ROOT
+from lambda_setup.local.dependencies import layers
+from lambda_setup.local.stack import MODEL_BUCKET
 
 HTTP = case("valid/http_v2").event
 
@@ -120,7 +121,7 @@ def test_a_bug_is_a_500_without_its_text(stack, tmp_path):
     )
     with (
         (tmp_path / "log").open("wb") as log,
-        Emulator(tmp_path, layers=[ROOT / "layer"], env=stack.environment(), log=log) as function,
+        Emulator(tmp_path, layers=layers("opennmt"), env=stack.environment(), log=log) as function,
     ):
         assert error(function.invoke({})) == (500, "InternalError")
     text = (tmp_path / "log").read_text()

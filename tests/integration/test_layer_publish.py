@@ -74,7 +74,7 @@ def aws(server, monkeypatch):
 
 def client(service, region):
     """Return a client of the account."""
-    return boto3.client(service, region_name=region)
+    return boto3.Session().client(service, region_name=region)
 
 
 def run(out, *arguments, regions=REGIONS, bucket="layers-{region}"):

@@ -246,7 +246,7 @@ def test_really(cache, monkeypatch):
     monkeypatch.undo()
     if reason := out_of_reach():
         pytest.skip(reason)
-    native = interpreter._native()
+    native = interpreter.native()
     target = named(f"python3.13-{native}")
     lines = []
 

@@ -479,7 +479,9 @@ class TestParameters:
 
         uri = SOURCE["Resources"]["DependencyLayer"]["Properties"]["ContentUri"]
         assert stack.value(uri) == "layer/targets/none"
-        assert [layer["LayerName"] for layer in stack.all("Lambda::LayerVersion")] == ["lambda-inference"]
+        assert [layer["LayerName"] for layer in stack.all("Lambda::LayerVersion")] == [
+            "lambda-inference-arm64"
+        ]
 
 
 class TestVersion:

@@ -35,4 +35,3 @@ def answer(tokenizer: str, prepared: str) -> list[Any]:
         ]
         for one, other in zip(alone, together, strict=True)
     ]
-

@@ -71,8 +71,9 @@ def answer() -> list[Any]:
 
 def _publish(store: Any) -> None:
     import obstore
-    from lambda_inference.models import PART_SIZE, File, Manifest
     from msgspec import json as msgjson
+
+    from lambda_inference.models import PART_SIZE, File, Manifest
 
     data = TEXT.encode()
     files = [File("model.txt", len(data), PART_SIZE, [hashlib.sha256(data).hexdigest()])]
@@ -93,6 +94,7 @@ def _stored(store: Any) -> list[str]:
 def _unpacked() -> str:
     """Pack a file as ``layer/archive.py`` does, and return what the unpacker makes of it."""
     import zstandard
+
     from lambda_inference import unpack
 
     data = TEXT.encode()
