@@ -102,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Make a layer that fits Lambda, and prove that it still answers the same: install a "
         "recipe's locked wheels for a target, without Docker; take out what its rules name and what its "
         "smoke prediction does not open; strip, check, byte-compile; predict with what is left, alone; then "
-        "lay it into the layer as it is, or as an archive if it is too big. A CUDA build is refused before it "
-        "is fetched.",
+        "lay it into the layer as it is, or as an archive if it is too big. A CUDA build is refused before "
+        "it is fetched.",
         epilog="example: python -m layer build opennmt --target python3.13-arm64",
     )
     command.add_argument("recipe", metavar="RECIPE", help=recipe_help)
