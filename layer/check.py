@@ -35,7 +35,8 @@ def check(tree: Path, target: Target) -> list[Check]:
     """
     needs, faults = _read(tree)
     own = {Path(path).name for path in needs}
-    offered = _offered(target)
+    # Not by library: libm.so.6 offers the versions of glibc that libc.so.6 does.
+    limits = {kind: limit for library in _offered(target).values() for kind, limit in library.items()}
     newest: dict[str, tuple[tuple[int, ...], str]] = {}
     for path, need in needs.items():
         faults += _faults(path, need, own, target)
@@ -47,7 +48,7 @@ def check(tree: Path, target: Target) -> list[Check]:
                     continue
                 version = tuple(int(part) for part in match[2].split("."))
                 newest[match[1]] = max(newest.get(match[1], ((0,), "")), (version, path))
-                limit = offered.get(library, {}).get(match[1])
+                limit = limits.get(match[1])
                 if limit and version > limit:
                     faults.append(
                         f"{path} needs {name} of {library}; {target.runtime} offers {match[1]}_{_text(limit)}"
@@ -57,7 +58,6 @@ def check(tree: Path, target: Target) -> list[Check]:
             f"what would not load in {target.runtime} on {target.architecture}:\n  " + "\n  ".join(faults)
             + "\nPin versions whose wheels are built for an older system (manylinux_2_28 or before)"
         )  # fmt: skip
-    limits = {kind: limit for library in offered.values() for kind, limit in library.items()}
     return [
         Check("shared libraries", f"{len(needs)}, all for {target.machine}"),
         *(
@@ -72,7 +72,7 @@ def _read(tree: Path) -> tuple[dict[str, Needs], list[str]]:
     """Return what each shared library needs, and which ones are damaged."""
     needs, faults = {}, []
     for file in trees.files(tree):
-        if file.size > 64 and is_elf(tree / file.path):  # noqa: PLR2004 - a header's bytes
+        if is_elf(tree / file.path):
             try:
                 needs[file.path] = read_needs(tree / file.path)
             except ElfError as error:

@@ -44,7 +44,10 @@ def main() -> None:
         path = line.rstrip("\n")
         with open(path, "rb") as file:  # noqa: PTH123
             source = file.read()
-        data = compiled(source, path)
+        try:
+            data = compiled(source, path)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it needs the file's name
+            raise SystemExit(f"{path}: {type(error).__name__}: {error}") from None
         with open(path + "c", "wb") as file:  # noqa: PTH123
             file.write(data)
         os.unlink(path)  # noqa: PTH108

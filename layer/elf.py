@@ -17,12 +17,14 @@ _MAGIC = b"\x7fELF"
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _LOAD, _DYNAMIC, _PROGRAM_HEADERS = 1, 2, 6
-_DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 15, 29
+_DT_NULL, _DT_NEEDED, _DT_STRTAB = 0, 1, 5
 _DT_VERNEED, _DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
 _OFFSETS = struct.Struct("<QQ")  # e_phoff and e_shoff
 _OFFSETS_AT = 32
 _SECTION_COUNTS = struct.Struct("<HH")  # e_shnum and e_shstrndx
 _SECTION_COUNTS_AT = 60
+_DAMAGES = (struct.error, LookupError, ValueError, OverflowError)
+"""What reading by numbers from a damaged file can end with."""
 
 
 class ElfError(ValueError):
@@ -75,7 +77,7 @@ def read_needs(path: Path) -> Needs:
         data = file.read()
     try:
         return _needs(data)
-    except (struct.error, LookupError, ValueError) as error:
+    except _DAMAGES as error:
         raise ElfError(f"{path} is no whole shared library: {error}") from None
 
 
@@ -93,7 +95,7 @@ def strip(data: bytes) -> bytes:
     try:
         segments = list(_segments(data))
         moves = _moves(data, segments)
-    except (struct.error, IndexError, ValueError) as error:
+    except _DAMAGES as error:
         raise ElfError(f"no whole shared library: {error}") from None
     size = max(new + end - start for start, end, new in moves)
     if size >= len(data):
@@ -119,7 +121,7 @@ def check_loadable(before: bytes, after: bytes) -> None:
     """
     try:
         old, new = list(_segments(before)), list(_segments(after))
-    except (struct.error, IndexError, ValueError) as error:
+    except _DAMAGES as error:
         raise ElfError(f"no whole shared library: {error}") from None
     if before[:_OFFSETS_AT] != after[:_OFFSETS_AT]:
         raise ElfError("its header has changed")
@@ -163,7 +165,9 @@ def _moves(data: bytes, segments: list[Segment]) -> list[tuple[int, int, int]]:
         if segment.file_size:
             _moved(moves, segment.offset)
             _moved(moves, segment.offset + segment.file_size - 1)
-    _moved(moves, _program_headers_end(data) - 1)
+    table, last = _header(data)[5], _program_headers_end(data) - 1
+    if moves[0][1] < _HEADER.size or _moved(moves, last) - _moved(moves, table) != last - table:
+        raise ValueError("its headers do not lie together in what is loaded")
     return moves
 
 
@@ -195,6 +199,9 @@ def _needs(data: bytes) -> Needs:
     if machine is None:
         raise ValueError(f"machine {header[2]}")
     segments = list(_segments(data))
+    end = max((one.offset + one.file_size for one in segments if one.kind == _LOAD), default=0)
+    if end > len(data):
+        raise ValueError(f"it ends at byte {len(data)}, and a segment at {end}")
     dynamic = next((segment for segment in segments if segment.kind == _DYNAMIC), None)
     if dynamic is None:
         return Needs(machine, (), {})

@@ -13,7 +13,8 @@ def _compiled(glob: str) -> re.Pattern[str]:
     parts = _PARTS.split(glob)
     return re.compile(
         "".join(
-            _MEANINGS.get(part, part) if number % 2 else re.escape(part) for number, part in enumerate(parts)
+            _MEANINGS.get(part, part.replace("[!", "[^/")) if number % 2 else re.escape(part)
+            for number, part in enumerate(parts)
         )
     )
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from layer.recipe import Contents, Recipe
+from layer.recipe import Contents, Recipe, normalise
 from layer.resolve import Pip, Resolution, pip, resolve
 from layer.target import Target
 
@@ -60,7 +60,12 @@ def read(recipe: Recipe, target: Target) -> Lock | None:
         return None
     header, *lines = path.read_text(encoding="utf-8").split("\n")
     found = [match for line in lines if (match := _LINE.fullmatch(line))]
-    if header != _header(recipe.contents(target.name)) or len(found) != len(lines) - 1:  # the last is empty
+    contents = recipe.contents(target.name)
+    if header != _header(contents) or len(found) != len(lines) - 1:  # the last is empty
+        return None
+    if {match["name"] for match in found} != {
+        normalise(pin.partition("==")[0]) for pin in contents.requirements
+    }:
         return None
     return Lock(path, tuple(Locked(**match.groupdict()) for match in found))
 

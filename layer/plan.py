@@ -28,11 +28,11 @@ def decide(tree: int, function: int, nestable: bool, asked: str = "auto") -> Pla
     Args:
         tree: bytes of the tree.
         function: bytes of the function's own code.
-        nestable: whether the recipe says how to unpack.
+        nestable: whether the recipe names a layer beside it that unpacks.
         asked: ``auto``, or a strategy to take whatever the numbers say.
 
     Raises:
-        PlanError: it is too big, and the recipe does not say how to unpack.
+        PlanError: it is too big, and nothing beside it unpacks.
 
     """
     total = tree + function
@@ -44,8 +44,9 @@ def decide(tree: int, function: int, nestable: bool, asked: str = "auto") -> Pla
     if asked == "nested" or (asked == "auto" and total > LIMIT):
         if not nestable:
             raise PlanError(
-                f"{sentence}, and the recipe has no [nested] table that says how to unpack an archive. "
-                "Add one, take more out, or deploy the function as a container image, which may have 10 GB"
+                f"{sentence}, and no layer beside this one could unpack an archive. Name one that can in the "
+                'recipe (beside = "inference"), take more out, or deploy the function as a container image, '
+                "which may have 10 GB"
             )
         why = "as asked for" if asked == "nested" else "too big to lie in the layer as it is"
         storage = ""

@@ -28,12 +28,15 @@ def path_of(recipe: Recipe, target: Target) -> Path:
 
 
 def read(recipe: Recipe, target: Target) -> Proof | None:
-    """Return a target's proof, of whichever tree it is; None where there is none."""
+    """Return a target's proof, of whichever tree it is; None where there is no whole one."""
     path = path_of(recipe, target)
     if not path.is_file():
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return Proof(found["digest"], found["interpreter"], json.dumps(found["answer"], sort_keys=True))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Proof(found["digest"], found["interpreter"], json.dumps(found["answer"], sort_keys=True))
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def write(recipe: Recipe, target: Target, proof: Proof) -> None:

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -66,12 +67,20 @@ def code_bytes(smoke: Smoke) -> int:
 
 
 def prepare(smoke: Smoke, folder: Path) -> bool:
-    """Make what the prediction needs, once; return whether that can be had here.
+    """Make what the prediction needs, once for each state of its sources; return whether it is there.
 
     It is made by the running Python, which may lack the libraries for it.
     """
-    if smoke.prepare is None or folder.is_dir():
+    if smoke.prepare is None:
         return True
+    stamp = folder.with_name(f".{folder.name}.sha256")
+    sources = hashlib.sha256()
+    for path in (smoke.prepare, *smoke.inputs):
+        sources.update(hashlib.sha256(path.read_bytes()).digest())
+    if folder.is_dir() and stamp.is_file() and stamp.read_text(encoding="utf-8") == sources.hexdigest():
+        return True
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".prepare-", dir=folder.parent) as name:
         made = Path(name) / "made"
@@ -79,6 +88,7 @@ def prepare(smoke: Smoke, folder: Path) -> bool:
         done = subprocess.run([sys.executable, smoke.prepare, made], capture_output=True, check=False)
         if done.returncode == 0:
             made.rename(folder)
+            stamp.write_text(sources.hexdigest(), encoding="utf-8")
     return folder.is_dir()
 
 

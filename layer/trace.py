@@ -18,7 +18,9 @@ from layer.target import Target
 RULE = "unused"
 _REASON = "the smoke prediction neither opened nor mapped it"
 
-_BYTECODE = re.compile(r"(?:(?P<folder>.*/)?__pycache__/)?(?P<module>[^/]+?)(?:\.cpython-\d+)?\.pyc")
+_BYTECODE = re.compile(
+    r"(?P<folder>(?:(?!__pycache__/)[^/]+/)*)(?:__pycache__/)?(?P<module>[^/]+?)(?:\.cpython-\d+)?\.pyc"
+)
 
 
 def path_of(recipe: Recipe, target: Target) -> Path:
@@ -69,4 +71,4 @@ def _header(lock: Lock) -> str:
 def _source(path: str) -> str:
     """Return the source of a bytecode file; of any other file, the file."""
     match = _BYTECODE.fullmatch(path)
-    return f"{match['folder'] or ''}{match['module']}.py" if match else path
+    return f"{match['folder']}{match['module']}.py" if match else path

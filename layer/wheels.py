@@ -60,7 +60,8 @@ def install(lock: Lock, target: Target, cache: Path, tree: Path, run: Pip = pip)
         pins = Path(folder) / "requirements.txt"
         pins.write_text(
             "".join(
-                f"{_place(cache, wheel).resolve()} --hash=sha256:{wheel.sha256}\n" for wheel in lock.wheels
+                f"{_place(cache, wheel).resolve().as_uri()} --hash=sha256:{wheel.sha256}\n"
+                for wheel in lock.wheels
             )
         )
         try:

@@ -5,9 +5,11 @@ import tomllib
 import pytest
 from conftest import ROOT
 
-from layer.recipe import RecipeError, load, parse
+from layer.recipe import RecipeError, load, normalise, parse
 
-MINIMAL = {"name": "small", "engine": "none", "requirements": ["six==1.17.0"]}
+MINIMAL = {"name": "small", "requirements": ["six==1.17.0"]}
+PATCH = {"name": "fix", "reason": "r", "upstream": "u", "stage": "cut", "path": "a.py"}
+SHIPPED = ["ctranslate2", "inference", "opennmt"]
 
 
 class TestParse:
@@ -57,9 +59,12 @@ class TestParse:
     @pytest.mark.parametrize(
         ("table", "message"),
         [
-            ({"name": "small"}, "it lacks engine"),
+            ({"requirements": []}, "it lacks name"),
             (MINIMAL | {"requirments": []}, "a field nobody reads: requirments"),
             (MINIMAL | {"targets": {"host": {"cpu_index": "x"}}}, "a field nobody reads: cpu_index"),
+            (MINIMAL | {"rules": [{"name": "x", "globs": []}]}, "a rule lacks reason"),
+            (MINIMAL | {"smoke": {"code": []}}, "smoke lacks script"),
+            (MINIMAL | {"smoke": {"script": "gone.py"}}, "smoke: there is no script .*gone.py"),
         ],
     )
     def test_fields(self, table, message):
@@ -67,32 +72,108 @@ class TestParse:
         with pytest.raises(RecipeError, match=message):
             parse(table)
 
+    def test_least(self):
+        """A name alone is a recipe; all else may be left out."""
+        recipe = parse({"name": "small"})
+
+        assert (recipe.name, recipe.engine, recipe.beside, recipe.smoke) == ("small", "", None, None)
+        assert recipe.contents("host").requirements == recipe.rules == recipe.patches == ()
+
+    def test_smoke(self, tmp_path):
+        """Scripts are beside the recipe, all else is from the project's root; code alone is deployed."""
+        (tmp_path / "predict.py").touch()
+        table = {"script": "predict.py", "code": ["app"], "inputs": ["models/x"], "arguments": {"a": 1}}
+
+        smoke = parse(MINIMAL | {"smoke": table}, tmp_path / "small").smoke
+        other = parse(MINIMAL | {"smoke": table | {"function": ["lib"]}}, tmp_path / "small").smoke
+
+        assert (smoke.script, smoke.code, smoke.inputs) == (
+            tmp_path / "predict.py", (ROOT / "app",), (ROOT / "models" / "x",)
+        )  # fmt: skip
+        assert (smoke.arguments, smoke.prepare) == ({"a": 1}, None)
+        assert (smoke.function, other.function) == ((ROOT / "app",), (ROOT / "lib",))
+
+
+class TestPatches:
+    """From tables to patches."""
+
+    def test_actions(self, tmp_path):
+        """Each patch does one thing; what a file shall hold is read from beside the recipe."""
+        (tmp_path / "stub.py").write_text("stub\n")
+        actions = [{"remove": True}, {"empty": True}, {"content": "stub.py"}, {"old": "a", "new": "b"}]
+
+        done = parse(MINIMAL | {"patches": [PATCH | one for one in actions]}, tmp_path / "small").patches
+
+        assert [one.action for one in done] == ["remove", "empty", "content", "replace"]
+        assert (done[2].content, done[3].old, done[3].new) == ("stub\n", "a", "b")
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({}, "patch fix: it takes one of remove, empty, content, or old and new; got none"),
+            ({"remove": True, "empty": True}, "got empty, remove"),
+            ({"old": "a"}, "got old"),
+            ({"remove": True, "new": "b"}, "got remove"),
+            ({"remove": True, "stage": "late"}, "stage is mend or cut, not late"),
+            ({"remove": True, "expect": {}}, "patch fix has a field nobody reads: expect"),
+        ],
+    )
+    def test_refused(self, change, message):
+        """A patch that says nothing clear is refused by its name."""
+        with pytest.raises(RecipeError, match=message):
+            parse(MINIMAL | {"patches": [PATCH | change]})
+
 
 class TestLoad:
     """From a name to a recipe."""
 
     def test_unknown(self):
         """A recipe that does not exist is refused with the names of those that do."""
-        with pytest.raises(RecipeError, match=r"no recipe .*known recipes: ctranslate2, opennmt"):
+        with pytest.raises(RecipeError, match=rf"no recipe .*known recipes: {', '.join(SHIPPED)}"):
             load("opennnmt")
 
     def test_file(self, tmp_path):
         """A recipe may stand anywhere; a fault in it is told with its path."""
         path = tmp_path / "mine.toml"
-        path.write_text('name = "mine"')
+        path.write_text('engine = "mine"')
 
-        with pytest.raises(RecipeError, match=r"mine.toml: it lacks engine"):
+        with pytest.raises(RecipeError, match=r"mine.toml: it lacks name"):
             load(str(path))
 
-    @pytest.mark.parametrize("name", ["ctranslate2", "opennmt"])
-    def test_same_versions_as_tested(self, name):
-        """A layer has the versions that the project is developed and tested with."""
+    def test_beside(self, tmp_path):
+        """A layer's companion is a recipe of its own; one that does not exist is told with both paths."""
+        path = tmp_path / "mine.toml"
+        path.write_text('name = "mine"\nbeside = "inference"')
+        assert load(str(path)).beside == load("inference")
+
+        path.write_text('name = "mine"\nbeside = "interference"')
+        with pytest.raises(RecipeError, match=r"mine\.toml: there is no recipe .*interference\.toml; known"):
+            load(str(path))
+
+    @pytest.mark.parametrize("name", SHIPPED)
+    @pytest.mark.parametrize("target", ["host", "python3.13-arm64", "python3.13-x86_64"])
+    def test_same_versions_as_tested(self, name, target):
+        """A layer and the one beside it have the versions that the project is developed and tested with."""
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         stated = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-        tested = dict(pin.split("==") for pin in stated if "==" in pin)
-
-        pins = dict(pin.split("==") for pin in load(name).contents("python3.13-arm64").requirements)
-        assert {key: pins[key] for key in pins.keys() & tested.keys()} == {
-            key: tested[key] for key in pins.keys() & tested.keys()
+        tested = {
+            normalise(key): version for key, version in (pin.split("==") for pin in stated if "==" in pin)
         }
-        assert {"msgspec", "obstore", "sentencepiece", "aws-lambda-powertools"} <= pins.keys() & tested.keys()
+        recipe = load(name)
+        pins = pinned(recipe, target)
+        beside = pinned(recipe.beside, target) if recipe.beside else {}
+
+        assert {key: pins[key] for key in pins.keys() & beside.keys()} == {
+            key: beside[key] for key in pins.keys() & beside.keys()
+        }
+        together = pins | beside
+        assert {"msgspec", "obstore", "aws-lambda-powertools"} <= together.keys() & tested.keys()
+        assert {key: together[key] for key in together.keys() & tested.keys()} == {
+            key: tested[key] for key in together.keys() & tested.keys()
+        }
+
+
+def pinned(recipe, target) -> dict[str, str]:
+    """Return version by name, as a target gets it."""
+    pins = (pin.split("==") for pin in recipe.contents(target).requirements)
+    return {normalise(name): version for name, version in pins}

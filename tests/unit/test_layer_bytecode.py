@@ -1,0 +1,127 @@
+"""Byte-compiling: a tree of sources becomes one of bytecode, by a Python of its own."""
+
+import importlib.util
+import marshal
+import subprocess
+import sys
+
+import pytest
+
+from layer import tree as trees
+from layer.bytecode import CompileError, compile_tree
+from layer.interpreter import Interpreter
+
+HERE = Interpreter((sys.executable,), {}, "the running one", emulated=False)
+SOURCE = '''\
+"""A module."""
+
+from __future__ import annotations
+
+WORDS = {"one", "two", "three", "four", "five"}
+PATTERN = "\\d"
+TEXT = """no documentation"""
+
+
+class Empty:
+    """Says nothing but this."""
+
+
+class Full:
+    """Says more."""
+
+    async def a(self):
+        """Do."""
+        return 1
+
+
+def check(x) -> Missing:
+    """Check."""
+    assert x in {"one", "two", "three"}, "asserted"
+    """no documentation, either"""
+    return TEXT
+'''
+
+
+def planted(folder, **sources):
+    """Fill a folder with modules, and return it."""
+    for name, text in sources.items():
+        path = folder / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder
+
+
+def test_sourceless(tmp_path):
+    """Every source is replaced by bytecode that imports without it; other files stay."""
+    planted(tmp_path, pkg__module=SOURCE, top="from pkg.module import check", empty="")
+    (tmp_path / "data.txt").write_text("data")
+
+    assert compile_tree(tmp_path, HERE) == 3
+    assert [file.path for file in trees.files(tmp_path)] == [
+        "data.txt",
+        "empty.pyc",
+        "pkg/module.pyc",
+        "top.pyc",
+    ]
+    program = "import sys; sys.path.append('.'); import empty, top; print(top.check('one'))"
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "no documentation\n"
+
+
+def test_code(tmp_path):
+    """Documentation strings are out, assertions in, and what the source means is the same."""
+    compile_tree(planted(tmp_path, module=SOURCE), HERE)
+    names: dict = {}
+    exec(marshal.loads((tmp_path / "module.pyc").read_bytes()[16:]), names)  # noqa: S102, S302
+
+    check, full = names["check"], names["Full"]
+    documented = [names.get("__doc__"), names["Empty"].__doc__, full.__doc__, full.a.__doc__, check.__doc__]
+    assert documented == [None] * 5
+    assert check.__annotations__ == {"return": "Missing"}
+    with pytest.raises(AssertionError, match="asserted"):
+        check("six")
+
+
+def test_unchecked(tmp_path):
+    """The bytecode is this Python's, holds the source's hash, and is never compared with a source."""
+    compile_tree(planted(tmp_path, module=SOURCE), HERE)
+
+    data = (tmp_path / "module.pyc").read_bytes()
+    assert data[:4] == importlib.util.MAGIC_NUMBER
+    assert data[4:8] == b"\1\0\0\0"
+    assert data[8:16] == importlib.util.source_hash(SOURCE.encode())
+
+
+def test_reproducible(tmp_path, monkeypatch):
+    """The same tree gives the same bytes, wherever it lies and whatever this process hashes strings by."""
+    for name, seed in (("one", "1"), ("two", "2")):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        compile_tree(planted(tmp_path / name, module=SOURCE, pkg__other=SOURCE), HERE)
+
+    assert trees.digest(tmp_path / "one") == trees.digest(tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def (:", "SyntaxError"),
+        (b"x = '\xff'", "SyntaxError"),
+        (b"x = 1\0", "null bytes"),
+        ("x = " + "-" * 100_000 + "1", "Error"),
+        ("return 1", "outside function"),
+    ],
+    ids=["syntax", "encoding", "null", "depth", "return"],
+)
+def test_failure(source, message, tmp_path):
+    """A source that does not compile is told by its path in the tree."""
+    planted(tmp_path, good="x = 1", pkg__bad=source)
+
+    with pytest.raises(CompileError, match=rf"(?s)compiling failed:.*pkg/bad\.py.*{message}"):
+        compile_tree(tmp_path, HERE)
+
+
+def test_no_python(tmp_path):
+    """Nothing to compile is no failure."""
+    assert compile_tree(tmp_path, HERE) == 0

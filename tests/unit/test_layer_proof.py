@@ -1,0 +1,61 @@
+"""Proofs: kept beside the lock, for whoever cannot run a target."""
+
+import json
+
+import pytest
+
+from layer import proof
+from layer.proof import Proof
+from layer.recipe import RECIPES, load, parse
+from layer.smoke import differences
+from layer.target import named
+
+ARM = named("python3.13-arm64")
+PROOF = Proof(
+    "ab" * 32, "CPython 3.13.5, Debian's", json.dumps({"b": [0.1, -1e-7, "ñ…"], "a": None}, sort_keys=True)
+)
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe with a folder of its own."""
+    (tmp_path / "mine").mkdir()
+    return parse({"name": "mine"}, tmp_path / "mine")
+
+
+def test_read(recipe):
+    """What was recorded is read again to the last digit, for this target alone; a new one replaces it."""
+    proof.write(recipe, ARM, Proof("", "", "1"))
+    proof.write(recipe, ARM, PROOF)
+
+    assert proof.read(recipe, ARM) == PROOF
+    assert proof.read(recipe, named("python3.13-x86_64")) is None
+    assert [path.name for path in recipe.folder.iterdir()] == ["python3.13-arm64.proof.json"]
+
+
+def test_same_bytes(recipe):
+    """The same proof is the same file, which may be committed and read by people."""
+    proof.write(recipe, ARM, PROOF)
+    before = proof.path_of(recipe, ARM).read_text(encoding="utf-8")
+    proof.write(recipe, ARM, proof.read(recipe, ARM))
+
+    assert proof.path_of(recipe, ARM).read_text(encoding="utf-8") == before
+    assert "ñ…" in before
+
+
+@pytest.mark.parametrize("text", ["", "<<<<<<< ours\n{}", "{}", "[]", '{"digest": "x"}'])
+def test_damaged(text, recipe):
+    """A file that is no whole proof proves nothing."""
+    proof.path_of(recipe, ARM).write_text(text)
+
+    assert proof.read(recipe, ARM) is None
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
+def test_shipped(name):
+    """The shipped proofs, of whichever machines, are of one answer, within a tolerance."""
+    recipe = load(name)
+    found = [proof.read(recipe, named(path.stem)) for path in sorted(recipe.folder.glob("python*.lock"))]
+
+    assert all(found)
+    assert [differences(one.answer, found[0].answer) for one in found] == [[]] * len(found)

@@ -1,0 +1,253 @@
+"""The smoke prediction, on toy trees: what it is given, what it may not do, and what it tells."""
+
+import json
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from layer import smoke as smokes
+from layer import tree as trees
+from layer.elf import is_elf
+from layer.interpreter import Interpreter
+from layer.recipe import Smoke
+from layer.smoke import SmokeError, code_bytes, code_files, differences, prepare, run
+
+HERE = Interpreter((sys.executable,), {"GIVEN": "yes"}, "the running one", emulated=False)
+
+
+class Toy:
+    """A layer with a package, and a prediction that imports it."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.tree = folder, folder / "tree"
+        self.write("tree/pkg/__init__.py", "from pathlib import Path\nHERE = Path(__file__).parent\n")
+        self.write("tree/pkg/unused.py", "")
+        self.write("tree/pkg/data.json", "[1]")
+
+    def write(self, path: str, text: str) -> Path:
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / path).write_text(text)
+        return self.folder / path
+
+    def smoke(self, body: str, **fields) -> Smoke:
+        """Return the prediction whose answer has this body."""
+        lines = ["import os, sys", "def answer(**arguments):", "    import pkg"]
+        script = self.write("smoke.py", "\n".join([*lines, *(f"    {line}" for line in body.split("\n"))]))
+        return Smoke(script, **({"code": (), "inputs": (), "arguments": {}} | fields))
+
+    def run(self, body: str, *beside: Path, **fields):
+        return run(self.smoke(body, **fields), [self.tree, *beside], HERE, self.folder / "prepared")
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A toy layer."""
+    return Toy(tmp_path)
+
+
+class TestOutcome:
+    """What a prediction answers and opens."""
+
+    def test_answer(self, toy):
+        """The answer is canonical JSON of what the script returns for its arguments."""
+        done = toy.run("return {'b': arguments['x'], 'a': [1.5, None]}", arguments={"x": "é"})
+
+        assert json.loads(done.answer) == {"a": [1.5, None], "b": "é"}
+        assert done.answer.index('"a"') < done.answer.index('"b"')
+        assert done.digest != toy.run("return 2").digest
+
+    def test_opened(self, toy):
+        """What was imported or read is told, and nothing else, nor what lies outside the layer."""
+        beside = toy.write("beside/other/__init__.py", "").parents[1]
+
+        done = toy.run(
+            "import other\nopen(__file__).close()\nreturn (pkg.HERE / 'data.json').read_text()", beside
+        )
+
+        assert done.answer == '"[1]"'
+        assert done.opened == {"pkg/__init__.py", "pkg/data.json"}
+
+    def test_mapped(self, toy):
+        """A shared library counts, although no Python opened it."""
+        core = Path(find_spec("msgspec._core").origin)
+        if not is_elf(core):
+            pytest.skip("no ELF on this system")
+        shutil.copy(core, toy.tree / "lib.so")
+
+        done = toy.run("import ctypes\nctypes.CDLL(str(pkg.HERE.parent / 'lib.so'))\nreturn 1")
+
+        assert "lib.so" in done.opened
+
+    def test_prepared(self, toy):
+        """Who has something prepared is told where; who has not is given no such argument."""
+        script = toy.write("make.py", "")
+
+        assert json.loads(toy.run("return arguments", prepare=script).answer) == {
+            "prepared": str(toy.folder / "prepared")
+        }
+        assert toy.run("return arguments").answer == "{}"
+
+    def test_code(self, toy):
+        """Code is imported from folders, or as a package, whose neighbours are out of reach."""
+        toy.write("app/handler.py", "import pkg")
+        toy.write("lib/package/__init__.py", "x = 5")
+        toy.write("lib/neighbour.py", "")
+        code = (toy.folder / "app", toy.folder / "lib" / "package")
+
+        assert toy.run("import handler, package\nreturn package.x", code=code).answer == "5"
+        with pytest.raises(SmokeError, match="No module named 'neighbour'"):
+            toy.run("import neighbour", code=code)
+
+
+class TestAlone:
+    """What a prediction has of this machine: nothing."""
+
+    def test_environment(self, toy, monkeypatch):
+        """No setting and no secret of whoever builds reaches it; what the interpreter needs does."""
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("PYTHONPATH", str(toy.write("path/x.py", "").parent))
+
+        done = toy.run("return [dict(os.environ), sys.path, os.path.expanduser('~'), os.getcwd()]")
+
+        environment, path, home, work = json.loads(done.answer)
+        assert not {"AWS_SECRET_ACCESS_KEY", "PYTHONPATH"} & environment.keys()
+        assert (environment["GIVEN"], environment["OMP_NUM_THREADS"]) == ("yes", "1")
+        assert not any("site-packages" in one or str(toy.folder / "path") == one for one in path)
+        assert home == work != str(Path.home())
+        assert not Path(home).exists()
+
+    @pytest.mark.parametrize("isolated", [True, False])
+    def test_network(self, isolated, toy, monkeypatch):
+        """A network is out of reach, with and without a namespace of its own."""
+        if isolated and not smokes._can_isolate():
+            pytest.skip("no network namespaces here")
+        monkeypatch.setattr(smokes, "_can_isolate", lambda: isolated)
+
+        for call in ("create_connection(('192.0.2.1', 80))", "getaddrinfo('example.org', 80)"):
+            with pytest.raises(SmokeError, match=r"PermissionError: the smoke prediction uses the network"):
+                toy.run(f"import socket\nsocket.{call}")
+        if isolated:
+            lines = toy.run("return open('/proc/self/net/dev').read().split('\\n')[2:-1]").answer
+            assert [line.split(":")[0].strip() for line in json.loads(lines)] == ["lo"]
+
+    @pytest.mark.parametrize(
+        ("body", "cause"),
+        [
+            ("import absent", "ModuleNotFoundError: No module named 'absent'"),
+            ("import pytest", "ModuleNotFoundError: No module named 'pytest'"),
+            ("open(pkg.HERE / 'gone.json')", r"FileNotFoundError: .*/pkg/gone\.json'"),
+            ("try:\n    import absent\nexcept ImportError:\n    raise ValueError('later')",
+             "ModuleNotFoundError: No module named 'absent'"),
+            ("open(pkg.HERE / 'data.json', 'a')",
+             r"PermissionError: the smoke prediction writes to its layer: .*/pkg/data\.json"),
+            ("os.open(pkg.HERE / 'new', os.O_CREAT | os.O_WRONLY)",
+             r"PermissionError: the smoke prediction writes to its layer: .*/pkg/new"),
+            ("os.unlink(pkg.HERE / 'unused.py')", "the prediction changed its own layer, .* read-only"),
+            ("os.abort()", "the prediction was ended by signal 6; "),
+        ],
+    )  # fmt: skip
+    def test_refused(self, body, cause, toy):
+        """What is missing, or done that Lambda does not allow, is told as the cause."""
+        with pytest.raises(SmokeError) as failure:
+            toy.run(body)
+
+        failure.match(cause)
+        assert failure.value.cause in str(failure.value)
+        if "Error" in cause:
+            assert failure.value.cause.startswith(cause.partition(":")[0])
+
+    def test_beside_changed(self, toy):
+        """The layer beside it may not be written to, either."""
+        beside = toy.write("beside/other/data", "").parents[1]
+
+        with pytest.raises(SmokeError, match="writes to its layer"):
+            toy.run(f"open({str(beside / 'other' / 'data')!r}, 'w')", beside)
+
+    def test_strangers(self, toy):
+        """A module that comes from outside the layer is told with its file."""
+        path = toy.write("elsewhere/stranger.py", "")
+
+        with pytest.raises(SmokeError, match=rf"modules came from outside the layer: {path}"):
+            toy.run(f"sys.path.append({str(path.parent)!r})\nimport stranger")
+
+    def test_no_answer(self, toy):
+        """Who leaves without an answer has failed."""
+        with pytest.raises(SmokeError, match="the prediction failed"):
+            toy.run("os._exit(0)")
+
+
+class TestPrepare:
+    """What a prediction needs, made once."""
+
+    def test_once(self, toy):
+        """It is made by the recipe's script, whole, and again only when the script or its inputs change."""
+        source = toy.write("input.txt", "one")
+        program = (
+            f"import sys, pathlib\npathlib.Path(sys.argv[1], 'x').write_text(open({str(source)!r}).read())"
+        )
+        smoke = toy.smoke("", prepare=toy.write("make.py", program), inputs=(source,))
+        made = toy.folder / "work" / "made"
+
+        assert prepare(smoke, made)
+        (made / "x").write_text("not made again")
+        assert prepare(smoke, made)
+        assert (made / "x").read_text() == "not made again"
+        source.write_text("two")
+        assert prepare(smoke, made)
+        assert (made / "x").read_text() == "two"
+
+    def test_impossible(self, toy):
+        """Where it cannot be made, nothing is there, and that is said."""
+        smoke = toy.smoke("", prepare=toy.write("make.py", "import absent"))
+
+        assert not prepare(smoke, toy.folder / "work" / "made")
+        assert list((toy.folder / "work").iterdir()) == []
+
+    def test_nothing(self, toy):
+        """Who needs nothing gets nothing."""
+        assert prepare(toy.smoke(""), toy.folder / "made")
+        assert not (toy.folder / "made").exists()
+
+
+def test_code_files(toy):
+    """A prediction consists of its script, code, inputs and what runs it; a function of its code alone."""
+    app, model = toy.write("app/handler.py", "12345").parent, toy.write("model.pt", "")
+    smoke = toy.smoke("", code=(app,), inputs=(model,), prepare=model, function=(app,))
+
+    assert {path.name for path in code_files(smoke)} == {
+        "smoke.py",
+        "smoke_runner.py",
+        "handler.py",
+        "model.pt",
+    }
+    assert code_bytes(smoke) == 5
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "found"),
+    [
+        ({"a": [1.0, "x"]}, {"a": [1.00009, "x"]}, []),
+        ({"a": [1.0, "x"]}, {"a": [1.00011, "x"]}, ["answer.a[0]: 1.0, 1.00011"]),
+        ({"a": 1}, {"b": 1}, ["answer: {'a': 1}, not {'b': 1}"]),
+        ([1, 2], [1], ["answer: [1, 2], not [1]"]),
+        ([1, True, None], [1.0, 1, "None"], [
+            "answer[0]: 1, not 1.0", "answer[1]: True, not 1", "answer[2]: None, not None"]),
+        ({"a": {"b": "x"}}, {"a": {"b": "y"}}, ["answer.a.b: x, not y"]),
+    ],
+)  # fmt: skip
+def test_differences(left, right, found):
+    """Numbers with a fraction may be apart by a little, and nothing else by anything."""
+    assert differences(json.dumps(left), json.dumps(right)) == found
+    assert (differences(json.dumps(left), json.dumps(right), 0.0) == []) == (left == right and not found)
+
+
+def test_tree_untouched(toy):
+    """A prediction leaves nothing in its layer, not even bytecode."""
+    before = trees.digest(toy.tree)
+    toy.run("return 1")
+
+    assert trees.digest(toy.tree) == before
+    assert not list(toy.tree.rglob("__pycache__"))
