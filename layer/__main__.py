@@ -10,6 +10,7 @@ from layer import lock as locks
 from layer.plan import STRATEGIES
 from layer.recipe import Recipe, RecipeError, common_rules, load
 from layer.resolve import resolve
+from layer.table import table
 from layer.target import Target, TargetError, named
 
 
@@ -32,7 +33,7 @@ def _build(options: argparse.Namespace) -> int:
         _print_plan(job)
         return 0
     done = builder.build(job, _say)
-    print(report.table(done))
+    print(table(done))
     print(f"\nlayer    {out / 'layer'}\nreport   {out / report.PAGE}")
     return 0
 

@@ -43,6 +43,7 @@ UNZIP = "from lambda_inference import unpack\n\nunpack.ensure()\n"
 """The module by which functions of serverless-python-requirements have their packages unpacked."""
 
 _STATE = "build.json"
+_UNFINISHED = ".build-"
 _RECORDED = "recorded with the same wheels"
 
 Say = Callable[[str], None]
@@ -114,6 +115,7 @@ def build(job: Job, say: Say) -> Report:
     """
     if (job.out / "layer").exists() and not (job.out / _STATE).is_file():
         raise BuildError(f"{job.out / 'layer'} is there and no layer of ours; remove it, or build elsewhere")
+    job.recipe.contents(job.target.name)  # an unknown target is told before anything is built
     if (beside := job.beside) is not None:
         build(beside, lambda message: say(f"{beside.recipe.name}: {message}"))
     job.out.mkdir(parents=True, exist_ok=True)
@@ -128,8 +130,12 @@ def _build(job: Job, say: Say) -> Report:
         lock = locks.make(job.recipe, job.target)
     if not job.retrace and (report := unchanged(job, lock)):
         say("nothing has changed since this layer was built")
+        if not (job.out / reports.PAGE).is_file():
+            reports.write(report, job.out)
         return report
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=job.out) as name:
+    for left in job.out.glob(f"{_UNFINISHED}*"):  # by one that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=job.out) as name:
         steps = _Steps(job, lock, Path(name), say)
         try:
             report = steps.run(retrace=job.retrace)
@@ -137,7 +143,8 @@ def _build(job: Job, say: Say) -> Report:
             say(f"the recorded trace no longer does ({stale}); tracing anew")
             report = steps.run(retrace=True)
         (job.out / _STATE).write_text("{}\n")  # whatever is there from now on is ours, and not finished
-        shutil.rmtree(job.out / "layer", ignore_errors=True)
+        if (job.out / "layer").exists():
+            (job.out / "layer").rename(Path(name) / "former")
         (Path(name) / "layer").rename(job.out / "layer")
     reports.write(report, job.out)
     (job.out / _STATE).write_text(json.dumps({"inputs": inputs(job, lock)}) + "\n")
@@ -178,7 +185,8 @@ def inputs(job: Job, lock: locks.Lock) -> str:
         total.update(f"{path}\0{content}\n".encode())
     contents = [one.content for one in job.recipe.patches]
     beside = reports.read(job.beside.out / reports.REPORT).layer_sha256 if job.beside else ""
-    able = [interpreter.find_compiler(job.target, job.interpreters) is not None]
+    searches = (interpreter.find, interpreter.find_compiler)
+    able = [search(job.target, job.interpreters) is not None for search in searches]
     total.update(
         json.dumps([job.recipe.text, contents, job.strategy, job.target.record, able, beside]).encode()
     )
@@ -284,9 +292,16 @@ class _Steps:
             return smoke.run(self.recipe.smoke, self._trees(), self.python, self.prepared).answer
 
     def _slim(self) -> list[reports.Removed]:
+        before = {file.path: file for file in trees.files(self.tree)}
         patch.apply(self.tree, self.recipe.patches, "cut")
+        after = {file.path: file.size for file in trees.files(self.tree)}
+        cut = []
+        for path, file in before.items():
+            if saved := file.size - after.get(path, 0):
+                gone = int(path not in after)
+                cut.append(reports.Removed("cut", "the recipe's patches", file.package, gone, saved))
         with self._step("taking out what the rules name"):
-            return prune(self.tree, (*common_rules(), *self.recipe.rules), self.recipe.protect)
+            return [*cut, *prune(self.tree, (*common_rules(), *self.recipe.rules), self.recipe.protect)]
 
     def _trace(self, retrace: bool) -> tuple[list[str] | None, str]:
         """Return the files that the prediction needs, and in a sentence from where that is known."""
@@ -380,9 +395,9 @@ class _Steps:
             packed = reports.Archive(done.bytes, done.tree_bytes, done.files)
             marker["archive"] = {"file": ARCHIVE, "index": done.index_sha256, "bytes": done.tree_bytes}
             (layer / "unzip_requirements.py").write_text(UNZIP)
-        if self.recipe.engine:
+        if self.recipe.engine or packed:
             (layer / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
-        here = trees.files(layer)
+        here = [file for file in trees.files(layer) if file.path != ARCHIVE]  # in its place, what it holds
         return packed, [
             *(reports.File(file.path, file.size, file.package, "layer") for file in here),
             *(reports.File(file.path, file.size, file.package, "archive") for file in archived),

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from layer import tree as trees
 from layer.recipe import Contents, Recipe, normalise
 from layer.resolve import Pip, Resolution, pip, resolve
 from layer.target import Target
@@ -82,9 +83,7 @@ def make(recipe: Recipe, target: Target, run: Pip = pip) -> Lock:
     path = path_of(recipe, target)
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [_header(recipe.contents(target.name)), *(f"{wheel.pin()}  # {wheel.file}" for wheel in wheels)]
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(path)
+    trees.write_whole(path, "\n".join(lines) + "\n")
     return Lock(path, wheels)
 
 

@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from layer import tree as trees
 from layer.recipe import Recipe
 from layer.target import Target
 
@@ -41,10 +42,6 @@ def read(recipe: Recipe, target: Target) -> Proof | None:
 
 def write(recipe: Recipe, target: Target, proof: Proof) -> None:
     """Record a proof."""
-    path = path_of(recipe, target)
-    partial = path.with_name(f".{path.name}.partial")
     table = {**asdict(proof), "answer": json.loads(proof.answer)}
-    partial.write_text(
-        json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    partial.replace(path)
+    text = json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False)
+    trees.write_whole(path_of(recipe, target), text + "\n")

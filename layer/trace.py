@@ -41,9 +41,7 @@ def write(recipe: Recipe, target: Target, lock: Lock, opened: Iterable[str]) -> 
     """Record a trace, and return its files."""
     path = path_of(recipe, target)
     lines = sorted({_source(name) for name in opened})
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("\n".join([_header(lock), *lines]) + "\n", encoding="utf-8")
-    partial.replace(path)
+    trees.write_whole(path, "\n".join([_header(lock), *lines]) + "\n")
     return lines
 
 

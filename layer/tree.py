@@ -1,6 +1,7 @@
 """A folder of installed packages: its files, its size, its digest, and whose file is whose."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,16 @@ def digest(tree: Path) -> str:
             content = hashlib.file_digest(opened, "sha256").hexdigest()
         total.update(f"{file.path}\0{content}\n".encode())
     return total.hexdigest()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that others see whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def remove(tree: Path, paths: list[str]) -> None:

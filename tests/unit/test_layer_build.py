@@ -1,140 +1,738 @@
-"""From wheels to a layer's folder; pip is a stand-in that writes files."""
+"""From wheels to a proven layer, and what fails on the way; toy wheels from a folder, no network."""
 
+import hashlib
+import importlib.util
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
+from lambda_inference import unpack
+from layer import build, elf, interpreter, lock, plan, proof, publish, report, smoke, tree, wheels
 from layer.__main__ import main
-from layer.build import LIMIT, BuildError, build, size, verdict
-from layer.recipe import parse
-from layer.resolve import CudaBuildError, Resolution, ResolveError, Wheel
-from layer.target import named
+from layer.recipe import RECIPES, load
+from layer.report import folder_sha256
+from layer.table import table
+from layer.target import HOST, named
 
-RECIPE = parse({"name": "mine", "engine": "opennmt", "requirements": ["six==1.17.0"]})
-TARGET = named("python3.13-arm64")
-SIX = Wheel("six", "1.17.0", "six-1.17.0-py3-none-any.whl", "ab" * 32, ())
-RESOLUTION = Resolution((SIX,), ("--platform", "any"))
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the toy's shared library is one of Linux")
+
+EXTENSION = Path(importlib.util.find_spec("regex._regex").origin)
+LIBRARY = f"toy/{EXTENSION.name}"
+KNOWN = sorted(path.stem for path in RECIPES.glob("*.toml"))
+SYMBOLS = b"symbols, which no loader reads" * 1000
+ANSWER = {"greeting": "hello you", "words": 3, "compiled": 4}
+
+TOY = {
+    "toy/__init__.py": (
+        "import importlib\n"
+        "import helper\n"
+        "import toy._regex\n"
+        "import toy.words\n"
+        'GREETING = "hello"\n'
+        "def answer(word, more=()):\n"
+        "    for name in more:\n"
+        "        importlib.import_module(name)\n"
+        '    return {"greeting": helper.join(GREETING, word), "words": toy.words.count(),\n'
+        '            "compiled": toy._regex.get_code_size()}\n'
+    ),
+    "toy/words.py": (
+        "from pathlib import Path\n"
+        "def count():\n"
+        '    return len((Path(__file__).parent / "data" / "words.txt").read_text().split())\n'
+    ),
+    "toy/data/words.txt": "one two three\n",
+    "toy/data/other.txt": "never opened\n",
+    "toy/extra.py": '"""Asked for only later."""\n',
+    "toy/docs/guide.txt": "how to play\n" * 30,
+    "toy/include/toy.h": "int toy(void);\n" * 20,
+    "toy/tests/test_toy.py": "assert True\n" * 10,
+    "toy/py.typed": "",
+    "toy-1.0.dist-info/LICENSE": "take it\n",
+}
+HELPER = {"helper.py": 'def join(*words):\n    """Join."""\n    return " ".join(words)\n'}
+SPARE = {"spare/__init__.py": "x = 1\n" * 50, "spare-1.0.dist-info/LICENSE": "take it\n"}
+
+RECIPE = """\
+name = "toy"
+engine = "toy"
+requirements = ["toy==1.0", "helper==1.0", "spare==1.0"]
+
+[smoke]
+script = "toy/smoke.py"
+arguments.word = "you"
+
+[[rules]]
+name = "guides"
+reason = "nobody reads them there"
+globs = ["**/docs/**"]
+"""
+
+SMOKE = """\
+import signal
+from pathlib import Path
+
+def answer(word, more=()):
+    import toy
+    if toy.__file__.endswith(".pyc") and Path(__file__).with_name("hold").exists():
+        signal.pause()
+    return toy.answer(word, more)
+"""
+
+KEPT = [
+    "helper.py",
+    "toy-1.0.dist-info/LICENSE",
+    "toy/__init__.py",
+    LIBRARY,
+    "toy/data/words.txt",
+    "toy/words.py",
+]
+
+BUILDER = """\
+import sys
+from pathlib import Path
+from layer import build, recipe, target
+
+job = build.Job(recipe.load(sys.argv[1]), target.named("host"), Path(sys.argv[2]), work=Path(sys.argv[3]))
+build.build(job, lambda line: print(line, flush=True))
+"""
 
 
-class FakePip:
-    """pip, which installs the files that it is given, or fails after them."""
+@dataclass(frozen=True)
+class Built:
+    """A toy layer, and what was seen while it was built.
 
-    def __init__(self, files: dict[str, str], failure: Exception | None = None):
-        self.files, self.failure = files, failure
-        self.pins = ""
+    Attributes:
+        installed: every installed file's bytes.
+        commands: of all programs that were started.
 
-    def __call__(self, arguments):
-        self.arguments = list(arguments)
-        self.pins = Path(arguments[arguments.index("-r") + 1]).read_text()
-        target = Path(arguments[arguments.index("--target") + 1])
-        for name, text in self.files.items():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (target / name).write_text(text)
-        if self.failure:
-            raise self.failure
-        return ""
+    """
+
+    recipe: Path
+    out: Path
+    work: Path
+    report: report.Report
+    said: tuple[str, ...]
+    installed: dict[str, int]
+    commands: tuple[tuple[str, ...], ...]
+
+    @property
+    def layer(self) -> Path:
+        return self.out / "layer"
+
+    @property
+    def job(self) -> build.Job:
+        return job_of(self.recipe, self.out, self.work)
+
+    def record(self, suffix: str) -> Path:
+        return self.recipe.with_suffix("") / f"{named(HOST).record}{suffix}"
+
+    def pips(self) -> list[str]:
+        """Return what pip was asked to do."""
+        return [command[4] for command in self.commands if command[1:3] == ("-m", "pip")]
 
 
-def built(out, pip):
-    """Build the recipe with a pip."""
-    return build(RECIPE, TARGET, RESOLUTION, out, lambda _: None, pip)
+def wheel(folder, name, files, *requires):
+    """Make a wheel, the same bytes each time."""
+    info = f"{name}-1.0.dist-info"
+    metadata = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1.0"]
+    metadata += [f"Requires-Dist: {one}" for one in requires]
+    contents = {
+        **files,
+        f"{info}/METADATA": "\n".join(metadata) + "\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    contents[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in (*contents, f"{info}/RECORD"))
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as file:
+        for path, content in contents.items():
+            file.writestr(zipfile.ZipInfo(path), content)
 
 
-class TestBuild:
-    """The folder ``python``."""
+def written(folder, text=RECIPE):
+    """Write a recipe with its smoke script, and return the recipe's path."""
+    (folder / "toy").mkdir(parents=True, exist_ok=True)
+    (folder / "toy" / "smoke.py").write_text(SMOKE)
+    (folder / "toy.toml").write_text(text)
+    return folder / "toy.toml"
 
-    def test_layer(self, tmp_path):
-        """The layer has what pip installed, and says what it was built for."""
-        total = built(tmp_path, FakePip({"six.py": "six"}))
 
-        assert sorted(path.name for path in tmp_path.rglob("*")) == ["layer_target.json", "python", "six.py"]
-        assert json.loads((tmp_path / "python" / "layer_target.json").read_text()) == {
-            "recipe": "mine",
-            "engine": "opennmt",
-            "runtime": "python3.13",
-            "architecture": "arm64",
+def job_of(recipe, out, work, **options):
+    """Return the job of a recipe for this machine."""
+    return build.Job(load(str(recipe)), named(HOST), out, work=work, **options)
+
+
+def run(recipe, out, work, **options):
+    """Build, and return the layer with what was seen meanwhile."""
+    said, commands, installed = [], [], {}
+    run_really, install = subprocess.run, wheels.install
+
+    def run_seen(command, **keywords):
+        commands.append(tuple(map(str, command)))
+        return run_really(command, **keywords)
+
+    def install_seen(found, target, cache, folder):
+        install(found, target, cache, folder)
+        installed.update({file.path: file.size for file in tree.files(folder)})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "run", run_seen)
+        patch.setattr(wheels, "install", install_seen)
+        done = build.build(job_of(recipe, out, work, **options), said.append)
+    return Built(recipe, out, work, done, tuple(said), installed, tuple(commands))
+
+
+def contents(folder):
+    """Return every file's bytes."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def answered(*paths):
+    """Return what the toy answers in a fresh interpreter that has these folders alone."""
+    code = (
+        "import json, sys; sys.path += sys.argv[1:]; import toy; "
+        "assert toy.__file__.startswith(sys.argv[1]); print(json.dumps(toy.answer('you')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, *map(str, paths)], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def index(tmp_path_factory):
+    """A folder of wheels, all that pip knows."""
+    folder = tmp_path_factory.mktemp("wheels")
+    library = elf.strip(EXTENSION.read_bytes()) + SYMBOLS
+    wheel(folder, "toy", {**TOY, LIBRARY: library}, "helper")
+    wheel(folder, "helper", HELPER)
+    wheel(folder, "spare", SPARE)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PIP_")]:
+            patch.delenv(name)
+        patch.setenv("PIP_NO_INDEX", "1")
+        patch.setenv("PIP_FIND_LINKS", str(folder))
+        patch.setenv("PIP_CONFIG_FILE", os.devnull)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The toy layer, built for the first time, from nothing but its recipe."""
+    folder = tmp_path_factory.mktemp("toy")
+    return run(written(folder / "recipes"), folder / "out", folder / "work")
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    """The recipe with its records, and the layer, to be changed."""
+    shutil.copytree(built.recipe.parent, tmp_path / "recipes")
+    shutil.copytree(built.out, tmp_path / "out")
+    return replace(built, recipe=tmp_path / "recipes" / "toy.toml", out=tmp_path / "out")
+
+
+class TestFirst:
+    """A build from nothing but a recipe."""
+
+    def test_there(self, built):
+        """The folder has the layer, its reports, and what the next build compares with; nothing else."""
+        assert sorted(path.name for path in built.out.iterdir()) == [
+            ".lock",
+            "build.json",
+            "layer",
+            "report.html",
+            "report.json",
+        ]
+        assert report.read(built.out / "report.json") == built.report
+        assert "toy" in (built.out / "report.html").read_text()
+
+    def test_layer(self, built):
+        """The layer has what the prediction needs, compiled, its licence and its marker."""
+        python = built.layer / "python"
+        compiled = [f"{name}c" if name.endswith(".py") else name for name in KEPT]
+        assert sorted(contents(built.layer)) == sorted(
+            f"python/{name}" for name in (*compiled, "layer_target.json")
+        )
+        assert json.loads((python / "layer_target.json").read_text()) == {
+            "recipe": "toy",
+            "engine": "toy",
+            "runtime": named(HOST).runtime,
+            "architecture": named(HOST).architecture,
         }
-        assert total == size(tmp_path)
+        assert answered(python) == ANSWER
 
-    def test_only_what_was_judged(self, tmp_path):
-        """Only the files that were resolved may be installed, each known by its hash."""
-        pip = FakePip({"six.py": ""})
-        built(tmp_path, pip)
+    def test_sums(self, built):
+        """Each rule counts its own files; with what is kept they are all that was installed."""
+        records = ("RECORD", "INSTALLER", "REQUESTED", "WHEEL", "direct_url.json")
+        rules = {
+            "headers": {"toy/include/toy.h"},
+            "tests": {"toy/tests/test_toy.py"},
+            "types": {"toy/py.typed"},
+            "guides": {"toy/docs/guide.txt"},
+            "installer's records": {name for name in built.installed if name.endswith(records)},
+        }
+        rules["unused"] = set(built.installed).difference(KEPT, *rules.values())
+        found = defaultdict(lambda: (0, 0))
+        for one in built.report.removed:
+            files, size = found[one.step_or_rule]
+            found[one.step_or_rule] = (files + one.files, size + one.bytes)
 
-        assert pip.pins == f"six==1.17.0 --hash=sha256:{'ab' * 32}\n"
-        assert {"--require-hashes", "--no-deps", "--platform"} <= set(pip.arguments)
+        assert {"toy/extra.py", "toy/data/other.txt", "spare/__init__.py"} < rules["unused"]
+        assert dict(found) == {
+            rule: (len(names), sum(built.installed[name] for name in names)) for rule, names in rules.items()
+        }
+        kept = {file.path.removesuffix("c"): file.bytes for file in built.report.files}
+        before, after = built.installed[LIBRARY], built.installed[LIBRARY] - len(SYMBOLS)
+        assert kept[LIBRARY] == after
+        assert built.report.stripped == report.Stripped(1, before, after, ())
+        sources = {name: built.installed[name] if name.endswith(".py") else kept[name] for name in KEPT}
+        taken = sum(size for _, size in found.values()) + before - after
+        assert sum(built.installed.values()) == sum(sources.values()) + taken
 
-    def test_again(self, tmp_path):
-        """A layer takes the place of the one before; nothing of that is left."""
-        built(tmp_path, FakePip({"old.py": ""}))
-        built(tmp_path, FakePip({"new.py": ""}))
+    def test_cut(self, copy):
+        """What the recipe's patches remove is in the sums, too."""
+        patch = (
+            'name = "x"\nreason = "x"\nupstream = "x"\nstage = "cut"\npath = "toy/extra.py"\nremove = true\n'
+        )
+        copy.recipe.write_text(f"{RECIPE}[[patches]]\n{patch}")
+        done = run(copy.recipe, copy.out, copy.work)
 
-        assert sorted(path.name for path in (tmp_path / "python").iterdir()) == [
-            "layer_target.json",
-            "new.py",
+        (row,) = (one for one in done.report.removed if one.step_or_rule == "cut")
+        assert (row.package, row.files, row.bytes) == ("toy", 1, done.installed["toy/extra.py"])
+
+    def test_budget(self, built):
+        """What is reported as in the layer is what lies there, to the byte."""
+        there = {name.removeprefix("python/"): len(data) for name, data in contents(built.layer).items()}
+        assert {file.path: file.bytes for file in built.report.files} == there
+        assert built.report.budget.layer == sum(there.values())
+        assert built.report.layer_sha256 == folder_sha256(built.layer)
+
+    def test_records(self, built, index):
+        """Beside the recipe stand the wheels' hashes, the files that are needed, and what was answered."""
+        hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in index.iterdir()}
+        header, *lines = built.record(".lock").read_text().splitlines()
+        assert header.startswith("# requirements ")
+        assert lines == [
+            f"{name}==1.0 --hash=sha256:{hashes[file]}  # {file}"
+            for name in ("helper", "spare", "toy")
+            if (file := f"{name}-1.0-py3-none-any.whl")
         ]
+        needed = [name for name in KEPT if not name.endswith("LICENSE")]
+        assert built.record(".trace").read_text().splitlines()[1:] == sorted(needed)
+        recorded = json.loads(built.record(".proof.json").read_text())
+        assert (recorded["digest"], recorded["answer"]) == (built.report.digest, ANSWER)
+        assert built.report.proven
 
-    def test_whole_or_not_at_all(self, tmp_path):
-        """A build that fails leaves nothing, and leaves a layer from before as it was."""
-        with pytest.raises(ResolveError):
-            built(tmp_path, FakePip({"half.py": ""}, ResolveError("no space")))
-        assert not list(tmp_path.iterdir())
+    def test_elsewhere(self, built, tmp_path):
+        """The same recipe gives the same records and the same tree elsewhere, from nothing again."""
+        again = run(written(tmp_path / "recipes"), tmp_path / "out", tmp_path / "work")
 
-        built(tmp_path, FakePip({"six.py": ""}))
-        with pytest.raises(ResolveError):
-            built(tmp_path, FakePip({"half.py": ""}, ResolveError("no space")))
-        assert sorted(path.name for path in (tmp_path / "python").iterdir()) == [
-            "layer_target.json",
-            "six.py",
+        for suffix in (".lock", ".trace", ".proof.json"):
+            assert again.record(suffix).read_bytes() == built.record(suffix).read_bytes()
+        assert again.report.digest == built.report.digest
+        assert again.pips() == built.pips() == ["install", "download", "install"]
+
+
+class TestAgain:
+    """A build where a layer is already."""
+
+    def test_nothing_changed(self, built):
+        """From the same, nothing is done: pip does not run, and the same report is returned."""
+        before = contents(built.out)
+        again = run(built.recipe, built.out, built.work)
+
+        assert again.said == ("nothing has changed since this layer was built",)
+        assert again.report == built.report
+        assert again.pips() == []
+        assert contents(built.out) == before
+
+    @pytest.mark.parametrize(
+        "name",
+        ["recipes/toy.toml", "recipes/toy/smoke.py", ".trace", ".proof.json",
+         "out/layer/python/toy/words.pyc", "out/layer/python/new.py", "out/report.json", "out/build.json"],
+    )  # fmt: skip
+    def test_changed(self, built, name):
+        """Whatever the layer is made from, and whatever is in it, is looked at before it is kept."""
+        path = built.record(name) if name.startswith(".") else built.recipe.parents[1] / name
+        before = path.read_bytes() if path.exists() else None
+        locked = lock.read(built.job.recipe, built.job.target)
+        try:
+            path.write_bytes((before or b"") + b"#\n")
+            assert build.unchanged(built.job, locked) is None
+        finally:
+            path.write_bytes(before) if before is not None else path.unlink()
+        assert build.unchanged(built.job, locked) == built.report
+
+    @pytest.mark.parametrize("name", ["strip.py", "rules.toml"])
+    def test_builder_changed(self, built, name, tmp_path, monkeypatch):
+        """Another builder makes another layer, also by other common rules alone."""
+        for path in [*(ROOT / "layer").glob("*.py"), ROOT / "layer" / "rules.toml"]:
+            shutil.copy(path, tmp_path)
+        monkeypatch.setattr(build, "__file__", str(tmp_path / "build.py"))
+        locked = lock.read(built.job.recipe, built.job.target)
+        before = build.inputs(built.job, locked)
+
+        assert build.inputs(built.job, locked) == before
+        with (tmp_path / name).open("a") as file:
+            file.write("\n")
+        assert build.inputs(built.job, locked) != before
+
+    def test_damaged(self, copy):
+        """A layer that was changed is made anew, of the wheels and the trace that are there."""
+        damaged = copy.layer / "python" / "toy" / "data" / "words.txt"
+        damaged.write_text("four")
+        again = run(copy.recipe, copy.out, copy.work)
+
+        assert damaged.read_text() == TOY["toy/data/words.txt"]
+        assert (again.report.digest, again.report.proven) == (copy.report.digest, True)
+        assert again.report.trace.source == "recorded with the same wheels"
+        assert again.pips() == ["install"]
+
+    def test_stale_trace(self, copy):
+        """A prediction that needs more than was recorded is traced anew."""
+        assert "toy/extra.py" not in copy.record(".trace").read_text().splitlines()
+        copy.recipe.write_text(
+            RECIPE.replace('arguments.word = "you"', 'arguments = { word = "you", more = ["toy.extra"] }')
+        )
+        again = run(copy.recipe, copy.out, copy.work)
+
+        assert [
+            line for line in again.said if "No module named 'toy.extra'" in line and "tracing anew" in line
         ]
+        assert "toy/extra.py" in copy.record(".trace").read_text().splitlines()
+        assert (copy.layer / "python" / "toy" / "extra.pyc").is_file()
+        assert again.report.proven
 
-    def test_somebody_elses_folder(self, tmp_path):
-        """A folder that is no layer is not replaced."""
-        (tmp_path / "python").mkdir()
-        (tmp_path / "python" / "precious.py").touch()
+    def test_interpreter_arrived(self, copy, monkeypatch):
+        """An unproven layer is built again, and proven, once there is a Python that runs it."""
+        copy.record(".proof.json").unlink()
+        with monkeypatch.context() as without:
+            without.setattr(interpreter, "find", lambda *_: None)
+            assert not run(copy.recipe, copy.out, copy.work).report.proven
 
-        with pytest.raises(BuildError, match="no layer of ours; remove it, or build elsewhere"):
-            built(tmp_path, FakePip({"six.py": ""}))
-        assert (tmp_path / "python" / "precious.py").exists()
+        assert run(copy.recipe, copy.out, copy.work).report.proven
 
-    def test_hidden_cuda(self, tmp_path):
-        """A wheel that hides a CUDA library is found out, and no layer is made of it."""
-        with pytest.raises(CudaBuildError, match=r"libtorch_cuda.so, which needs a GPU"):
-            built(tmp_path, FakePip({"torch/lib/libtorch_cuda.so": ""}))
-        assert not list(tmp_path.iterdir())
+    def test_page_lost(self, copy):
+        """A report that was deleted is written again."""
+        run(copy.recipe, copy.out, copy.work)  # the copy is elsewhere, so it is built once
+        (copy.out / "report.html").unlink()
+
+        assert "nothing has changed" in run(copy.recipe, copy.out, copy.work).said[-1]
+        assert (copy.out / "report.html").is_file()
+
+    def test_foreign(self, built, tmp_path, capsys):
+        """A folder that some other program made is not replaced."""
+        (tmp_path / "layer").mkdir()
+        (tmp_path / "layer" / "precious.py").write_text("x")
+
+        assert main(["build", str(built.recipe), "--out", str(tmp_path)]) == 2
+        assert f"{tmp_path / 'layer'} is there and no layer of ours" in capsys.readouterr().err
+        assert contents(tmp_path) == {"layer/precious.py": b"x"}
 
 
-class TestVerdict:
-    """What a size means."""
+def rule(glob):
+    """Return a recipe's rule that takes something out."""
+    return f'[[rules]]\nname = "mistake"\nreason = "it looked unneeded"\nglobs = ["{glob}"]\n'
 
-    def test_fits(self):
-        """What Lambda takes is told with its limit, which is 250 MiB."""
+
+def cut(path, old, new):
+    """Return a recipe's patch."""
+    return (
+        '[[patches]]\nname = "mistake"\nreason = "it looked harmless"\nupstream = "none"\nstage = "cut"\n'
+        f"path = '{path}'\nold = '{old}'\nnew = '{new}'\n"
+    )
+
+
+class TestProof:
+    """The proof itself: whoever takes out too much is told what."""
+
+    @pytest.mark.parametrize(
+        ("mistake", "message"),
+        [
+            pytest.param(rule("toy/words.py"), "No module named 'toy.words'", id="module"),
+            pytest.param(rule("**/words.txt"), "toy/data/words.txt'", id="data"),
+            pytest.param(rule("toy/*.so"), "No module named 'toy._regex'", id="library"),
+            pytest.param(cut("toy/words.py", "def count", "def _count"), "has no attribute 'count'",
+                         id="function"),
+            pytest.param(cut(LIBRARY, "PyInit__regex", "PyInit__regez"), "PyInit__regex", id="symbol"),
+            pytest.param(cut("toy/__init__.py", '"hello"', '"hi"'),
+                         "differently from the full one:\n  answer.greeting: hi you, not hello you",
+                         id="constant"),
+        ],
+    )  # fmt: skip
+    def test_mistake(self, copy, mistake, message):
+        """A recipe that breaks the toy gives an error that names the loss, and leaves the former layer."""
+        copy.recipe.write_text(RECIPE + mistake)
+        before, proven = contents(copy.out), copy.record(".proof.json").read_bytes()
+
+        with pytest.raises(build.ERRORS) as told:
+            run(copy.recipe, copy.out, copy.work, retrace=True)
+        assert message in str(told.value)
+        assert contents(copy.out) == before
+        assert not list(copy.out.glob(".build-*"))
+        assert copy.record(".proof.json").read_bytes() == proven
+
+    def test_no_trace_helps(self, copy):
+        """What a rule took out is missed with a recorded trace as well, after tracing anew."""
+        copy.recipe.write_text(RECIPE + rule("toy/words.py"))
+        before = contents(copy.out)
+
+        with pytest.raises(smoke.SmokeError, match=r"No module named 'toy\.words'"):
+            run(copy.recipe, copy.out, copy.work)
+        assert contents(copy.out) == before
+
+    def test_changed_before(self, copy):
+        """What both trees were mended to answer is proven; a mend is no mistake."""
+        mend = cut("toy/__init__.py", '"hello"', '"hi"').replace('"cut"', '"mend"')
+        copy.recipe.write_text(RECIPE + mend)
+        done = run(copy.recipe, copy.out, copy.work)
+
+        assert done.report.proven
+        assert json.loads(copy.record(".proof.json").read_text())["answer"]["greeting"] == "hi you"
+
+    @pytest.mark.skipif(not shutil.which("cc"), reason="it takes a C compiler to link two libraries")
+    def test_linked(self, tmp_path, monkeypatch):
+        """Where nothing can run, a library that is gone is missed by those that are linked to it."""
+        (tmp_path / "dep.c").write_text("int dep(void) { return 1; }")
+        (tmp_path / "user.c").write_text("int dep(void); int user(void) { return dep(); }")
+        for name, libraries in (("dep", []), ("user", ["-L.", "-ldep"])):
+            subprocess.run(
+                [shutil.which("cc"), "-shared", "-fPIC", "-o", f"lib{name}.so", f"{name}.c", *libraries],
+                cwd=tmp_path, check=True,
+            )  # fmt: skip
+        folder = tmp_path / "wheels"
+        folder.mkdir()
+        files = {f"pair/lib{name}.so": (tmp_path / f"lib{name}.so").read_bytes() for name in ("dep", "user")}
+        wheel(folder, "pair", files)
+        monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+        recipe = tmp_path / "pair.toml"
+        recipe.write_text('name = "pair"\nrequirements = ["pair==1.0"]\n')
+        whole = run(recipe, tmp_path / "out", tmp_path / "work")
+        assert set(contents(whole.layer)) == {
+            f"python/{name}" for name in (*files, "pair-1.0.dist-info/METADATA")
+        }
+        before = contents(whole.out)
+
+        recipe.write_text(recipe.read_text() + rule("**/libdep.so"))
+        with pytest.raises(build.ERRORS, match=r"pair/libuser\.so is linked to libdep\.so, which neither"):
+            run(recipe, tmp_path / "out", tmp_path / "work")
+        assert contents(whole.out) == before
+
+
+class TestElsewhere:
+    """A machine that cannot run the target."""
+
+    @pytest.fixture(autouse=True)
+    def _no_python(self, monkeypatch):
+        monkeypatch.setattr(interpreter, "find", lambda *_: None)
+
+    def test_recorded(self, copy):
+        """The same tree is proven by the record, without a prediction."""
+        done = run(copy.recipe, copy.out, copy.work)
+
+        assert not [line for line in done.said if "predicting" in line]
+        assert done.report.proof == report.Proof(
+            "proven", f"a recorded proof has the same digest ({recorded(copy).interpreter})"
+        )
+        assert done.report.digest == copy.report.digest
+
+    def test_other_digest(self, copy):
+        """Another tree than the recorded one is unproven, and that is said aloud and in the report."""
+        copy.recipe.write_text(RECIPE + cut("toy/__init__.py", '"hello"', '"hi"'))
+        done = run(copy.recipe, copy.out, copy.work)
+
+        assert done.report.digest != recorded(copy).digest
+        assert done.report.proof == report.Proof(
+            "unproven", "no Python here runs host, and no recorded proof has this layer's digest"
+        )
+        assert f"WARNING: unproven: {done.report.proof.how}" in done.said
+        assert "UNPROVEN" in table(done.report)
+        assert "UNPROVEN" in (copy.out / "report.html").read_text()
+
+    def test_publish(self, built, tmp_path, monkeypatch):
+        """A layer for Lambda that nobody has run is not published, unless that is asked for."""
+
+        def nowhere(*_, **__):
+            raise interpreter.InterpreterError("no mirror")
+
+        monkeypatch.setattr(interpreter, "find_compiler", lambda *_: None)
+        monkeypatch.setattr(interpreter, "fetch", nowhere)
+        target = named(f"python3.13-{named(HOST).architecture}")
+        recipe = load(str(written(tmp_path / "recipes")))
+        said = []
+        done = build.build(build.Job(recipe, target, tmp_path / "out", work=built.work), said.append)
+
+        assert [line for line in said if line.startswith("WARNING: no trace of these wheels, and no Python")]
+        assert [line for line in said if line.startswith("WARNING: not byte-compiled")]
+        assert (done.proof.status, done.trace.source) == (
+            "unproven",
+            f"none: no Python of this machine runs {target.name}; rules alone",
+        )
+        with pytest.raises(publish.PublishError, match="this layer is unproven"):
+            publish.checked(tmp_path / "out", allow_unproven=False)
+        assert publish.checked(tmp_path / "out", allow_unproven=True) == done
+
+
+def recorded(one):
+    """Return a layer's recorded proof."""
+    return proof.read(one.job.recipe, one.job.target)
+
+
+class TestStrategy:
+    """As files, or as an archive."""
+
+    def test_nested(self, tmp_path):
+        """An archive has the whole tree: unpacked, beside the layer that it is deployed with, it answers."""
+        base = tmp_path / "recipes" / "base.toml"
+        text = RECIPE.replace('"helper==1.0", "spare==1.0"]', ']\nleft_out = ["helper"]')
+        recipe = written(base.parent, f'beside = "{base}"\n{text}')
+        base.write_text('name = "base"\nrequirements = ["helper==1.0"]\n')
+        done = run(recipe, tmp_path / "out", tmp_path / "work", strategy="nested")
+        beside = tmp_path / "work" / "base-host" / "layer" / "python"
+
+        assert done.report.strategy == "nested"
+        assert set(contents(done.layer)) == {
+            "python/layer.tar.zst",
+            "python/layer_target.json",
+            "python/unzip_requirements.py",
+        }
+        marker = json.loads((done.layer / "python" / "layer_target.json").read_text())
+        found = unpack.unpack(
+            done.layer / "python" / marker["archive"]["file"], marker["archive"]["index"], temporary=tmp_path
+        )
+        packed = {file.path: file.bytes for file in done.report.files if file.place == "archive"}
+        assert {name: len(data) for name, data in contents(found.folder).items()} == packed
+        assert set(packed) == {f"{name}c" if name.endswith(".py") else name for name in KEPT[1:]}
         assert (
-            verdict(LIMIT)
-            == "262,144,000 bytes of the 262,144,000 that Lambda takes for a function and its layers"
+            sum(packed.values())
+            == found.bytes
+            == marker["archive"]["bytes"]
+            == done.report.archive.tree_bytes
+        )
+        assert done.report.budget.function == tree.size(beside)
+        assert answered(found.folder, beside) == ANSWER
+
+    def test_direct_too_big(self, copy, monkeypatch):
+        """What does not fit as it is, and was asked for so, is an error with advice, and no layer."""
+        monkeypatch.setattr(plan, "LIMIT", 1000)
+        before = contents(copy.out)
+
+        with pytest.raises(
+            plan.PlanError, match=r"of the 1,000 Lambda takes: it does not fit directly; leave"
+        ):
+            run(copy.recipe, copy.out, copy.work, strategy="direct")
+        assert contents(copy.out) == before
+
+    def test_too_big_alone(self):
+        """What only fits packed takes a layer beside it that can unpack; the error says how to name one."""
+        assert plan.decide(report.LIMIT, 1, nestable=True).strategy == "nested"
+        with pytest.raises(plan.PlanError, match=r'no layer beside this one.*\(beside = "inference"\)'):
+            plan.decide(report.LIMIT, 1, nestable=False)
+        assert plan.decide(report.LIMIT - 1, 1, nestable=False).strategy == "direct"
+
+
+class TestTogether:
+    """Builders that meet, and builders that are killed."""
+
+    @staticmethod
+    def start(one):
+        """Start a builder in a process of its own."""
+        arguments = [sys.executable, "-c", BUILDER, *map(str, (one.recipe, one.out, one.work))]
+        return subprocess.Popen(
+            arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
 
-    def test_too_large(self):
-        """What Lambda does not take is told as a warning."""
-        assert verdict(LIMIT + 1).startswith("WARNING: 262,144,001 bytes, and Lambda takes 262,144,000")
+    def test_at_once(self, copy, tmp_path):
+        """Of two builders of one folder one builds, the other one waits, and finds nothing to do."""
+        one = replace(copy, out=tmp_path / "new")
+        builders = [self.start(one), self.start(one)]
+        said = [builder.communicate()[0] for builder in builders]
+
+        assert [builder.returncode for builder in builders] == [0, 0]
+        assert sorted("nothing has changed" in text for text in said) == [False, True]
+        assert answered(one.layer / "python") == ANSWER
+        assert folder_sha256(one.layer) == report.read(one.out / "report.json").layer_sha256
+
+    def test_killed(self, copy):
+        """A builder that is killed leaves the former layer, and nothing that hinders the next one."""
+        copy.recipe.write_text(RECIPE + "# changed\n")
+        hold = copy.recipe.with_suffix("") / "hold"
+        hold.touch()
+        before = contents(copy.layer)
+        builder = self.start(copy)
+        try:
+            reached = any("predicting with the bytecode" in line for line in builder.stdout)
+        finally:
+            os.killpg(builder.pid, signal.SIGKILL)
+            builder.communicate()
+        assert reached
+        assert builder.returncode == -signal.SIGKILL
+        assert contents(copy.layer) == before
+        assert report.read(copy.out / "report.json") == copy.report
+
+        hold.unlink()
+        done = run(copy.recipe, copy.out, copy.work)
+        assert (done.report.digest, done.report.proven) == (copy.report.digest, True)
+        assert build.unchanged(done.job, lock.read(done.job.recipe, done.job.target)) == done.report
+        assert not list(copy.out.glob(".build-*"))
 
 
 class TestCommand:
-    """``python -m layer``."""
+    """``python -m layer build``."""
+
+    def test_dry_run(self, built, tmp_path, capsys):
+        """The plan is printed with every wheel and rule, and nothing is written."""
+        before = contents(built.recipe.parent)
+        out = tmp_path / "out"
+        assert main(["build", str(built.recipe), "--out", str(out), "--dry-run"]) == 0
+
+        said = capsys.readouterr().out
+        for text in (f"locked in {built.record('.lock').name}", "    helper-1.0-py3-none-any.whl",
+                     "take out: guides, nobody reads them there", "take out: headers",
+                     "trace and prove with CPython",
+                     f"write {out / 'layer'}, strategy auto"):  # fmt: skip
+            assert text in said
+        assert contents(built.recipe.parent) == before
+        assert not out.exists()
+
+    def test_dry_run_first(self, tmp_path, capsys):
+        """Without a lock the plan names the wheels that pip finds, and locks none."""
+        recipe = written(tmp_path / "recipes")
+        assert main(["build", str(recipe), "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+
+        assert "    spare-1.0-py3-none-any.whl" in capsys.readouterr().out
+        assert sorted(contents(tmp_path)) == ["recipes/toy.toml", "recipes/toy/smoke.py"]
+
+    def test_help(self, capsys):
+        """The help names every option, and an example."""
+        with pytest.raises(SystemExit) as ended:
+            main(["build", "--help"])
+        assert ended.value.code == 0
+        said = capsys.readouterr().out
+        for text in ("RECIPE", "--target", "--out", "--strategy {auto,direct,nested}", "--trace", "--dry-run",
+                     "example: python -m layer build opennmt"):  # fmt: skip
+            assert text in said
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["build", "nothing", "--out", "x"], "there is no recipe"),
-            (["build", "opennmt", "--target", "arm64", "--out", "x"], "'arm64' is no target"),
-            (
-                ["build", "opennmt", "--target", "python3.14-arm64", "--out", "x"],
-                "no target python3.14-arm64",
-            ),
+            (["nothing"], f"known recipes: {', '.join(KNOWN)}"),
+            (["opennmt", "--target", "arm64"], "'arm64' is no target; write host, or runtime-architecture"),
+            (["opennmt", "--target", "python3.14-arm64", "--dry-run"],
+             f"no target python3.14-arm64; it has {', '.join(load('opennmt').targets)}"),
         ],
-    )
-    def test_told(self, arguments, message, capsys):
-        """A mistake is told in one line, without a traceback, and with an exit code."""
-        assert main(arguments) == 2
-        assert message in capsys.readouterr().err
+    )  # fmt: skip
+    def test_unknown(self, arguments, message, capsys):
+        """A name that nobody knows is told in one line, with those that there are."""
+        assert main(["build", *arguments]) == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert len(said.splitlines()) == 1

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from layer.page import page
 from layer.report import (
     LIMIT,
     Archive,
@@ -22,11 +23,10 @@ from layer.report import (
     Trace,
     Wheel,
     folder_sha256,
-    page,
     read,
-    table,
     write,
 )
+from layer.table import table
 
 REPORT = Report(
     recipe="opennmt",
