@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from layer import proof, tree
+from layer import report as reports
+from layer.recipe import load
+from layer.target import named
+
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 ENVIRONMENT = os.environ | {"SAM_CLI_TELEMETRY": "0", "PYTHON": sys.executable, "PYTHONPATH": ""}
 ELF_MACHINES = {"arm64": 183, "x86_64": 62}  # EM_AARCH64, EM_X86_64
@@ -65,8 +70,8 @@ def build(request):
 class TestBuild:
     """``sam build``, for every engine and architecture that the ordinary package index has CPU wheels for."""
 
-    def test_layer(self, build):
-        """The layer has the engine, and says what it was built for."""
+    def test_layers(self, build):
+        """The engine's layer has the engine and says what it was built for; the other has the rest."""
         engine, architecture, folder, _ = build
         python = folder / "DependencyLayer" / "python"
 
@@ -78,10 +83,12 @@ class TestBuild:
             "architecture": architecture,
         }
         packages = {"opennmt": {"onmt", "torch"}, "ctranslate2": {"ctranslate2"}}[engine]
-        assert packages | {"msgspec", "obstore", "sentencepiece"} <= {path.name for path in python.iterdir()}
+        assert packages | {"sentencepiece"} <= {path.name for path in python.iterdir()}
+        beside = folder / "LambdaInferenceLayer" / "python"
+        assert {"lambda_inference", "msgspec", "obstore"} <= {path.name for path in beside.iterdir()}
 
     def test_machine(self, build):
-        """Every shared library in the layer is for the architecture, and none for a GPU."""
+        """Every shared library in the layers is for the architecture, and none for a GPU."""
         _, architecture, folder, _ = build
 
         libraries = [path for path in folder.rglob("*.so*") if path.is_file()]
@@ -93,12 +100,43 @@ class TestBuild:
         assert not [path for path in libraries if "cuda" in path.name]
 
     def test_size(self, build):
-        """A layer that Lambda would not take is told while it is built."""
-        _, _, folder, printed = build
+        """Everything together is what Lambda takes, unpacked as it is; the engine is as small as promised."""
+        engine, _, folder, printed = build
 
-        total = sum(path.stat().st_size for path in (folder / "DependencyLayer").rglob("*") if path.is_file())
-        assert f"{total:,} bytes" in printed
-        assert ("WARNING" in printed) == (total > 262_144_000)
+        size = tree.size(folder / "DependencyLayer")
+        assert f"{size:,} layer" in printed
+        assert size <= {"opennmt": 262_144_000, "ctranslate2": 85_000_000}[engine]
+        deployed = [
+            folder / name for name in ("DependencyLayer", "LambdaInferenceLayer", "TranslationFunction")
+        ]
+        assert sum(map(tree.size, deployed)) <= 262_144_000
+        assert not list(folder.rglob("*.zst"))
+
+    def test_proven(self, build):
+        """Both layers are the trees whose answers the records prove, byte-compiled for their runtime."""
+        engine, architecture, folder, printed = build
+
+        assert printed.count("proof    proven: ") == 2
+        assert "WARNING" not in printed
+        for recipe in (engine, "inference"):
+            report = reports.read(ROOT / ".layers" / f"{recipe}-python3.13-{architecture}" / "report.json")
+            recorded = proof.read(load(recipe), named(f"python3.13-{architecture}"))
+            assert (report.proven, report.digest) == (True, recorded.digest)
+        assert not list((folder / "DependencyLayer").rglob("*.py"))
+
+    def test_again(self, build, tmp_path):
+        """A second build fetches nothing and makes nothing: it finds the same layers."""
+        engine, architecture, folder, _ = build
+        again = run(
+            SCRIPTS / "sam", "build", "--build-dir", tmp_path,
+            "--parameter-overrides", f"Engine={engine} Architecture={architecture}",
+            PIP_NO_INDEX="1", PIP_FIND_LINKS="",
+        )  # fmt: skip
+
+        assert again.returncode == 0, again.stderr
+        assert again.stderr.count("nothing has changed since this layer was built") == 3
+        for name in ("DependencyLayer", "LambdaInferenceLayer"):
+            assert tree.digest(tmp_path / name) == tree.digest(folder / name)
 
     def test_code(self, build):
         """The function and its own layer are copied as they are, without what Python left beside them."""
@@ -152,5 +190,5 @@ class TestOtherBuilds:
         assert done.returncode == 2
         assert "for python3.13-x86_64 pip finds only wheels that are made for a GPU" in done.stderr
         assert "Give pip an index with CPU builds" in done.stderr
-        assert not (tmp_path / "out").exists()
+        assert not (tmp_path / "out" / "layer").exists()
         assert sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) < 10_000_000
