@@ -64,6 +64,7 @@ def seconds(kind: str, cores: int, archive_file: Path, index: str, folder: Path)
     code = FRAME.format(program=PROGRAMS[kind])
     command = [
         sys.executable,
+        "-P",  # this file is called unpack, too
         "-c",
         code,
         str(FOLDERS[kind]),
@@ -160,8 +161,6 @@ def main() -> None:
               f"layer.tar.zst, {archives['extractall'].stat().st_size:,} as a zip", flush=True)  # fmt: skip
         wait_for_quiet(scratch)
         times = measure(tree, archives, index, scratch, options.repetitions)
-    if os.environ.get("SHOW"):
-        print(times)
     medians = {run: statistics.median(values) for run, values in times.items()}
     for cores in sorted({cores for _, cores in times}):
         ratio = medians["extractall", cores] / medians["ours", cores]

@@ -35,6 +35,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 LEVEL = 9
 FRAME = 4 << 20
@@ -45,6 +46,9 @@ MAGIC = b"\x5e\x2a\x4d\x18"
 TAG = b"LYRX"
 INDEX_LIMIT = 16 << 20
 """Bytes that the unpacker takes for an index."""
+
+DEPTH_LIMIT = 64
+"""Parts of a path that the unpacker takes."""
 
 _BIG = 1 << 20
 _READ = 1 << 20
@@ -128,7 +132,7 @@ def _compressor(level: int) -> Callable[[bytes], bytes]:
 
 def _files(tree: Path) -> list[_File]:
     files = []
-    for folder, folders, names in os.walk(tree):
+    for folder, folders, names in os.walk(tree, onerror=_unread):
         for name in (*folders, *names):
             path = Path(folder, name)
             status = path.lstat()
@@ -141,9 +145,17 @@ def _files(tree: Path) -> list[_File]:
                 inside.encode()
             except UnicodeEncodeError:
                 raise ArchiveError(f"{os.fsencode(path)!r} is not named in UTF-8; rename it") from None
+            if inside.count("/") >= DEPTH_LIMIT:
+                raise ArchiveError(f"{path} has more than {DEPTH_LIMIT} parts in the tree; leave it out")
             files.append(_File(path, inside, status.st_size, bool(status.st_mode & stat.S_IXUSR)))
     # Big files first: their frames are the most work, and small ones fill the gaps at the end.
     return sorted(files, key=lambda file: (file.size < _BIG, file.name))
+
+
+def _unread(error: OSError) -> NoReturn:
+    raise ArchiveError(
+        f"{error.filename} cannot be read, so its files would be missing: {error.strerror}"
+    ) from error
 
 
 def _stream(files: list[_File], offsets: list[int]) -> Iterator[bytes]:

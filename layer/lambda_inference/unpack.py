@@ -46,6 +46,7 @@ INDEX_LIMIT = 16 << 20
 
 _COMPRESSED_LIMIT = FRAME_LIMIT + (FRAME_LIMIT >> 8) + 64  # zstd's own bound for what does not compress
 _PATH_LIMIT = 4096  # the kernel's own
+_DEPTH_LIMIT = 64  # removing a tree again takes a call and an open file a folder
 _SPARE = 16 << 20  # what a file system needs for itself, generously
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -207,9 +208,13 @@ def _whole(value: Any) -> bool:
 def _inside(path: Any) -> None:
     if type(path) is not str:
         raise ValueError(f"{path!r} is no path")
-    if "\0" in path or len(path) >= _PATH_LIMIT or not {"", ".", ".."}.isdisjoint(path.split("/")):
+    parts, length = path.split("/"), len(path.encode())
+    if "\0" in path or not {"", ".", ".."}.isdisjoint(parts):
         raise ValueError(f"{path[:200]!r} is no path inside a layer")
-    path.encode()
+    if length >= _PATH_LIMIT or len(parts) > _DEPTH_LIMIT:
+        raise ValueError(
+            f"{path[:200]!r} is a path of {length} bytes and {len(parts)} parts; that is too long"
+        )
 
 
 def _distinct(files: list[_File]) -> None:
@@ -248,6 +253,9 @@ def _made(folder: Path, fill: Callable[[int], None]) -> bool:
             if held is None:
                 continue
             try:
+                if _own(folder):  # made between the look and the lock
+                    shutil.rmtree(partial, ignore_errors=True)
+                    break
                 _empty(held)
                 fill(held)
                 partial.rename(folder)
