@@ -7,7 +7,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import torch.nn.utils
+# A layer has neither sources nor numpy; torch tells that 26 times while it is imported, and needs neither.
+warnings.filterwarnings("ignore", message="Unable to retrieve source for @torch.jit._overload")
+warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
+
+import torch.nn.utils  # noqa: E402
 
 
 def _build_directly(module_class: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

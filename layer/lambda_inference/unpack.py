@@ -346,6 +346,7 @@ class _Work:
         self.folder = folder
         self.offsets = [file.offset for file in index.files]
         self.longest = max((frame.length for frame in index.frames), default=0)
+        self.largest = max((frame.raw for frame in index.frames), default=0)
         self.errors: list[BaseException] = []
         # In the archive's order, which is the order of reading ahead, too.
         self.waiting: collections.deque[tuple[int, _Frame]] = collections.deque()
@@ -374,7 +375,7 @@ class _Work:
         try:
             # Two buffers serve all frames: fresh ones would cost more than the decompression's half.
             compressed = memoryview(bytearray(self.longest))
-            data = memoryview(bytearray(FRAME_LIMIT + 1))
+            data = memoryview(bytearray(self.largest + 1))
             decompressor = self.zstandard.ZstdDecompressor(max_window_size=FRAME_LIMIT)
             for place, frame in self._rest():
                 self._load(frame, compressed[: frame.length])
