@@ -46,10 +46,13 @@ def test_tables_name_every_field_and_error():
     assert set(BaseRequest.__struct_fields__) < set(rows)
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
-def test_links_lead_somewhere(path):
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.name
+)
+def test_links_lead_somewhere(page):
     """Every relative link names something that is there."""
-    assert (ROOT / path).exists()
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+        assert (page.parent / path).exists(), path
 
 
 def test_commands_exist():

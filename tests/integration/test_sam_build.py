@@ -105,6 +105,7 @@ class TestBuild:
 
         size = tree.size(folder / "DependencyLayer")
         assert f"{size:,} layer" in printed
+        assert f"| {size:,} |" in (ROOT / "docs" / "layers.md").read_text()
         assert size <= {"opennmt": 262_144_000, "ctranslate2": 85_000_000}[engine]
         deployed = [
             folder / name for name in ("DependencyLayer", "LambdaInferenceLayer", "TranslationFunction")
