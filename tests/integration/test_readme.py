@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,12 @@ from conftest import ROOT, case
 
 from lambda_inference.errors import Fault
 from lambda_inference.requests import BaseRequest
+from layer.__main__ import _parser
 from translator import TranslationRequest
 
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LAYER_COMMANDS = re.compile(r"python -m layer ([a-z].*?) *(?:#.*|`.*)?$", re.MULTILINE)
 
 
 def test_reader_reads_results(function, stack, tmp_path):
@@ -46,13 +50,20 @@ def test_tables_name_every_field_and_error():
     assert set(BaseRequest.__struct_fields__) < set(rows)
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(page):
     """Every relative link names something that is there."""
     for path in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
         assert (page.parent / path).exists(), path
+
+
+@pytest.mark.parametrize(
+    "command",
+    sorted({found for page in PAGES for found in LAYER_COMMANDS.findall(page.read_text())}),
+)
+def test_layer_commands_are_understood(command):
+    """Every command of the layer builder that the pages name is one."""
+    assert _parser().parse_args(shlex.split(command)).command
 
 
 def test_commands_exist():
