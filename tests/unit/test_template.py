@@ -497,6 +497,7 @@ class TestVersion:
         [
             {"Engine": "ctranslate2"},
             {"Architecture": "x86_64"},
+            {"PythonVersion": "3.11"},
             {"ModelName": "en-de"},
             {"Channel": "prod"},
             {"LambdaLayerArn": LAYER},
@@ -536,7 +537,7 @@ class TestVersion:
             Architecture="x86_64",
             ModelName="m" * 31,
             Channel="prod",
-            LambdaLayerArn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{'l' * 40}:999999",
+            LambdaLayerArn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{'l' * 36}:999999",
             ModelBucketName="b" * 63,
             ResultBucketName="c" * 63,
             MemorySize=10240,
