@@ -15,7 +15,7 @@ TORCH_WHEEL := torch==$(TORCH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint layer s3 score build clean
+.PHONY: help demo test e2e lint layer s3 score build clean
 
 help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -28,6 +28,10 @@ demo: $(VENV)/ready ## translate events/event.json on this machine, and show the
 
 test: $(VENV)/ready ## run every test, against a real S3 server, the real emulator and the real model
 	@$(PY) -m pytest
+	@echo "Nothing ran in a container: that is make e2e."
+
+e2e: $(VENV)/ready ## run the application in containers: sam local, and under Lambda's terms
+	@$(PY) -m pytest tests/e2e
 
 lint: $(VENV)/ready ## check style and types
 	@$(VENV)/bin/ruff check
@@ -48,7 +52,7 @@ build: $(VENV)/ready ## build the SAM application for this machine's own archite
 	@$(VENV)/bin/sam build --config-env $(if $(filter arm64 aarch64,$(shell uname -m)),default,x86)
 
 clean: ## remove what make made
-	rm -rf $(VENV) .demo .aws-sam .layers
+	rm -rf $(VENV) .demo .e2e .aws-sam .layers
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

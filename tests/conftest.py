@@ -11,6 +11,8 @@ from lambda_setup.local import Emulator, Stack
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models" / "en-es"
+AFTER = {"invalid/id_taken": "valid/repeated_id"}
+"""Events whose answer another one prepares."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,7 @@ import json
 
 import pytest
 from answers import differences
-from conftest import Case, case, cases
-
-# Events whose answer another one prepares.
-AFTER = {"invalid/id_taken": "valid/repeated_id"}
+from conftest import AFTER, Case, case, cases
 
 
 @pytest.mark.parametrize("one", cases(), ids=lambda one: one.name)

@@ -1,0 +1,1 @@
+"""The application in containers, as ``sam local`` and Lambda run it: ``make e2e``."""
