@@ -14,8 +14,10 @@ else
 TORCH_WHEEL := torch==$(TORCH)
 endif
 
+CHECKOV := 3.3.30
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e lint layer s3 score build clean
+.PHONY: help demo test e2e soak lint layer s3 score build clean
 
 help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,12 +28,15 @@ demo: $(VENV)/ready ## translate events/event.json on this machine, and show the
 	@$(PY) -m lambda_setup results show .demo
 	@echo "response     .demo/response.json"
 
-test: $(VENV)/ready ## run every test, against a real S3 server, the real emulator and the real model
+test: $(VENV)/ready $(VENV)/checkov/bin/checkov ## run every test, against a real S3 server, the real emulator and the real model
 	@$(PY) -m pytest
 	@echo "Nothing ran in a container: that is make e2e."
 
 e2e: $(VENV)/ready ## run the application in containers: sam local, and under Lambda's terms
 	@$(PY) -m pytest tests/e2e
+
+soak: $(VENV)/ready ## run what takes too long for every change: Lambda's arm64, emulated
+	@$(PY) -m pytest tests/soak
 
 lint: $(VENV)/ready ## check style and types
 	@$(VENV)/bin/ruff check
@@ -69,3 +74,9 @@ $(VENV)/ready: pyproject.toml
 	@$(PIP) --quiet --editable '.[dev]' 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
 	@$(PY) -m layer mend opennmt "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	@touch $@
+
+# checkov needs an older boto3 than everything else here: it has an environment of its own.
+$(VENV)/checkov/bin/checkov: | $(VENV)/ready
+	@echo "Setting up checkov, about 300 MB; this happens once."
+	@$(PY) -m venv $(VENV)/checkov
+	@$(VENV)/checkov/bin/python -m pip install --disable-pip-version-check --quiet checkov==$(CHECKOV)

@@ -8,6 +8,7 @@ version, AWS's own runtime client, boto3.
 
 import contextlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,16 +18,17 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from lambda_setup.local.emulator import link_runtime
 from lambda_setup.local.process import Program
 from layer.interpreter import debian_mirror
+from layer.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 
 WORK = ROOT / ".e2e"
-_PACKAGES = ("docker.io", "iptables", "debootstrap")
 _DEBIAN = "python3-minimal,libpython3-stdlib,ca-certificates"
 _RELEASES = {"3.11": "bookworm", "3.13": "trixie"}
+_DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
+_CLIENTS = ("awslambdaric", "boto3")
 # As Lambda's own: the code before the layers, the layers before the runtime.
 _BOOTSTRAP = """\
 #!/bin/sh
@@ -90,7 +92,8 @@ def container_engine() -> Iterator[Engine]:
         return
     if os.geteuid() or not shutil.which("apt-get"):
         raise EngineError("no Docker answers, and only root on Debian can start one here: start yours")
-    _install()
+    if not all(map(shutil.which, ("dockerd", "iptables", "debootstrap"))):
+        _apt("docker.io", "iptables", "debootstrap")
     WORK.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="docker-") as name, (WORK / "dockerd.log").open("wb") as log:
         socket = f"unix://{name}/docker.sock"
@@ -111,10 +114,8 @@ def container_engine() -> Iterator[Engine]:
             subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
 
 
-def _install() -> None:
-    if all(map(shutil.which, ("dockerd", "iptables", "debootstrap"))):
-        return
-    for command in (["update"], ["install", "--yes", "--no-install-recommends", *_PACKAGES]):
+def _apt(*packages: str) -> None:
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
         subprocess.run(
             ["apt-get", "-qq", *command],
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
@@ -126,34 +127,43 @@ def _install() -> None:
 def runtime_image(engine: Engine, python: str, architecture: str) -> tuple[str, str]:
     """Have the image that ``sam local`` takes for a Python; return its name, and whose it is."""
     name = f"public.ecr.aws/lambda/python:{python}-{architecture}"
-    if not engine.has("image", "inspect", name) and not engine.has("pull", "--quiet", name, timeout=900):
-        _make(engine, name, python)
-    made_by = engine.run("image", "inspect", "--format", '{{index .Config.Labels "made-by"}}', name)
+    if _made_by(engine, name) is None:
+        engine.has("pull", "--quiet", name, timeout=900)
+    if _made_by(engine, name) not in {"", _label()}:
+        _make(engine, name, python, architecture)
+    made_by = _made_by(engine, name)
     return name, f"a stand-in made of {made_by}" if made_by else "AWS's own"
 
 
+def _made_by(engine: Engine, name: str) -> str | None:
+    """Return what a stand-in was made of, nothing for AWS's own image, and None if there is neither."""
+    label = '{{index .Config.Labels "made-by"}}'
+    return (
+        engine.run("image", "inspect", "--format", label, name)
+        if engine.has("image", "inspect", name)
+        else None
+    )
+
+
 def _label() -> str:
-    return f"Debian's packages, awslambdaric {version('awslambdaric')} and boto3 {version('boto3')}"
+    return ", ".join(["Debian's packages", *(f"{name} {version(name)}" for name in _CLIENTS)])
 
 
-def _make(engine: Engine, name: str, python: str) -> None:
-    if python != f"{sys.version_info.major}.{sys.version_info.minor}":
-        raise EngineError(f"{name} cannot be pulled, and its stand-in takes Python {python} to make")
+def _make(engine: Engine, name: str, python: str, architecture: str) -> None:
     if not shutil.which("debootstrap"):
         raise EngineError(f"{name} cannot be pulled, and its stand-in takes debootstrap to make")
     with tempfile.TemporaryDirectory(prefix="image-") as folder:
         root = Path(folder) / "root"
-        done = subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={_DEBIAN}", _RELEASES[python], root,
-             debian_mirror() or "http://deb.debian.org/debian"],
-            capture_output=True, text=True, check=False,
+        _run(
+            "debootstrap", f"--arch={_DEBIAN_ARCHITECTURES[architecture]}", "--variant=minbase",
+            f"--include={_DEBIAN}", _RELEASES[python], root, debian_mirror() or "http://deb.debian.org/debian",
         )  # fmt: skip
-        if done.returncode:
-            raise EngineError(f"debootstrap failed: {done.stdout[-2000:]}")
-        links, runtime = Path(folder) / "links", root / "var" / "runtime"
-        links.mkdir()
-        link_runtime(links)
-        shutil.copytree(links, runtime, ignore=shutil.ignore_patterns("__pycache__"))
+        runtime = root / "var" / "runtime"
+        target = Target(name, f"python{python}", architecture)
+        _run(
+            sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", runtime,
+            *target.pip_options(), *(f"{name}=={version(name)}" for name in _CLIENTS),
+        )  # fmt: skip
         (runtime / "bootstrap").write_text(_BOOTSTRAP)
         (runtime / "bootstrap").chmod(0o755)
         (root / "var" / "task").mkdir()
@@ -162,8 +172,42 @@ def _make(engine: Engine, name: str, python: str) -> None:
         changes = ("WORKDIR /var/task", f'LABEL made-by="{_label()}"',
                    "ENV LAMBDA_TASK_ROOT=/var/task LAMBDA_RUNTIME_DIR=/var/runtime LANG=C.UTF-8")  # fmt: skip
         options = [part for change in changes for part in ("--change", change)]
-        engine.run("import", *options, "-", name, stdin=packed.stdout)
-        packed.wait()
+        system = f"linux/{_DEBIAN_ARCHITECTURES[architecture]}"
+        engine.run("import", "--platform", system, *options, "-", name, stdin=packed.stdout)
+        if packed.wait():
+            raise EngineError(f"{root} could not be packed")
+
+
+def _run(*command: object) -> None:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise EngineError(f"{command[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+@contextlib.contextmanager
+def emulated_arm64() -> Iterator[None]:
+    """Have the kernel run programs for arm64 through QEMU meanwhile, in containers too.
+
+    Raises:
+        EngineError: that takes Debian's packages, and root.
+
+    """
+    if platform.machine() in {"aarch64", "arm64"} or Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists():
+        yield
+        return
+    if os.geteuid() or not shutil.which("apt-get"):
+        raise EngineError("programs for arm64 do not run here: install qemu-user-static and binfmt-support")
+    _apt("binfmt-support", "qemu-user-static")
+    mounted = Path("/proc/sys/fs/binfmt_misc/register").exists()
+    if not mounted:
+        _run("mount", "-t", "binfmt_misc", "binfmt_misc", "/proc/sys/fs/binfmt_misc")
+    try:
+        _run("update-binfmts", "--enable", "qemu-aarch64")
+        yield
+    finally:
+        _run("update-binfmts", "--disable", "qemu-aarch64")
+        if not mounted:
+            _run("umount", "/proc/sys/fs/binfmt_misc")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,450 @@
+"""The function's role allows what the real function asks of the real S3, and nothing else.
+
+Every request is written down between the two, turned into the permissions that S3 would ask for,
+and held against the role in the transformed template.
+"""
+
+import copy
+import json
+import re
+import shutil
+import threading
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pytest
+from conftest import MODEL, case, cases
+from proxy import Exchange, recorded
+from unit.test_template import Stack as Deployed
+
+from lambda_setup import models
+from lambda_setup.local import Emulator, Stack
+from lambda_setup.local.dependencies import layers
+from lambda_setup.local.stack import MODEL_BUCKET, RESULT_BUCKET
+
+# What S3 asks for, from "Required permissions for Amazon S3 API operations"
+# (https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html): the
+# method and the query parameters that choose an operation. An operation that is not here fails
+# the test by its name: look it up there and add it.
+OBJECT_ACTIONS = {
+    ("GET", ""): "s3:GetObject",
+    ("HEAD", ""): "s3:GetObject",
+    ("PUT", ""): "s3:PutObject",
+    ("DELETE", ""): "s3:DeleteObject",
+    ("GET", "versionId"): "s3:GetObjectVersion",
+    ("HEAD", "versionId"): "s3:GetObjectVersion",
+    ("DELETE", "versionId"): "s3:DeleteObjectVersion",
+    ("POST", "uploads"): "s3:PutObject",  # CreateMultipartUpload
+    ("PUT", "partNumber uploadId"): "s3:PutObject",  # UploadPart
+    ("POST", "uploadId"): "s3:PutObject",  # CompleteMultipartUpload
+    ("DELETE", "uploadId"): "s3:AbortMultipartUpload",
+    ("GET", "uploadId"): "s3:ListMultipartUploadParts",
+}
+BUCKET_ACTIONS = {
+    ("GET", ""): "s3:ListBucket",
+    ("GET", "list-type"): "s3:ListBucket",  # ListObjectsV2
+    ("HEAD", ""): "s3:ListBucket",
+    ("GET", "location"): "s3:GetBucketLocation",
+    ("GET", "uploads"): "s3:ListBucketMultipartUploads",
+}
+NO_OPERATION = {
+    "x-id",
+    "prefix",
+    "delimiter",
+    "max-keys",
+    "continuation-token",
+    "start-after",
+    "encoding-type",
+}
+
+# Headers by which a write asks for more (the same page, at PutObject). If-None-Match asks for
+# nothing more; others that change what a request is are not known here, and fail by their name.
+HEADER_ACTIONS = {
+    "x-amz-acl": "s3:PutObjectAcl",
+    "x-amz-tagging": "s3:PutObjectTagging",
+    "x-amz-object-lock-mode": "s3:PutObjectRetention",
+    "x-amz-object-lock-legal-hold": "s3:PutObjectLegalHold",
+}
+PLAIN_HEADERS = re.compile(
+    r"(?!x-amz-|if-match)|x-amz-(date|content-sha256|security-token|meta-.*|checksum-.*|sdk-.*|user-agent)$"
+)
+
+# What never passes the proxy: Lambda itself asks for it, in the name of the function's role. There
+# is no queue in the template, so Lambda reads none, and its buckets' keys are S3's own, not KMS's.
+WRITES_LOGS = "Lambda writes what the function prints into the log group that the template makes"
+SENDS_TRACES = "Lambda sends its traces, which know no resources"
+BESIDE_S3 = {
+    ("logs:CreateLogStream", "FunctionLogGroup.Arn"): WRITES_LOGS,
+    ("logs:PutLogEvents", "FunctionLogGroup.Arn"): WRITES_LOGS,
+}
+BESIDE_S3_TRACING = BESIDE_S3 | {
+    ("xray:PutTraceSegments", "*"): SENDS_TRACES,
+    ("xray:PutTelemetryRecords", "*"): SENDS_TRACES,
+}
+
+
+@dataclass(frozen=True)
+class Need:
+    """A permission that is asked for; of a listing, also the prefix."""
+
+    action: str
+    resource: str
+    prefix: str | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One action on one resource that a statement allows; of a listing, also the prefixes."""
+
+    action: str
+    resource: str
+    prefixes: tuple[str, ...] | None = None
+
+    def covers(self, need: Need) -> bool:
+        """Return whether the grant is one for a need."""
+        return (
+            self.action.lower() == need.action.lower()
+            and _like(self.resource, need.resource)
+            and (
+                self.prefixes is None
+                or (need.prefix is not None and any(_like(prefix, need.prefix) for prefix in self.prefixes))
+            )
+        )
+
+
+def _like(pattern: str, text: str) -> bool:
+    """Return whether a text is what IAM's wildcards say, in which * also stands for slashes."""
+    parts = {"*": ".*", "?": "."}
+    expression = "".join(parts.get(one, re.escape(one)) for one in pattern)
+    return re.fullmatch(expression, text, re.DOTALL) is not None
+
+
+def needs(exchange: Exchange, buckets: dict[str, str]) -> set[Need]:
+    """Return what S3 asks for before it answers a request, to buckets under other names."""
+    url = urlsplit(exchange.target)
+    bucket, _, key = unquote(url.path).removeprefix("/").partition("/")
+    bucket_arn = f"arn:aws:s3:::{buckets[bucket]}"
+    query = dict(parse_qsl(url.query, keep_blank_values=True))
+    operation = (exchange.method, " ".join(sorted(query.keys() - NO_OPERATION)))
+    if not key:
+        return {Need(BUCKET_ACTIONS[operation], bucket_arn, query.get("prefix"))}
+    found = {Need(OBJECT_ACTIONS[operation], f"{bucket_arn}/{key}")}
+    for header in exchange.headers:
+        if not PLAIN_HEADERS.match(header):
+            found.add(Need(HEADER_ACTIONS[header], f"{bucket_arn}/{key}"))
+    if exchange.status == 404:
+        # Who may not list gets a 403 for what is not there (API_GetObject.html, "Permissions"). The
+        # listing that is meant has the key as its prefix: ceph/ceph#68577 does it as AWS does.
+        found.add(Need("s3:ListBucket", bucket_arn, key))
+    return found
+
+
+def grants(role: dict) -> set[Grant]:
+    """Return what a role allows, every action and resource alone."""
+    found = set()
+    for policy in role["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement["Effect"] == "Allow"
+            assert statement.keys() <= {"Sid", "Effect", "Action", "Resource", "Condition"}
+            prefixes = None
+            if condition := statement.get("Condition"):
+                assert {operator: list(keys) for operator, keys in condition.items()} == {
+                    "StringLike": ["s3:prefix"]
+                }
+                prefixes = tuple(_list(condition["StringLike"]["s3:prefix"]))
+            for action in _list(statement["Action"]):
+                assert "*" not in action, f"{action} grants more than anybody asks for"
+                for resource in _list(statement["Resource"]):
+                    found.add(Grant(action, resource, prefixes))
+    return found
+
+
+def _list(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def compared(role: dict, needed: set[Need]) -> list[str]:
+    """Return what a role lacks and what it has too much; empty when it is as it should be."""
+    granted = grants(role)
+    missing = {need for need in needed if not any(grant.covers(need) for grant in granted)}
+    superfluous = {grant for grant in granted if not any(grant.covers(need) for need in needed)}
+    return sorted(
+        [f"missing: {need.action} on {need.resource}" for need in missing]
+        + [f"superfluous: {grant.action} on {grant.resource}" for grant in superfluous]
+    )
+
+
+class Role:
+    """A deployment's role, and what has to be in it for requests that were recorded."""
+
+    def __init__(self, **parameters: str) -> None:
+        deployed = Deployed(**parameters)
+        environment = deployed.environment
+        self.document = deployed.one("IAM::Role")
+        self._buckets = {
+            MODEL_BUCKET: environment["MODEL_BUCKET"],
+            RESULT_BUCKET: environment["RESULT_BUCKET"],
+        }
+        beside = BESIDE_S3_TRACING if parameters.get("Tracing") == "on" else BESIDE_S3
+        self._beside = {Need(action, resource) for action, resource in beside}
+
+    def needed(self, exchanges: list[Exchange]) -> set[Need]:
+        """Return what the role has to allow."""
+        return self._beside | {need for one in exchanges for need in needs(one, self._buckets)}
+
+    def allows(self, exchange: Exchange) -> bool:
+        """Return whether S3 would do what a request asks for."""
+        granted = grants(self.document)
+        return all(any(grant.covers(need) for grant in granted) for need in needs(exchange, self._buckets))
+
+
+class Losing:
+    """Picks each request once: its answer is lost, that of its repetition is not."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, method: str, target: str) -> bool:
+        with self._lock:
+            new = (method, target) not in self._seen
+            self._seen.add((method, target))
+            return new
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """An S3 server whose model may be damaged."""
+    log = tmp_path_factory.mktemp("logs") / "function.log"
+    with log.open("wb") as file, Stack(MODEL, log=file) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def exchanges(local, tmp_path_factory) -> list[Exchange]:
+    """All requests of the function to S3, whatever it is asked and whatever happens to it."""
+    found: list[Exchange] = []
+    with recorded(local.s3.endpoint, found) as endpoint:
+        every_event(local, endpoint)
+        a_model_that_comes_and_goes(local, endpoint, tmp_path_factory.mktemp("model"))
+        a_large_answer(local, endpoint, tmp_path_factory.mktemp("function"))
+    with recorded(local.s3.endpoint, found, lose=Losing()) as endpoint:
+        lost_answers(local, endpoint)
+    return found
+
+
+def every_event(local: Stack, endpoint: str) -> None:
+    """Send everything in events/, valid and invalid, and what is too large for an answer to S3."""
+    with local.function(env={"AWS_ENDPOINT_URL_S3": endpoint}) as function:
+        for one in cases():
+            function.invoke(one.event)
+        assert function.invoke(case("invalid/id_taken").event)["statusCode"] == 409
+        large = case("invalid/inline_too_large").event | {"result": "auto"}
+        assert "s3_key" in function.invoke(large)["body"]
+
+
+def a_model_that_comes_and_goes(local: Stack, endpoint: str, folder) -> None:
+    """Let one function meet a model that is missing, incomplete, damaged, mended, and replaced by another."""
+    key = f"models/en-es/versions/{local.manifest.version}/en-es.pt"
+    right = local.client.get_object(Bucket=MODEL_BUCKET, Key=key)["Body"].read()
+    event = case("valid/inline").event
+    # A function that follows its channel looks at it before every event.
+    env = {"AWS_ENDPOINT_URL_S3": endpoint, "MODEL_CHANNEL": "prod", "MODEL_REFRESH_SECONDS": "0"}
+    with local.function(env=env) as function:
+        assert function.invoke(event)["statusCode"] == 503
+        models.publish(MODEL, local.client, MODEL_BUCKET, "prod")
+        local.client.delete_object(Bucket=MODEL_BUCKET, Key=key)
+        assert function.invoke(event)["statusCode"] == 503
+        local.client.put_object(Bucket=MODEL_BUCKET, Key=key, Body=bytes([right[0] ^ 1]) + right[1:])
+        assert function.invoke(event)["statusCode"] == 503
+        local.client.put_object(Bucket=MODEL_BUCKET, Key=key, Body=right)
+        assert function.invoke(event)["statusCode"] == 200
+        other = shutil.copytree(MODEL, folder / "en-es", ignore=shutil.ignore_patterns("train"))
+        toml = other / "model.toml"
+        toml.write_text(toml.read_text().replace("[libraries]", '[libraries]\nanother = "1"'))
+        assert models.publish(other, local.client, MODEL_BUCKET, "prod")
+        assert function.invoke(event)["statusCode"] == 200
+    with local.function(env=env) as function:
+        version = models.describe(other).version
+        assert function.invoke(event)["body"]["model"]["version"] == version
+
+
+def a_large_answer(local: Stack, endpoint: str, folder) -> None:
+    """Store an array that no compression brings under the size at which clients upload in parts."""
+    (folder / "app.py").write_text(
+        "import os\n"
+        "from lambda_inference import Array, BaseRequest, Prediction, serve\n"
+        "class Large:\n"
+        "    Request = BaseRequest\n"
+        "    def load(self, model): pass\n"
+        "    def predict(self, request, deadline):\n"
+        "        size = 12_000_000\n"
+        "        yield Prediction({}, {'noise': [Array(os.urandom(size), 'B', (size,), ('noise',))]})\n"
+        "lambda_handler = serve(Large)\n"
+    )
+    env = local.environment() | {"AWS_ENDPOINT_URL_S3": endpoint}
+    with (
+        (folder / "log").open("wb") as log,
+        Emulator(folder, layers=layers("opennmt"), env=env, log=log) as function,
+    ):
+        assert "noise_key" in function.invoke({})["body"]
+
+
+def lost_answers(local: Stack, endpoint: str) -> None:
+    """Answer a request whose every first exchange with S3 ends in a 503, after S3 did what it was asked."""
+    with local.function(env={"AWS_ENDPOINT_URL_S3": endpoint}) as function:
+        event = case("event").event | {"id": "lost"}
+        assert function.invoke(event)["statusCode"] == 200
+
+
+DEPLOYMENTS = [
+    {},
+    {"Tracing": "on", "FunctionUrl": "on"},
+    {"BucketName": "one"},
+    {"ModelBucketName": "theirs", "ResultBucketName": "ours", "Channel": "prod"},
+    {"ModelStackName": "first"},
+]
+
+
+@pytest.mark.parametrize("parameters", DEPLOYMENTS, ids=lambda parameters: " ".join(parameters) or "default")
+def test_role_is_what_is_asked_for(exchanges, parameters):
+    """The role has every permission that a request asked for, and none that no request did."""
+    role = Role(**parameters)
+
+    assert compared(role.document, role.needed(exchanges)) == []
+
+
+def test_everything_happened(exchanges):
+    """Among the requests are reads, ranged reads, writes, and answers of every kind that a fault makes."""
+    assert {(one.method, one.status) for one in exchanges} >= {
+        ("GET", 200), ("GET", 206), ("GET", 404), ("GET", 503),
+        ("PUT", 200), ("PUT", 412), ("PUT", 503),
+    }  # fmt: skip
+    assert max(int(one.headers.get("content-length", 0)) for one in exchanges) > 12_000_000
+    missing = {one.target.rpartition("/")[2] for one in exchanges if one.status == 404}
+    assert missing >= {"prod.json", "en-es.pt"}
+
+
+# What a role may not do: neighbours of what it may, one step away in the key, the bucket or the action.
+REFUSED = [
+    ("GET", "/models/models/en-es-ct2-int8/channels/dev.json"),
+    ("GET", "/models/prediction_outputs/a/predictions.jsonl.gz"),
+    ("GET", "/results/models/en-es/channels/dev.json"),
+    ("GET", "/results/other/a/predictions.jsonl.gz"),
+    ("PUT", "/models/models/en-es/channels/dev.json"),
+    ("PUT", "/results/predictions.jsonl.gz"),
+    ("DELETE", "/models/models/en-es/channels/dev.json"),
+    ("DELETE", "/results/prediction_outputs/a/predictions.jsonl.gz"),
+    ("GET", "/models?list-type=2"),
+    ("GET", "/models?list-type=2&prefix=models/"),
+    ("GET", "/results?list-type=2&prefix=prediction_outputs/"),
+    ("GET", "/models/models/en-es/channels/dev.json?versionId=1"),
+]
+
+
+@pytest.mark.parametrize(("method", "target"), REFUSED)
+def test_neighbours_are_refused(method, target):
+    """The patterns in the role are no wider than what they are for."""
+    assert not Role().allows(Exchange(method, target, {}, 200))
+
+
+class TestComparison:
+    """The comparison finds what it is there to find."""
+
+    def test_every_missing_action(self, exchanges):
+        """Without any one of its actions the role is found to lack it, by its name."""
+        role = Role(Tracing="on")
+        taken = 0
+        for document, statement in copies(role.document):
+            for action in _list(statement["Action"]):
+                left = [other for other in _list(statement["Action"]) if other != action]
+                shorter = replaced(document, statement, statement | {"Action": left})
+                problems = compared(shorter, role.needed(exchanges))
+                assert problems
+                assert all(problem.startswith(f"missing: {action} on ") for problem in problems)
+                taken += 1
+        assert taken == len(grants(role.document))
+
+    @pytest.mark.parametrize("action", ["s3:DeleteObject", "s3:AbortMultipartUpload", "kms:Decrypt"])
+    def test_a_superfluous_action(self, exchanges, action):
+        """An action that nobody asks for is found in the role, by its name."""
+        role = Role()
+        document, statement = copies(role.document)[0]
+        wider = replaced(document, statement, statement | {"Action": [*_list(statement["Action"]), action]})
+
+        assert compared(wider, role.needed(exchanges)) == [
+            f"superfluous: {action} on {statement['Resource']}"
+        ]
+
+    def test_a_superfluous_resource(self, exchanges):
+        """An allowed action on a bucket that nobody asks for is found too."""
+        role = Role()
+        document, statement = copies(role.document)[0]
+        resources = [statement["Resource"], "arn:aws:s3:::other/*"]
+        wider = replaced(document, statement, statement | {"Resource": resources})
+
+        assert compared(wider, role.needed(exchanges)) == [
+            "superfluous: s3:GetObject on arn:aws:s3:::other/*"
+        ]
+
+    def test_another_prefix(self, exchanges):
+        """A listing of another prefix than the one asked for is both missing and superfluous."""
+        role = Role()
+        [(document, statement)] = [pair for pair in copies(role.document) if "Condition" in pair[1]]
+        condition = {"StringLike": {"s3:prefix": "models/other/*"}}
+        other = replaced(document, statement, statement | {"Condition": condition})
+
+        found = set(compared(other, role.needed(exchanges)))
+        assert found == {
+            f"{kind}: s3:ListBucket on arn:aws:s3:::ModelBucket" for kind in ("missing", "superfluous")
+        }
+
+    def test_a_wildcard(self):
+        """An action with a wildcard is refused as such."""
+        document, statement = copies(Role().document)[0]
+
+        with pytest.raises(AssertionError, match=r"s3:Get\*"):
+            grants(replaced(document, statement, statement | {"Action": "s3:Get*"}))
+
+    @pytest.mark.parametrize(
+        ("method", "target", "headers", "named"),
+        [
+            ("GET", "/models/a?torrent", {}, "torrent"),
+            ("PUT", "/results/a", {"if-match": "etag"}, "if-match"),
+            (
+                "PUT",
+                "/results/a",
+                {"x-amz-server-side-encryption": "aws:kms"},
+                "x-amz-server-side-encryption",
+            ),
+            ("GET", "/elsewhere/a", {}, "elsewhere"),
+        ],
+    )
+    def test_an_unknown_request(self, method, target, headers, named):
+        """A request that the tables do not know is an error that names what is unknown."""
+        with pytest.raises(KeyError, match=named):
+            Role().needed([Exchange(method, target, headers, 200)])
+
+    def test_what_a_header_asks_for(self):
+        """Tags on a write are a permission of their own."""
+        needed = Role().needed([Exchange("PUT", "/results/a", {"x-amz-tagging": "a=b"}, 200)])
+
+        assert Need("s3:PutObjectTagging", "arn:aws:s3:::ResultBucket/a") in needed
+
+
+def copies(role: dict) -> list[tuple[dict, dict]]:
+    """Return a role with each of its statements."""
+    return [
+        (role, statement)
+        for policy in role["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def replaced(role: dict, statement: dict, by: dict) -> dict:
+    """Return a copy of a role in which one statement is another."""
+    changed = copy.deepcopy(role)
+    for policy in changed["Policies"]:
+        document = policy["PolicyDocument"]
+        document["Statement"] = [by if one == statement else one for one in document["Statement"]]
+    return json.loads(json.dumps(changed))

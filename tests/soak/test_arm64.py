@@ -1,0 +1,39 @@
+"""``sam build && sam local invoke -e events/event.json``: the default, Lambda on arm64, emulated here."""
+
+import subprocess
+import sys
+
+import pytest
+from answers import differences
+from conftest import case
+
+from e2e.conftest import Sam
+from e2e.engine import ROOT, WORK, container_engine, emulated_arm64, runtime_image
+from e2e.test_sam_local import answer
+from lambda_setup.local.process import Program
+
+
+@pytest.fixture(scope="module")
+def sam():
+    """The SAM CLI, with an image of Lambda's Python 3.13 for arm64, and S3 beside it."""
+    with emulated_arm64(), container_engine() as engine:
+        runtime_image(engine, "3.13", "arm64")
+        with (WORK / "s3.log").open("wb") as log:
+            program = Program(
+                [sys.executable, "-m", "lambda_setup", "s3"], env=engine.environment, cwd=ROOT, log=log
+            )
+            try:
+                program.wait_until(lambda: b"serving" in (WORK / "s3.log").read_bytes(), seconds=120)
+                yield Sam(engine)
+            finally:
+                program.stop()
+
+
+def test_default(sam):
+    """The bare commands: the layer for arm64, unpacked by nobody, translates as the reference does."""
+    built = sam.run("build", timeout=1800)
+    assert built.returncode == 0, built.stderr
+    done: subprocess.CompletedProcess = sam.run("local", "invoke", "-e", "events/event.json", timeout=1800)
+
+    event = case("event")
+    assert differences(event.answer, answer(done)) == []
