@@ -17,7 +17,7 @@ endif
 CHECKOV := 3.3.30
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak lint layer s3 score build clean
+.PHONY: help demo test e2e soak lint layer prove s3 score build clean
 
 help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -52,6 +52,12 @@ score: $(VENV)/ready ## translate the test split with the shipped model through 
 
 layer: $(VENV)/ready ## build the layer that the local function runs in, and its report
 	@$(PY) -m layer build opennmt
+
+prove: $(VENV)/ready ## prove every layer anew, after a change to the function or a recipe; needs qemu-user-static
+	@$(PY) -m layer interpreter python3.13-arm64
+	@for layer in "opennmt host" "opennmt python3.13-arm64" "ctranslate2 host" "ctranslate2 python3.13-arm64" \
+		"ctranslate2 python3.13-x86_64"; do \
+		set -- $$layer && $(PY) -m layer build $$1 --target $$2 || exit 1; done
 
 build: $(VENV)/ready ## build the SAM application for this machine's own architecture
 	@$(VENV)/bin/sam build --config-env $(if $(filter arm64 aarch64,$(shell uname -m)),default,x86)

@@ -321,11 +321,13 @@ class _Steps:
         """Return whether the slim tree answers what the full one does."""
         if self.recipe.smoke is None:
             return reports.Proof("unproven", "the recipe has no prediction to prove it with")
+        prediction = smoke.digest(self.recipe.smoke)
         if self.python is None or reference is None:
             found = proof.read(self.recipe, self.target)
-            if found and found.digest == digest:
+            if found and (found.digest, found.prediction) == (digest, prediction):
                 return reports.Proof("proven", f"a recorded proof has the same digest ({found.interpreter})")
-            reason = f"no Python here runs {self.target.name}, and no recorded proof has this layer's digest"
+            other = "is of this prediction" if found and found.digest == digest else "has this layer's digest"
+            reason = f"no Python here runs {self.target.name}, and no recorded proof {other}"
             self.say(f"WARNING: unproven: {reason}")
             return reports.Proof("unproven", reason)
         try:
@@ -344,8 +346,9 @@ class _Steps:
             f"{self.python.description}, {smoke.isolation()}, answered byte for byte what the full tree does"
         )
         found = proof.read(self.recipe, self.target)
-        if found is None or (found.digest, found.answer) != (digest, answer):
-            proof.write(self.recipe, self.target, proof.Proof(digest, self.python.description, answer))
+        if found is None or (found.digest, found.prediction, found.answer) != (digest, prediction, answer):
+            new = proof.Proof(digest, prediction, self.python.description, answer)
+            proof.write(self.recipe, self.target, new)
         return reports.Proof("proven", how)
 
     def _compile(self, reference: str | None) -> str:

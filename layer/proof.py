@@ -1,8 +1,9 @@
 """Proofs: that a slim tree answers what the full one answers; kept beside the lock.
 
-A proof holds the digest of the tree that was proven. Whoever builds a tree of the same digest has
-the same files, and needs no machine that could run them. The digest is taken before byte-compiling:
-CPython does not promise the same bytecode file twice.
+A proof holds the digest of the tree that was proven, and that of the prediction: the function's code,
+its model and the events. Whoever builds a tree of the same digest for the same prediction has the same
+files, and needs no machine that could run them. The digest is taken before byte-compiling: CPython does
+not promise the same bytecode file twice.
 """
 
 import json
@@ -16,9 +17,10 @@ from layer.target import Target
 
 @dataclass(frozen=True)
 class Proof:
-    """A proof: of which tree, on which interpreter, and the answer, as canonical JSON."""
+    """Which tree was proven, by which prediction, on which interpreter; and the answer, as canonical JSON."""
 
     digest: str
+    prediction: str
     interpreter: str
     answer: str
 
@@ -35,7 +37,8 @@ def read(recipe: Recipe, target: Target) -> Proof | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return Proof(found["digest"], found["interpreter"], json.dumps(found["answer"], sort_keys=True))
+        prediction, interpreter = found["prediction"], found["interpreter"]
+        return Proof(found["digest"], prediction, interpreter, json.dumps(found["answer"], sort_keys=True))
     except (ValueError, LookupError, TypeError):
         return None
 

@@ -61,6 +61,14 @@ def code_files(smoke: Smoke) -> list[Path]:
     return [smoke.script, _RUNNER, *prepare, *code, *events, *smoke.inputs]
 
 
+def digest(smoke: Smoke) -> str:
+    """Return the sha256 of all that the prediction consists of, beside the tree."""
+    total = hashlib.sha256()
+    for path in code_files(smoke):
+        total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
 def code_bytes(smoke: Smoke) -> int:
     """Return the bytes that the function's own code takes beside the layer."""
     return sum(path.stat().st_size for folder in smoke.function for path in folder.rglob("*.py"))

@@ -35,6 +35,13 @@ _BOOTSTRAP = """\
 export PYTHONPATH=/var/task:/opt/python:/var/runtime
 exec /usr/bin/python3 -P -m awslambdaric "$_HANDLER"
 """
+_DOCKERFILE = """\
+FROM scratch
+ADD root.tar /
+WORKDIR /var/task
+ENV LAMBDA_TASK_ROOT=/var/task LAMBDA_RUNTIME_DIR=/var/runtime LANG=C.UTF-8
+LABEL made-by="{label}"
+"""
 _LEFT_OUT = ("./var/cache", "./var/lib/apt", "./usr/share/doc", "./usr/share/locale", "./usr/share/man")
 
 
@@ -49,7 +56,7 @@ class Engine:
         self.environment = {**os.environ, **environment}
         self.description = description
 
-    def run(self, *command: object, timeout: float = 600, **options: object) -> str:
+    def run(self, *command: object, timeout: float = 600) -> str:
         """Run a docker command and return what it prints.
 
         Raises:
@@ -58,12 +65,11 @@ class Engine:
         """
         done = subprocess.run(
             ["docker", *map(str, command)],
-            env=self.environment,
+            env={**self.environment, "DOCKER_BUILDKIT": "0"},  # Debian has no other builder
             capture_output=True,
             text=True,
             timeout=timeout,
             check=False,
-            **options,
         )
         if done.returncode:
             raise EngineError(f"docker {command[0]} failed: {done.stderr.strip()}")
@@ -167,15 +173,14 @@ def _make(engine: Engine, name: str, python: str, architecture: str) -> None:
         (runtime / "bootstrap").write_text(_BOOTSTRAP)
         (runtime / "bootstrap").chmod(0o755)
         (root / "var" / "task").mkdir()
-        exclude = [f"--exclude={path}" for path in _LEFT_OUT]
-        packed = subprocess.Popen(["tar", "-C", root, *exclude, "-c", "."], stdout=subprocess.PIPE)
-        changes = ("WORKDIR /var/task", f'LABEL made-by="{_label()}"',
-                   "ENV LAMBDA_TASK_ROOT=/var/task LAMBDA_RUNTIME_DIR=/var/runtime LANG=C.UTF-8")  # fmt: skip
-        options = [part for change in changes for part in ("--change", change)]
+        # Not `docker import`: of a platform it takes only the operating system.
+        (Path(folder) / "Dockerfile").write_text(_DOCKERFILE.format(label=_label()))
+        _run(
+            "tar", "-C", root, *(f"--exclude={path}" for path in _LEFT_OUT), "-cf", f"{folder}/root.tar", "."
+        )
+        shutil.rmtree(root)
         system = f"linux/{_DEBIAN_ARCHITECTURES[architecture]}"
-        engine.run("import", "--platform", system, *options, "-", name, stdin=packed.stdout)
-        if packed.wait():
-            raise EngineError(f"{root} could not be packed")
+        engine.run("build", "--quiet", "--platform", system, "--tag", name, folder)
 
 
 def _run(*command: object) -> None:

@@ -557,6 +557,17 @@ class TestElsewhere:
         assert "UNPROVEN" in table(done.report)
         assert "UNPROVEN" in (copy.out / "report.html").read_text()
 
+    def test_other_prediction(self, copy):
+        """A function that has changed is not what the record proves: it may import what was taken out."""
+        script = copy.recipe.with_suffix("") / "smoke.py"
+        script.write_text(script.read_text() + "# changed\n")
+        done = run(copy.recipe, copy.out, copy.work)
+
+        assert done.report.digest == recorded(copy).digest
+        assert done.report.proof == report.Proof(
+            "unproven", "no Python here runs host, and no recorded proof is of this prediction"
+        )
+
     def test_publish(self, built, tmp_path, monkeypatch):
         """A layer for Lambda that nobody has run is not published, unless that is asked for."""
 

@@ -12,7 +12,10 @@ from layer.target import named
 
 ARM = named("python3.13-arm64")
 PROOF = Proof(
-    "ab" * 32, "CPython 3.13.5, Debian's", json.dumps({"b": [0.1, -1e-7, "ñ…"], "a": None}, sort_keys=True)
+    "ab" * 32,
+    "cd" * 32,
+    "CPython 3.13.5, Debian's",
+    json.dumps({"b": [0.1, -1e-7, "ñ…"], "a": None}, sort_keys=True),
 )
 
 
@@ -25,7 +28,7 @@ def recipe(tmp_path):
 
 def test_read(recipe):
     """What was recorded is read again to the last digit, for this target alone; a new one replaces it."""
-    proof.write(recipe, ARM, Proof("", "", "1"))
+    proof.write(recipe, ARM, Proof("", "", "", "1"))
     proof.write(recipe, ARM, PROOF)
 
     assert proof.read(recipe, ARM) == PROOF
