@@ -13,6 +13,7 @@ layer is there whole or not at all.
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -182,7 +183,7 @@ def inputs(job: Job, lock: locks.Lock) -> str:
     total = hashlib.sha256()
     for path in files:
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        total.update(f"{path}\0{content}\n".encode())
+        total.update(f"{os.path.relpath(path, ROOT)}\0{content}\n".encode())
     contents = [one.content for one in job.recipe.patches]
     beside = reports.read(job.beside.out / reports.REPORT).layer_sha256 if job.beside else ""
     searches = (interpreter.find, interpreter.find_compiler)

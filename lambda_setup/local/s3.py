@@ -78,7 +78,12 @@ class S3Server:
              "-s3.port.iceberg=0", "-s3.port.lance=0", *bridge,
              *(f"-{name}.port={number}" for name, number in zip(_SERVERS, ports, strict=False)),
              *(f"-{name}.port.grpc={number}" for name, number in zip(_SERVERS, ports[4:], strict=True))],
-            env={"PATH": os.environ.get("PATH", ""), "HOME": str(folder)},
+            env={
+                "PATH": os.environ.get("PATH", ""),
+                "HOME": str(folder),
+                # For uploads that ask to be encrypted, as SAM's do.
+                "WEED_S3_SSE_KEY": secrets.token_hex(16),
+            },
             cwd=folder,
             log=stack.enter_context((folder / "log").open("wb")),
             grace=0,  # its data go with it, and it would take ten seconds to put them in order

@@ -120,6 +120,12 @@ def _convert(payload: dict[str, Any], request_type: type[R]) -> R:
         if isinstance(error.__cause__, BadRequest):  # raised by a Request's own __post_init__
             raise error.__cause__ from None
         raise _explained(str(error), payload, request_type) from None
+    except UnicodeEncodeError as error:  # a lone surrogate, where one of several words is expected
+        for field, value in payload.items():
+            if value == error.object:
+                text = f"{field} takes {_takes(field, request_type)}; got {describe(value)}"
+                raise BadRequest(text, field=field) from None
+        raise BadRequest("the request holds a lone surrogate, which is no Unicode text") from None
 
 
 def _explained(message: str, payload: dict[str, Any], request_type: type[BaseRequest]) -> BadRequest:

@@ -1,0 +1,153 @@
+"""An AWS account in moto, whose CloudFormation creates what SAM deploys.
+
+moto evaluates templates itself: conditions, references, exports. What it lacks for a stack that SAM
+deploys is added here, each by what AWS does, and goes when moto has it (5.2 has none of them):
+
+- the transformation ``AWS::Serverless``: aws-sam-translator, which is what AWS runs;
+- outputs, and other stacks' exports, of a stack that a change set creates;
+- values in a list that ``AWS::NoValue`` removes;
+- a layer's name, and its version's ARN as what ``Ref`` means;
+- the number of a function's version;
+- aliases.
+"""
+
+import contextlib
+import json
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import boto3
+from moto.awslambda.models import LambdaVersion, LayerVersion, lambda_backends
+from moto.cloudformation import parsing
+from moto.cloudformation.models import CloudFormationBackend
+from moto.server import ThreadedMotoServer
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+REGION = "eu-central-1"
+ACCOUNT = "123456789012"  # moto's
+
+
+class Account:
+    """The account: where it is, and what CloudFormation worked out for each resource of each stack."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.resolved: dict[str, dict[str, Any]] = {}
+        self.environment = {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+        }
+
+    def client(self, service: str) -> Any:
+        """Return a client of the account."""
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.endpoint,
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
+        )
+
+
+@contextlib.contextmanager
+def account() -> Iterator[Account]:
+    """Serve an account with nothing in it, on the loopback interface."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    # moto takes an address that has "localhost" in it for one with the bucket in its path.
+    found = Account(f"http://localhost:{server.get_host_and_port()[1]}")
+    reset = urllib.request.Request(f"{found.endpoint}/moto-api/reset", method="POST")  # noqa: S310
+    urllib.request.urlopen(reset)  # noqa: S310
+    try:
+        with _completed(found):
+            yield found
+    finally:
+        server.stop()
+
+
+def transformed(template: str, parameters: dict[str, str]) -> str:
+    """Return a template as AWS::Serverless transforms it."""
+    source = yaml_parse(template)
+    values = {name: one["Default"] for name, one in source.get("Parameters", {}).items() if "Default" in one}
+    session = boto3.Session(region_name=REGION)
+    return json.dumps(Translator({}, Parser(), boto_session=session).translate(source, values | parameters))
+
+
+class Alias:
+    """``AWS::Lambda::Alias``."""
+
+    def __init__(self, arn: str) -> None:
+        self.physical_resource_id = arn
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::Lambda::Alias"
+
+    @classmethod
+    def create_from_cloudformation_json(cls, _, resource, account_id, region, **__) -> "Alias":
+        alias = resource["Properties"]
+        lambdas = lambda_backends[account_id][region]
+        lambdas.create_alias(alias["Name"], alias["FunctionName"], alias["FunctionVersion"], "", "")
+        return cls(lambdas.get_alias(alias["Name"], alias["FunctionName"]).arn)
+
+    def delete(self, *_: Any) -> None:
+        """Go with the function."""
+
+    def is_created(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def _completed(account: Account) -> Iterator[None]:
+    """Add what moto lacks, and look on."""
+    create, execute = CloudFormationBackend.create_change_set, CloudFormationBackend.execute_change_set
+    create_at_once = CloudFormationBackend.create_stack
+    parse, clean = parsing.parse_resource_and_generate_name, parsing.clean_json
+
+    def create_change_set(self, *, template, parameters, **options):
+        return create(self, template=transformed(template, parameters), parameters=parameters, **options)
+
+    def create_stack(self, *, template, parameters, **options):
+        template = transformed(template, parameters)
+        return create_at_once(self, template=template, parameters=parameters, **options)
+
+    def execute_change_set(self, change_set_name, stack_name=None):
+        (stack,) = (one for one in self.stacks.values() if stack_name in {one.name, one.stack_id})
+        stack.resource_map.cross_stack_resources = self.exports
+        execute(self, change_set_name, stack_name)
+        stack._parse_template()
+        stack.output_map = stack._create_output_map()
+        self.exports.update({export.name: export for export in stack.exports})
+
+    def clean_json(value, resources):
+        found = clean(value, resources)
+        return [item for item in found if item is not None] if isinstance(value, list) else found
+
+    def parse_resource(name, resource, resources):
+        values = parsing.clean_json(resource.get("Properties", {}), resources)
+        account.resolved.setdefault(resources["AWS::StackName"], {})[name] = values
+        return parse(name, resource, resources)
+
+    with contextlib.ExitStack() as patches:
+        for owner, name, replacement in (
+            (CloudFormationBackend, "create_change_set", create_change_set),
+            (CloudFormationBackend, "create_stack", create_stack),
+            (CloudFormationBackend, "execute_change_set", execute_change_set),
+            (parsing, "clean_json", clean_json),
+            (parsing, "parse_resource_and_generate_name", parse_resource),
+            (LayerVersion, "cloudformation_name_type", staticmethod(lambda: "LayerName")),
+        ):
+            patches.enter_context(mock.patch.object(owner, name, replacement))
+        for owner, name, value in (
+            (LayerVersion, "physical_resource_id", property(lambda layer: layer.arn)),
+            (LambdaVersion, "get_cfn_attribute", lambda version, _: str(version.version)),
+        ):
+            patches.enter_context(mock.patch.object(owner, name, value, create=True))
+        models = parsing.get_model_map()
+        patches.enter_context(mock.patch.dict(models, {Alias.cloudformation_type(): Alias}))
+        yield
