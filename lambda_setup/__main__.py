@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lambda_setup import invoke, publish, results, score, serve
+from lambda_setup import invoke, manage, publish, results, score, serve
 from lambda_setup.local import SHIPPED_MODEL
 from lambda_setup.local.process import termination_unwinds
 
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--channel", choices=("dev", "prod"), default="dev", help="(default: %(default)s)")
     command.add_argument("--dry-run", action="store_true", help="print what would be written")
     command.set_defaults(command=publish.run)
+    manage.add_parsers(group)
     command = group.add_parser(
         "score",
         help="translate the test split through the function, and score it",

@@ -21,6 +21,19 @@ def stack_output(stack: str, output: str) -> str:
     raise RuntimeError(f"stack {stack} has no output {output}; is it a stack of this template?")
 
 
+def identity() -> str:
+    """Return who is asking, as IAM calls them; "unknown" where AWS does not say."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    patience = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
+    try:
+        return boto3.client("sts", config=patience).get_caller_identity()["Arn"]
+    except (BotoCoreError, ClientError):
+        return "unknown"
+
+
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
     """Turn boto3's errors into one line that says what to do."""

@@ -10,12 +10,14 @@ A model's folder holds ``model.toml`` beside its files::
     [libraries]
     torch = "2.13.0"
 
-A folder without one is taken for what its files look like: one ``*.pt`` and one SentencePiece
+``[smoke]``, which may be missing, holds a ``request`` that the model is tried with before it is promoted,
+and the ``predictions`` that it then answers inline.
+
+A folder without a ``model.toml`` is taken for what its files look like: one ``*.pt`` and one SentencePiece
 ``*.model`` are an OpenNMT-py model, named as the folder.
 """
 
 import hashlib
-import json
 import re
 import tomllib
 from collections.abc import Callable
@@ -24,8 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from lambda_inference.models import PART_SIZE, File, Manifest
+from lambda_setup import channels
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,7 +37,20 @@ if TYPE_CHECKING:
 Progress = Callable[[int], None]
 
 
-def describe(folder: Path) -> Manifest:
+class Smoke(Struct, frozen=True):
+    """A request that a model is tried with before it is promoted, and what it then predicts."""
+
+    request: dict[str, Any]
+    predictions: list[Any]
+
+
+class Published(Manifest, frozen=True, kw_only=True):
+    """A manifest, with what only the operator's commands read in it."""
+
+    smoke: Smoke | None = None
+
+
+def describe(folder: Path) -> Published:
     """Return the manifest of the model in a folder.
 
     Raises:
@@ -45,12 +62,13 @@ def describe(folder: Path) -> Manifest:
     stated = tomllib.loads(description.read_text()) if description.exists() else _guessed(folder)
     if missing := {"name", "engine", "precision", "libraries", "files"} - stated.keys():
         raise ValueError(f"{description} lacks {', '.join(sorted(missing))}; see models/en-es/model.toml")
-    return Manifest(
+    return Published(
         name=stated["name"],
         engine=stated["engine"],
         precision=stated["precision"],
         libraries=stated["libraries"],
         files=[_file(folder / name) for name in stated["files"]],
+        smoke=_smoke(stated.get("smoke"), description),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -61,11 +79,25 @@ def publish(
     bucket: str,
     channel: str = "dev",
     progress: Progress = lambda _: None,
+    by: str = "unknown",
 ) -> bool:
     """Upload the model in a folder, point the channel to it, and return whether it was new.
 
     The manifest goes last, so that a version is there whole or not at all; a version that is
-    there already is not uploaded again. ``progress`` is called with bytes as they are sent.
+    there already is not uploaded again, and a channel that points to it already is not moved.
+
+    Args:
+        folder: holds the model.
+        client: of S3.
+        bucket: its name.
+        channel: dev or prod.
+        progress: is called with bytes as they are sent.
+        by: who moves the channel, for its history.
+
+    Raises:
+        botocore.exceptions.ClientError: with the code PreconditionFailed when somebody else moved the
+            channel at the same time.
+
     """
     manifest = describe(folder)
     prefix = _prefix(manifest)
@@ -79,7 +111,9 @@ def publish(
             Body=msgspec.json.format(msgspec.json.encode(manifest)),
             ContentType="application/json",
         )
-    point(client, bucket, manifest, channel)
+    before = channels.read(client, bucket, manifest.name, channel)
+    if before is None or before.version != manifest.version:
+        channels.move(client, bucket, manifest.name, channel, manifest.version, before=before, by=by)
     return new
 
 
@@ -87,30 +121,11 @@ def calls(manifest: Manifest, bucket: str, channel: str) -> list[str]:
     """Return what publishing would write, in order."""
     prefix = _prefix(manifest)
     written = [*(f"{prefix}/{file.name}" for file in manifest.files), f"{prefix}/manifest.json"]
-    pointer = f"models/{manifest.name}/channels/{channel}.json"
+    pointer = channels.key(manifest.name, channel)
     return [
         *(f"put s3://{bucket}/{key}, unless it is there" for key in written),
         f"put s3://{bucket}/{pointer}",
     ]
-
-
-def point(client: "S3Client", bucket: str, manifest: Manifest, channel: str) -> None:
-    """Move a channel to a version, unless somebody else moves it at the same time.
-
-    Raises:
-        botocore.exceptions.ClientError: with the code PreconditionFailed when somebody did.
-
-    """
-    key = f"models/{manifest.name}/channels/{channel}.json"
-    etag = _exists(client, bucket, key)
-    condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
-    client.put_object(
-        Bucket=bucket,
-        Key=key,
-        Body=json.dumps({"version": manifest.version}).encode(),
-        ContentType="application/json",
-        **condition,
-    )
 
 
 def _guessed(folder: Path) -> dict[str, Any]:
@@ -140,6 +155,13 @@ def _exists(client: "S3Client", bucket: str, key: str) -> str | None:
         if error.response["Error"]["Code"] != "404":
             raise
         return None
+
+
+def _smoke(stated: Any, description: Path) -> Smoke | None:
+    try:
+        return msgspec.convert(stated, Smoke | None)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{description}: smoke holds no request with its predictions: {error}") from None
 
 
 def _file(path: Path) -> File:

@@ -3,7 +3,7 @@
 import argparse
 
 from lambda_setup import models
-from lambda_setup.aws import explained, stack_output
+from lambda_setup.aws import explained, identity, stack_output
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
             bucket,
             options.channel,
             progress=lambda count: bar.advance(task, count),
+            by=identity(),
         )
     print("done     a function on this channel takes it up when it starts next" if uploaded else
           "done     the version was there already; the channel points to it")  # fmt: skip

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sys
+import tomllib
 import traceback
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,12 @@ def _publish(folder: Path, engine: str, store: Any) -> None:
     from lambda_inference.models import PART_SIZE, File, Manifest
 
     files = []
+    description = folder / "model.toml"
+    stated = tomllib.loads(description.read_text(encoding="utf-8"))["files"] if description.exists() else []
     contents = {
         path.name: path.read_bytes()
         for path in sorted(folder.iterdir())
-        if path.suffix in {".pt", ".model", ".bin", ".json", ".txt"}
+        if path.name in stated or (not stated and path.suffix in {".model", ".bin", ".json", ".txt"})
     }
     for name, data in contents.items():
         parts = [data[start : start + PART_SIZE] for start in range(0, len(data), PART_SIZE)]
