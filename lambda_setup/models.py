@@ -83,8 +83,9 @@ def publish(
 ) -> bool:
     """Upload the model in a folder, point the channel to it, and return whether it was new.
 
-    The manifest goes last, so that a version is there whole or not at all; a version that is
-    there already is not uploaded again, and a channel that points to it already is not moved.
+    The manifest goes last, so that a version is there whole or not at all. A version that is there already
+    is not uploaded again, of one that was interrupted only what is missing; and a channel that points to
+    it already is not moved.
 
     Args:
         folder: holds the model.
@@ -101,10 +102,11 @@ def publish(
     """
     manifest = describe(folder)
     prefix = _prefix(manifest)
-    new = not _exists(client, bucket, f"{prefix}/manifest.json")
+    missing = [file for file in manifest.files if _size(client, bucket, f"{prefix}/{file.name}") != file.size]
+    for file in missing:
+        client.upload_file(str(folder / file.name), bucket, f"{prefix}/{file.name}", Callback=progress)
+    new = bool(missing) or _size(client, bucket, f"{prefix}/manifest.json") is None
     if new:
-        for file in manifest.files:
-            client.upload_file(str(folder / file.name), bucket, f"{prefix}/{file.name}", Callback=progress)
         client.put_object(
             Bucket=bucket,
             Key=f"{prefix}/manifest.json",
@@ -145,12 +147,12 @@ def _prefix(manifest: Manifest) -> str:
     return f"models/{manifest.name}/versions/{manifest.version}"
 
 
-def _exists(client: "S3Client", bucket: str, key: str) -> str | None:
-    """Return the ETag of an object, None when there is none."""
+def _size(client: "S3Client", bucket: str, key: str) -> int | None:
+    """Return the bytes of an object, None when there is none."""
     from botocore.exceptions import ClientError
 
     try:
-        return client.head_object(Bucket=bucket, Key=key)["ETag"]
+        return client.head_object(Bucket=bucket, Key=key)["ContentLength"]
     except ClientError as error:
         if error.response["Error"]["Code"] != "404":
             raise

@@ -148,6 +148,24 @@ class TestVerify:
         assert told[fault] in " ".join(json.loads(done.stdout)["faults"])
 
 
+class TestRepair:
+    """Published once more, a version gets back what it lacks."""
+
+    @pytest.mark.parametrize("lost", ["en-es.pt", "enes.model", "manifest.json"])
+    def test_lost(self, bucket, tmp_path, lost):
+        """Only what is missing is uploaded, and the version is whole again."""
+        folder = made(tmp_path, 1)
+        [version] = published(bucket, folder)
+        prefix = f"models/en-es/versions/{version}"
+        bucket.client.delete_object(Bucket=BUCKET, Key=f"{prefix}/{lost}")
+        sent = []
+        assert models.publish(folder, bucket.client, BUCKET, progress=sent.append)
+
+        assert sum(sent) == (0 if lost == "manifest.json" else (folder / lost).stat().st_size)
+        assert bucket.verify("en-es", bucket.version("en-es", version), lambda _: None) == []
+        assert not models.publish(folder, bucket.client, BUCKET)
+
+
 class TestPromote:
     """From dev to prod, tried."""
 
