@@ -91,7 +91,8 @@ def cold_start(kind: str, packed: Path, index: str, folder: Path) -> tuple[float
     places = [ROOT / "bench" / "baselines"] if kind == "extractall" else []
     places += [ROOT / "layer" / "lambda_inference"] if kind == "ours" else []
     beside = build.default_out(load("inference"), named(HOST)) / "layer" / "python"
-    places += [ROOT / "layer" / "recipes", ROOT / "translation_function", ROOT / "layer", beside]
+    recipes = ROOT / "layer" / "recipes"
+    places += [recipes, recipes / "shared", ROOT / "translation_function", ROOT / "layer", beside]
     done = subprocess.run(
         [sys.executable, "-s", "-S", "-P", "-B", "-c", COLD_START, kind, packed, index, folder, *places],
         env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"},

@@ -73,7 +73,7 @@ def _mend(options: argparse.Namespace) -> int:
         if one.action == "content" and (options.folder / one.path).with_suffix("").is_dir():
             continue
         patch.apply(options.folder, [one], "mend")
-        _say(f"{one.path}: {one.name}")
+        _say(f"mended {one.path} ({one.name})")
     return 0
 
 

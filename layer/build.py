@@ -322,7 +322,8 @@ class _Steps:
         """Return whether the slim tree answers what the full one does."""
         if self.recipe.smoke is None:
             return reports.Proof("unproven", "the recipe has no prediction to prove it with")
-        prediction = smoke.digest(self.recipe.smoke)
+        beside = reports.read(self.job.beside.out / reports.REPORT).digest if self.job.beside else ""
+        prediction = smoke.digest(self.recipe.smoke, beside)
         if self.python is None or reference is None:
             found = proof.read(self.recipe, self.target)
             if found and (found.digest, found.prediction) == (digest, prediction):

@@ -1,9 +1,9 @@
 """Proofs: that a slim tree answers what the full one answers; kept beside the lock.
 
 A proof holds the digest of the tree that was proven, and that of the prediction: the function's code,
-its model and the events. Whoever builds a tree of the same digest for the same prediction has the same
-files, and needs no machine that could run them. The digest is taken before byte-compiling: CPython does
-not promise the same bytecode file twice.
+its model, the events, and the layer beside it. Whoever builds a tree of the same digest for the same
+prediction has the same files, and needs no machine that could run them. The digest is taken before
+byte-compiling: CPython does not promise the same bytecode file twice.
 """
 
 import json

@@ -61,9 +61,15 @@ def code_files(smoke: Smoke) -> list[Path]:
     return [smoke.script, _RUNNER, *prepare, *code, *events, *smoke.inputs]
 
 
-def digest(smoke: Smoke) -> str:
-    """Return the sha256 of all that the prediction consists of, beside the tree."""
-    total = hashlib.sha256()
+def digest(smoke: Smoke, beside: str) -> str:
+    """Return the sha256 of all that the prediction consists of, beside the tree.
+
+    Args:
+        smoke: the prediction.
+        beside: the digest of the tree of the layer that is always deployed with this one.
+
+    """
+    total = hashlib.sha256(json.dumps([smoke.arguments, beside], sort_keys=True).encode())
     for path in code_files(smoke):
         total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()

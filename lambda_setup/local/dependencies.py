@@ -13,6 +13,8 @@ def layers(engine: str) -> list[Path]:
     """Build an engine's layers unless they are there; return the folders that stand for ``/opt/python``."""
     recipe, target = load(engine), named("host")
     job = Job(recipe, target, default_out(recipe, target))
+    if not job.out.exists():
+        _say("building the layers that the function runs in, as for Lambda; about a minute, this once")
     build(job, _say)
     folders = [one.out / "layer" / "python" for one in (job, job.beside) if one]
     return [*folders, _own_code()]

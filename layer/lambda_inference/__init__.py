@@ -6,9 +6,12 @@ Validation, transports, the deadline, results in S3, errors, logs and metrics ar
 
 # First: a layer for another machine already fails at the next import.
 # Second: what is packed is unpacked while the rest is imported, and the model is on its way.
-from lambda_inference import built, unpack  # noqa: F401
+from lambda_inference import built
 
-unpack.begin()
+if built.nested:
+    from lambda_inference import unpack
+
+    unpack.begin()
 
 # isort: split
 from lambda_inference.deadline import Deadline

@@ -14,8 +14,11 @@ from pathlib import Path
 MARKER = "layer_target.json"
 
 
-def check(folder: Path) -> None:
+def check(folder: Path) -> bool:
     """Compare the marker in a layer's folder, where there is one, with this process.
+
+    Returns:
+        Whether a part of the layer is an archive, which has to be unpacked.
 
     Raises:
         RuntimeError: the layer was built for another engine, runtime or architecture.
@@ -23,11 +26,11 @@ def check(folder: Path) -> None:
     """
     marker = folder / MARKER
     if not marker.exists():
-        return
+        return False
     built = json.loads(marker.read_text())
     machine = platform.machine()
     here = {
-        "engine": os.environ.get("ENGINE", built["engine"]),
+        "engine": os.environ.get("ENGINE", built["engine"]) if built["engine"] else "",
         "runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
         "architecture": {"aarch64": "arm64", "AMD64": "x86_64"}.get(machine, machine),
     }
@@ -39,7 +42,9 @@ def check(folder: Path) -> None:
             f"the dependency layer was built for {'; '.join(differences)}: run sam build and sam deploy with "
             "the same --config-env and the same parameters"
         )
+    return "archive" in built
 
 
-for _entry in sys.path:  # in Lambda it is in /opt/python
-    check(Path(_entry))
+_archives = [check(Path(entry)) for entry in sys.path]  # in Lambda it is in /opt/python
+nested = any(_archives)
+"""Whether some layer is to be unpacked."""

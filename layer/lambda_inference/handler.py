@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lambda_inference import results, telemetry, unpack
+from lambda_inference import built, results, telemetry
 from lambda_inference.deadline import Deadline
 from lambda_inference.errors import Fault, InternalError, TooLarge
 from lambda_inference.events import Call, calls
@@ -165,8 +165,11 @@ class Service:
         self.predictor, self.model = predictor, model
         milliseconds = (time.perf_counter() - start) * 1000
         telemetry.duration("ModelLoad", milliseconds)
-        if unpacked := unpack.result():
-            telemetry.duration("LayerUnpack", unpacked.seconds * 1000)
+        if built.nested:
+            from lambda_inference import unpack
+
+            if unpacked := unpack.result():
+                telemetry.duration("LayerUnpack", unpacked.seconds * 1000)
         telemetry.info(
             "model loaded",
             model=model.manifest.name,

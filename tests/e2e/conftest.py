@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import sysconfig
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,15 @@ import pytest
 
 from e2e.engine import ROOT, WORK, Engine, container_engine, runtime_image
 from lambda_setup.local.process import Program, listens
+from layer.target import HOST, named
 
-PYTHON, ARCHITECTURE, CONFIG = "3.11", "x86_64", "e2e"
+HERE = named(HOST)
+PYTHON, ARCHITECTURE, CONFIG = HERE.python, HERE.architecture, "e2e"
+# The environment is written for Python 3.11 on x86_64; another machine says so to every command.
+OPTIONS = (
+    "--config-env", CONFIG,
+    "--parameter-overrides", f"Engine=opennmt Architecture={ARCHITECTURE} PythonVersion={PYTHON} Channel=dev",
+)  # fmt: skip
 S3_PORT = 8333  # make s3's
 
 
@@ -90,23 +98,29 @@ def sam(engine):
 @pytest.fixture(scope="session")
 def built(sam):
     """What ``sam build`` leaves."""
-    done = sam.run("build", "--config-env", CONFIG)
+    done = sam.run("build", *OPTIONS)
     assert done.returncode == 0, done.stderr
     return ROOT / ".aws-sam" / "build"
 
 
-@pytest.fixture(scope="session")
-def s3(engine):
-    """What ``make s3`` serves, by its own command."""
+@contextmanager
+def serving(engine):
+    """Run ``make s3``'s own command meanwhile; the engine's bridge is there already, and it binds to it."""
     WORK.mkdir(exist_ok=True)
     with (WORK / "s3.log").open("wb") as log:
-        # The engine's bridge has to be there first.
         program = Program(
             [sys.executable, "-m", "lambda_setup", "s3"], env=engine.environment, cwd=ROOT, log=log
         )
         try:
-            program.wait_until(lambda: b"serving" in (WORK / "s3.log").read_bytes(), seconds=120)
+            program.wait_until(lambda: b"serving" in (WORK / "s3.log").read_bytes(), seconds=300)
             assert listens(S3_PORT)
             yield f"http://127.0.0.1:{S3_PORT}"
         finally:
             program.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(engine):
+    """What ``make s3`` serves."""
+    with serving(engine) as endpoint:
+        yield endpoint

@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".e2e"
 _DEBIAN = "python3-minimal,libpython3-stdlib,ca-certificates"
 _RELEASES = {"3.11": "bookworm", "3.13": "trixie"}
+# AWS's image of it is Amazon Linux 2, whose glibc, 2.26, is older than torch's wheels ask for.
+_OLD_IMAGES = {"3.11"}
 _DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 _CLIENTS = ("awslambdaric", "boto3")
 # As Lambda's own: the code before the layers, the layers before the runtime.
@@ -133,9 +135,10 @@ def _apt(*packages: str) -> None:
 def runtime_image(engine: Engine, python: str, architecture: str) -> tuple[str, str]:
     """Have the image that ``sam local`` takes for a Python; return its name, and whose it is."""
     name = f"public.ecr.aws/lambda/python:{python}-{architecture}"
-    if _made_by(engine, name) is None:
+    stand_in = python in _OLD_IMAGES
+    if _made_by(engine, name) is None and not stand_in:
         engine.has("pull", "--quiet", name, timeout=900)
-    if _made_by(engine, name) not in {"", _label()}:
+    if _made_by(engine, name) not in {None if stand_in else "", _label()}:
         _make(engine, name, python, architecture)
     made_by = _made_by(engine, name)
     return name, f"a stand-in made of {made_by}" if made_by else "AWS's own"

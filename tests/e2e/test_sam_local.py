@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import shutil
 import tomllib
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from answers import differences
 from botocore.config import Config
 from conftest import AFTER, Case, case, cases
 
-from e2e.conftest import CONFIG, ROOT
+from e2e.conftest import CONFIG, OPTIONS, ROOT
 from lambda_setup.local.emulator import understood
 from lambda_setup.local.process import Program, free_ports, listens
 
@@ -35,7 +36,7 @@ class TestInvoke:
         """The function by its name, with its variables from a file."""
         done = sam.run(
             "local", "invoke", "TranslationFunction", "-n", "events/env.json", "-e", "events/event.json",
-            "--config-env", CONFIG,
+            *OPTIONS,
         )  # fmt: skip
 
         assert differences(EVENT.answer, answer(done)) == []
@@ -44,9 +45,9 @@ class TestInvoke:
         """The bare command, where the environment that was built is the default one."""
         config = (ROOT / "samconfig.toml").read_text()
         (_, _, ours) = config.partition(f"[{CONFIG}.global")
-        (tmp_path / "samconfig.toml").write_text(
-            f"version = 0.1\n[{CONFIG}.global{ours}".replace(CONFIG, "default")
-        )
+        ours = f"version = 0.1\n[{CONFIG}.global{ours}".replace(CONFIG, "default")
+        ours = re.sub('parameter_overrides = ".*"', f'parameter_overrides = "{OPTIONS[-1]}"', ours)
+        (tmp_path / "samconfig.toml").write_text(ours)
         assert tomllib.loads((tmp_path / "samconfig.toml").read_text())["default"]["local_invoke"]
         for name in (".aws-sam", "events"):
             (tmp_path / name).symlink_to(ROOT / name)
@@ -62,7 +63,7 @@ class TestInvoke:
         (tmp_path / "env.json").write_text(json.dumps(variables))
 
         done = sam.run("local", "invoke", "-n", tmp_path / "env.json", "-e", "events/event.json",
-                       "--config-env", CONFIG)  # fmt: skip
+                       *OPTIONS)  # fmt: skip
 
         assert done.returncode == 0
         body = answer(done)
@@ -74,9 +75,7 @@ def start_lambda(sam, log):
     """Yield boto3's client of a ``sam local start-lambda`` that keeps its container."""
     (port,) = free_ports(1)
     program = Program(
-        sam.command(
-            "local", "start-lambda", "--config-env", CONFIG, "--warm-containers", "EAGER", "--port", port
-        ),
+        sam.command("local", "start-lambda", *OPTIONS, "--warm-containers", "EAGER", "--port", port),
         env=sam.environment,
         cwd=ROOT,
         log=log,

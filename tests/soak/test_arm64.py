@@ -1,16 +1,14 @@
 """``sam build && sam local invoke -e events/event.json``: the default, Lambda on arm64, emulated here."""
 
 import subprocess
-import sys
 
 import pytest
 from answers import differences
 from conftest import case
 
-from e2e.conftest import Sam
-from e2e.engine import ROOT, WORK, container_engine, emulated_arm64, runtime_image
+from e2e.conftest import Sam, serving
+from e2e.engine import container_engine, emulated_arm64, runtime_image
 from e2e.test_sam_local import answer
-from lambda_setup.local.process import Program
 
 
 @pytest.fixture(scope="module")
@@ -18,15 +16,8 @@ def sam():
     """The SAM CLI, with an image of Lambda's Python 3.13 for arm64, and S3 beside it."""
     with emulated_arm64(), container_engine() as engine:
         runtime_image(engine, "3.13", "arm64")
-        with (WORK / "s3.log").open("wb") as log:
-            program = Program(
-                [sys.executable, "-m", "lambda_setup", "s3"], env=engine.environment, cwd=ROOT, log=log
-            )
-            try:
-                program.wait_until(lambda: b"serving" in (WORK / "s3.log").read_bytes(), seconds=120)
-                yield Sam(engine)
-            finally:
-                program.stop()
+        with serving(engine):
+            yield Sam(engine)
 
 
 def test_default(sam):

@@ -24,6 +24,15 @@ def test_lambda_inference_imports_nothing_heavy():
     assert modules_after("import lambda_inference") & HEAVY == set()
 
 
+def test_unpacker_is_imported_where_there_is_something_to_unpack():
+    """A layer whose files lie there as they are costs nothing more."""
+    code = "import sys, lambda_inference; print('lambda_inference.unpack' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "layer", check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "False\n"
+
+
 def test_app_imports_nothing_heavy_outside_lambda():
     """The model's libraries come with the first request, or inside Lambda while it initialises."""
     assert modules_after("import app") & HEAVY == set()

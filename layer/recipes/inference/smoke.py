@@ -2,48 +2,20 @@
 
 import hashlib
 import json
-import os
 import tempfile
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from in_memory import Context, function_of, stored
+
 TEXT = "what every function does" * 100
-
-
-class Context:
-    """What Lambda hands to a handler, as far as ours asks."""
-
-    aws_request_id = "smoke"
-
-    @staticmethod
-    def get_remaining_time_in_millis() -> int:
-        """Return an hour: an emulated processor is slow."""
-        return 3_600_000
 
 
 def answer() -> list[Any]:
     """Return the answers to a good and a bad request, what lies in the store then, and an unpacked file."""
-    os.environ |= {
-        "AWS_ACCESS_KEY_ID": "none",
-        "AWS_SECRET_ACCESS_KEY": "none",
-        "AWS_REGION": "eu-central-1",
-        "MODEL_BUCKET": "models",
-        "MODEL_NAME": "smoke",
-        "RESULT_BUCKET": "results",
-    }
-    from lambda_inference import Array, BaseRequest, Prediction, serve, storage, telemetry
-
-    connect = storage.Bucket._connected  # noqa: SLF001
-    connect(storage.Bucket("real"))  # it needs what a real bucket needs, up to the first request
-    from obstore.store import MemoryStore
-
-    stores = {"models": MemoryStore(), "results": MemoryStore()}
-    storage.Bucket._connected = lambda bucket: stores[bucket.name]  # type: ignore[method-assign,assignment,return-value] # noqa: SLF001
-    _publish(stores["models"])
-    # The function's log says nothing that may quote a user's text; a build has to know what is missing.
-    telemetry.failure = lambda error, **_: traceback.print_exception(error)  # type: ignore[assignment]
+    results = function_of("smoke", {"model.txt": TEXT.encode()})
+    from lambda_inference import Array, BaseRequest, Prediction, serve
 
     class EchoRequest(BaseRequest, kw_only=True):
         data: list[str]
@@ -66,29 +38,7 @@ def answer() -> list[Any]:
     ]
     for one in answers:
         one["body"].pop("timings_ms", None)
-    return [*answers, _stored(stores["results"]), _unpacked()]
-
-
-def _publish(store: Any) -> None:
-    import obstore
-    from msgspec import json as msgjson
-
-    from lambda_inference.models import PART_SIZE, File, Manifest
-
-    data = TEXT.encode()
-    files = [File("model.txt", len(data), PART_SIZE, [hashlib.sha256(data).hexdigest()])]
-    manifest = Manifest(name="smoke", engine="smoke", precision="smoke", libraries={}, files=files)
-    prefix = f"models/smoke/versions/{manifest.version}"
-    obstore.put(store, f"{prefix}/model.txt", data)
-    obstore.put(store, f"{prefix}/manifest.json", msgjson.encode(manifest))
-    pointer = json.dumps({"version": manifest.version}).encode()
-    obstore.put(store, "models/smoke/channels/dev.json", pointer)
-
-
-def _stored(store: Any) -> list[str]:
-    import obstore
-
-    return sorted(one["path"] for batch in obstore.list(store) for one in batch)
+    return [*answers, stored(results), _unpacked()]
 
 
 def _unpacked() -> str:

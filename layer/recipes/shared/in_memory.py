@@ -1,0 +1,72 @@
+"""What smoke predictions of whole functions share: Lambda's context, and buckets in memory instead of S3."""
+
+import hashlib
+import json
+import os
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+
+class Context:
+    """What Lambda hands to a handler, as far as ours asks."""
+
+    aws_request_id = "smoke"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        """Return an hour: an emulated processor is slow."""
+        return 3_600_000
+
+
+def function_of(engine: str, files: Mapping[str, bytes]) -> Any:
+    """Set up what a function finds when it starts: its environment, and a model; return the result bucket."""
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "AWS_REGION": "eu-central-1",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+        "ENGINE": engine,
+        "MODEL_BUCKET": "models",
+        "MODEL_NAME": "smoke",
+        "RESULT_BUCKET": "results",
+    }
+    from lambda_inference import storage, telemetry
+
+    connect = storage.Bucket._connected  # noqa: SLF001
+    connect(storage.Bucket("real"))  # it needs what a real bucket needs, up to the first request
+    from obstore.store import MemoryStore
+
+    stores = {"models": MemoryStore(), "results": MemoryStore()}
+    storage.Bucket._connected = lambda bucket: stores[bucket.name]  # type: ignore[method-assign,assignment,return-value] # noqa: SLF001
+    _publish(engine, files, stores["models"])
+    # The function's log says nothing that may quote a user's text; a build has to know what is missing.
+    telemetry.failure = lambda error, **_: traceback.print_exception(error)  # type: ignore[assignment]
+    return stores["results"]
+
+
+def stored(store: Any) -> list[str]:
+    """Return the keys that the function wrote."""
+    import obstore
+
+    return sorted(one["path"] for batch in obstore.list(store) for one in batch)
+
+
+def _publish(engine: str, contents: Mapping[str, bytes], store: Any) -> None:
+    import obstore
+    from msgspec import json as msgjson
+
+    from lambda_inference.models import PART_SIZE, File, Manifest
+
+    files = []
+    for name, data in contents.items():
+        parts = [data[start : start + PART_SIZE] for start in range(0, len(data), PART_SIZE)]
+        hashes = [hashlib.sha256(part).hexdigest() for part in parts]
+        files.append(File(name, len(data), PART_SIZE, hashes))
+    manifest = Manifest(name="smoke", engine=engine, precision="smoke", libraries={}, files=files)
+    prefix = f"models/smoke/versions/{manifest.version}"
+    for name, data in contents.items():
+        obstore.put(store, f"{prefix}/{name}", data)
+    obstore.put(store, f"{prefix}/manifest.json", msgjson.encode(manifest))
+    pointer = json.dumps({"version": manifest.version}).encode()
+    obstore.put(store, "models/smoke/channels/dev.json", pointer)
