@@ -17,7 +17,7 @@ endif
 CHECKOV := 3.3.30
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak lint layer prove s3 score build clean
+.PHONY: help demo test e2e soak bench lint layer prove s3 score build clean
 
 help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,9 @@ e2e: $(VENV)/ready ## run the application in containers: sam local, and under La
 
 soak: $(VENV)/ready ## run what takes too long for every change: Lambda's arm64, emulated
 	@$(PY) -m pytest tests/soak
+
+bench: $(VENV)/ready ## measure every number again, or ROW=store or ROW=store.load_time alone
+	@$(PY) -m bench $(ROW)
 
 lint: $(VENV)/ready ## check style and types
 	@$(VENV)/bin/ruff check

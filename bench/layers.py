@@ -14,13 +14,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-
-from baselines import nested_zip
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.baselines import nested_zip  # noqa: E402
+from bench.row import OF_TIME, Row, measures, ratio, scratch_folder  # noqa: E402
+from bench.unpack import nested_layer  # noqa: E402
+from lambda_inference.unpack import unpack  # noqa: E402
 from layer import build, lock, patch, tree, wheels  # noqa: E402
 from layer.recipe import load  # noqa: E402
 from layer.target import HOST, named  # noqa: E402
@@ -84,17 +88,66 @@ def with_sources(full: Path, slim: Path, scratch: Path) -> Path:
     return folder
 
 
-def cold_start(kind: str, packed: Path, index: str, folder: Path) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Kind:
+    """Packages as a function may find them.
+
+    Attributes:
+        how: they come to where they are imported: as it is, extractall or ours.
+        packed: their archive or folder.
+        folder: the same, unpacked.
+        index: of our archive, its hash.
+
+    """
+
+    how: str
+    packed: Path
+    folder: Path
+    index: str = ""
+
+
+def kinds(scratch: Path) -> dict[str, Kind]:
+    """Make every kind."""
+    full = installed(scratch)
+    copied = scratch / "copied"
+    shutil.copytree(full, copied, copy_function=os.link)
+    nested_zip.slim(copied)
+    nested_zip.pack(copied, scratch / "copied.zip")
+    archive, index, slim = ours(scratch)
+    sources = with_sources(full, slim, scratch)
+    both = scratch / "sources-and-bytecode"
+    shutil.copytree(sources, both)
+    compile_all(both, "unchecked-hash")
+    return {
+        "as installed": Kind("as it is", full, full),
+        "the recipe that everyone copies": Kind("extractall", scratch / "copied.zip", copied),
+        "the builder's layer": Kind("ours", archive, slim, index),
+        "the same, there already": Kind("as it is", slim, slim),
+        "the same, with sources too": Kind("as it is", both, both),
+        "the same, sources alone": Kind("as it is", sources, sources),
+    }
+
+
+def ours(scratch: Path) -> tuple[Path, str, Path]:
+    """Return the builder's archive, its index's hash, and what it unpacks to."""
+    layer = nested_layer()
+    marker = json.loads((layer / build.MARKER).read_text())["archive"]
+    packed = layer / marker["file"]
+    return packed, marker["index"], unpack(packed, marker["index"], temporary=scratch).folder
+
+
+def cold_start(kind: Kind, folder: Path) -> tuple[float, float]:
     """Return the seconds of unpacking, and of import and first answer."""
     folder.mkdir()
     (folder / "event.json").write_text(json.dumps(EVENT))
-    places = [ROOT / "bench" / "baselines"] if kind == "extractall" else []
-    places += [ROOT / "layer" / "lambda_inference"] if kind == "ours" else []
+    places = [ROOT / "bench" / "baselines"] if kind.how == "extractall" else []
+    places += [ROOT / "layer" / "lambda_inference"] if kind.how == "ours" else []
     beside = build.default_out(load("inference"), named(HOST)) / "layer" / "python"
     recipes = ROOT / "layer" / "recipes"
     places += [recipes, recipes / "shared", ROOT / "translation_function", ROOT / "layer", beside]
+    arguments: list[str | Path] = [kind.how, kind.packed, kind.index, folder, *places]
     done = subprocess.run(
-        [sys.executable, "-s", "-S", "-P", "-B", "-c", COLD_START, kind, packed, index, folder, *places],
+        [sys.executable, "-s", "-S", "-P", "-B", "-c", COLD_START, *arguments],
         env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -107,6 +160,72 @@ def cold_start(kind: str, packed: Path, index: str, folder: Path) -> tuple[float
     return unpacking, answering
 
 
+def measure(
+    made: dict[str, Kind], scratch: Path, repetitions: int, names: Iterable[str]
+) -> dict[str, list[tuple[float, float]]]:
+    """Return what each repetition of each kind took; the first of all fills the page cache."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for repetition in range(repetitions + 1):
+        for name, taken in times.items():
+            one = cold_start(made[name], scratch / f"run-{repetition}")
+            if repetition:
+                taken.append(one)
+    return times
+
+
+@measures("layer.import_and_answer", "layer.cold_start")
+def rows() -> Iterator[Row]:
+    """Compare the layer's cold start with an ordinary site-packages' and the copied recipe's."""
+    names = (
+        "as installed",
+        "the recipe that everyone copies",
+        "the builder's layer",
+        "the same, there already",
+    )
+    with scratch_folder() as scratch:
+        times = measure(kinds(scratch), scratch, REPETITIONS, names)
+    full, copied, nested, there = (times[name] for name in names)
+    yield Row(
+        name="layer.import_and_answer",
+        **ratio([answer for _, answer in there], [answer for _, answer in full]),
+        unit=OF_TIME,
+        baseline="import and first answer from the same wheels as pip installs them (bench/layers.py)",
+        goal=1.05,
+    )
+    yield Row(
+        name="layer.cold_start",
+        **ratio([sum(one) for one in nested], [sum(one) for one in copied]),
+        unit=OF_TIME,
+        baseline="unpacking, import and first answer by the recipe that everyone copies "
+        "(bench/baselines/nested_zip.py)",
+        goal=0.5,
+    )
+
+
+@measures("layer.size.opennmt", "layer.size.opennmt_archive", "layer.size.ctranslate2")
+def sizes() -> Iterator[Row]:
+    """Count what the builder makes for this machine."""
+    with scratch_folder() as scratch:
+        archive, _, slim = ours(scratch)
+        found = {
+            "opennmt": (tree.size(slim), 450_000_000, "the unpacked layer"),
+            "opennmt_archive": (archive.stat().st_size, 110_000_000, "its archive"),
+        }
+    recipe, target = load("ctranslate2"), named(HOST)
+    job = build.Job(recipe, target, build.default_out(recipe, target))
+    build.build(job, print)
+    found["ctranslate2"] = (tree.size(job.out / "layer"), 85_000_000, "the layer")
+    for name, (size, goal, what) in found.items():
+        yield Row(
+            name=f"layer.size.{name}",
+            value=size,
+            unit="bytes",
+            baseline=f"{what}, against the goal alone",
+            goal=goal,
+            runs=[size],
+        )
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -115,60 +234,25 @@ def main() -> None:
     )
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="default: %(default)s")
     options = parser.parse_args()
-    recipe, target = load("opennmt"), named(HOST)
-    job = build.Job(recipe, target, build.default_out(recipe, target), strategy="nested")
-    build.build(job, print)
-    layer = job.out / "layer" / "python"
-    marker = json.loads((layer / build.MARKER).read_text())["archive"]
     with tempfile.TemporaryDirectory(prefix="bench-layers-", dir=options.temporary) as name:
-        scratch = Path(name)
-        full = installed(scratch)
-        copied = scratch / "copied"
-        shutil.copytree(full, copied, copy_function=os.link)
-        nested_zip.slim(copied)
-        nested_zip.pack(copied, scratch / "copied.zip")
-        sys.path.insert(0, str(ROOT / "layer"))
-        from lambda_inference.unpack import unpack
+        made = kinds(Path(name))
+        times = measure(made, Path(name), options.repetitions, made)
+        print_table(made, times)
 
-        slim = unpack(layer / marker["file"], marker["index"], temporary=scratch).folder
-        sources = with_sources(full, slim, scratch)
-        both = scratch / "sources-and-bytecode"
-        shutil.copytree(sources, both)
-        compile_all(both, "unchecked-hash")
-        kinds = {
-            "as installed": ("as it is", full, full),
-            "the recipe that everyone copies": ("extractall", scratch / "copied.zip", copied),
-            "the builder's layer": ("ours", layer / marker["file"], slim),
-            "the same, there already": ("as it is", slim, slim),
-            "the same, with sources too": ("as it is", both, both),
-            "the same, sources alone": ("as it is", sources, sources),
-        }
-        times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
-        for repetition in range(options.repetitions + 1):
-            for kind, (how, packed, _) in kinds.items():
-                index = marker["index"] if how == "ours" else ""
-                one = cold_start(how, packed, index, scratch / f"run-{repetition}")
-                if repetition:  # the first fills the page cache
-                    times[kind].append(one)
-        answer = statistics.median(two for _, two in times["as installed"])
-        columns = (
-            "packages",
-            "files",
-            "bytes",
-            "packed",
-            "unpacking",
-            "import and first answer",
-            "cold start",
-        )
-        print(f"| {' | '.join(columns)} |")
-        print("|---|---|---|---|---|---|---|")
-        for kind, (_, packed, folder) in kinds.items():
-            size = f"{packed.stat().st_size:,}" if packed.is_file() else ""
-            parts = [statistics.median(one[i] for one in times[kind]) / answer for i in (0, 1)]
-            total = [sum(one) / answer for one in times[kind]]
-            spread = f"{statistics.median(total):.2f} ({min(total):.2f} to {max(total):.2f})"
-            print(f"| {kind} | {len(tree.files(folder)):,} | {tree.size(folder):,} | {size} "
-                  f"| {parts[0]:.2f} | {parts[1]:.2f} | {spread} |")  # fmt: skip
+
+def print_table(made: dict[str, Kind], times: dict[str, list[tuple[float, float]]]) -> None:
+    """Print a line a kind, in cold starts from an ordinary site-packages."""
+    answer = statistics.median(two for _, two in times["as installed"])
+    columns = ("packages", "files", "bytes", "packed", "unpacking", "import and first answer", "cold start")
+    print(f"| {' | '.join(columns)} |")
+    print("|---|---|---|---|---|---|---|")
+    for name, kind in made.items():
+        size = f"{kind.packed.stat().st_size:,}" if kind.packed.is_file() else ""
+        parts = [statistics.median(one[i] for one in times[name]) / answer for i in (0, 1)]
+        total = [sum(one) / answer for one in times[name]]
+        spread = f"{statistics.median(total):.2f} ({min(total):.2f} to {max(total):.2f})"
+        print(f"| {name} | {len(tree.files(kind.folder)):,} | {tree.size(kind.folder):,} | {size} "
+              f"| {parts[0]:.2f} | {parts[1]:.2f} | {spread} |")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -5,8 +5,12 @@ import sys
 from pathlib import Path
 
 from lambda_setup import invoke, manage, publish, results, score, serve
+from lambda_setup.channels import CHANNELS
+from lambda_setup.conversions import CONVERTERS, QUANTIZATIONS
 from lambda_setup.local import SHIPPED_MODEL
 from lambda_setup.local.process import termination_unwinds
+from lambda_setup.local.stack import PORT
+from lambda_setup.store import add_place
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,15 +38,21 @@ def _parser() -> argparse.ArgumentParser:
         help="run the function on this machine and send it events",
         description="Start an S3 server and the function under AWS's Runtime Interface Emulator, send the "
         "events to the one warm function in their order, print one response a line, and end what was "
-        "started. Exits 0 only if every answer was a 200.",
+        "started. With --local the function uses the S3 that `make s3` serves. Exits 0 only if every answer "
+        "was a 200.",
         epilog="example: python -m lambda_setup invoke --event events/event.json --save .demo",
     )
     command.add_argument("-e", "--event", type=Path, action="append", required=True, metavar="FILE",
                          help="a JSON event; may be repeated")  # fmt: skip
     command.add_argument("--save", type=Path, metavar="DIR",
                          help="fetch the objects that the answers name into DIR/<s3 key>")  # fmt: skip
-    command.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
-                         help="the model's folder (default: the shipped one)")  # fmt: skip
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
+                        help="the model's folder (default: the shipped one)")  # fmt: skip
+    source.add_argument("--local", action="store_true",
+                        help="take the model from what `make s3` serves; leave results there")  # fmt: skip
+    command.add_argument("--name", metavar="NAME", help="with --local: the model (default: en-es)")
+    command.add_argument("--channel", choices=CHANNELS, help="with --local: its channel (default: dev)")
     command.add_argument("-l", "--log-file", type=Path, metavar="FILE",
                          help="send the function's log there instead of to the standard error")  # fmt: skip
     command.set_defaults(command=invoke.run)
@@ -53,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve an S3 on the loopback interface with the model in it, for `sam local invoke` or "
         "any S3 client, until Ctrl-C. The data live in a temporary folder.",
     )
-    command.add_argument("--port", type=int, default=8333, help="(default: %(default)s)")
+    command.add_argument("--port", type=int, default=PORT, help="(default: %(default)s)")
     command.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
                          help="the model's folder (default: the shipped one)")  # fmt: skip
     command.set_defaults(command=serve.run)
@@ -65,15 +75,19 @@ def _parser() -> argparse.ArgumentParser:
         "publish",
         help="upload a model and point a channel to it",
         description="Upload the model in a folder, as a new version with a hash of every part, and point a "
-        "channel to it. The same files are the same version, and are not uploaded twice.",
+        "channel to it. The same files are the same version, and only what S3 lacks is uploaded. Pickles "
+        "that could run code are refused.",
         epilog="example: python -m lambda_setup model publish models/en-es --stack translation",
     )
     command.add_argument("folder", type=Path, metavar="DIR", help="a folder with a model.toml")
-    place = command.add_mutually_exclusive_group(required=True)
-    place.add_argument("--stack", metavar="NAME", help="the deployed stack whose model bucket to fill")
-    place.add_argument("--bucket", metavar="NAME", help="the bucket itself")
-    command.add_argument("--channel", choices=("dev", "prod"), default="dev", help="(default: %(default)s)")
+    add_place(command)
+    command.add_argument("--name", metavar="NAME", help="publish it under this name, not model.toml's")
+    command.add_argument("--channel", choices=CHANNELS, default="dev", help="(default: %(default)s)")
+    command.add_argument("--engine", choices=CONVERTERS, help="convert it for this engine; needs --name")
+    command.add_argument("--quantization", choices=QUANTIZATIONS,
+                         help="of the converted weights (default: float32)")  # fmt: skip
     command.add_argument("--dry-run", action="store_true", help="print what would be written")
+    command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(command=publish.run)
     manage.add_parsers(group)
     command = group.add_parser(

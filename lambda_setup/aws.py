@@ -1,6 +1,7 @@
 """What the operator's commands ask of AWS."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 
@@ -32,6 +33,23 @@ def identity() -> str:
         return boto3.client("sts", config=patience).get_caller_identity()["Arn"]
     except (BotoCoreError, ClientError):
         return "unknown"
+
+
+def environment() -> dict[str, str]:
+    """Return the environment variables that give a function on this machine what this command may do."""
+    import boto3
+
+    session = boto3.Session()
+    credentials = session.get_credentials()
+    found = credentials.get_frozen_credentials() if credentials else None
+    variables = {
+        "AWS_ACCESS_KEY_ID": found and found.access_key,
+        "AWS_SECRET_ACCESS_KEY": found and found.secret_key,
+        "AWS_SESSION_TOKEN": found and found.token,
+        "AWS_REGION": session.region_name,
+        "AWS_ENDPOINT_URL_S3": os.environ.get("AWS_ENDPOINT_URL_S3"),
+    }
+    return {name: value for name, value in variables.items() if value}
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from lambda_inference.models import Manifest
 from lambda_setup.invoke import say
 from lambda_setup.local.process import termination_unwinds
+from lambda_setup.models import check_files, checked_name
 from lambda_setup.sources import EXPECTED, Failed, Folder, Refused, Source, source_of
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
@@ -216,11 +217,8 @@ def _from_manifest(manifest: Manifest, version: str) -> Model:
 
 
 def _check_names(description: Description) -> None:
-    for name in (description.name, *description.files):
-        if not name.isprintable() or name[:1] in {"", "."} or set(name) & set("/\\:") or name == "model.toml":
-            raise Refused(f"{name!r} may not be used; expected a plain name without / \\ : or a leading dot")
-    if len({name.casefold() for name in description.files}) < len(description.files):
-        raise Refused("it names a file twice")
+    checked_name(description.name)
+    check_files(description.files)
 
 
 def _is_described(folder: Path, model: Model) -> bool:

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lambda_setup.local import Stack
+from lambda_setup.aws import explained
+from lambda_setup.local import MODEL_BUCKET, SHIPPED_MODEL, Application, Stack, served
 from lambda_setup.responses import succeeded
+from lambda_setup.store import ModelBucket
 
 
 def run(options: argparse.Namespace) -> int:
@@ -19,8 +21,7 @@ def run(options: argparse.Namespace) -> int:
         if options.log_file:
             options.log_file.parent.mkdir(parents=True, exist_ok=True)
             log = stack.enter_context(options.log_file.open("wb"))
-        say(f"starting S3 and putting the model in {shown(options.model)} there")
-        local = stack.enter_context(Stack(options.model, log=log))
+        local = stack.enter_context(_application(options, log))
         function = stack.enter_context(local.function())
         good = True
         for path, event in zip(options.event, events, strict=True):
@@ -35,6 +36,20 @@ def run(options: argparse.Namespace) -> int:
                 for saved in local.save(response, options.save):
                     say(f"saved {saved}, {saved.stat().st_size:,} bytes")
     return 0 if good else 1
+
+
+def _application(options: argparse.Namespace, log: Any) -> Application:
+    """Return S3 with models: the one that ``make s3`` serves, or one of our own with a folder's."""
+    if not options.local:
+        if options.name or options.channel:
+            raise ValueError("--name and --channel are of a model in the local store; give --local, too")
+        say(f"starting S3 and putting the model in {shown(options.model)} there")
+        return Stack(options.model, log=log)
+    s3, name, channel = served(), options.name or SHIPPED_MODEL.name, options.channel or "dev"
+    with explained("local store"):
+        manifest = ModelBucket(s3.client(), MODEL_BUCKET, s3).manifest(name, channel)
+    say(f"taking {channel} of {name} from {s3.endpoint}")
+    return Application(s3, name, manifest.engine, channel=channel, log=log)
 
 
 def shown(path: Path) -> Path:

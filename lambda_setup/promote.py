@@ -2,17 +2,18 @@
 
 import argparse
 import json
-import os
 import sys
 from typing import Any
 
 from lambda_inference.models import Manifest
 from lambda_setup import channels
-from lambda_setup.aws import explained, identity
+from lambda_setup.aws import explained
 from lambda_setup.invoke import say
-from lambda_setup.manage import SHOWN, ModelBucket, opened
+from lambda_setup.manage import move, said
 from lambda_setup.models import Published
+from lambda_setup.output import told
 from lambda_setup.responses import body_of
+from lambda_setup.store import SHOWN, ModelBucket, opened
 
 TOLERANCE = 1e-4
 """How far a score may be from the expected one: between processors, and numbers of threads."""
@@ -22,30 +23,31 @@ def run(options: argparse.Namespace) -> int:
     """Try the candidate with the request that was published with it, then move prod to it."""
     with explained("model bucket"):
         store = opened(options)
-        dev, prod = (channels.read(store.client, store.name, options.name, one) for one in channels.CHANNELS)
-        if dev is None:
-            raise RuntimeError(f"{options.name} has no channel dev; publish it first")
-        candidate = store.version(options.name, dev.version)
-        if candidate.manifest is None:
-            raise RuntimeError(
-                f"version {dev.version[:SHOWN]} of {options.name} is not whole; publish it again"
-            )
-        if prod and prod.version == dev.version:
-            print(f"prod of {options.name} has {dev.version[:SHOWN]} already")
-            return 0
-    came = prod.version[:SHOWN] if prod else "nothing"
-    said = f"prod of {options.name} from {came} to {dev.version[:SHOWN]}"
-    if options.dry_run:
-        print(f"would try {dev.version[:SHOWN]} with its smoke request, then move {said}")
-        return 0
-    if faults := tried(options, store, candidate.manifest):
+        candidate = store.manifest(options.name, "dev")
+        prod = channels.read(store.client, store.name, options.name, "prod")
+    version, before = candidate.version, prod.version if prod else None
+    does = not options.dry_run and version != before
+    faults = tried(options, store, candidate) if does else []
+    if does and not faults:
+        with explained(f"channel prod of {options.name}"):
+            channels.move(store.client, store.name, options.name, "prod", version,
+                          before=prod, by=store.who())  # fmt: skip
+    what = {**move(options, "prod", before, version, moved=does and not faults), "faults": faults}
+    told(options, what, lambda: _print(what))
+    return 1 if faults else 0
+
+
+def _print(what: dict[str, Any]) -> None:
+    if what["faults"]:
+        came = (what["from"] or "nothing")[:SHOWN]
         print(f"prod stays at {came}: the candidate does not answer as it was published to", file=sys.stderr)
-        print("\n".join(f"  {fault}" for fault in faults[:10]), file=sys.stderr)
-        return 1
-    with explained(f"channel prod of {options.name}"):
-        channels.move(store.client, store.name, options.name, "prod", dev.version, before=prod, by=identity())
-    print(f"moved {said}")
-    return 0
+        print("\n".join(f"  {fault}" for fault in what["faults"][:10]), file=sys.stderr)
+    elif what["moved"]:
+        print("moved", said(what))
+    elif what["from"] == what["to"]:
+        print(f"prod of {what['name']} has {what['to'][:SHOWN]} already")
+    else:
+        print(f"would try {what['to'][:SHOWN]} with its smoke request, then move", said(what))
 
 
 def tried(options: argparse.Namespace, store: ModelBucket, manifest: Published) -> list[str]:
@@ -84,30 +86,17 @@ def _deployed(function: str, event: dict[str, Any]) -> Any:
 
 
 def _local(store: ModelBucket, manifest: Manifest, event: dict[str, Any]) -> Any:
-    import boto3
-
     from lambda_setup.local import Emulator
     from lambda_setup.local.dependencies import layers
     from lambda_setup.local.stack import ROOT
 
-    session = boto3.Session()
-    credentials = session.get_credentials()
-    found = credentials.get_frozen_credentials() if credentials else None
     environment = {
-        "AWS_ACCESS_KEY_ID": found.access_key if found else None,
-        "AWS_SECRET_ACCESS_KEY": found.secret_key if found else None,
-        "AWS_SESSION_TOKEN": found.token if found else None,
-        "AWS_REGION": session.region_name,
-        "AWS_ENDPOINT_URL_S3": os.environ.get("AWS_ENDPOINT_URL_S3"),
-        "MODEL_BUCKET": store.name,
+        **store.environment(),
         "MODEL_NAME": manifest.name,
         "MODEL_CHANNEL": "dev",
         "RESULT_BUCKET": "none",
         "ENGINE": manifest.engine,
     }
-    with Emulator(
-        ROOT / "translation_function",
-        layers=layers(manifest.engine),
-        env={name: value for name, value in environment.items() if value},
-    ) as function:
+    function = Emulator(ROOT / "translation_function", layers=layers(manifest.engine), env=environment)
+    with function:
         return function.invoke(event)

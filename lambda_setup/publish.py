@@ -1,46 +1,71 @@
 """``model publish``: a model's folder into the bucket that functions read."""
 
 import argparse
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Any
 
-from lambda_setup import models
-from lambda_setup.aws import explained, identity, stack_output
+from msgspec.structs import replace
+
+from lambda_setup import models, pickles
+from lambda_setup.aws import explained
+from lambda_setup.conversions import QUANTIZATIONS, convert
+from lambda_setup.invoke import say
+from lambda_setup.output import told, transfer
+from lambda_setup.store import opened
 
 
 def run(options: argparse.Namespace) -> int:
-    """Upload a model and point a channel to it."""
-    import boto3
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+    """Check a model, upload it and point a channel to it."""
+    if bool(options.engine) > bool(options.name):
+        raise ValueError("--engine needs --name, too: a name holds models of one engine")
+    if bool(options.quantization) > bool(options.engine):
+        raise ValueError("--quantization is of a conversion; give --engine, too")
+    with contextlib.ExitStack() as stack:
+        folder = options.folder
+        manifest = models.describe(folder)
+        pickles.check(folder / file.name for file in manifest.files)
+        if options.engine:
+            say(f"converting it for {options.engine}")
+            target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="converted-")))
+            convert(folder, manifest, target, options.engine, options.quantization or QUANTIZATIONS[0])
+            folder, manifest = target, models.describe(target)
+        if options.name:
+            manifest = replace(manifest, name=models.checked_name(options.name))
+        return _publish(options, folder, manifest)
 
-    manifest = models.describe(options.folder)
-    bucket = options.bucket or stack_output(options.stack, "ModelBucketName")
+
+def _publish(options: argparse.Namespace, folder: Path, manifest: models.Published) -> int:
     size = sum(file.size for file in manifest.files)
-    print(f"model    {manifest.name}, engine {manifest.engine}, {manifest.precision}, {size:,} bytes")
-    print(f"version  {manifest.version}")
-    print(f"to       s3://{bucket}/models/{manifest.name}/, channel {options.channel}")
-    if options.dry_run:
-        for call in models.calls(manifest, bucket, options.channel):
-            print(f"would    {call}")
-        return 0
-    with (
-        explained(f"s3://{bucket}"),
-        Progress(
-            "{task.description}",
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            console=Console(stderr=True),
-        ) as bar,
-    ):
-        task = bar.add_task("uploading", total=size)
-        uploaded = models.publish(
-            options.folder,
-            boto3.client("s3"),
-            bucket,
-            options.channel,
-            progress=lambda count: bar.advance(task, count),
-            by=identity(),
-        )
-    print("done     a function on this channel takes it up when it starts next" if uploaded else
-          "done     the version was there already; the channel points to it")  # fmt: skip
-    return 0
+    with explained("model bucket"):
+        store = opened(options)
+        what: dict[str, Any] = {
+            "name": manifest.name,
+            "version": manifest.version,
+            "engine": manifest.engine,
+            "precision": manifest.precision,
+            "bytes": size,
+            "bucket": store.name,
+            "channel": options.channel,
+        }
+        if options.dry_run:
+            what["would"] = models.calls(manifest, store.name, options.channel)
+        else:
+            with transfer("uploading", size) as progress:
+                what["uploaded"] = models.upload(
+                    folder, manifest, store.client, store.name, options.channel,
+                    progress=progress, by=store.who(),
+                )  # fmt: skip
+    return told(options, what, lambda: _print(what))
+
+
+def _print(what: dict[str, Any]) -> None:
+    print("model    {name}, engine {engine}, {precision}, {bytes:,} bytes".format_map(what))
+    print("version  {version}".format_map(what))
+    print("to       s3://{bucket}/models/{name}/, channel {channel}".format_map(what))
+    for call in what.get("would", []):
+        print(f"would    {call}")
+    if "uploaded" in what:
+        print("done     functions on this channel take it up" if what["uploaded"] else
+              "done     the version was there already; the channel points to it")  # fmt: skip

@@ -2,13 +2,11 @@
 
 import argparse
 import gzip
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from lambda_setup.invoke import say, shown
-from lambda_setup.local import Stack
-from lambda_setup.responses import body_of, succeeded
+from lambda_setup.local import predictions
 
 
 class Scores(NamedTuple):
@@ -34,13 +32,9 @@ def score(folder: Path, beam: int = 5) -> tuple[Scores, int]:
     from sacrebleu.metrics.chrf import CHRF
 
     sources, references = (_lines(folder / f"test.{language}.gz") for language in ("en", "es"))
-    say(f"starting S3 and the function with {shown(folder)}")
-    with Stack(folder, log=subprocess.DEVNULL) as stack, stack.function(timeout=900) as function:
-        say(f"translating {len(sources)} sentences")
-        response = function.invoke({"data": sources, "beam": beam, "result": "inline"})
-    if not succeeded(response):
-        raise RuntimeError(f"the function answered {response}")
-    texts = [one["hypotheses"][0]["text"] for one in body_of(response)["predictions"]]
+    say(f"starting S3 and the function with {shown(folder)}, and translating {len(sources)} sentences")
+    found = predictions(folder, {"data": sources, "beam": beam}, timeout=900)
+    texts = [one["hypotheses"][0]["text"] for one in found]
     bleu, chrf = BLEU(), CHRF()
     return Scores(
         bleu.corpus_score(texts, [references]).score,

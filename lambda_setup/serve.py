@@ -5,9 +5,7 @@ import signal
 
 from lambda_setup.invoke import say, shown
 from lambda_setup.local import S3Server, Stack
-
-# Known to events/env.json, and to nobody outside this machine: the server listens on loopback.
-ACCESS_KEY, SECRET_KEY = "local-access-key", "local-secret-key"
+from lambda_setup.local.stack import ACCESS_KEY, SECRET_KEY
 
 
 def run(options: argparse.Namespace) -> int:

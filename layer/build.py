@@ -176,7 +176,8 @@ def unchanged(job: Job, lock: locks.Lock) -> Report | None:
 
 def inputs(job: Job, lock: locks.Lock) -> str:
     """Return the sha256 of all that a layer is made from."""
-    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).with_name("rules.toml"), lock.path]
+    here = Path(__file__).resolve().parent
+    files = [*sorted(here.glob("*.py")), here / "rules.toml", lock.path]
     files += [trace.path_of(job.recipe, job.target), proof.path_of(job.recipe, job.target)]
     if job.recipe.smoke:
         files += smoke.code_files(job.recipe.smoke)
@@ -386,6 +387,7 @@ class _Steps:
         layer = self.folder / "layer" / "python"
         shutil.rmtree(layer.parent, ignore_errors=True)
         marker: dict[str, object] = dict(describe(self.recipe, self.target))
+        marker["libraries"] = {wheel.name: wheel.version for wheel in self.lock.wheels}
         packed = None
         archived: list[trees.File] = []
         if strategy == "direct":

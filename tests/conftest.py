@@ -64,3 +64,20 @@ def function(stack) -> Emulator:
     """The function, warm from the second test on."""
     with stack.function() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def two_versions(tmp_path_factory):
+    """The shipped model and a second version of it, in a stack of their own."""
+    from second_model import Versions
+
+    folder = tmp_path_factory.mktemp("versions")
+    with (folder / "function.log").open("wb") as log, Stack(MODEL, log=log) as running:
+        yield Versions(running, folder / "function.log", folder)
+
+
+@pytest.fixture
+def versions(two_versions):
+    """Both versions, the channel pointing to the first."""
+    two_versions.point(two_versions.first)
+    return two_versions

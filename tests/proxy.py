@@ -1,74 +1,19 @@
-"""Proxies in front of a server: one holds back what a test wants held back, one writes down what is said."""
+"""A proxy in front of a server: it writes down what is said, and lets go wrong what a test wants to."""
 
 import contextlib
 import http.client
 import http.server
+import math
 import socket
+import struct
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
-
-
-class Gate:
-    """Where a connection stops when it carries a given text from the client, until the end of the test."""
-
-    def __init__(self, text: bytes) -> None:
-        self._text = text
-        self.reached = threading.Event()
-        self._opened = threading.Event()
-
-    def holds(self, data: bytes) -> bool:
-        """Return whether a connection that carried this must wait, after it has waited."""
-        if self._text not in data:
-            return False
-        self.reached.set()
-        self._opened.wait()
-        return True
-
-    def open(self) -> None:
-        """Let the waiting connections go, to their end."""
-        self._opened.set()
-
-
-@contextlib.contextmanager
-def gated(endpoint: str, gate: Gate) -> Iterator[str]:
-    """Forward connections to an endpoint, but for those that a gate holds; yield the proxy's own endpoint."""
-    target = urlsplit(endpoint)
-    connections: list[socket.socket] = []
-
-    def pump(source: socket.socket, sink: socket.socket, watch: bool) -> None:
-        seen = b""
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                seen = (seen + data)[-70000:]
-                if watch and gate.holds(seen):
-                    break
-                sink.sendall(data)
-        for each in (source, sink):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection((target.hostname, target.port))
-                connections.extend((client, server))
-                for source, sink, watch in ((client, server, True), (server, client, False)):
-                    threading.Thread(target=pump, args=(source, sink, watch), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        acceptor = threading.Thread(target=accept, daemon=True)
-        acceptor.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            gate.open()
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            for connection in connections:
-                connection.close()
 
 
 @dataclass(frozen=True)
@@ -81,56 +26,208 @@ class Exchange:
     status: int
 
 
-@contextlib.contextmanager
-def recorded(
-    endpoint: str, exchanges: list[Exchange], lose: Callable[[str, str], bool] = lambda _, __: False
-) -> Iterator[str]:
-    """Forward requests to an endpoint and keep what was said; yield the proxy's own endpoint.
+@dataclass(frozen=True)
+class Answer:
+    """What a client gets.
 
-    Of a request whose method and target ``lose`` picks, the server's answer is lost: it did what it
-    was asked, and the client gets a 503.
+    Attributes:
+        status: its status.
+        headers: its headers, without its length.
+        body: the bytes that come.
+        promised: the bytes that its head announces; as many as come, unless said.
+        pace: bytes that come in a second.
+        end: what becomes of the connection afterwards.
+
     """
-    target = urlsplit(endpoint)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    promised: int | None = None
+    pace: float = math.inf
+    end: Literal["kept", "closed", "reset"] = "kept"
 
-        def handle_one_request(self) -> None:
-            with contextlib.suppress(ConnectionError):  # clients end connections as they like
-                super().handle_one_request()
 
-        def forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            connection = http.client.HTTPConnection(target.hostname, target.port)
-            with contextlib.closing(connection):
-                # Header by header, as it came: the signature covers the host that the client knows.
-                connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-                for name, value in self.headers.items():
-                    connection.putheader(name, value)
-                connection.endheaders(body)
-                answer = connection.getresponse()
-                status, headers, data = answer.status, answer.getheaders(), answer.read()
-            if lose(self.command, self.path):
-                status, headers, data = 503, [], b""
-            sent = {name.lower(): value for name, value in self.headers.items()}
-            exchanges.append(Exchange(self.command, self.path, sent, status))
-            self.send_response_only(status)
-            for name, value in headers:
-                if name.lower() not in {"connection", "content-length", "transfer-encoding"}:
-                    self.send_header(name, value)
-            length = dict(headers).get("Content-Length", "0") if self.command == "HEAD" else str(len(data))
-            self.send_header("Content-Length", length)
-            self.end_headers()
-            self.wfile.write(data)
+Fault = Callable[[Callable[[], Answer]], Answer | None]
+"""From a way to ask the server to what the client gets; None is never an answer."""
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = forward  # noqa: N815 - the base class's names
 
-        def log_message(self, *_: object) -> None:
-            pass
+def refused(status: int, code: str) -> Fault:
+    """Answer as S3 does when it refuses, without asking it."""
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>secret</Message></Error>".encode()
+    return lambda _: Answer(status, {"Content-Type": "application/xml"}, body)
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+def lost(ask: Callable[[], Answer]) -> Answer:
+    """Lose the server's answer: it does what it is asked, and the client gets a 503."""
+    ask()
+    return Answer(503)
+
+
+def reset(ask: Callable[[], Answer]) -> Answer:
+    """Reset the connection after half of the body."""
+    return replace(truncated(ask), end="reset")
+
+
+def truncated(ask: Callable[[], Answer]) -> Answer:
+    """End the connection after half of the body that was promised."""
+    answer = ask()
+    return replace(shortened(lambda: answer), promised=len(answer.body), end="closed")
+
+
+def shortened(ask: Callable[[], Answer]) -> Answer:
+    """Send half of the body as if it were all."""
+    answer = ask()
+    return replace(answer, body=answer.body[: len(answer.body) // 2])
+
+
+def flipped(ask: Callable[[], Answer]) -> Answer:
+    """Flip a bit in the middle of the body."""
+    answer = ask()
+    body = bytearray(answer.body)
+    body[len(body) // 2] ^= 1
+    return replace(answer, body=bytes(body))
+
+
+def trickling(ask: Callable[[], Answer]) -> Answer:
+    """Send the body at ten bytes a second."""
+    return replace(ask(), pace=10)
+
+
+def hanging(_: Callable[[], Answer]) -> None:
+    """Take the request, and never answer."""
+
+
+class Gate:
+    """A fault that holds requests back until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, ask: Callable[[], Answer]) -> Answer:
+        self.reached.set()
+        self.opened.wait()
+        return ask()
+
+
+class Proxy:
+    """Forwards requests to an endpoint as they come, and their answers unless a fault is on.
+
+    Attributes:
+        endpoint: its own, which stays the same.
+        exchanges: what was said.
+
+    """
+
+    def __init__(self, target: str, exchanges: list[Exchange] | None = None) -> None:
+        self._target = urlsplit(target)
+        self._address = ("127.0.0.1", 0)
+        self._choose: Callable[[str], Fault | None] = lambda _: None
+        self._connections: set[socket.socket] = set()
+        self.exchanges = exchanges if exchanges is not None else []
+
+    def __enter__(self) -> Self:
+        self._server = http.server.ThreadingHTTPServer(self._address, partial(_Handler, self))
+        self._address = self._server.server_address
+        self.endpoint = f"http://127.0.0.1:{self._address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    @contextlib.contextmanager
+    def failing(self, fault: Fault, on: str = "", first: float = math.inf) -> Iterator[None]:
+        """Let requests fail whose method and target hold a text: each the first so many times it is made."""
+        asked: Counter[str] = Counter()
+        before = self._choose
+
+        def choose(request: str) -> Fault | None:
+            asked[request] += 1
+            return fault if on in request and asked[request] <= first else before(request)
+
+        self._choose = choose
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield
         finally:
-            server.shutdown()
+            self._choose = before
+
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """End all connections and let every new one be refused."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, proxy: Proxy, *args: Any) -> None:
+        self.proxy = proxy
+        super().__init__(*args)
+
+    def handle(self) -> None:
+        self.proxy._connections.add(self.connection)
+        with contextlib.suppress(OSError):  # clients end connections as they like
+            super().handle()
+        self.proxy._connections.discard(self.connection)
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fault = self.proxy._choose(f"{self.command} {self.path} {self.headers.get('Range', '')}")
+        answer = fault(lambda: self.ask(body)) if fault else self.ask(body)
+        if answer is None:
+            self.close_connection = True
+            self.rfile.read(1)  # nothing, once the client or the proxy has ended
+            return
+        sent = {name.lower(): value for name, value in self.headers.items()}
+        self.proxy.exchanges.append(Exchange(self.command, self.path, sent, answer.status))
+        self.send(answer)
+
+    def ask(self, body: bytes) -> Answer:
+        connection = http.client.HTTPConnection(self.proxy._target.hostname, self.proxy._target.port)
+        with contextlib.closing(connection):
+            # Header by header, as it came: the signature covers the host that the client knows.
+            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            headers, data = dict(answer.getheaders()), answer.read()
+        length = int(headers.pop("Content-Length", 0))
+        for name in ("Connection", "Transfer-Encoding"):
+            headers.pop(name, None)
+        # A HEAD's answer, and a 304, announce what does not come.
+        return Answer(answer.status, headers, data, None if data else length)
+
+    def send(self, answer: Answer) -> None:
+        promised = len(answer.body) if answer.promised is None else answer.promised
+        self.send_response_only(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(promised))
+        self.end_headers()
+        if answer.pace == math.inf:
+            self.wfile.write(answer.body)
+        else:
+            for byte in answer.body:
+                self.wfile.write(bytes([byte]))
+                time.sleep(1 / answer.pace)
+        self.close_connection = self.close_connection or answer.end != "kept"
+        if answer.end == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.rfile.close()
+            self.connection.close()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 - the base class's names
+
+    def log_message(self, *_: object) -> None:
+        pass

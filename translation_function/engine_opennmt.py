@@ -1,12 +1,11 @@
 """OpenNMT-py's beam search on torch, over a model that is only in memory."""
 
 import ctypes
-import io
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import onmt_mends  # noqa: F401 - first: it prepares what onmt imports
+import onmt_mends  # first: it prepares what onmt imports
 
 # isort: split
 import torch
@@ -17,7 +16,7 @@ from onmt.translate.beam_search import BeamSearch, GNMTGlobalScorer
 from onmt.translate.translator import Translator as Search
 from onmt.utils.parse import ArgumentParser
 
-from lambda_inference import Model
+from lambda_inference import Model, tensors
 from translator import Hypothesis
 
 MAX_LENGTH = 250
@@ -36,13 +35,15 @@ class OpenNMT:
 
     def __init__(self, model: Model, threads: int) -> None:
         torch.set_num_threads(threads)
-        checkpoint = _checkpoint(model)
+        # Its options are an argparse.Namespace; no other class is let in.
+        checkpoint = tensors.checkpoint(model.only(".pt"), [Namespace])
         options = ArgumentParser.ckpt_model_opts(checkpoint["opt"])
         ArgumentParser.update_model_opts(options)
         ArgumentParser.validate_model_opts(options)
         options.update_vocab = False
         self.vocabs = dict_to_vocabs(checkpoint["vocab"])
-        network = build_base_model(options, self.vocabs)
+        with onmt_mends.uninitialised():
+            network = build_base_model(options, self.vocabs)
         network.load_state_dict(checkpoint, precision=torch.float32, device=torch.device("cpu"), strict=True)
         network.eval()
         for module in network.modules():
@@ -173,15 +174,6 @@ class _Copies:
 def cap(source_tokens: int) -> int:
     """Return how many tokens a hypothesis of a sentence may have, its end included."""
     return min(MAX_LENGTH, int(source_tokens * LENGTH_RATIO + EXTRA_LENGTH))
-
-
-def _checkpoint(model: Model) -> dict[str, Any]:
-    # A checkpoint's options are an argparse.Namespace; no other class is let in.
-    with torch.serialization.safe_globals([Namespace]):
-        checkpoint: dict[str, Any] = torch.load(
-            io.BytesIO(model.only(".pt")), map_location="cpu", weights_only=True
-        )
-    return checkpoint
 
 
 def _positions(network: Any) -> int:

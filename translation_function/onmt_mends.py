@@ -4,7 +4,8 @@ Import this module before onmt. What its packages need of files is a matter of t
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # A layer has neither sources nor numpy; torch tells that 26 times while it is imported, and needs neither.
@@ -23,6 +24,21 @@ def _build_directly(module_class: Callable[..., Any], *args: Any, **kwargs: Any)
 
 
 torch.nn.utils.skip_init = _build_directly  # type: ignore[assignment]
+
+
+@contextmanager
+def uninitialised() -> Iterator[None]:
+    """Let layers be built without first values, so that weights which replace them take no second memory."""
+    kinds = (torch.nn.Linear, torch.nn.Embedding, torch.nn.LayerNorm)
+    kept = {kind: kind.reset_parameters for kind in kinds}
+    for kind in kinds:
+        kind.reset_parameters = lambda _: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for kind, reset in kept.items():
+            kind.reset_parameters = reset  # type: ignore[method-assign]
+
 
 # Decorators of torch.cuda.amp that onmt uses for training on a GPU.
 warnings.filterwarnings("ignore", category=FutureWarning, module="onmt")

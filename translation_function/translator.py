@@ -86,22 +86,19 @@ class Translator:
     Request: ClassVar[type[BaseRequest]] = TranslationRequest
 
     def __init__(self) -> None:
-        self._engine_name = os.environ.get("ENGINE", "opennmt")
         # The heavy imports happen here, while the model is on its way.
-        self._engine_module: Any = import_module(f"engine_{self._engine_name}")
+        self._engine_module: Any = import_module(f"engine_{os.environ.get('ENGINE', 'opennmt')}")
         from sentencepiece import SentencePieceProcessor
 
         self._tokenizer_class = SentencePieceProcessor
 
     def load(self, model: Model) -> None:
         """Take up a model with one SentencePiece ``*.model`` beside the engine's own files."""
-        if model.manifest.engine != self._engine_name:
-            raise Unavailable(
-                f"model {model.manifest.name} is made for the engine {model.manifest.engine}, and this "
-                f"function runs {self._engine_name}; deploy it with Engine={model.manifest.engine}, or "
-                "publish another model"
-            )
         self._tokenizer = self._tokenizer_class(model_proto=bytes(model.only(".model")))
+        if not self._tokenizer.get_piece_size():
+            raise Unavailable(
+                f"the *.model of {model.manifest.name} has no pieces; save and publish it again"
+            )
         self._engine: Engine = self._engine_module.load(model, threads())
 
     def predict(self, request: TranslationRequest, deadline: Deadline) -> Iterator[Prediction]:

@@ -1,7 +1,17 @@
 """The function and an S3 server on this machine, without a container."""
 
 from lambda_setup.local.emulator import Emulator
-from lambda_setup.local.s3 import S3Server
-from lambda_setup.local.stack import SHIPPED_MODEL, Stack
+from lambda_setup.local.s3 import S3, S3Server
+from lambda_setup.local.stack import MODEL_BUCKET, SHIPPED_MODEL, Application, Stack, predictions, served
 
-__all__ = ["SHIPPED_MODEL", "Emulator", "S3Server", "Stack"]
+__all__ = [
+    "MODEL_BUCKET",
+    "S3",
+    "SHIPPED_MODEL",
+    "Application",
+    "Emulator",
+    "S3Server",
+    "Stack",
+    "predictions",
+    "served",
+]

@@ -25,24 +25,63 @@ _SERVERS = ("master", "volume", "filer", "s3")
 _ATTEMPTS = 3
 
 
-class S3Server:
-    """SeaweedFS's S3, which checks signatures and honours If-Match and If-None-Match.
+class S3:
+    """An S3 on this machine.
 
     Attributes:
         endpoint: its URL.
-        access_key, secret_key: the only credentials it takes, new with every server unless given.
+        access_key, secret_key: the only credentials it takes.
 
     """
 
+    def __init__(self, endpoint: str, access_key: str, secret_key: str) -> None:
+        self.endpoint = endpoint
+        self.access_key = access_key
+        self.secret_key = secret_key
+
+    def client(self) -> "S3Client":
+        """Return a boto3 client for it."""
+        import boto3
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name=REGION,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that lead a function to it."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+        }
+
+    def answers(self) -> bool:
+        """Return whether it serves requests: refusing an unsigned one is an answer."""
+        try:
+            urllib.request.urlopen(self.endpoint, timeout=2)  # noqa: S310 - our own http address
+        except urllib.error.HTTPError as error:
+            return error.code == 403  # noqa: PLR2004
+        except OSError:
+            return False
+        return True
+
+
+class S3Server(S3):
+    """SeaweedFS's S3, which checks signatures and honours If-Match and If-None-Match."""
+
     def __init__(self, port: int | None = None, access_key: str = "", secret_key: str = "") -> None:
-        """Take a port and credentials that others know, or choose them.
+        """Take a port and credentials that others know, or choose them, new with every server.
 
         A known port is also bound where containers of this machine's Docker reach it.
         """
+        super().__init__("", access_key or secrets.token_hex(10), secret_key or secrets.token_hex(20))
         self._fixed_port = port
-        self.access_key = access_key or secrets.token_hex(10)
-        self.secret_key = secret_key or secrets.token_hex(20)
-        self.endpoint = ""
 
     def __enter__(self) -> Self:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -90,47 +129,15 @@ class S3Server:
         )  # fmt: skip
         stack.callback(_remove_sockets, ports)
         stack.callback(program.stop)
-        program.wait_until(self._answers, seconds=60)
+        program.wait_until(self.answers, seconds=60)
 
     def __exit__(self, *_: object) -> None:
         self._exit.close()
-
-    def client(self) -> "S3Client":
-        """Return a boto3 client for it."""
-        import boto3
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            region_name=REGION,
-        )
-
-    def environment(self) -> dict[str, str]:
-        """Return the environment variables that lead a function to it."""
-        return {
-            "AWS_ACCESS_KEY_ID": self.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL_S3": self.endpoint,
-        }
 
     def _identities(self) -> dict[str, object]:
         credentials = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
         return {"identities": [{"name": "local", "credentials": credentials, "actions": actions}]}
-
-    def _answers(self) -> bool:
-        """Return whether S3 serves requests: refusing an unsigned one is an answer."""
-        try:
-            urllib.request.urlopen(self.endpoint, timeout=2)  # noqa: S310 - our own http address
-        except urllib.error.HTTPError as error:
-            return error.code == 403  # noqa: PLR2004
-        except OSError:
-            return False
-        return True
 
 
 def _is_ours(address: str) -> bool:

@@ -1,6 +1,8 @@
-"""The whole application on this machine: an S3 server with a model in it, and the function in its layers."""
+"""The whole application on this machine: an S3 with a model in it, and the function in its layers."""
 
 import contextlib
+import os
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,43 +11,45 @@ from typing import IO, Any, Self
 from lambda_setup import models
 from lambda_setup.local.dependencies import layers
 from lambda_setup.local.emulator import Emulator
-from lambda_setup.local.s3 import S3Server
-from lambda_setup.responses import body_of
+from lambda_setup.local.s3 import S3, S3Server
+from lambda_setup.responses import body_of, succeeded
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED_MODEL = ROOT / "models" / "en-es"
 MODEL_BUCKET = "models"
 RESULT_BUCKET = "results"
 
+PORT = 8333
+# Known to events/env.json, and to nobody outside this machine: the server listens on loopback.
+ACCESS_KEY, SECRET_KEY = "local-access-key", "local-secret-key"
 
-class Stack:
-    """What a deployed stack is, locally: its buckets, its model, and as many functions as asked for."""
 
-    def __init__(self, model: Path, *, s3: S3Server | None = None, log: IO[bytes] | int = 2) -> None:
-        self.s3 = s3 or S3Server()
-        self._model = model
+class Application:
+    """What a deployed stack is, locally: S3, a model in it, and as many functions as asked for."""
+
+    def __init__(
+        self, s3: S3, name: str, engine: str, *, channel: str = "dev", log: IO[bytes] | int = 2
+    ) -> None:
+        self.s3 = s3
+        self._name = name
+        self._engine = engine
+        self._channel = channel
         self._log = log
-        self.manifest = models.describe(model)
 
     def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self.s3)
-            self.client = self.s3.client()
-            for bucket in (MODEL_BUCKET, RESULT_BUCKET):
-                self.client.create_bucket(Bucket=bucket)
-            models.publish(self._model, self.client, MODEL_BUCKET)
-            self.temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lambda-tmp-")))
-            self._exit = stack.pop_all()
+        self.client = self.s3.client()
+        self._folder = tempfile.TemporaryDirectory(prefix="lambda-tmp-")
+        self.temporary = Path(self._folder.name)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._exit.close()
+        self._folder.cleanup()
 
     def function(self, *, env: Mapping[str, str] | None = None, **options: Any) -> Emulator:
         """Return a function of the stack, to be started by ``with``."""
         return Emulator(
             ROOT / "translation_function",
-            layers=layers(self.manifest.engine),
+            layers=layers(self._engine),
             # One /tmp for all: what the first function unpacks, the others find.
             temporary=options.pop("temporary", self.temporary),
             env=self.environment() | dict(env or {}),
@@ -58,10 +62,10 @@ class Stack:
         return {
             **self.s3.environment(),
             "MODEL_BUCKET": MODEL_BUCKET,
-            "MODEL_NAME": self.manifest.name,
-            "MODEL_CHANNEL": "dev",
+            "MODEL_NAME": self._name,
+            "MODEL_CHANNEL": self._channel,
             "RESULT_BUCKET": RESULT_BUCKET,
-            "ENGINE": self.manifest.engine,
+            "ENGINE": self._engine,
         }
 
     def save(self, response: Any, folder: Path) -> list[Path]:
@@ -76,3 +80,60 @@ class Stack:
             partial.rename(path)
             paths.append(path)
         return paths
+
+
+def served() -> S3:
+    """Return the S3 that ``make s3`` serves; AWS_ENDPOINT_URL_S3 may name another address of it.
+
+    Raises:
+        RuntimeError: nothing answers there.
+
+    """
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{PORT}")
+    s3 = S3(endpoint, ACCESS_KEY, SECRET_KEY)
+    if not s3.answers():
+        raise RuntimeError(f"nothing serves S3 at {endpoint}; run `make s3` in another terminal")
+    return s3
+
+
+class Stack(Application):
+    """An application with buckets and a model of its own."""
+
+    def __init__(self, model: Path, *, s3: S3Server | None = None, log: IO[bytes] | int = 2) -> None:
+        self.manifest = models.describe(model)
+        self._model = model
+        self._server = s3 or S3Server()
+        super().__init__(self._server, self.manifest.name, self.manifest.engine, log=log)
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._server)
+            super().__enter__()
+            stack.push(super().__exit__)
+            for bucket in (MODEL_BUCKET, RESULT_BUCKET):
+                self.client.create_bucket(Bucket=bucket)
+            models.upload(self._model, self.manifest, self.client, MODEL_BUCKET)
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+
+def predictions(model: Path, request: Mapping[str, Any], **options: Any) -> list[Any]:
+    """Return what the function on this machine predicts with the model in a folder.
+
+    Args:
+        model: the folder.
+        request: what is asked; the answer comes inline.
+        options: of the function.
+
+    Raises:
+        RuntimeError: it answers anything but 200.
+
+    """
+    with Stack(model, log=subprocess.DEVNULL) as stack, stack.function(**options) as function:
+        response = function.invoke({**request, "result": "inline"})
+    if not succeeded(response):
+        raise RuntimeError(f"the function answered {response}")
+    return list(body_of(response)["predictions"])

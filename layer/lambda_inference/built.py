@@ -10,15 +10,13 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 MARKER = "layer_target.json"
 
 
-def check(folder: Path) -> bool:
-    """Compare the marker in a layer's folder, where there is one, with this process.
-
-    Returns:
-        Whether a part of the layer is an archive, which has to be unpacked.
+def check(folder: Path) -> dict[str, Any]:
+    """Compare what a layer's folder says of itself with this process, and return it; it may say nothing.
 
     Raises:
         RuntimeError: the layer was built for another engine, runtime or architecture.
@@ -26,8 +24,8 @@ def check(folder: Path) -> bool:
     """
     marker = folder / MARKER
     if not marker.exists():
-        return False
-    built = json.loads(marker.read_text())
+        return {}
+    built: dict[str, Any] = json.loads(marker.read_text())
     machine = platform.machine()
     here = {
         "engine": os.environ.get("ENGINE", built["engine"]) if built["engine"] else "",
@@ -42,9 +40,13 @@ def check(folder: Path) -> bool:
             f"the dependency layer was built for {'; '.join(differences)}: run sam build and sam deploy with "
             "the same --config-env and the same parameters"
         )
-    return "archive" in built
+    return built
 
 
-_archives = [check(Path(entry)) for entry in sys.path]  # in Lambda it is in /opt/python
-nested = any(_archives)
+_markers = [check(Path(entry)) for entry in sys.path]  # in Lambda it is in /opt/python
+nested = any("archive" in marker for marker in _markers)
 """Whether some layer is to be unpacked."""
+libraries: dict[str, str] = {
+    name: version for marker in _markers for name, version in marker.get("libraries", {}).items()
+}
+"""The versions of what the layers were made of, by distribution name in lower case."""

@@ -2,18 +2,17 @@
 
 import json
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
-from lambda_inference import built, results, telemetry
+from lambda_inference import results, telemetry
 from lambda_inference.deadline import Deadline
 from lambda_inference.errors import Fault, InternalError, TooLarge
 from lambda_inference.events import Call, calls
-from lambda_inference.models import Fetch, Model, ModelStore
 from lambda_inference.predictor import Prediction, Predictor
 from lambda_inference.requests import BaseRequest, parse
 from lambda_inference.results import Origin, ResultStore
+from lambda_inference.serving import Models
 
 INLINE_LIMIT = 5_000_000
 """Bytes of a response that is still sent inline; Lambda itself ends at 6,291,556."""
@@ -42,14 +41,13 @@ class Service:
 
     def __init__(self, predictor: type[Predictor]) -> None:
         self.predictor_type = predictor
-        self.predictor: Predictor | None = None
-        self.model: Model | None = None
+        self.models = Models(predictor)
         self.cold = True
 
     def initialise(self) -> None:
         """Load the model if it can be had; if not, the first request says why."""
         try:
-            self._ready()
+            self.models.initialise()
         except Fault as fault:
             telemetry.info("the model could not be loaded yet", code=fault.code)
         except Exception as error:  # noqa: BLE001 - an init that fails would be repeated without an answer
@@ -100,13 +98,14 @@ class Service:
         raise type(found)(json.dumps(response)) from None
 
     def _respond(self, call: Call, request: BaseRequest, deadline: Deadline, name: str) -> dict[str, Any]:
-        predictor, model = self._ready()
+        serving = self.models.current(deadline)
         if request.warmup:
             return call.answer(200, {"warmup": "confirmed"})
         timings: dict[str, float] = {}
         with telemetry.timed(timings, "predict"):
-            predictions = list(predictor.predict(request, deadline))
-        origin = Origin(name, request.digest(), model.manifest.name, model.version, model.manifest.engine)
+            predictions = list(serving.predictor.predict(request, deadline))
+        model = serving.manifest
+        origin = Origin(name, request.digest(), model.name, serving.version, model.engine)
         response = None
         if request.result != "s3":
             response = self._inline(call, request, origin, predictions, timings)
@@ -152,31 +151,6 @@ class Service:
                 field="result",
             )
         return None
-
-    def _ready(self) -> tuple[Predictor, Model]:
-        """Return the predictor with its model loaded; imports overlap with the model's way from S3."""
-        if self.predictor is not None and self.model is not None:
-            return self.predictor, self.model
-        start = time.perf_counter()
-        with Fetch(ModelStore.from_environment()) as fetch:
-            predictor = self.predictor_type()
-            model = fetch.result()
-            predictor.load(model)
-        self.predictor, self.model = predictor, model
-        milliseconds = (time.perf_counter() - start) * 1000
-        telemetry.duration("ModelLoad", milliseconds)
-        if built.nested:
-            from lambda_inference import unpack
-
-            if unpacked := unpack.result():
-                telemetry.duration("LayerUnpack", unpacked.seconds * 1000)
-        telemetry.info(
-            "model loaded",
-            model=model.manifest.name,
-            version=model.version,
-            milliseconds=round(milliseconds),
-        )
-        return predictor, model
 
     @staticmethod
     def _measure(predictions: list[Prediction], timings: dict[str, float]) -> None:

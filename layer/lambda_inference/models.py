@@ -6,21 +6,29 @@
     models/<name>/channels/<channel>.json                     {"version": …}, the one that moves
 """
 
+import ctypes
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from lambda_inference import compatible
 from lambda_inference.errors import Unavailable
 from lambda_inference.storage import Bucket, Missing, bucket
 
 PART_SIZE = 8 * 1024 * 1024
 """Bytes of a part: what one ranged read fetches and one hash covers."""
+
+_HEX = 64
+_ATTEMPTS = 3
+_SECONDS = 10
+"""How long one request for a part may take: it ends what trickles."""
 
 
 class File(Struct, frozen=True):
@@ -30,6 +38,12 @@ class File(Struct, frozen=True):
     size: int
     part_size: int
     parts: list[str]
+
+    def __post_init__(self) -> None:
+        if not self.name or "/" in self.name or self.name == "manifest.json":
+            raise ValueError("a file's name is none")
+        if self.size < 0 or self.part_size < 1 or len(self.parts) != -(-self.size // self.part_size):
+            raise ValueError("a file's size is not that of its parts")
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
@@ -51,6 +65,15 @@ class Manifest(Struct, frozen=True, kw_only=True):
     created: str = ""
     card: str = ""
 
+    def __post_init__(self) -> None:
+        if len({file.name for file in self.files}) != len(self.files):
+            raise ValueError("two files have one name")
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files together."""
+        return sum(file.size for file in self.files)
+
     @property
     def version(self) -> str:
         """The sha256 of the canonical JSON of what makes the answers: not of name, date or card."""
@@ -63,6 +86,9 @@ class Manifest(Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class Model:
     """A model version in memory.
@@ -70,7 +96,8 @@ class Model:
     Attributes:
         manifest: what it is.
         version: its version, a sha256.
-        files: name to bytes; views, which stay valid for as long as they are referenced.
+        files: name to bytes; read-only views of ``bytes`` objects (``view.obj``), which stay valid for as
+            long as they are referenced.
 
     """
 
@@ -94,6 +121,14 @@ class Model:
         return self.files[names[0]]
 
 
+@dataclass(frozen=True)
+class Pointer:
+    """What a channel points to, and the ETag of the object that says so."""
+
+    version: str
+    etag: str | None
+
+
 class ModelStore:
     """The channel of one model in a bucket, as a function reads it."""
 
@@ -109,32 +144,35 @@ class ModelStore:
             bucket_name, name = os.environ["MODEL_BUCKET"], os.environ["MODEL_NAME"]
         except KeyError as missing:
             raise Unavailable(f"the function's environment lacks {missing}; the template sets it") from None
-        return cls(bucket(bucket_name), name, os.environ.get("MODEL_CHANNEL", "dev"))
+        return cls(bucket(bucket_name, _SECONDS), name, os.environ.get("MODEL_CHANNEL", "dev"))
 
-    def load(self) -> Model:
+    def load(self, stop: threading.Event | None = None) -> tuple[Model, str | None]:
         """Read the version that the channel points to, every byte checked against its hash.
 
+        Args:
+            stop: when it is set, nothing more is read.
+
+        Returns:
+            The model, and the ETag of the pointer that led to it.
+
         Raises:
-            Unavailable: there is none, S3 did not answer, or what it has is damaged.
+            Unavailable: there is none, S3 did not answer, what it has is damaged or not for this function.
 
         """
-        version = self._pointed_version()
-        prefix = f"models/{self.name}/versions/{version}"
-        try:
-            manifest = _decode(self.bucket.read(f"{prefix}/manifest.json")[0], Manifest)
-            if manifest.version != version:
-                raise Unavailable(
-                    f"{self._url(prefix)}/manifest.json is damaged: it is not what its name says"
-                )
-            files = {file.name: self._read(prefix, file) for file in manifest.files}
-        except Missing as missing:
-            raise Unavailable(f"version {version} of model {self.name} is incomplete: no {missing}") from None
-        return Model(manifest, version, files)
+        pointer = self.pointer()
+        assert pointer is not None  # noqa: S101 - only an ETag makes it None
+        return self.read(self.manifest(pointer.version), stop), pointer.etag
 
-    def _pointed_version(self) -> str:
+    def pointer(self, etag: str | None = None) -> Pointer | None:
+        """Return what the channel points to, None if that has still this ETag.
+
+        Raises:
+            Unavailable: there is no such channel, S3 did not answer, or what it has is damaged.
+
+        """
         key = f"models/{self.name}/channels/{self.channel}.json"
         try:
-            return _decode(self.bucket.read(key)[0], _Pointer).version
+            found = self.bucket.read_unless(key, etag)
         except Missing:
             raise Unavailable(
                 f"there is no model yet: no {self._url(key)}. Publish one: {publish_command()}"
@@ -145,79 +183,153 @@ class ModelStore:
             raise Unavailable(
                 f"{fault.message}. If there is no model yet, publish one: {publish_command()}"
             ) from None
+        if found is None:
+            return None
+        (data, seen) = found
+        version = self._decode(key, data, _Pointer).version
+        if len(version) != _HEX or not set(version) <= set("0123456789abcdef"):
+            raise Unavailable(f"{self._url(key)} is damaged: it does not name a version")
+        return Pointer(version, seen)
 
-    def _read(self, prefix: str, file: File) -> memoryview:
-        """Read a file's parts into one buffer, as many at once as there are cores."""
-        buffer = memoryview(bytearray(file.size))
-        parts = _each_once(enumerate(file.parts))
+    def manifest(self, version: str) -> Manifest:
+        """Return the manifest of a version that this function can load.
+
+        Raises:
+            Unavailable: there is none, S3 did not answer, it is damaged or not for this function.
+
+        """
+        key = f"models/{self.name}/versions/{version}/manifest.json"
+        try:
+            manifest = self._decode(key, self.bucket.read(key)[0], Manifest)
+        except Missing:
+            raise Unavailable(f"version {version} of model {self.name} is incomplete: no {key}") from None
+        if manifest.version != version:
+            raise Unavailable(f"{self._url(key)} is damaged: it is not what its name says")
+        compatible.check(manifest)
+        return manifest
+
+    def read(self, manifest: Manifest, stop: threading.Event | None = None) -> Model:
+        """Read the files of a version, each into one buffer, as many parts at once as there are cores.
+
+        Raises:
+            Unavailable: a file is missing or damaged, or S3 did not answer.
+
+        """
+        prefix = f"models/{self.name}/versions/{manifest.version}"
+        files = {file.name: _Unwritten(file.size) for file in manifest.files}
+        parts = _each_once(
+            (
+                f"{prefix}/{file.name}",
+                files[file.name].view,
+                number * file.part_size,
+                file.part_size,
+                expected,
+            )
+            for file in manifest.files
+            for number, expected in enumerate(file.parts)
+        )
         failures: list[BaseException] = []
 
         def work() -> None:
             try:
-                for number, expected in parts():
-                    start = number * file.part_size
-                    view = buffer[start : start + file.part_size]
-                    self._read_part(f"{prefix}/{file.name}", view, start, expected)
+                for key, buffer, start, size, expected in parts():
+                    if failures or (stop and stop.is_set()):
+                        return
+                    self._read_part(key, buffer[start : start + size], start, expected, stop)
             except BaseException as failure:  # noqa: BLE001 - raised again below, in the caller's thread
                 failures.append(failure)
 
-        count = min(os.cpu_count() or 1, len(file.parts))
-        workers = [threading.Thread(target=work) for _ in range(count - 1)]
+        workers = [threading.Thread(target=work, daemon=True) for _ in range((os.cpu_count() or 1) - 1)]
         for worker in workers:
             worker.start()
         work()
         for worker in workers:
             worker.join()
+        if failures and isinstance(failures[0], Missing):
+            raise Unavailable(
+                f"version {manifest.version} of model {self.name} is incomplete: no {failures[0]}"
+            ) from None
         if failures:
             raise failures[0]
-        return buffer.toreadonly()
+        if stop and stop.is_set():
+            raise slow()
+        return Model(
+            manifest, manifest.version, {name: memoryview(file.content) for name, file in files.items()}
+        )
 
-    def _read_part(self, key: str, view: memoryview, start: int, expected: str) -> None:
-        self.bucket.read_into(key, view, start)
-        if hashlib.sha256(view).hexdigest() != expected:
-            raise Unavailable(f"{self._url(key)} is damaged in the part at byte {start}")
+    def _read_part(
+        self, key: str, view: memoryview, start: int, expected: str, stop: threading.Event | None
+    ) -> None:
+        """Read a part and compare its hash; once more, and once more, if it does not come as it should."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            last = attempt == _ATTEMPTS or bool(stop and stop.is_set())
+            try:
+                self.bucket.read_into(key, view, start)
+            except Unavailable as fault:
+                if last or fault.refused:
+                    raise
+                continue
+            if hashlib.sha256(view).hexdigest() == expected:
+                return
+            if last:
+                raise Unavailable(f"{self._url(key)} is damaged in the part at byte {start}")
+
+    def _decode(self, key: str, data: memoryview, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Unavailable(f"{self._url(key)} is damaged: {error}") from None
 
     def _url(self, key: str) -> str:
         return f"s3://{self.bucket.name}/{key}"
 
 
-class Fetch:
-    """A model on its way into memory, while something else happens.
+class Fetch(Generic[T]):
+    """Something on its way from S3, while something else happens.
 
-    It ends inside the ``with`` block: Lambda freezes the process between invocations.
+    Lambda freezes the process between invocations: whoever starts one waits for it, for as long as there
+    is time, and stops it then.
+
+    Attributes:
+        seconds: how long it took, once it has ended.
+
     """
 
-    def __init__(self, store: ModelStore) -> None:
-        self._store = store
-        self._model: Model | None = None
+    def __init__(self, read: Callable[[threading.Event], T]) -> None:
+        self._read = read
+        self._stop = threading.Event()
+        self._found: list[T] = []
         self._failure: BaseException | None = None
+        self.seconds = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
+        start = time.perf_counter()
         try:
-            self._model = self._store.load()
+            self._found.append(self._read(self._stop))
         except BaseException as failure:  # noqa: BLE001 - raised again by result()
             self._failure = failure
+        self.seconds = time.perf_counter() - start
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def ready(self, seconds: float) -> bool:
+        """Wait so many seconds, and return whether it has ended; if not, it goes on."""
+        self._thread.join(max(seconds, 0))
+        return not self._thread.is_alive()
 
-    def __exit__(self, *_: object) -> None:
-        self._thread.join()
-
-    def result(self) -> Model:
-        """Wait for the model and return it.
+    def result(self, seconds: float) -> T:
+        """Wait at most so many seconds, and return what came; it is handed out once.
 
         Raises:
-            Unavailable: as ModelStore.load does.
+            Unavailable: as what is read does; or there was not enough time, and it is stopped.
 
         """
-        self._thread.join()
+        if not self.ready(seconds):
+            self._stop.set()
+            raise slow()
         if self._failure is not None:
             raise self._failure
-        assert self._model is not None  # noqa: S101 - one of the two is there once the thread has ended
-        return self._model
+        return self._found.pop()
 
 
 def publish_command() -> str:
@@ -228,22 +340,35 @@ def publish_command() -> str:
     )
 
 
-T = TypeVar("T")
-
-
 class _Pointer(Struct, frozen=True):
     version: str
 
 
-def _decode(data: memoryview, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Unavailable(f"the model's {kind.__name__.strip('_').lower()} in S3 is damaged") from None
+class _Unwritten:
+    """Bytes that somebody else fills: they are neither written twice nor copied into their final place.
+
+    As C code makes them: ``PyBytes_FromStringAndSize`` without a string, written before anybody has them.
+    """
+
+    def __init__(self, size: int) -> None:
+        make = ctypes.pythonapi.PyBytes_FromStringAndSize
+        make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_ssize_t)
+        self.content: bytes = make(None, size)
+        address = ctypes.pythonapi.PyBytes_AsString
+        address.restype, address.argtypes = ctypes.c_void_p, (ctypes.py_object,)
+        memory = (ctypes.c_char * size).from_address(address(self.content))
+        memory.owner = self.content  # type: ignore[attr-defined] # which lives for as long as somebody can write there
+        self.view = memoryview(memory).cast("B")
 
 
-def _each_once(items: Iterator[Any]) -> Callable[[], Iterator[Any]]:
-    """Let several threads share one iterator."""
+def slow() -> Unavailable:
+    """Return the fault of a model that has not come in time."""
+    return Unavailable("S3 did not send the model in the time there was; try again, or raise the timeout")
+
+
+def _each_once(each: Iterable[Any]) -> Callable[[], Iterator[Any]]:
+    """Let several threads share what is iterated over."""
+    items = iter(each)
     lock = threading.Lock()
 
     def share() -> Iterator[Any]:

@@ -3,20 +3,21 @@
 obstore is imported and connected at first use: it costs a cold start less than a tenth of what boto3 does.
 """
 
-import functools
 import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from lambda_inference import credentials
 from lambda_inference.errors import Unavailable
 
 if TYPE_CHECKING:
+    from obstore import GetOptions, GetResult
     from obstore.store import S3Store
 
 # A storage that does not answer is told to the caller after some seconds, well inside any
 # timeout; whoever called can then try again.
-_TIMEOUTS: dict[str, Any] = {"connect_timeout": "3s", "timeout": "60s"}
+_CONNECT_TIMEOUT = "3s"
 _RETRIES: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=15)}
 
 
@@ -25,10 +26,16 @@ class Missing(Exception):
 
 
 class Bucket:
-    """One S3 bucket, with the credentials and the endpoint that the environment names."""
+    """One S3 bucket, with the credentials and the endpoint that the environment names.
 
-    def __init__(self, name: str) -> None:
+    Attributes:
+        seconds: how long one request may take.
+
+    """
+
+    def __init__(self, name: str, seconds: int = 60) -> None:
         self.name = name
+        self.seconds = seconds
         self._store: S3Store | None = None
 
     def read(self, key: str) -> tuple[memoryview, Mapping[str, str]]:
@@ -39,11 +46,24 @@ class Bucket:
             Unavailable: S3 did not answer, or refused.
 
         """
-        import obstore
+        data, answer = self._whole(key)
+        return data, dict(answer.attributes)
 
-        with self._explained(key):
-            answer = obstore.get(self._connected(), key)
-            return memoryview(answer.bytes()), dict(answer.attributes)
+    def read_unless(self, key: str, etag: str | None) -> tuple[memoryview, str | None] | None:
+        """Return an object's bytes and its ETag, None if it has this one.
+
+        Raises:
+            Missing: there is no such object.
+            Unavailable: S3 did not answer, or refused.
+
+        """
+        from obstore.exceptions import NotModifiedError
+
+        try:
+            data, answer = self._whole(key, {"if_none_match": etag} if etag else None)
+        except NotModifiedError:
+            return None
+        return data, answer.meta["e_tag"]
 
     def read_into(self, key: str, buffer: memoryview, start: int) -> None:
         """Fill a buffer with an object's bytes from ``start`` on.
@@ -86,28 +106,59 @@ class Bucket:
                 raise Unavailable(f"there is no bucket {self.name}; the template names it") from None
             return True
 
+    def _whole(self, key: str, options: "GetOptions | None" = None) -> "tuple[memoryview, GetResult]":
+        """Return an object's bytes, asked for once more if they end too early, and what else S3 said."""
+        import obstore
+        from obstore.exceptions import BaseError
+
+        with self._explained(key):
+            answer = obstore.get(self._connected(), key, options=options)
+            try:
+                return memoryview(answer.bytes()), answer
+            except BaseError:
+                answer = obstore.get(self._connected(), key, options=options)
+                return memoryview(answer.bytes()), answer
+
     def _connected(self) -> "S3Store":
         if self._store is None:
             from obstore.store import S3Store
 
             endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
             options: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
+            if found := credentials.provider():
+                options["credential_provider"] = found
             self._store = S3Store(
                 self.name,
-                client_options={**_TIMEOUTS, "allow_http": bool(endpoint and endpoint.startswith("http://"))},  # type: ignore[arg-type]
+                client_options={
+                    "connect_timeout": _CONNECT_TIMEOUT,
+                    "timeout": f"{self.seconds}s",
+                    "allow_http": bool(endpoint and endpoint.startswith("http://")),
+                },
                 retry_config=_RETRIES,  # type: ignore[arg-type]
                 **options,
             )
         return self._store
 
+    def disconnect(self) -> None:
+        """Forget connections and credentials; the next request makes new ones."""
+        self._store = None
+
     def _explained(self, key: str) -> "_Explained":
         return _Explained(f"s3://{self.name}/{key}")
 
 
-@functools.cache
-def bucket(name: str) -> Bucket:
+_buckets: dict[tuple[str, int], Bucket] = {}
+
+
+def bucket(name: str, seconds: int = 60) -> Bucket:
     """Return the one Bucket of a name in this process, whose connections outlive an invocation."""
-    return Bucket(name)
+    return _buckets.setdefault((name, seconds), Bucket(name, seconds))
+
+
+def disconnect() -> None:
+    """Disconnect every bucket: what a snapshot holds of connections and credentials is of no use."""
+    for each in _buckets.values():
+        each.disconnect()
 
 
 class _Explained:
@@ -122,8 +173,15 @@ class _Explained:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if error is None or not isinstance(error, Exception):
             return
-        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+        from obstore.exceptions import (
+            BaseError,
+            NotModifiedError,
+            PermissionDeniedError,
+            UnauthenticatedError,
+        )
 
+        if isinstance(error, NotModifiedError):  # an answer, and no fault
+            return
         if isinstance(error, FileNotFoundError):
             raise Missing(self.url) from None
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):

@@ -138,7 +138,7 @@ def runtime_image(engine: Engine, python: str, architecture: str) -> tuple[str, 
     stand_in = python in _OLD_IMAGES
     if _made_by(engine, name) is None and not stand_in:
         engine.has("pull", "--quiet", name, timeout=900)
-    if _made_by(engine, name) not in {None if stand_in else "", _label()}:
+    if _made_by(engine, name) not in ({_label()} if stand_in else {"", _label()}):
         _make(engine, name, python, architecture)
     made_by = _made_by(engine, name)
     return name, f"a stand-in made of {made_by}" if made_by else "AWS's own"

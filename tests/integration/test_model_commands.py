@@ -1,19 +1,24 @@
-"""The operator's commands on a model bucket: list, show, verify, promote, rollback, prune."""
+"""The operator's commands on a model bucket: publish, list, show, verify, promote, rollback, prune."""
 
+import getpass
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
 
 import boto3
 import pytest
-from conftest import MODEL, ROOT
+from conftest import MODEL, ROOT, case
 from moto.server import ThreadedMotoServer
 
 from lambda_setup import channels, models
-from lambda_setup.local import S3Server
-from lambda_setup.manage import ModelBucket
+from lambda_setup.local import MODEL_BUCKET, S3Server
+from lambda_setup.local.process import free_ports
+from lambda_setup.local.stack import ACCESS_KEY, RESULT_BUCKET, SECRET_KEY
+from lambda_setup.store import ModelBucket
 
 BUCKET = "operated"
 WHO = "arn:aws:sts::123456789012:user/moto"
@@ -146,24 +151,123 @@ class TestVerify:
         told = {"flipped": "damaged in the part", "short": "bytes, not", "long": "bytes, not",
                 "gone": "enes.model is missing", "no manifest": "manifest.json is missing"}  # fmt: skip
         assert told[fault] in " ".join(json.loads(done.stdout)["faults"])
+        assert "publish it again" in done.stderr
 
 
-class TestRepair:
-    """Published once more, a version gets back what it lacks."""
+class TestPublish:
+    """A new version, whole or not at all."""
 
-    @pytest.mark.parametrize("lost", ["en-es.pt", "enes.model", "manifest.json"])
-    def test_lost(self, bucket, tmp_path, lost):
-        """Only what is missing is uploaded, and the version is whole again."""
-        folder = made(tmp_path, 1)
-        [version] = published(bucket, folder)
-        prefix = f"models/en-es/versions/{version}"
-        bucket.client.delete_object(Bucket=BUCKET, Key=f"{prefix}/{lost}")
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """A model that no engine loads: a file of twelve parts, and one of a part."""
+        (tmp_path / "weights.dat").write_bytes(b"weights " * (12 << 20))
+        (tmp_path / "words.txt").write_text("cat\ndog\n")
+        (tmp_path / "model.toml").write_text(
+            'name = "a"\nengine = "none"\nprecision = "float32"\nfiles = ["weights.dat", "words.txt"]\n'
+            "[libraries]\n"
+        )
+        return tmp_path
+
+    def test_once(self, bucket, command, folder):
+        """The first time all is uploaded, the second time nothing, and the channel stays as it is."""
+        first = command("publish", str(folder), "--name", "other", "--json")
+        assert first.returncode == 0, first.stderr
+        what = json.loads(first.stdout)
+        assert (what["name"], what["channel"], what["uploaded"]) == ("other", "dev", True)
+        assert what["version"] == models.describe(folder).version
+        before = bucket.client.list_objects_v2(Bucket=BUCKET)["Contents"]
+
+        second = command("publish", str(folder), "--name", "other", "--json")
+        assert json.loads(second.stdout) == what | {"uploaded": False}
+        assert bucket.client.list_objects_v2(Bucket=BUCKET)["Contents"] == before
+        assert {"put", "other"} <= set(command("publish", str(folder), "--name", "other", "--dry-run").stdout
+                                       .replace("/", " ").split())  # fmt: skip
+
+    def test_killed(self, bucket, server, folder):
+        """Killed in the midst of a file it leaves no version, and the next time makes it whole."""
+        call = [sys.executable, "-m", "lambda_setup", "model", "publish", str(folder), "--bucket", BUCKET]
+        with subprocess.Popen(call, cwd=ROOT, env=os.environ | server.environment(),
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:  # fmt: skip
+            while not bucket.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads"):
+                assert running.poll() is None
+                time.sleep(0.005)
+            running.kill()
+        assert not bucket.pointers("a")
+        assert not any(one.manifest for one in bucket.versions("a"))
+
+        assert models.publish(folder, bucket.client, BUCKET)
+        assert bucket.verify("a", bucket.pointed("a", "dev"), lambda _: None) == []
+
+    @pytest.mark.parametrize("lost", ["weights.dat", "words.txt", "manifest.json"])
+    @pytest.mark.parametrize("how", ["gone", "damaged"])
+    def test_repaired(self, bucket, folder, lost, how):
+        """Published once more, a version gets back what it lacks or has wrong, and nothing else is sent."""
+        manifest = models.describe(folder)
+        models.publish(folder, bucket.client, BUCKET)
+        key = f"models/a/versions/{manifest.version}/{lost}"
+        damaged = bytearray(bucket.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+        damaged[1] ^= 1
+        bucket.client.delete_object(Bucket=BUCKET, Key=key)
+        if how == "damaged":
+            bucket.client.put_object(Bucket=BUCKET, Key=key, Body=bytes(damaged))
         sent = []
-        assert models.publish(folder, bucket.client, BUCKET, progress=sent.append)
 
+        assert models.upload(folder, manifest, bucket.client, BUCKET, progress=sent.append)
         assert sum(sent) == (0 if lost == "manifest.json" else (folder / lost).stat().st_size)
-        assert bucket.verify("en-es", bucket.version("en-es", version), lambda _: None) == []
+        assert bucket.verify("a", bucket.version("a", manifest.version), lambda _: None) == []
         assert not models.publish(folder, bucket.client, BUCKET)
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["--name", "No Name"], "'No Name' is no model's name"),
+            (["--quantization", "int8"], "give --engine, too"),
+            (["--engine", "ctranslate2"], "--engine needs --name, too"),
+            (["--engine", "ctranslate2", "--name", "b"], "is made for none"),
+        ],
+    )
+    def test_refused(self, bucket, command, folder, arguments, told):
+        """What cannot be published as asked is told in a line, and nothing is uploaded."""
+        done = command("publish", str(folder), *arguments)
+        assert done.returncode == 2
+        assert told in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+        assert "Contents" not in bucket.client.list_objects_v2(Bucket=BUCKET)
+
+
+class TestConverted:
+    """A model for another engine."""
+
+    @pytest.mark.parametrize("quantization", ["float32", "int8"])
+    def test_ctranslate2(self, bucket, command, quantization, tmp_path):
+        """It is published as that engine's, the same version each time, and translates."""
+        name = f"en-es-ct2-{quantization}"
+        for uploaded in (True, False):
+            done = command("publish", str(MODEL), "--name", name, "--engine", "ctranslate2",
+                           "--quantization", quantization, "--json")  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["uploaded"] is uploaded
+        version = bucket.pointed(name, "dev")
+        manifest = version.manifest
+        original = models.describe(MODEL)
+        assert (manifest.engine, manifest.precision, manifest.smoke) == ("ctranslate2", quantization, None)
+        assert manifest.libraries.items() > original.libraries.items()
+        assert original.version in manifest.card
+        assert bucket.verify(name, version, lambda _: None) == []
+
+        for key in version.keys:
+            bucket.client.download_file(BUCKET, key, str(tmp_path / key.rpartition("/")[2]))
+        first = original.smoke.predictions[0]
+        assert _translated(tmp_path, first["source"]) == first["hypotheses"][0]["text"]
+
+
+def _translated(folder, sentence):
+    from ctranslate2 import Translator
+    from sentencepiece import SentencePieceProcessor
+
+    pieces = SentencePieceProcessor(model_file=str(folder / "enes.model"))
+    [found] = Translator(str(folder)).translate_batch([pieces.encode(sentence, out_type=str)], beam_size=5)
+    return pieces.decode(found.hypotheses[0])
 
 
 class TestPromote:
@@ -175,8 +279,11 @@ class TestPromote:
         planned = command("promote", "en-es", "--dry-run")
         assert (planned.returncode, bucket.pointers("en-es").keys()) == (0, {"dev"}), planned.stderr
 
-        done = command("promote", "en-es")
+        done = command("promote", "en-es", "--json")
         assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {
+            "name": "en-es", "channel": "prod", "from": None, "to": version, "moved": True, "faults": []
+        }  # fmt: skip
         pointer = bucket.pointers("en-es")["prod"]
         assert (pointer.version, pointer.history[-1]["by"]) == (version, WHO)
         assert "already" in command("promote", "en-es").stdout
@@ -239,9 +346,12 @@ class TestRollback:
         """A channel goes where it was; a second time it goes forth again."""
         first, second = published(bucket, made(tmp_path, 1), made(tmp_path, 2))
         assert command("rollback", "en-es", "--channel", "dev", "--dry-run").returncode == 0
-        for expected in (first, second):
-            done = command("rollback", "en-es", "--channel", "dev")
+        for before, expected in ((second, first), (first, second)):
+            done = command("rollback", "en-es", "--channel", "dev", "--json")
             assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout) == {
+                "name": "en-es", "channel": "dev", "from": before, "to": expected, "moved": True
+            }  # fmt: skip
             assert bucket.pointers("en-es")["dev"].version == expected
 
     def test_nowhere(self, bucket, command, tmp_path):
@@ -273,3 +383,77 @@ class TestPrune:
         assert left < set(versions)
         assert len(left) <= 3  # times are in seconds, so the newest may be another than the last
         shutil.rmtree(folders[0])
+
+
+@pytest.fixture(scope="module")
+def served():
+    """What ``make s3`` serves, at another port and still empty."""
+    with S3Server(access_key=ACCESS_KEY, secret_key=SECRET_KEY) as running:
+        for name in (MODEL_BUCKET, RESULT_BUCKET):
+            running.client().create_bucket(Bucket=name)
+        yield running
+
+
+class TestLocal:
+    """The store that ``make s3`` serves, without an account."""
+
+    @pytest.fixture
+    def alone(self, served, tmp_path):
+        """Run a command as somebody who has no account."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment |= {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true", "COLUMNS": "120"}
+
+        def run(*arguments, endpoint=served.endpoint):
+            done = subprocess.run(
+                [sys.executable, "-m", "lambda_setup", *arguments, "--local"],
+                cwd=ROOT, env=environment | {"AWS_ENDPOINT_URL_S3": endpoint},
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            return done.returncode, done.stdout, done.stderr
+
+        return run
+
+    def test_every_command(self, served, alone, tmp_path):
+        """All of them work on it, and the history says that somebody of this machine did it."""
+        first, second = (made(tmp_path, number) for number in (1, 2))
+        versions = [models.describe(folder).version for folder in (first, second)]
+        assert alone("model", "publish", str(first))[0] == 0
+        assert alone("model", "promote", "en-es")[0] == 0
+        assert alone("model", "publish", str(second), "--channel", "prod")[0] == 0
+        for command in (["list"], ["show", "en-es"], ["verify", "en-es", "prod"], ["rollback", "en-es"],
+                        ["prune", "en-es", "--keep", "1"]):  # fmt: skip
+            assert alone("model", *command)[0] == 0
+        moves = ModelBucket(served.client(), MODEL_BUCKET).pointers("en-es")["prod"].history
+        assert [move["to"] for move in moves] == [*versions, versions[0]]
+        assert {move["by"] for move in moves} == {f"local:{getpass.getuser()}"}
+
+        event = str(case("valid/own_id").path)
+        code, said, errors = alone("invoke", "--event", event, "--channel", "prod", "--save", str(tmp_path))
+        assert code == 0, errors
+        body = json.loads(said)["body"]
+        assert body["model"] == {"name": "en-es", "version": versions[0]}
+        assert (tmp_path / body["s3_key"]).exists()
+        assert served.client().head_object(Bucket=RESULT_BUCKET, Key=body["s3_key"])
+
+    def test_nobody_serves(self, alone):
+        """Where nothing listens, the command to run is told."""
+        [port] = free_ports(1)
+        for command in (["model", "list"], ["invoke", "--event", str(case("event").path)]):
+            code, _, errors = alone(*command, endpoint=f"http://127.0.0.1:{port}")
+            assert (code, errors) == (
+                2, f"error: nothing serves S3 at http://127.0.0.1:{port}; run `make s3` in another terminal\n"
+            )  # fmt: skip
+
+    @pytest.mark.parametrize("option", [["--name", "en-es"], ["--channel", "prod"]])
+    def test_only_there(self, option):
+        """Name and channel choose among the models of the local store, and go with it alone."""
+        call = [sys.executable, "-m", "lambda_setup", "invoke", "--event", str(case("event").path), *option]
+        done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].endswith("give --local, too")
+
+    def test_no_such_model(self, alone):
+        """A model that is not there is told by name."""
+        code, _, errors = alone("invoke", "--event", str(case("event").path), "--name", "nobody")
+        assert code == 2
+        assert errors.startswith("error: there is no channel dev of nobody in s3://models; publish")

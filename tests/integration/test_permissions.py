@@ -8,13 +8,12 @@ import copy
 import json
 import re
 import shutil
-import threading
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from conftest import MODEL, case, cases
-from proxy import Exchange, recorded
+from proxy import Exchange, Proxy, lost
 from unit.test_template import Stack as Deployed
 
 from lambda_setup import models
@@ -198,20 +197,6 @@ class Role:
         return all(any(grant.covers(need) for grant in granted) for need in needs(exchange, self._buckets))
 
 
-class Losing:
-    """Picks each request once: its answer is lost, that of its repetition is not."""
-
-    def __init__(self) -> None:
-        self._seen: set[tuple[str, str]] = set()
-        self._lock = threading.Lock()
-
-    def __call__(self, method: str, target: str) -> bool:
-        with self._lock:
-            new = (method, target) not in self._seen
-            self._seen.add((method, target))
-            return new
-
-
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     """An S3 server whose model may be damaged."""
@@ -224,12 +209,12 @@ def local(tmp_path_factory):
 def exchanges(local, tmp_path_factory) -> list[Exchange]:
     """All requests of the function to S3, whatever it is asked and whatever happens to it."""
     found: list[Exchange] = []
-    with recorded(local.s3.endpoint, found) as endpoint:
-        every_event(local, endpoint)
-        a_model_that_comes_and_goes(local, endpoint, tmp_path_factory.mktemp("model"))
-        a_large_answer(local, endpoint, tmp_path_factory.mktemp("function"))
-    with recorded(local.s3.endpoint, found, lose=Losing()) as endpoint:
-        lost_answers(local, endpoint)
+    with Proxy(local.s3.endpoint, found) as proxy:
+        every_event(local, proxy.endpoint)
+        a_model_that_comes_and_goes(local, proxy.endpoint, tmp_path_factory.mktemp("model"))
+        a_large_answer(local, proxy.endpoint, tmp_path_factory.mktemp("function"))
+        with proxy.failing(lost, first=1):
+            lost_answers(local, proxy.endpoint)
     return found
 
 

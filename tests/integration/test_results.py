@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 from conftest import MODEL, case
-from proxy import Gate, gated
+from proxy import Gate, Proxy
 
 from lambda_setup.local.stack import RESULT_BUCKET
 from lambda_setup.results import attention, read
@@ -127,10 +127,11 @@ def test_same_moment_makes_one_result(stack):
 def test_killed_between_the_two_writes_leaves_one_whole_result(stack, tmp_path):
     """Until the commit there is no result; the retry completes it and leaves nothing over."""
     event = case("event").event | {"id": "killed"}
-    gate = Gate(b"PUT /results/prediction_outputs/killed/predictions.jsonl.gz")
+    gate = Gate()
     with (
-        gated(stack.s3.endpoint, gate) as endpoint,
-        stack.function(env={"AWS_ENDPOINT_URL_S3": endpoint}) as function,
+        Proxy(stack.s3.endpoint) as proxy,
+        proxy.failing(gate, on="PUT /results/prediction_outputs/killed/predictions.jsonl.gz"),
+        stack.function(env={"AWS_ENDPOINT_URL_S3": proxy.endpoint}) as function,
     ):
         lost = threading.Thread(target=function.invoke, args=[event])
         lost.start()

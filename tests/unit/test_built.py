@@ -29,18 +29,18 @@ def write(tmp_path, monkeypatch):
 
 def test_no_marker_is_no_question(tmp_path):
     """A development tree says nothing of what it was built for."""
-    assert not built.check(tmp_path)
+    assert built.check(tmp_path) == {}
 
 
 def test_the_right_layer_passes(write):
     """What was built for this function is taken; whether it is to be unpacked is known from there on."""
-    assert not built.check(write())
-    assert built.check(write(archive={"file": "layer.tar.zst"}))
+    assert built.check(write()) == HERE
+    assert "archive" in built.check(write(archive={"file": "layer.tar.zst"}))
 
 
 def test_a_layer_for_every_engine_passes(write):
     """A layer that is for no engine in particular is not refused for another one."""
-    assert not built.check(write(engine=""))
+    assert built.check(write(engine=""))["engine"] == ""
 
 
 @pytest.mark.parametrize(

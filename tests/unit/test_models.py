@@ -1,5 +1,7 @@
 """Models as folders describe them, and versions as their contents make them."""
 
+import json
+
 import pytest
 
 from lambda_inference.models import PART_SIZE
@@ -69,3 +71,30 @@ def test_an_incomplete_description_is_told(folder):
     (folder / "model.toml").write_text('name = "a"\n')
     with pytest.raises(ValueError, match="engine, files, libraries, precision"):
         describe(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("manifest.json", "may not be used"), ("../w.pt", "may not be used"), ("a/w.pt", "may not be used"),
+     ("", "may not be used"), ("W.pt", "names a file twice"), ("w.pt", "names a file twice")],
+)  # fmt: skip
+def test_names_that_lead_elsewhere_are_refused(folder, name, told):
+    """A file has a plain name of its own."""
+    (folder / "model.toml").write_text(TOML.replace('["w.pt"]', f'["w.pt", "{name}"]'))
+    with pytest.raises(ValueError, match=told):
+        describe(folder)
+
+
+@pytest.mark.parametrize("name", ["", "-a", "A", "a_b", "a" * 32, "a/b", "a\n"])
+def test_a_name_that_the_template_refuses_is_refused(folder, name):
+    """What a function cannot be told is no name."""
+    (folder / "model.toml").write_text(TOML.replace('"a"', json.dumps(name)))
+    with pytest.raises(ValueError, match="is no model's name"):
+        describe(folder)
+
+
+def test_the_card_is_told(folder):
+    """What model.toml says of the model in a sentence stands in its manifest, and makes no other version."""
+    version = describe(folder).version
+    (folder / "model.toml").write_text('card = "Small."\n' + TOML)
+    assert (describe(folder).card, describe(folder).version) == ("Small.", version)

@@ -85,7 +85,7 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """Return the function's environment."""
-        return self.function["Environment"]["Variables"]
+        return {name: str(value) for name, value in self.function["Environment"]["Variables"].items()}
 
     @property
     def version(self) -> tuple[str, str]:
@@ -456,6 +456,8 @@ class TestParameters:
             "MODEL_BUCKET": "ModelBucket",
             "MODEL_NAME": "en-es",
             "MODEL_CHANNEL": "dev",
+            "MODEL_REFRESH_SECONDS": "60",
+            "MODEL_SWAP": "beside",
             "RESULT_BUCKET": "ResultBucket",
             "STACK_NAME": "mine",
             "POWERTOOLS_SERVICE_NAME": "mine",
@@ -509,6 +511,9 @@ class TestVersion:
             {"Timeout": 900},
             {"EphemeralStorage": 2048},
             {"Tracing": "on"},
+            {"SnapStart": "on"},
+            {"ModelRefreshSeconds": 5},
+            {"ModelSwap": "instead"},
         ],
         ids=lambda change: next(iter(change)),
     )
@@ -537,13 +542,16 @@ class TestVersion:
             Architecture="x86_64",
             ModelName="m" * 31,
             Channel="prod",
-            LambdaLayerArn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{'l' * 36}:999999",
+            LambdaLayerArn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{'l' * 32}:999999",
             ModelBucketName="b" * 63,
             ResultBucketName="c" * 63,
             MemorySize=10240,
             Timeout=900,
             EphemeralStorage=10240,
             Tracing="off",
+            SnapStart="off",
+            ModelRefreshSeconds=3600,
+            ModelSwap="instead",
         )
         for name, value in longest.parameters.items():
             if pattern := SOURCE["Parameters"][name].get("AllowedPattern"):

@@ -1,0 +1,107 @@
+"""A row of the results: a number, what it is compared with, and what it has to be.
+
+An area is a module of this folder with functions that measure, each naming its rows::
+
+    @measures("store.load_time")
+    def load_time() -> Iterator[Row]: ...
+
+and it stands among AREAS in ``__main__``.
+"""
+
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+OF_TIME = "× of the baseline's time"  # noqa: RUF001 - the sign, not the letter
+AS_FAST = "× as fast as the baseline"  # noqa: RUF001
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One number.
+
+    Attributes:
+        name: dotted, of its area and what was measured.
+        value: a ratio of medians, measured side by side in one run; or a size.
+        better: lower or higher.
+        unit: of the value.
+        baseline: what it is compared with, and where that is.
+        goal: what the value may be at most, or has to be at least.
+        runs: the same for each repetition.
+        cause: why the goal is missed, if it is.
+
+    """
+
+    name: str
+    value: float
+    better: str = "lower"
+    unit: str
+    baseline: str
+    goal: float
+    runs: Sequence[float]
+    cause: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the value is at the goal or on its good side."""
+        return meets(self.value, self.better, self.goal)
+
+    def record(self) -> dict[str, Any]:
+        """Return the row as results.json has it."""
+        record = {
+            "name": self.name,
+            "value": self.value,
+            "better": self.better,
+            "unit": self.unit,
+            "baseline": self.baseline,
+            "goal": self.goal,
+            "met": self.met,
+            "runs": list(self.runs),
+        }
+        return record if self.met else record | {"cause": self.cause}
+
+
+def meets(value: float, better: str, goal: float) -> bool:
+    """Return whether a value is at its goal or on its good side."""
+    return value <= goal if better == "lower" else value >= goal
+
+
+def ratio(ours: Sequence[float], baseline: Sequence[float]) -> dict[str, Any]:
+    """Return value and runs of a row that divides ours by the baseline, repetition by repetition."""
+    return {
+        "value": round(statistics.median(ours) / statistics.median(baseline), 3),
+        "runs": [round(one / other, 3) for one, other in zip(ours, baseline, strict=True)],
+    }
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A function that measures, and the names of the rows that it yields."""
+
+    names: tuple[str, ...]
+    run: Callable[[], Iterator[Row]]
+
+
+measurements: list[Measurement] = []
+
+
+def measures(*names: str) -> Callable[[Callable[[], Iterator[Row]]], Callable[[], Iterator[Row]]]:
+    """Register a function that yields the rows of these names."""
+
+    def register(function: Callable[[], Iterator[Row]]) -> Callable[[], Iterator[Row]]:
+        measurements.append(Measurement(names, function))
+        return function
+
+    return register
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a folder for what is measured: in memory where there is such a place, for disks differ most."""
+    memory = Path("/dev/shm")  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=memory if memory.is_dir() else None) as name:
+        yield Path(name)

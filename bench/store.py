@@ -1,0 +1,333 @@
+"""A model of 500 MB from S3 into memory: its time, its peak, and what of it hides behind the imports.
+
+Run: ``make bench ROW=store``. The server is a SeaweedFS on this machine, which needs processor time of its
+own. Each repetition of each side is a fresh process, whose imports are done before its clock starts; the
+sides take turns, and the first turn, which fills the page cache, does not count.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "translation_function")]
+
+from bench.row import OF_TIME, Row, measures, ratio, scratch_folder  # noqa: E402
+
+REPETITIONS = 7
+BUCKET, NAME, CHANNEL = "models", "large", "dev"
+FILE = "large.pt"
+
+Action = Callable[[], object]
+
+
+def _store() -> Any:
+    from lambda_inference.models import ModelStore
+
+    os.environ.update(MODEL_BUCKET=BUCKET, MODEL_NAME=NAME, MODEL_CHANNEL=CHANNEL)
+    return ModelStore.from_environment()
+
+
+def ours() -> Action:
+    """From the pointer to tensors, as the function does it."""
+    import obstore.store  # noqa: F401
+    import torch  # noqa: F401
+
+    from lambda_inference import tensors
+
+    store = _store()
+    return lambda: tensors.checkpoint(store.load()[0].only(".pt"), [Namespace])
+
+
+def everyones() -> Action:
+    """From the pointer to tensors, as everyone does it."""
+    from bench.baselines import boto3_load
+    from lambda_setup.local.s3 import S3
+
+    client = S3(os.environ["AWS_ENDPOINT_URL_S3"], *credentials()).client()
+    return lambda: boto3_load.load(client, BUCKET, NAME, CHANNEL)
+
+
+def read() -> Action:
+    """From the pointer to checked bytes."""
+    import obstore.store  # noqa: F401
+
+    return _store().load  # type: ignore[no-any-return]
+
+
+def plain(reader: str) -> Action:
+    """Nothing but the bytes."""
+    from obstore.store import S3Store
+
+    from bench.baselines.plain_read import READERS
+
+    store = S3Store(BUCKET, endpoint=os.environ["AWS_ENDPOINT_URL_S3"], client_options={"allow_http": True})
+    key, size = os.environ["BENCH_KEY"], int(os.environ["BENCH_SIZE"])
+    return lambda: READERS[reader](store, key, size)
+
+
+def imported() -> None:
+    """Import what a function imports before it can load a model."""
+    from translator import Translator
+
+    Translator()
+
+
+def overlapped() -> None:
+    """Import while the model is on its way, as the handler does."""
+    from lambda_inference.models import Fetch
+
+    fetch = Fetch(_store().load)
+    imported()
+    fetch.result(60)
+
+
+def credentials() -> tuple[str, str]:
+    """Return the S3 server's."""
+    return os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+
+
+SIDES: dict[str, Callable[..., Action]] = {
+    "ours": ours,
+    "everyone's": everyones,
+    "read": read,
+    "plain": plain,
+}
+STARTS: dict[str, Action] = {
+    "overlapped": overlapped,
+    "imported": imported,
+    "loaded": lambda: _store().load(),
+}
+"""What is measured from the start of its process."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process took.
+
+    Attributes:
+        seconds: of its action, or of itself.
+        cpu: seconds of processor time, the server's included.
+        peak: the most memory there was while it acted, beyond what there was before, in bytes.
+
+    """
+
+    seconds: float
+    cpu: float
+    peak: int
+
+
+def act(side: str, *arguments: str) -> None:
+    """Do what a side does, in this process, and print what it took."""
+    if side in STARTS:
+        STARTS[side]()
+        start, cpu, before = float(os.environ["BENCH_START"]), 0.0, 0
+    else:
+        action = SIDES[side](*arguments)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew: proc_pid_clear_refs(5)
+        before = _status("VmRSS")
+        start, cpu = time.monotonic(), time.process_time()
+        kept = action()
+    seconds = time.monotonic() - start
+    print(json.dumps([seconds, time.process_time() - cpu, _status("VmHWM") - before]))
+    kept = None  # noqa: F841 - until here the tensors were there
+
+
+def _status(field: str) -> int:
+    """Return a number of bytes from proc_pid_status(5)."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+class Server:
+    """An S3 server with a model of 500 MB."""
+
+    def __init__(self, environment: dict[str, str], pid: int, size: int) -> None:
+        self.environment = environment
+        self.pid = pid
+        self.size = size
+
+    def run(self, side: str, *arguments: str) -> Run:
+        """Have a fresh process do what a side does."""
+        before = self._cpu()
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "bench.store", side, *arguments],
+            env={**os.environ, **self.environment, "BENCH_START": str(time.monotonic())},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        seconds, cpu, peak = json.loads(done.stdout.splitlines()[-1])
+        return Run(seconds, cpu + self._cpu() - before, peak)
+
+    def take_turns(self, sides: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], list[Run]]:
+        """Return what each repetition of each side took."""
+        runs: dict[tuple[str, ...], list[Run]] = {side: [] for side in sides}
+        for repetition in range(REPETITIONS + 1):
+            for side, taken in runs.items():
+                one = self.run(*side)
+                if repetition:
+                    taken.append(one)
+        return runs
+
+    def _cpu(self) -> float:
+        """Return the seconds of processor time that the server has used, by proc_pid_stat(5)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def served() -> Iterator[Server]:
+    """Serve a large model."""
+    from lambda_setup import models
+    from lambda_setup.local.s3 import S3Server
+
+    with scratch_folder() as folder, S3Server() as server:
+        make(folder)
+        client = server.client()
+        client.create_bucket(Bucket=BUCKET)
+        models.publish(folder, client, BUCKET, CHANNEL)
+        version = models.describe(folder).version
+        size = (folder / FILE).stat().st_size
+        environment = {
+            **server.environment(),
+            "BENCH_KEY": f"models/{NAME}/versions/{version}/{FILE}",
+            "BENCH_SIZE": str(size),
+        }
+        yield Server(environment, _child("weed"), size)
+
+
+def _child(name: str) -> int:
+    """Return the process of ours that has a name."""
+    us = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
+    (pid,) = (
+        pid for pid in Path(us).read_text().split() if Path(f"/proc/{pid}/comm").read_text().strip() == name
+    )
+    return int(pid)
+
+
+def make(folder: Path) -> None:
+    """Write a checkpoint as OpenNMT-py's, 124 million parameters in float32, and its model.toml."""
+    import torch
+
+    torch.manual_seed(1)
+    width, inner, layers, words = 768, 3072, 6, 16_000
+    model: dict[str, torch.Tensor] = {}
+
+    def add(name: str, *shape: int) -> None:
+        model[f"{name}.weight"] = torch.randn(*shape)
+        model[f"{name}.bias"] = torch.randn(shape[0])
+
+    for side, attentions in (("encoder", ("self_attn",)), ("decoder", ("self_attn", "context_attn"))):
+        model[f"{side}.embeddings.weight"] = torch.randn(words, width)
+        for number in range(layers):
+            layer = f"{side}.transformer.{number}"
+            for attention in attentions:
+                for part in ("linear_keys", "linear_values", "linear_query", "final_linear"):
+                    add(f"{layer}.{attention}.{part}", width, width)
+                add(f"{layer}.{attention}.layer_norm", width)
+            add(f"{layer}.feed_forward.w_1", inner, width)
+            add(f"{layer}.feed_forward.w_2", width, inner)
+            add(f"{layer}.feed_forward.layer_norm", width)
+    options = Namespace(model_task="seq2seq", hidden_size=width, heads=8, layers=layers)
+    checkpoint = {"model": model, "generator": {}, "vocab": {}, "opt": options}
+    torch.save(checkpoint, folder / FILE)
+    (folder / "model.toml").write_text(
+        f'name = "{NAME}"\nengine = "opennmt"\nprecision = "float32"\nfiles = ["{FILE}"]\n\n[libraries]\n'
+    )
+
+
+def seconds(runs: Sequence[Run]) -> list[float]:
+    """Return what the clock showed."""
+    return [run.seconds for run in runs]
+
+
+def cpu(runs: Sequence[Run]) -> float:
+    """Return the median of the processor time."""
+    return median(run.cpu for run in runs)
+
+
+@measures("store.load_time", "store.peak_memory")
+def loading() -> Iterator[Row]:
+    """Compare loading with boto3 and torch.load."""
+    with served() as server:
+        runs = server.take_turns([("ours",), ("everyone's",)])
+        mine, other = runs["ours",], runs["everyone's",]
+        peaks = {
+            "ours": [run.peak / server.size for run in mine],
+            "other": [run.peak / server.size for run in other],
+        }
+    yield Row(
+        name="store.load_time",
+        **ratio(seconds(mine), seconds(other)),
+        unit=OF_TIME,
+        baseline="boto3 into a BytesIO and torch.load of its bytes (bench/baselines/boto3_load.py)",
+        goal=0.5,
+        cause=f"the S3 server runs on the same {os.cpu_count()} cores: its processor time and ours together "
+        f"are {cpu(mine) / cpu(other):.2f} times the baseline's, which computes no hashes",
+    )
+    yield Row(
+        name="store.peak_memory",
+        value=round(median(peaks["ours"]), 3),
+        unit="× of the model's size",  # noqa: RUF001
+        baseline=f"the model's bytes; boto3 and torch.load take {median(peaks['other']):.2f} times as many",
+        goal=1.15,
+        runs=[round(peak, 3) for peak in peaks["ours"]],
+    )
+
+
+@measures("store.read_time")
+def reading() -> Iterator[Row]:
+    """Compare checked reading with the fastest plain one."""
+    from bench.baselines.plain_read import READERS
+
+    with served() as server:
+        runs = server.take_turns([("read",), *(("plain", reader) for reader in READERS)])
+    mine = runs.pop(("read",))
+    (_, reader), fastest = min(runs.items(), key=lambda item: median(seconds(item[1])))
+    yield Row(
+        name="store.read_time",
+        **ratio(seconds(mine), seconds(fastest)),
+        unit=OF_TIME,
+        baseline=f"the fastest of {len(READERS)} plain reads without hashes, which was {reader} "
+        "(bench/baselines/plain_read.py)",
+        goal=1.25,
+        cause=f"the S3 server and ours share {os.cpu_count()} cores: with the hashes their processor time is "
+        f"{cpu(mine) / cpu(fastest):.2f} times that of the plain read",
+    )
+
+
+@measures("store.overlap")
+def overlapping() -> Iterator[Row]:
+    """Compare a start that loads while it imports with the longer of the two alone."""
+    with served() as server:
+        runs = server.take_turns([("overlapped",), ("imported",), ("loaded",)])
+    both, imports, load = (runs[side,] for side in ("overlapped", "imported", "loaded"))
+    longer = max(imports, load, key=lambda taken: median(seconds(taken)))
+    cores = os.cpu_count() or 1
+    # Imports keep one core busy, a load all of them.
+    shared = (cpu(imports) + cpu(load)) / cores / max(cpu(imports), cpu(load) / cores)
+    yield Row(
+        name="store.overlap",
+        **ratio(seconds(both), seconds(longer)),
+        unit=OF_TIME,
+        baseline="the longer of the imports alone and the load alone (bench/store.py)",
+        goal=1.1,
+        cause=f"the S3 server runs on the same {cores} cores, as whatever else the machine does: shared "
+        f"without any loss, the processor time of imports, load and server alone takes {shared:.2f} times "
+        "the longer of the two; and Python runs one thread at a time",
+    )
+
+
+if __name__ == "__main__":
+    act(*sys.argv[1:])

@@ -1,0 +1,164 @@
+"""Tensors over a model's bytes as they lie in memory, without a copy: for engines on torch.
+
+What a pickle names is built only if ``weights_only`` or the caller admits it; nothing else runs.
+"""
+
+import io
+import json
+import os
+import struct
+import warnings
+import zipfile
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lambda_inference.errors import Unavailable
+
+if TYPE_CHECKING:
+    import torch
+
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
+    "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+"""Safetensors' names of torch's types."""
+
+
+def checkpoint(data: memoryview, allowed: Sequence[type] = ()) -> Any:
+    """Return what ``torch.save`` wrote; its tensors lie in ``data`` and keep it alive.
+
+    A file in torch's format before 1.6 is read with a copy.
+
+    Args:
+        data: the file.
+        allowed: classes that it may hold beside tensors and plain containers.
+
+    Raises:
+        Unavailable: it is no checkpoint, or holds something else.
+
+    """
+    import pickle
+
+    import torch
+
+    try:
+        with torch.serialization.safe_globals(list(allowed)):
+            file: Any = _File(data)
+            if not (records := _records(data)):
+                return torch.load(file, map_location="cpu", weights_only=True)
+            # What torch.load(mmap=True) does with a file's name; it takes no memory.
+            return torch.serialization._load(  # type: ignore[no-untyped-call] # noqa: SLF001
+                torch._C.PyTorchFileReader(file),  # noqa: SLF001
+                "cpu",
+                torch._weights_only_unpickler,  # noqa: SLF001
+                overall_storage=_Storages(data, records),
+                encoding="utf-8",
+            )
+    except pickle.UnpicklingError:
+        raise Unavailable(
+            "the model's checkpoint holds more than weights, and is not loaded; "
+            "`python -m lambda_setup model publish` names what, and how to convert it"
+        ) from None
+    except Unavailable:
+        raise
+    except Exception as error:
+        raise Unavailable(
+            f"the model's checkpoint cannot be read ({type(error).__name__}); save and publish it again"
+        ) from error
+
+
+def safetensors(data: memoryview) -> "dict[str, torch.Tensor]":
+    """Return the tensors of a file in the safetensors format by name; they lie in ``data``.
+
+    Source of the format: https://huggingface.co/docs/safetensors, "Format".
+
+    Raises:
+        Unavailable: it is no such file.
+
+    """
+    import torch
+
+    try:
+        start = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(bytes(data[8:start]))
+        tensors = {}
+        for name, said in header.items():
+            if name == "__metadata__":
+                continue
+            begin, end = said["data_offsets"]
+            # Where less is there than said, it does not fill the shape.
+            storage = _storage(data[start + begin : start + end])
+            dtype = getattr(torch, _DTYPES[said["dtype"]])
+            tensors[name] = torch.empty(0, dtype=dtype).set_(storage).view(said["shape"])
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise Unavailable("the model's safetensors cannot be read; save and publish them again") from error
+    return tensors
+
+
+class _File(io.RawIOBase):
+    """A file over memory, of which ``io.BytesIO`` would make a copy."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = max(
+            0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self._data)}[whence]
+        )
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._data[self._at : self._at + len(buffer)]
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+
+class _Storages:
+    """The records of a checkpoint as storages, by their place in the file."""
+
+    def __init__(self, data: memoryview, sizes: dict[int, int]) -> None:
+        self._data = data
+        self._sizes = sizes
+
+    def __getitem__(self, part: slice) -> "torch.UntypedStorage":
+        if part.stop - part.start > self._sizes[part.start]:
+            raise ValueError("a tensor is larger than what the checkpoint holds of it")
+        return _storage(self._data[part])
+
+
+def _records(data: memoryview) -> dict[int, int]:
+    """Return where each record of a checkpoint begins, and its bytes; nothing for the format before 1.6."""
+    if bytes(data[:4]) != b"PK\x03\x04":
+        return {}
+    with zipfile.ZipFile(_File(data)) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("it is compressed")  # torch writes none, and a small one may become any size
+    sizes = {}
+    for member in members:
+        name, extra = struct.unpack_from("<HH", data, member.header_offset + 26)
+        start = member.header_offset + 30 + name + extra
+        sizes[start] = min(member.file_size, len(data) - start)
+    return sizes
+
+
+def _storage(data: memoryview) -> "torch.UntypedStorage":
+    import torch
+
+    if not data:
+        return torch.UntypedStorage(0)  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        # A model's bytes are read-only, and nothing here writes to its weights.
+        warnings.filterwarnings("ignore", message="The given buffer is not writable")
+        return torch.frombuffer(data, dtype=torch.uint8).untyped_storage()

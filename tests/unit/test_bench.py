@@ -1,0 +1,95 @@
+"""The results: whole, consistent, and with a row for everything that is measured."""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench import __main__ as bench
+from bench.row import Measurement, Row, meets, ratio
+
+RESULTS = json.loads(bench.RESULTS.read_text())
+REGISTERED = [name for measurement in bench.registered() for name in measurement.names]
+FIELDS = {"name", "value", "better", "unit", "baseline", "goal", "met", "runs"}
+
+a_row = pytest.mark.parametrize("row", RESULTS["rows"], ids=lambda row: row["name"])
+
+
+def test_results_say_where_they_come_from() -> None:
+    """Numbers stand beside the machine and the commit that they were measured with."""
+    assert RESULTS.keys() == {"machine", "commit", "rows"}
+    assert RESULTS["machine"].keys() == {"cores", "memory_gb", "cpu", "python", "torch"}
+    assert len(RESULTS["commit"]) == 40
+
+
+@a_row
+def test_rows_are_whole(row: dict[str, Any]) -> None:
+    """Every row has all fields; only one that misses its goal has a cause, and that is said."""
+    assert row.keys() == FIELDS | (set() if row["met"] else {"cause"})
+    assert all(row[field] for field in row.keys() & {"name", "unit", "baseline", "runs", "cause"})
+    assert all(math.isfinite(number) for number in [row["value"], row["goal"], *row["runs"]])
+
+
+@a_row
+def test_met_is_what_value_and_goal_say(row: dict[str, Any]) -> None:
+    """Nobody calls a goal met that is not."""
+    assert row["better"] in {"lower", "higher"}
+    assert row["met"] == meets(row["value"], row["better"], row["goal"])
+
+
+@a_row
+def test_a_value_lies_among_its_runs(row: dict[str, Any]) -> None:
+    """A value is of its runs, not of others."""
+    assert 0.9 * min(row["runs"]) <= row["value"] <= 1.1 * max(row["runs"])
+
+
+def test_names_are_unique_and_of_the_area_that_measures_them() -> None:
+    """A name means one row, and stands in the file once."""
+    assert len(set(REGISTERED)) == len(REGISTERED)
+    assert [row["name"] for row in RESULTS["rows"]] == REGISTERED
+
+
+def test_the_table_has_every_row_and_every_cause() -> None:
+    """What is shown leaves nothing out."""
+    shown = bench.table(RESULTS["rows"])
+    for row in RESULTS["rows"]:
+        assert f"| {row['name']} |" in shown
+        assert row.get("cause", "") in shown
+
+
+def test_a_row_is_asked_for_by_name_or_beginning() -> None:
+    """Not by a part of a word."""
+    assert bench.covers("", "store.load_time")
+    assert bench.covers("store", "store.load_time")
+    assert bench.covers("store.load_time", "store.load_time")
+    assert not bench.covers("stor", "store.load_time")
+
+
+def test_a_ratio_is_that_of_the_medians() -> None:
+    """And its runs are those of the repetitions, in their order."""
+    assert ratio([1, 2, 9], [4, 4, 4]) == {"value": 0.5, "runs": [0.25, 0.5, 2.25]}
+
+
+def test_measured_rows_replace_those_of_their_names(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Others stay as they were, also when one function measures both."""
+
+    def measure(value: float) -> Iterator[Row]:
+        for name in ("a.one", "a.two"):
+            yield Row(name=name, value=value, unit="x", baseline="b", goal=1, runs=[value], cause="c")
+
+    def run(row: str, value: float) -> dict[str, float]:
+        found = [Measurement(("a.one", "a.two"), lambda: measure(value))]
+        monkeypatch.setattr(bench, "registered", lambda: found)
+        monkeypatch.setattr("sys.argv", ["bench", row])
+        bench.main()
+        return {row["name"]: row["value"] for row in bench.read()["rows"]}
+
+    monkeypatch.setattr(bench, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(bench, "commit", lambda: "0" * 40)
+    assert run("", 1) == {"a.one": 1, "a.two": 1}
+    assert run("a.two", 2) == {"a.one": 1, "a.two": 2}
+    assert "a.two: c." in capsys.readouterr().out

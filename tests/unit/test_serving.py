@@ -1,0 +1,250 @@
+"""When a function looks at its channel, and when it takes up what it finds; the store is made up."""
+
+import threading
+import time
+
+import pytest
+
+from lambda_inference import serving, telemetry
+from lambda_inference.deadline import Deadline
+from lambda_inference.errors import Unavailable
+from lambda_inference.models import File, Manifest, Model, Pointer
+from lambda_inference.serving import Models
+
+LONG = Deadline.after(120)
+
+
+class Store:
+    """A channel, and versions whose reading may take its time or fail."""
+
+    def __init__(self) -> None:
+        self.version = "1"
+        self.looks = 0
+        self.reads: list[str] = []
+        self.fault: Exception | None = None
+        self.unread: Exception | None = None
+        self.hold = threading.Event()
+        self.hold.set()
+
+    def pointer(self, etag: str | None = None) -> Pointer | None:
+        self.looks += 1
+        if self.unread:
+            raise self.unread
+        return None if etag == self.version else Pointer(self.version, self.version)
+
+    def manifest(self, version: str) -> Manifest:
+        return Manifest(name=version, engine="e", precision="p", libraries={}, files=[File("f", 1, 1, ["0"])])
+
+    def read(self, manifest: Manifest, _: threading.Event | None = None) -> Model:
+        self.reads.append(manifest.name)
+        self.hold.wait()
+        if self.fault and manifest.name != "1":
+            raise self.fault
+        return Model(manifest, manifest.name, {})
+
+    def load(self, _: threading.Event | None = None) -> tuple[Model, str | None]:
+        pointer = self.pointer()
+        return self.read(self.manifest(pointer.version)), pointer.etag
+
+
+class Predictor:
+    """A predictor that remembers what it loaded, and may refuse it."""
+
+    refused: str | None = None
+    made = 0
+
+    def __init__(self) -> None:
+        Predictor.made += 1
+
+    def load(self, model: Model) -> None:
+        if model.version == Predictor.refused:
+            raise KeyError("something in the model")
+        self.version = model.version
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """The made-up store in the place of S3."""
+    made = Store()
+    monkeypatch.setattr(serving.ModelStore, "from_environment", classmethod(lambda _: made))
+    monkeypatch.setattr(Predictor, "refused", None)
+    return made
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The metrics that were counted."""
+    names: list[str] = []
+    monkeypatch.setattr(telemetry, "count", names.append)
+    return names
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock on the wall, which a test may set."""
+    hands = [1_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: hands[0])
+    return hands
+
+
+def served(models: Models, deadline: Deadline = LONG) -> str:
+    """Return the version that serves, by its predictor and by its name."""
+    now = models.current(deadline)
+    assert now.predictor.version == now.version
+    return now.version
+
+
+def test_channel_is_looked_at_after_a_while(store, clock, monkeypatch):
+    """Not before MODEL_REFRESH_SECONDS have passed; then once, and what it points to now serves."""
+    monkeypatch.setenv("MODEL_REFRESH_SECONDS", "30")
+    models = Models(Predictor)
+    assert served(models) == "1"
+    store.version = "2"
+    clock[0] += 29
+    assert (served(models), store.looks) == ("1", 1)
+    clock[0] += 1
+    assert (served(models), store.looks) == ("2", 2)
+    assert (served(models), store.looks) == ("2", 2)
+
+
+def test_a_clock_that_was_set_back_is_no_excuse(store, clock):
+    """The channel is looked at all the same."""
+    models = Models(Predictor)
+    served(models)
+    store.version = "2"
+    clock[0] -= 3600
+    assert served(models) == "2"
+
+
+def test_a_channel_that_cannot_be_read_changes_nothing(store, counted, clock):
+    """The old model serves, and the metric says that nobody knows whether it is still right."""
+    models = Models(Predictor)
+    served(models)
+    store.version, store.unread = "2", Unavailable("no")
+    clock[0] += 60
+    assert served(models) == "1"
+    assert "ModelUnchecked" in counted
+    store.unread = None
+    clock[0] += 60
+    assert served(models) == "2"
+
+
+@pytest.mark.parametrize("fault", [Unavailable("damaged"), KeyError("whatever"), MemoryError()])
+def test_a_version_that_cannot_be_had_is_tried_again_later(store, counted, clock, fault):
+    """Not with every look: reading it takes time from requests."""
+    models = Models(Predictor)
+    served(models)
+    store.version, store.fault = "2", fault
+    for _ in range(9):
+        clock[0] += 60
+        assert served(models) == "1"
+    assert (store.reads, counted.count("ModelRefused")) == (["1", "2"], 1)
+    store.fault = None
+    clock[0] += 120
+    assert served(models) == "2"
+
+
+def test_another_version_is_tried_at_once(store, clock):
+    """One that was refused does not hold up the next."""
+    models = Models(Predictor)
+    served(models)
+    store.version, Predictor.refused = "2", "2"
+    clock[0] += 60
+    assert served(models) == "1"
+    store.version = "3"
+    clock[0] += 60
+    assert served(models) == "3"
+
+
+def test_a_channel_that_moved_back_serves_what_it_has(store, clock):
+    """A version that was refused and is not asked for any more is not read again."""
+    models = Models(Predictor)
+    served(models)
+    store.version, store.fault = "2", Unavailable("damaged")
+    clock[0] += 60
+    served(models)
+    store.version = "1"
+    clock[0] += 6000
+    assert served(models) == "1"
+    assert store.reads == ["1", "2"]
+
+
+def test_a_predictor_is_not_used_twice(store, clock):
+    """What has failed to load a model may be half of it; the next try has a new one."""
+    models = Models(Predictor)
+    served(models)
+    store.version, Predictor.refused = "2", "2"
+    clock[0] += 60
+    served(models)
+    Predictor.refused = None
+    clock[0] += 600
+    made = Predictor.made
+    assert served(models) == "2"
+    assert Predictor.made == made + 1
+
+
+def test_too_little_time_is_no_time(store, counted, clock, monkeypatch):
+    """A request that has less than twice what the last load took keeps its time; one with more loads it."""
+    monkeypatch.setattr(time, "perf_counter", iter(range(0, 1000, 3)).__next__)
+    models = Models(Predictor)
+    now = models.current(LONG)
+    assert now.seconds >= 6
+    store.version = "2"
+    clock[0] += 60
+    assert served(models, Deadline(time.monotonic() + 5, 20)) == "1"
+    assert "ModelPostponed" in counted
+    clock[0] += 60
+    assert served(models, Deadline.after(60)) == "2"
+
+
+def test_a_load_that_takes_too_long_is_given_up(store, counted, clock):
+    """Half of what is left of the request's time is the request's."""
+    models = Models(Predictor)
+    served(models)
+    store.version = "2"
+    store.hold.clear()
+    clock[0] += 60
+    start = time.monotonic()
+    assert served(models, Deadline.after(2)) == "1"
+    assert time.monotonic() - start < 1.5
+    assert "ModelRefused" in counted
+    store.hold.set()
+
+
+def test_instead_of_the_old_one(store, clock, monkeypatch):
+    """Where both do not fit, the old model goes first, and comes back if the new one does not come."""
+    monkeypatch.setenv("MODEL_SWAP", "instead")
+    models = Models(Predictor)
+    served(models)
+    store.version, Predictor.refused = "2", "2"
+    clock[0] += 60
+    assert served(models) == "1"
+    assert store.reads == ["1", "2", "1"]
+    Predictor.refused = None
+    clock[0] += 600
+    assert served(models) == "2"
+    assert store.reads == ["1", "2", "1", "2"]
+
+
+def test_first_model_that_is_not_ready_goes_on(store, monkeypatch):
+    """What initialisation has no time for comes to the first request that waits long enough, read once."""
+    monkeypatch.setattr(serving, "_INIT_SECONDS", 0.05)
+    store.hold.clear()
+    models = Models(Predictor)
+    models.initialise()
+    with pytest.raises(Unavailable, match="in the time there was"):
+        models.current(Deadline.after(1.1))
+    store.hold.set()
+    assert served(models) == "1"
+    assert store.reads == ["1"]
+
+
+def test_a_first_model_that_cannot_be_had_is_asked_for_again(store):
+    """Every request tries, until there is one."""
+    models = Models(Predictor)
+    store.unread = Unavailable("there is no model yet")
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="no model yet"):
+            models.current(LONG)
+    store.unread = None
+    assert served(models) == "1"
