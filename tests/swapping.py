@@ -14,8 +14,8 @@ from second_model import EVENT, Versions, metrics
 from lambda_setup.local import Emulator
 
 SEED = 20261121
-SLACK = 100
-"""Megabytes by which the allocator lets a process go up and down between swaps; a model in memory is 53."""
+SLACK = 50
+"""Megabytes by which a process goes up and down between swaps; a model in memory is 53."""
 MANY = EVENT | {"data": EVENT["data"] * 4}
 
 

@@ -4,6 +4,7 @@ A warm function looks at its channel inside an invocation, at most every MODEL_R
 what it then points to up at once, if there is time. Whatever goes wrong with that, the old model serves.
 """
 
+import ctypes
 import gc
 import os
 import threading
@@ -26,7 +27,7 @@ _LOOK_SECONDS = 2
 _MARGIN = 2
 """How many times as long as the last one a load may take, for it to be begun."""
 _MOST = 0.8
-"""What of an invocation's time may be asked for at most: with more than that left it is always tried."""
+"""What of an invocation's time may be asked for at most, for a model no larger than the last one."""
 _PATIENCE = 10
 """Looks at the channel after which a version that was refused is tried again."""
 
@@ -197,15 +198,15 @@ class Models:
             telemetry.info(
                 "the model is refused", reason=reason, refused=pointer.version, version=now.version
             )
-        gc.collect()  # what the old model leaves in circles
+        _release()
 
     def _take(self, store: ModelStore, pointer: Pointer, deadline: Deadline) -> None:
         """Load the version that the channel points to, and let it serve from now on."""
         assert self._serving is not None  # noqa: S101 - only what serves looks
         now, seconds = self._serving.manifest, self._serving.seconds
         manifest = Fetch(lambda _: store.manifest(pointer.version)).result(deadline.remaining() / 4)
-        needed = _MARGIN * seconds * max(1.0, manifest.size / max(now.size, 1))
-        needed = min(needed, _MOST * deadline.seconds)  # the last load may just have been slow
+        # S3 may just have been slow when the last one was read.
+        needed = min(_MARGIN * seconds, _MOST * deadline.seconds) * max(1.0, manifest.size / max(now.size, 1))
         if deadline.remaining() < needed:
             telemetry.count("ModelPostponed")
             telemetry.info(
@@ -217,9 +218,16 @@ class Models:
             return
         if os.environ.get("MODEL_SWAP") == "instead":
             self._former, self._serving = now, None
-            gc.collect()
+            _release()
         fetch = Fetch(lambda stop: store.read(manifest, stop))
         self._fresh = self._predictor_type()
         model = fetch.result(deadline.remaining() / 2)
         self._serving = self._loaded(model, pointer.etag, fetch.seconds)
         self._former = None
+
+
+def _release() -> None:
+    """Give back what an old model held: objects in circles, and memory that the allocator would keep."""
+    gc.collect()
+    with suppress(AttributeError):  # only GNU's C library, which Lambda has, can be asked to
+        ctypes.CDLL(None).malloc_trim(0)

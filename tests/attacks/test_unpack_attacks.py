@@ -646,11 +646,11 @@ class TestPlace:
 
 FORK = """
 from types import SimpleNamespace
-from lambda_inference import BaseRequest, handler, serve
+from lambda_inference import BaseRequest, serve, serving
 
 class Store:
-    def load(self):
-        return SimpleNamespace(version="1", manifest=SimpleNamespace(name="model"))
+    def load(self, stop):
+        return SimpleNamespace(version="1", manifest=SimpleNamespace(name="model")), None
 
 class Fork:
     Request = BaseRequest
@@ -661,7 +661,7 @@ class Fork:
     def load(self, model):
         pass
 
-handler.ModelStore = SimpleNamespace(from_environment=Store)
+serving.ModelStore = SimpleNamespace(from_environment=Store)
 context = SimpleNamespace(get_remaining_time_in_millis=lambda: 9000, aws_request_id="1")
 assert serve(Fork)({"warmup": True}, context)["statusCode"] == 200
 """

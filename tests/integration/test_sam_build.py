@@ -76,6 +76,9 @@ class TestBuild:
         python = folder / "DependencyLayer" / "python"
 
         marker = json.loads((python / "layer_target.json").read_text())
+        assert {"sentencepiece", *({"opennmt": ["torch", "opennmt-py"]}.get(engine, [engine]))} <= marker.pop(
+            "libraries"
+        ).keys()
         assert marker == {
             "recipe": engine,
             "engine": engine,

@@ -272,6 +272,8 @@ class TestDeploy:
             "MODEL_BUCKET": found["ModelBucketName"],
             "MODEL_NAME": "en-es",
             "MODEL_CHANNEL": "dev",
+            "MODEL_REFRESH_SECONDS": 60,
+            "MODEL_SWAP": "beside",
             "RESULT_BUCKET": found["ResultBucketName"],
             "STACK_NAME": dev,
             "POWERTOOLS_SERVICE_NAME": dev,

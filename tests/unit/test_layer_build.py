@@ -266,6 +266,7 @@ class TestFirst:
             "engine": "toy",
             "runtime": named(HOST).runtime,
             "architecture": named(HOST).architecture,
+            "libraries": {"helper": "1.0", "spare": "1.0", "toy": "1.0"},
         }
         assert answered(python) == ANSWER
 
