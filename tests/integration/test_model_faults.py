@@ -101,7 +101,7 @@ class TestCold:
 
     @pytest.mark.parametrize(
         ("fault", "seconds", "place"),
-        [("trickling", 10, "file"), ("hanging", 10, "pointer"), ("hanging", 20, "file")],
+        [("trickling", 6, "file"), ("hanging", 10, "pointer"), ("hanging", 6, "file")],
     )
     def test_slow_fault(self, versions, proxy, fault, seconds, place):
         """Whatever the function's timeout, it is the function that says that S3 does not answer."""
