@@ -61,6 +61,7 @@ def _limit(seconds: int, memory: int) -> None:
 
 def _pickles_in_zip(path: Path) -> list[zipfile.ZipInfo]:
     """Return the pickles in a zip, each as often as it is in it."""
+    # zipfile raises NotImplementedError for what it cannot read, such as a zip in several volumes.
     with contextlib.suppress(zipfile.BadZipFile, NotImplementedError, ValueError):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:

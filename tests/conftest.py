@@ -81,3 +81,23 @@ def versions(two_versions):
     """Both versions, the channel pointing to the first."""
     two_versions.point(two_versions.first)
     return two_versions
+
+
+@pytest.fixture
+def proxy(versions):
+    """A proxy in front of the S3 that has both versions."""
+    from proxy import Proxy
+
+    with Proxy(versions.stack.s3.endpoint) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def moto():
+    """An AWS account's services on the loopback interface, as moto has them: the endpoint."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()

@@ -157,6 +157,7 @@ class TestCode:
     def test_is_an_attack(self, tmp_path, call):
         """Each of them does run when its file is trusted."""
         marker = tmp_path / "ran"
+        # As nothing here is ever loaded, to see that it would run: the pickle is our own.
         torch.load(io.BytesIO(zipped(call(marker))), weights_only=False)
         assert marker.exists()
 

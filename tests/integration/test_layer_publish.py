@@ -14,7 +14,6 @@ from dataclasses import replace
 import boto3
 import pytest
 from conftest import ROOT
-from moto.server import ThreadedMotoServer
 
 from layer import publish, report
 
@@ -48,28 +47,19 @@ def out(tmp_path):
     return folder
 
 
-@pytest.fixture(scope="module")
-def server():
-    """A moto server on the loopback interface."""
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    yield "http://{}:{}".format(*running.get_host_and_port())
-    running.stop()
-
-
 @pytest.fixture
-def aws(server, monkeypatch):
+def aws(moto, monkeypatch):
     """An account with nothing but a bucket in each region; the environment leads boto3 to it."""
-    urllib.request.urlopen(urllib.request.Request(f"{server}/moto-api/reset", method="POST"))  # noqa: S310
+    urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST"))  # noqa: S310
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
     for region in REGIONS:
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         client("s3", region).create_bucket(Bucket=f"layers-{region}", **where)
-    return server
+    return moto
 
 
 def client(service, region):

@@ -12,7 +12,6 @@ import time
 import boto3
 import pytest
 from conftest import MODEL, ROOT, case
-from moto.server import ThreadedMotoServer
 
 from lambda_setup import channels, models
 from lambda_setup.local import MODEL_BUCKET, S3Server
@@ -32,15 +31,6 @@ def server():
         yield running
 
 
-@pytest.fixture(scope="module")
-def account():
-    """What says who is asking."""
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    yield "http://{}:{}".format(*moto.get_host_and_port())
-    moto.stop()
-
-
 @pytest.fixture
 def bucket(server):
     """The bucket, empty."""
@@ -51,9 +41,9 @@ def bucket(server):
 
 
 @pytest.fixture
-def command(server, account, monkeypatch):
+def command(server, moto, monkeypatch):
     """Run a command of ``model`` on the bucket, and return how it ended."""
-    environment = server.environment() | {"AWS_ENDPOINT_URL_STS": account, "COLUMNS": "120"}
+    environment = server.environment() | {"AWS_ENDPOINT_URL_STS": moto, "COLUMNS": "120"}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 

@@ -30,13 +30,6 @@ LASTING = [(fault, place) for place in PLACES for fault in FAULTS if fault != "f
 
 
 @pytest.fixture
-def proxy(versions):
-    """A proxy in front of S3."""
-    with Proxy(versions.stack.s3.endpoint) as running:
-        yield running
-
-
-@pytest.fixture
 def cold(versions, proxy):
     """A function that has not started yet, and reads its model through the proxy."""
     with versions.function(AWS_ENDPOINT_URL_S3=proxy.endpoint, timeout="20") as function:

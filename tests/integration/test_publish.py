@@ -10,7 +10,6 @@ import sys
 import boto3
 import pytest
 from conftest import MODEL, ROOT, case
-from moto.server import ThreadedMotoServer
 
 from lambda_setup import score
 from lambda_setup.local.process import free_ports
@@ -19,23 +18,19 @@ BUCKET = "published-models"
 
 
 @pytest.fixture(scope="module")
-def aws(stack):
+def aws(stack, moto):
     """An account: a stack in moto's CloudFormation whose output names a bucket of the real S3."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    endpoint = "http://{}:{}".format(*server.get_host_and_port())
     stack.client.create_bucket(Bucket=BUCKET)
     template = {
         "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
         "Outputs": {"ModelBucketName": {"Value": BUCKET}},
     }
     cloudformation = boto3.client(
-        "cloudformation", endpoint_url=endpoint, region_name="us-east-1",
+        "cloudformation", endpoint_url=moto, region_name="us-east-1",
         aws_access_key_id="any", aws_secret_access_key="any",
     )  # fmt: skip
     cloudformation.create_stack(StackName="translation", TemplateBody=json.dumps(template))
-    yield os.environ | stack.s3.environment() | {"AWS_ENDPOINT_URL_CLOUDFORMATION": endpoint}
-    server.stop()
+    return os.environ | stack.s3.environment() | {"AWS_ENDPOINT_URL_CLOUDFORMATION": moto}
 
 
 def publish(aws, *arguments) -> subprocess.CompletedProcess:

@@ -1,22 +1,16 @@
 """A warm function follows its channel: between requests, never within one, however often it moves."""
 
 import threading
+from contextlib import contextmanager
 
 import pytest
 import swapping
 from conftest import case
-from proxy import Gate, Proxy, refused, shortened
+from proxy import Gate, refused, shortened
 from second_model import EVENT, metrics
 from swapping import MANY, memory
 
 from lambda_setup.results import read
-
-
-@pytest.fixture
-def proxy(versions):
-    """A proxy in front of S3."""
-    with Proxy(versions.stack.s3.endpoint) as running:
-        yield running
 
 
 @pytest.fixture
@@ -25,6 +19,19 @@ def function(versions, proxy):
     with versions.function(AWS_ENDPOINT_URL_S3=proxy.endpoint) as running:
         assert versions.served(running.invoke(EVENT)) == versions.first
         yield running
+
+
+@contextmanager
+def held(proxy, function, event, on):
+    """Send an event, and hold what it asks of S3 back during the block; the answer is there after it."""
+    gate, answers = Gate(), []
+    with proxy.failing(gate, on=on):
+        asking = threading.Thread(target=lambda: answers.append(function.invoke(event)))
+        asking.start()
+        assert gate.reached.wait(60)
+        yield answers
+        gate.opened.set()
+        asking.join()
 
 
 @pytest.mark.parametrize(("swap", "swaps"), [("beside", 60), ("instead", 20)])
@@ -38,33 +45,22 @@ class TestOneVersion:
 
     def test_moved_before_the_answer(self, versions, proxy, function, tmp_path):
         """A channel that moves while a request is served changes the next one."""
-        gate, answers = Gate(), []
         event = {"data": EVENT["data"], "id": "moved"}
-        with proxy.failing(gate, on="PUT /results/prediction_outputs/moved/predictions"):
-            asking = threading.Thread(target=lambda: answers.append(function.invoke(event)))
-            asking.start()
-            assert gate.reached.wait(60)
+        with held(proxy, function, event, "PUT /results/prediction_outputs/moved/predictions") as answers:
             versions.point(versions.second)
-            gate.opened.set()
-            asking.join()
-        assert answers[0]["body"]["model"]["version"] == versions.first
-        [path] = versions.stack.save(answers[0], tmp_path)
-        response = {"body": answers[0]["body"] | {"predictions": list(read(path))}}
-        assert versions.served(answers[0] | response) == versions.first
+        [answer] = answers
+        assert answer["body"]["model"]["version"] == versions.first
+        [path] = versions.stack.save(answer, tmp_path)
+        response = {"body": answer["body"] | {"predictions": list(read(path))}}
+        assert versions.served(answer | response) == versions.first
         assert versions.served(function.invoke(EVENT)) == versions.second
 
     def test_moved_back_while_it_is_read(self, versions, proxy, function):
         """What the channel pointed to when the request came is served, and then what it points to now."""
-        gate, answers = Gate(), []
         versions.point(versions.second)
-        with proxy.failing(gate, on=f"{versions.second}/en-es.pt"):
-            asking = threading.Thread(target=lambda: answers.append(function.invoke(MANY)))
-            asking.start()
-            assert gate.reached.wait(60)
+        with held(proxy, function, MANY, f"{versions.second}/en-es.pt") as answers:
             versions.point(versions.first)
-            gate.opened.set()
-            asking.join()
-        assert versions.served(answers[0]) == versions.second
+        assert [versions.served(answer) for answer in answers] == [versions.second]
         assert versions.served(function.invoke(MANY)) == versions.first
 
     @pytest.mark.parametrize("form", ["inline", "s3", "http"])
