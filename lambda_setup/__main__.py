@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lambda_setup import invoke, manage, publish, results, score, serve
+from lambda_setup import cost, invoke, manage, publish, results, score, serve
 from lambda_setup.channels import CHANNELS
 from lambda_setup.conversions import CONVERTERS, QUANTIZATIONS
 from lambda_setup.local import SHIPPED_MODEL
@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--item", type=int, default=0, metavar="N",
                          help="whose attention to draw (default: %(default)s)")  # fmt: skip
     command.set_defaults(command=results.run)
+    cost.add_parser(commands)
     return parser
 
 

@@ -17,12 +17,7 @@ from onmt.translate.translator import Translator as Search
 from onmt.utils.parse import ArgumentParser
 
 from lambda_inference import Model, tensors
-from translator import Hypothesis
-
-MAX_LENGTH = 250
-LENGTH_RATIO = 1.25
-EXTRA_LENGTH = 5
-"""OpenNMT-py's defaults: a hypothesis ends after min(250, 1.25 · source tokens + 5) tokens."""
+from translator import Hypothesis, cap
 
 
 def load(model: Model, threads: int) -> "OpenNMT":
@@ -169,11 +164,6 @@ class _Copies:
 
     def __getitem__(self, place: Any) -> torch.Tensor:
         return self._tensor[place].clone()
-
-
-def cap(source_tokens: int) -> int:
-    """Return how many tokens a hypothesis of a sentence may have, its end included."""
-    return min(MAX_LENGTH, int(source_tokens * LENGTH_RATIO + EXTRA_LENGTH))
 
 
 def _positions(network: Any) -> int:

@@ -21,6 +21,10 @@ MAX_BATCH = 32
 MAX_BATCH_TOKENS = 8192
 """Source tokens times beams in one batch, padding included: it bounds the memory a search takes."""
 
+MAX_LENGTH = 250
+LENGTH_RATIO = 1.25
+EXTRA_LENGTH = 5
+
 Items = Annotated[list[Annotated[str, Meta(max_length=MAX_CHARS)]], Meta(min_length=1, max_length=MAX_ITEMS)]
 
 
@@ -171,6 +175,11 @@ def batches(lengths: Sequence[int], beam: int) -> Iterator[list[int]]:
         batch.append(index)
     if batch:
         yield batch
+
+
+def cap(source_tokens: int) -> int:
+    """Return how many tokens a hypothesis of a sentence may have, its end included: OpenNMT-py's default."""
+    return min(MAX_LENGTH, int(source_tokens * LENGTH_RATIO + EXTRA_LENGTH))
 
 
 def threads() -> int:

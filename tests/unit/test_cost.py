@@ -1,0 +1,487 @@
+"""What a million items cost: prices, arithmetic, what a log says, and the command."""
+
+import datetime as dt
+import io
+import json
+import math
+import os
+import time
+import tomllib
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import boto3
+import msgspec
+import pytest
+from moto.awslambda.models import LambdaFunction
+
+from lambda_inference.models import File
+from lambda_setup import bill, cost, usage
+from lambda_setup.__main__ import main
+from lambda_setup.bill import Calls, prices, speed
+from lambda_setup.models import Published
+
+REGION = "eu-central-1"
+US = prices("us-east-1")
+REQUEST = "1151330a-bd9f-4879-b1e9-2d6856b7e822"
+START = {
+    "time": "2026-11-21T16:59:49.500Z",
+    "type": "platform.start",
+    "record": {
+        "requestId": REQUEST,
+        "functionArn": f"arn:aws:lambda:{REGION}:123456789012:function:translation-TranslationFunction-Ab:3",
+        "version": "3",
+    },
+}
+ANSWERED = {
+    "level": "INFO", "location": "_measure:162", "message": "answered",
+    "timestamp": "2026-11-21 16:59:49,761+0000", "service": "translation", "request_id": REQUEST,
+    "items": 20, "predict": 370.8, "store": 214.5,
+}  # fmt: skip
+REPORT = (
+    "REPORT RequestId: bf5f58db-ef7d-4cb2-b3c6-266eba1bbedb\tDuration: 395.99 ms\tBilled Duration: 662 ms\t"
+    "Memory Size: 512 MB\tMax Memory Used: 301 MB\tInit Duration: 265.72 ms\t\n"
+)
+
+
+def platform_report(billed=603.0, memory=1769, init=None, peak=412):
+    """Return Lambda's report of an invocation, as JSON."""
+    found = {"durationMs": billed - (init or 0) - 0.5, "billedDurationMs": billed, "memorySizeMB": memory,
+             "maxMemoryUsedMB": peak} | ({"initDurationMs": init} if init else {})  # fmt: skip
+    record = {"requestId": REQUEST, "metrics": found, "status": "success"}
+    return {"time": "2026-11-21T16:59:50.350Z", "type": "platform.report", "record": record}
+
+
+def emf(**values):
+    """Return a line of metrics as Powertools writes it."""
+    names = [{"Name": name, "Unit": "Count"} for name in values]
+    kinds = [{"Namespace": "LambdaInference", "Dimensions": [["service"]], "Metrics": names}]
+    return {
+        "_aws": {"Timestamp": 1795280389762, "CloudWatchMetrics": kinds},
+        "service": "translation",
+        **values,
+    }
+
+
+def line(event):
+    """Return an event as a line of the log."""
+    return json.dumps(event, separators=(",", ":"))
+
+
+METRICS = emf(Items=[20.0], Tokens=[1025.0], Predict=[370.8], Store=[214.5])
+
+
+def calls(**changes):
+    """Return calls of one item that take one second of one core and nothing else."""
+    nothing = {"name": "opennmt float16", "items": 1, "seconds": 1, "cold_seconds": 0, "cold_share": 0,
+               "peak_mb": 100, "writes": 0, "reads": 0, "metric_hours": 0, "log_bytes": 0}  # fmt: skip
+    return Calls(**(nothing | changes))
+
+
+def test_every_price_says_what_it_is_where_it_is_from_and_when_it_was_seen() -> None:
+    """No price is anybody's memory."""
+    for price in tomllib.loads(bill.PRICES.read_text()).values():
+        assert price.pop("unit")
+        assert price.pop("source").startswith("https://aws.amazon.com/")
+        assert {"us-east-1", REGION} == price.keys()
+        for one in price.values():
+            assert one.keys() == {"usd", "date"}
+            assert 0 < one["usd"] <= 1
+            assert dt.date(2025, 1, 1) < one["date"] < dt.datetime.now(dt.UTC).date()
+
+
+def test_a_region_without_prices_is_named_with_those_that_have_some() -> None:
+    """Nothing is guessed from another region."""
+    with pytest.raises(ValueError, match="no prices of mars-1, only of eu-central-1, us-east-1; add them"):
+        prices("mars-1")
+
+
+def test_aws_own_example_costs_what_aws_says() -> None:
+    """Its pricing page: 3 million seconds with 512 MB are 18.34 and 0.40, less the free tier."""
+    found = bill.cost(calls(seconds=speed(512)), "x86_64", 512, US)
+    assert 3 * found.compute - 400_000 * US.usd["lambda_x86_64"] == pytest.approx(18.34, abs=0.01)
+    assert 3 * found.requests - 0.20 == pytest.approx(0.40)
+
+
+def test_arm_costs_a_fifth_less() -> None:
+    """For the same seconds."""
+    arm, x86 = (bill.cost(calls(), architecture, 1769, US).compute for architecture in ("arm64", "x86_64"))
+    assert arm / x86 == pytest.approx(0.8, abs=1e-5)
+
+
+def test_a_millisecond_begun_is_billed() -> None:
+    """And one that only a float's last bit begins is not."""
+
+    def milliseconds(seconds: float) -> float:
+        second = 1769 / 1024 * US.usd["lambda_arm64"]
+        return bill.cost(calls(seconds=seconds), "arm64", 1769, US).compute / second / 1e6 * 1000
+
+    assert milliseconds(0.0101) == pytest.approx(11)
+    assert milliseconds(0.69399999999999995) == pytest.approx(694)
+
+
+def test_a_cold_start_is_billed_for_the_calls_that_have_one() -> None:
+    """A hundredth of the calls, two seconds longer each, are two hundredths of their compute."""
+    found = bill.cost(calls(cold_seconds=2, cold_share=0.01), "arm64", 1769, US)
+    assert found.init == pytest.approx(0.02 * found.compute)
+
+
+def test_tmp_above_half_a_gigabyte_is_billed_for_all_the_time() -> None:
+    """9.5 GB for 1.02 seconds, a million times."""
+    found = bill.cost(calls(cold_seconds=2, cold_share=0.01, tmp_mb=10_240), "arm64", 1769, US)
+    assert found.tmp == pytest.approx(1e6 * 1.02 * 9.5 * 0.0000000309)
+    assert bill.cost(calls(tmp_mb=512), "arm64", 1769, US).tmp == 0
+
+
+def test_what_is_written_read_and_logged_is_billed() -> None:
+    """Two PUTs, three GETs, half a KiB of log and one metric of an hour, a call of two items."""
+    each = calls(items=2, writes=2, reads=3, log_bytes=512, metric_hours=0.73)
+    found = bill.cost(each, "arm64", 1769, US)
+    assert found.s3 == pytest.approx((2 * 5 + 3 * 0.4) / 2)
+    assert found.logs == pytest.approx(1e6 / 2 * 512 / 2**30 * 0.50)
+    assert found.metrics == pytest.approx(1e6 / 2 * 0.73 / 730 * 0.30)
+    assert found.requests == pytest.approx(0.10)
+    parts = (found.compute, found.init, found.requests, found.s3, found.logs, found.metrics, found.tmp)
+    assert found.total == pytest.approx(sum(parts))
+
+
+@pytest.mark.parametrize(("memory", "cores"), [(1769, 1), (884.5, 0.5), (2048, 1), (3538, 1.5), (5307, 2)])
+def test_memory_buys_a_share_of_a_core_and_further_cores_half(memory: float, cores: float) -> None:
+    """A second thread starts where the memory pays for most of one."""
+    assert speed(memory) == pytest.approx(cores)
+
+
+def test_half_the_memory_takes_twice_as_long_and_costs_the_same() -> None:
+    """Below one core."""
+    whole, half = (bill.cost(calls(), "arm64", memory, US).compute for memory in (1768, 884))
+    assert whole == pytest.approx(half, rel=1e-3)
+
+
+def test_the_share_of_cold_starts_is_that_of_long_pauses() -> None:
+    """A call in five minutes, at any time, finds 1/e of them cold; nobody's first call is warm."""
+    assert bill.cold_share(288) == pytest.approx(1 / math.e)
+    assert bill.cold_share(0.001) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_function_reads_the_model_when_cold_and_the_pointer_now_and_then() -> None:
+    """Pointer, manifest and parts; then the pointer at every call, or once in a minute."""
+    assert bill.reads(100, 1, 60, parts=4) == pytest.approx(6)
+    assert bill.reads(100, 0, 0, parts=4) == pytest.approx(1)
+    assert bill.reads(24 * 60, 0, 60, parts=4) == pytest.approx(1 / 2)
+
+
+def test_a_metric_is_billed_by_the_hour_however_often_it_is_sent() -> None:
+    """Rare calls pay for an hour each, frequent ones share it."""
+    assert bill.metric_hours(0.001, 0) == pytest.approx(4, abs=1e-3)
+    assert bill.metric_hours(0.001, 1) == pytest.approx(7, abs=1e-3)
+    assert bill.metric_hours(1_000_000, 0) == pytest.approx(4 * 24 / 1e6)
+
+
+def test_what_a_call_is_assumed_to_log_is_what_it_logs() -> None:
+    """Lambda's two lines and the function's two, to a tenth; and its four metrics."""
+    lines = [line(one) for one in (START, ANSWERED, METRICS, platform_report())]
+    assert pytest.approx(bill.LOG_BYTES, rel=0.1) == sum(map(len, lines))
+    assert len(usage.metrics(lines[2])) == bill.METRICS
+
+
+@pytest.mark.parametrize(
+    "text", [REPORT, REPORT.replace("\t", " "), REPORT + "XRAY TraceId: 1-2\tSampled: true"]
+)
+def test_a_report_of_text_is_read(text: str) -> None:
+    """Whatever separates its fields, and whatever follows."""
+    assert usage.report(text) == usage.Report(395.99, 662, 265.72, 512, 301)
+
+
+def test_a_report_of_json_is_read() -> None:
+    """A warm one has no time of initialisation."""
+    assert usage.report(line(platform_report(63, 128, 60.5, 35))) == usage.Report(2.0, 63, 60.5, 128, 35)
+    assert usage.report(line(platform_report())).init_ms == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "REPORT ", "REPORT RequestId: x\tDuration: 1.2.3 ms", REPORT[:80],
+        "{", "[]", "null", '"REPORT"', "{}",
+        line(START), line(ANSWERED), line(METRICS), '{"type":"platform.report"}',
+        '{"type":"platform.report","record":[]}', '{"type":"platform.report","record":{"metrics":null}}',
+        '{"type":"platform.report","record":{"metrics":{"durationMs":3003.12}}}',
+        '{"type":"platform.report","record":{"metrics":[]}}',
+    ],
+)  # fmt: skip
+def test_what_is_no_report_is_none(text: str) -> None:
+    """A line that is cut off, or another one, is not half a report."""
+    assert usage.report(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (line(emf(Items=[2.0, 3.0], Store=[1.5])), {"Items": [2.0, 3.0], "Store": [1.5]}),
+        (line(emf(Items=4)), {"Items": [4.0]}),
+        (line(ANSWERED), {}),
+        ('{"_aws":{}}', {}),
+        ('{"_aws":{"CloudWatchMetrics":[{"Metrics":[{"Name":"Items"}]}]}}', {}),
+        ('{"_aws":', {}),
+        ('["_aws"]', {}),
+    ],
+)
+def test_metrics_are_read_from_their_lines_only(text: str, values: dict[str, list[float]]) -> None:
+    """One value or several; a broken line has none."""
+    assert usage.metrics(text) == values
+
+
+def test_environments_of_another_size_are_left_out() -> None:
+    """With all that they logged; hours count once for each metric."""
+    hour = 3_600_000
+    events = [
+        usage.Event("now", 0, line(emf(ColdStart=[1.0], Items=[20.0], Store=[9.0]))),
+        usage.Event("now", 1, line(platform_report(3000, init=2000))),
+        usage.Event("now", 2, line(emf(Items=[10.0], Store=[9.0]))),
+        usage.Event("now", 3, line(platform_report())),
+        usage.Event("now", hour, line(emf(Items=[1.0, 2.0]))),
+        usage.Event("before", 4, line(emf(Items=[7.0], Store=[9.0]))),
+        usage.Event("before", 5, line(platform_report(memory=512))),
+        usage.Event("else", 6, "é"),
+    ]
+    found = usage.used(events, 1769)
+    assert [one.billed_ms for one in found.reports] == [3000, 603]
+    assert (found.items, found.stored, found.metric_hours) == (33, 2, 4)
+    assert found.log_bytes == sum(len(event.line) for event in events[:5])
+
+
+def test_sizes_are_shown_that_fit_and_the_best_has_one_core() -> None:
+    """Four of them; below one core less memory saves nothing, above it more buys little."""
+    found = cost.rows(calls(peak_mb=500), US)
+    assert [row.memory_mb for row in found if row.architecture == "arm64"] == [1024, 1769, 3008, 5307]
+    assert [(row.architecture, row.memory_mb) for row in found if row.best] == [("arm64", 1769)]
+    assert {row.memory_mb for row in cost.rows(calls(peak_mb=9000), US)} == {10240}
+
+
+def test_the_deployed_size_is_shown_and_is_best_only_if_it_fits() -> None:
+    """Also where it is none of those to choose from."""
+    found = cost.rows(calls(peak_mb=500), US, ("x86_64", 600))
+    assert [(row.memory_mb, row.best) for row in found if row.deployed] == [(600, False)]
+    assert sum(row.best for row in found) == 1
+
+
+MEASURED = {
+    "machine": {"cpu": "A Processor"},
+    "cost": [
+        {"engine": "opennmt", "precision": "float16", "sentences_per_second": 20.0, "cold_start_seconds": 3.0,
+         "peak_memory_mb": 400, "items_per_call": 20},
+    ],
+}  # fmt: skip
+
+
+def test_the_document_has_the_table_of_the_results() -> None:
+    """After `make bench ROW=cost` or a new price: python -m lambda_setup cost --document."""
+    before, table, after = cost.DOCUMENT.read_text().partition(cost.MARKERS[0])
+    assert before
+    assert table
+    assert after == f"{cost.markdown(json.loads(cost.RESULTS.read_text()))}{cost.MARKERS[1]}\n"
+
+
+def test_a_table_goes_between_the_markers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And nothing else changes, however often it is written."""
+    document = tmp_path / "cost.md"
+    document.write_text("before\n<!-- cost table -->\nold\n<!-- end -->\nafter\n")
+    monkeypatch.setattr(cost, "DOCUMENT", document)
+    for _ in range(2):
+        cost.document(MEASURED)
+        table = cost.markdown(MEASURED)
+        assert document.read_text() == f"before\n<!-- cost table -->\n{table}<!-- end -->\nafter\n"
+    assert "Measured on one thread of A Processor, not on Lambda: 1,000 calls a day" in table
+    assert "| **opennmt float16, 20 a call** | arm64 | 1,769 | 1.00 |" in table
+    assert table.count("\n| opennmt") + table.count("\n| **opennmt") == 8
+
+
+def test_results_without_throughput_say_how_it_is_measured() -> None:
+    """In the document as well as on the command line."""
+    assert cost.markdown({"rows": []}) == "Nothing is measured yet: `make bench ROW=cost`.\n"
+
+
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The benchmark's results, with one engine measured."""
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(MEASURED))
+    monkeypatch.setattr(cost, "RESULTS", path)
+    return path
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    """Return what the command tells as JSON."""
+    assert main(["cost", "--json", *arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("results")
+def test_the_command_shows_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it was measured, how old the prices are, and the best size of each engine."""
+    assert main(["cost"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(
+        "Measured on one thread of A Processor, not on Lambda: 1,000 calls a day, 3.1% of"
+    )
+    assert f"in us-east-1, by prices last seen on {US.seen} or later" in shown
+    assert "opennmt float16, 20 a call, best with 1,769 MB on arm64:" in shown
+    assert "docs/cost.md" in shown
+
+
+@pytest.mark.usefixtures("results")
+def test_the_command_takes_the_load_and_the_region(capsys: pytest.CaptureFixture[str]) -> None:
+    """Calls, items, writes and prices are those that were asked for."""
+    found = told(
+        capsys, "--calls-per-day", "288", "--items-per-call", "2", "--writes", "0", "--region", REGION
+    )
+    [each] = found["calls"]
+    assert (each["items"], each["writes"], each["seconds"]) == (2, 0, pytest.approx(0.1))
+    assert each["cold_share"] == pytest.approx(1 / math.e)
+    assert each["reads"] == pytest.approx(bill.reads(288, 1 / math.e, 60, parts=4))
+    assert found["region"] == REGION
+    row = next(row for row in found["rows"] if row["best"])
+    assert row["total"] == pytest.approx(sum(row["cost"].values()))
+    assert row["cost"]["s3"] == pytest.approx(1e6 / 2 * each["reads"] * 0.43e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--calls-per-day", "0"], "--calls-per-day takes a number above 0, not 0"),
+        (["--items-per-call", "-1"], "--items-per-call takes a number above 0, not -1"),
+        (["--hours", "3"], "--hours is how much to read of the log of a --function; name one"),
+        (["--function", "f", "--items-per-call", "2"], "the log of --function says; leave them out"),
+        (["--region", "mars-1"], "there are no prices of mars-1, only of eu-central-1, us-east-1"),
+    ],
+)
+@pytest.mark.usefixtures("results")
+def test_what_does_not_fit_is_named(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what to do instead."""
+    assert main(["cost", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_a_measurement_the_command_says_how_to_make_one(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where there are no results at all."""
+    results.write_text('{"machine": {}, "rows": []}')
+    assert main(["cost"]) == 2
+    results.unlink()
+    assert main(["cost"]) == 2
+    assert capsys.readouterr().err.count("make bench ROW=cost") == 2
+
+
+LOG = "/aws/lambda/translation"
+
+
+@pytest.fixture
+def function(moto, monkeypatch):
+    """A deployed function with a published model and an empty log; returns what adds events to that."""
+    urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST"))  # noqa: S310
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    credentials = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    for name, value in (credentials | {"AWS_ENDPOINT_URL": moto, "AWS_DEFAULT_REGION": REGION}).items():
+        monkeypatch.setenv(name, value)
+    configuration = LambdaFunction.get_configuration
+    monkeypatch.setattr(  # moto 5.2 does not know where a function logs
+        LambdaFunction,
+        "get_configuration",
+        lambda *given, **named: configuration(*given, **named) | {"LoggingConfig": {"LogGroup": LOG}},
+    )
+
+    def client(service):
+        return boto3.client(service, region_name=REGION)
+
+    s3 = client("s3")
+    s3.create_bucket(Bucket="models", CreateBucketConfiguration={"LocationConstraint": REGION})
+    parts = [File(name="weights", size=17, part_size=8, parts=["0" * 64] * 3)]
+    model = Published(name="en-es", engine="opennmt", precision="float16", libraries={}, files=parts)
+    key = f"models/en-es/versions/{model.version}/manifest.json"
+    s3.put_object(Bucket="models", Key=key, Body=msgspec.json.encode(model))
+    s3.put_object(
+        Bucket="models", Key="models/en-es/channels/dev.json", Body=line({"version": model.version}).encode()
+    )
+    code = io.BytesIO()
+    zipfile.ZipFile(code, "w").close()
+    role = client("iam").create_role(RoleName="role", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    variables = {"MODEL_BUCKET": "models", "MODEL_NAME": "en-es", "MODEL_REFRESH_SECONDS": "0"}
+    client("lambda").create_function(
+        FunctionName="f", Runtime="python3.13", Role=role, Handler="app.lambda_handler", MemorySize=1769,
+        Code={"ZipFile": code.getvalue()}, Architectures=["arm64"], EphemeralStorage={"Size": 1536},
+        Environment={"Variables": variables},
+    )  # fmt: skip
+    logs = client("logs")
+    logs.create_log_group(logGroupName=LOG)
+    logs.create_log_stream(logGroupName=LOG, logStreamName="one")
+
+    def log(*events):
+        now = int(time.time() * 1000)
+        messages = [
+            {"timestamp": now, "message": event if isinstance(event, str) else line(event)}
+            for event in events
+        ]
+        logs.put_log_events(logGroupName=LOG, logStreamName="one", logEvents=messages)
+
+    return log
+
+
+def test_a_deployed_function_costs_what_it_logged(function, capsys) -> None:
+    """Its calls, items, results, cold starts and sizes; its own row adds up to the bill."""
+    text = REPORT.replace("512 MB", "1769 MB").replace("662", "600").replace("Init Duration: 265.72 ms\t", "")
+    function(
+        emf(ColdStart=[1.0], Items=[20.0], Store=[9.0]), platform_report(3000, init=1900, peak=450),
+        emf(Items=[30.0], Store=[9.0]), platform_report(500),
+        emf(Items=[10.0], Predict=[9.0]), text,
+        "not JSON",
+    )  # fmt: skip
+    found = told(capsys, "--function", "f", "--hours", "12", "--writes", "2")
+    [each] = found["calls"]
+    assert found["region"] == REGION
+    assert found["measured"].startswith(
+        "Measured by f with 1,769 MB on arm64: 6 calls a day, 33.3% of them cold"
+    )
+    assert each["name"] == "opennmt float16"
+    assert each["items"] == pytest.approx(20)
+    assert each["seconds"] == pytest.approx(0.55)
+    assert each["cold_seconds"] == pytest.approx(3.0 - 0.55)
+    assert each["writes"] == pytest.approx(2 * 2 / 3)
+    assert each["reads"] == pytest.approx((2 + 3) / 3 + 2 / 3)
+    assert each["metric_hours"] == pytest.approx(4 / 3)
+    assert each["peak_mb"] == 450
+    assert each["tmp_mb"] == 1536
+    [row] = [row for row in found["rows"] if row["deployed"]]
+    of = prices(REGION).usd
+    billed = (3.0 + 0.5 + 0.6) / 60 * 1e6
+    assert row["cost"]["compute"] + row["cost"]["init"] == pytest.approx(
+        billed * 1769 / 1024 * of["lambda_arm64"]
+    )
+    assert row["cost"]["tmp"] == pytest.approx(billed * of["lambda_tmp"])
+
+
+def test_a_function_that_answered_nothing_is_no_measurement(function, capsys) -> None:
+    """The error says where it looked, and what to do."""
+    function(platform_report(memory=512), emf(Items=[20.0]))
+    assert main(["cost", "--function", "f"]) == 2
+    assert f"{LOG} has no answer of f with 1769 MB in the last 24 hours; send it" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("function")
+def test_a_function_of_something_else_is_named(capsys) -> None:
+    """Nobody else's function logs what is counted."""
+    client = boto3.client("lambda", region_name=REGION)
+    client.update_function_configuration(FunctionName="f", Environment={"Variables": {}})
+    assert main(["cost", "--function", "f"]) == 2
+    assert "function f reads no model; is it one of this template?" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("function")
+def test_an_unknown_function_is_named(capsys) -> None:
+    """With what AWS says."""
+    assert main(["cost", "--function", "nobody"]) == 2
+    assert "function nobody: ResourceNotFoundException" in capsys.readouterr().err
