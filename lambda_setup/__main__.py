@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add_place(command)
     command.add_argument("--name", metavar="NAME", help="publish it under this name, not model.toml's")
     command.add_argument("--channel", choices=CHANNELS, default="dev", help="(default: %(default)s)")
-    command.add_argument("--engine", choices=CONVERTERS, help="convert it for this engine; needs --name")
+    command.add_argument("--engine", choices=CONVERTERS, help="convert it, for this engine; needs --name")
     command.add_argument("--quantization", choices=QUANTIZATIONS,
                          help="of the converted weights (default: float32)")  # fmt: skip
     command.add_argument("--dry-run", action="store_true", help="print what would be written")

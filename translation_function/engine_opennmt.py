@@ -8,6 +8,7 @@ from typing import Any
 import onmt_mends  # first: it prepares what onmt imports
 
 # isort: split
+import onmt_speed
 import torch
 from onmt.constants import DefaultTokens
 from onmt.inputters.inputter import dict_to_vocabs
@@ -44,6 +45,7 @@ class OpenNMT:
         for module in network.modules():
             if hasattr(module, "dropout_p"):
                 module.dropout_p = 0.0
+        self.beams = onmt_speed.quicken(network, model.manifest.precision)
         self.search = Search(network, self.vocabs, global_scorer=GNMTGlobalScorer(1.0, 0.0, "avg", "none"))
         self.positions = _positions(network)
 
@@ -78,6 +80,7 @@ class OpenNMT:
             ban_unk_token=False,
         )
         self.search.beam_size = beam
+        self.beams.search = strategy
         try:
             with torch.inference_mode():
                 found = self.search._translate_batch_with_strategy(  # noqa: SLF001 - below translate_batch

@@ -12,6 +12,8 @@ from typing import Any
 warnings.filterwarnings("ignore", message="Unable to retrieve source for @torch.jit._overload")
 warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
 
+warnings.filterwarnings("ignore", message="torch.quantize_per_tensor, torch.quantize_per_channel")
+
 import torch.nn.utils  # noqa: E402
 
 

@@ -11,22 +11,32 @@ result, and two versions of a model never mix.
 """
 
 import copy
-import gzip
 import hashlib
 import io
 import os
+import struct
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from lambda_inference.errors import Conflict, Unavailable
-from lambda_inference.predictor import Array, Prediction
+from lambda_inference.predictor import Prediction
 from lambda_inference.storage import Bucket, Missing, bucket
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 PREFIX = "prediction_outputs"
+CHUNK = 1 << 20
+"""Bytes of arrays that are handed to deflate at once, or more if one array has more."""
+BATCH = 256
+"""Records that are encoded at once."""
+LEVEL = 7
+"""zlib's, of the records: 6 takes a fifth less time for 1 % more bytes, 8 twice the time for 1 % fewer."""
 
 _DTYPES = {"f": ("<f4", 4), "d": ("<f8", 8), "i": ("<i4", 4), "q": ("<i8", 8), "B": ("|u1", 1)}
 """Codes of the buffer protocol as numpy's format spells them, and their bytes."""
@@ -65,14 +75,24 @@ class ResultStore:
             Unavailable: S3 did not answer, or refused.
 
         """
+        from concurrent.futures import ThreadPoolExecutor
+
         prefix = f"{PREFIX}/{origin.id}"
         arrays = {}
-        for kind in sorted({kind for prediction in predictions for kind in prediction.arrays}):
-            data = npz(kind, predictions)
-            # The content counts too: two machines may differ in the last bit of a float.
-            digest = hashlib.sha256(f"{origin.request} {origin.version} ".encode() + data).hexdigest()[:16]
-            arrays[kind] = f"{prefix}/{kind}-{digest}.npz"
-            self.bucket.create(arrays[kind], data, "application/x-npz", {})
+        put: Future[bool] | None = None
+        with ThreadPoolExecutor(1) as pool:  # one file is on its way while the next is compressed
+            for kind in sorted({kind for prediction in predictions for kind in prediction.arrays}):
+                data = npz(kind, predictions)
+                # The content counts too: two machines may differ in the last bit of a float.
+                digest = hashlib.sha256(f"{origin.request} {origin.version} ".encode())
+                digest.update(data)
+                arrays[kind] = f"{prefix}/{kind}-{digest.hexdigest()[:16]}.npz"
+                if put:
+                    put.result()
+                put = pool.submit(self.bucket.create, arrays[kind], data, "application/x-npz", {})
+            records = lines(predictions)
+            if put:
+                put.result()
         result = {
             "count": len(predictions),
             "model": {"name": origin.model, "version": origin.version},
@@ -81,7 +101,7 @@ class ResultStore:
         keys = {f"{kind}_key": key for kind, key in arrays.items()}
         commit = f"{prefix}/predictions.jsonl.gz"
         metadata = {"request": origin.request, "result": msgspec.json.encode(result | keys).decode()}
-        if not self.bucket.create(commit, lines(predictions), "application/gzip", metadata):
+        if not self.bucket.create(commit, records, "application/gzip", metadata):
             return self._committed(commit, origin)
         return {"s3_bucket": self.bucket.name, "s3_key": commit, **keys, **result}
 
@@ -101,43 +121,61 @@ class ResultStore:
 
 def lines(predictions: Sequence[Prediction]) -> bytes:
     """Return the records as gzipped JSON lines; the same records give the same bytes."""
-    encode = msgspec.json.Encoder().encode
-    return gzip.compress(
-        b"".join(encode(prediction.record) + b"\n" for prediction in predictions), 6, mtime=0
-    )
+    encode = msgspec.json.Encoder().encode_lines
+    compressor = zlib.compressobj(LEVEL, wbits=16 + zlib.MAX_WBITS)  # with gzip's header, without a date
+    parts = [
+        compressor.compress(encode([prediction.record for prediction in predictions[start : start + BATCH]]))
+        for start in range(0, len(predictions), BATCH)
+    ]
+    return b"".join([*parts, compressor.flush()])
 
 
 def npz(kind: str, predictions: Sequence[Prediction]) -> bytes:
     """Return all arrays of a kind as one npz file, written without numpy.
 
     It holds ``values``, all numbers flat in C order, and ``index`` (int32), a row an array: the
-    item's number, the array's number within the item, then the array's shape. The format is
-    numpy's own (numpy.lib.format); the same arrays give the same bytes.
+    item's number, the array's number within the item, then the array's shape; it lies column by
+    column (``fortran_order``), where the numbers repeat, in less than half the bytes. The format
+    is numpy's own (numpy.lib.format); the same arrays give the same bytes.
     """
-    arrays: list[tuple[int, int, Array]] = [
-        (item, number, array)
-        for item, prediction in enumerate(predictions)
-        for number, array in enumerate(prediction.arrays.get(kind, ()))
-    ]
-    descr, itemsize = _DTYPES[arrays[0][2].dtype]
-    rank = len(arrays[0][2].shape)
-    index = b"".join(
-        number.to_bytes(4, "little") for item, nth, array in arrays for number in (item, nth, *array.shape)
-    )
-    count = sum(len(array.data) for _, _, array in arrays) // itemsize
+    groups = [prediction.arrays.get(kind, ()) for prediction in predictions]
+    arrays = [array for group in groups for array in group]
+    descr, itemsize = _DTYPES[arrays[0].dtype]
+    rows, rank = len(arrays), len(arrays[0].shape)
+    # Numbers alone: a tuple an array would have the garbage collector look through everything there is.
+    index = [item for item, group in enumerate(groups) for _ in group]
+    index += [number for group in groups for number in range(len(group))]
+    index += [array.shape[axis] for axis in range(rank) for array in arrays]
+    count = sum(len(array.data) for array in arrays) // itemsize
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for name, header, chunks in (
-            ("values", _npy_header(descr, (count,)), [array.data for _, _, array in arrays]),
-            ("index", _npy_header("<i4", (len(arrays), 2 + rank)), [index]),
+        for name, header, pieces in (
+            ("values", _npy_header(descr, (count,)), (array.data for array in arrays)),
+            (
+                "index",
+                _npy_header("<i4", (rows, 2 + rank), by_column=True),
+                [struct.pack(f"<{len(index)}i", *index)],
+            ),
         ):
             entry = zipfile.ZipInfo(f"{name}.npy")  # with a fixed date
             entry.compress_type = zipfile.ZIP_DEFLATED  # hypotheses of one sentence share most of their rows
             with archive.open(entry, "w", force_zip64=True) as member:
                 member.write(header)
-                for chunk in chunks:
+                for chunk in _joined(pieces):
                     member.write(chunk)
     return file.getvalue()
+
+
+def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield pieces joined to chunks: a call of zlib for each piece takes longer than the copies."""
+    batch, size = [], 0
+    for piece in pieces:
+        batch.append(piece)
+        size += len(piece)
+        if size >= CHUNK:
+            yield b"".join(batch)
+            batch, size = [], 0
+    yield b"".join(batch)
 
 
 def inline(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
@@ -153,9 +191,9 @@ def inline(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     return records
 
 
-def _npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
+def _npy_header(descr: str, shape: tuple[int, ...], *, by_column: bool = False) -> bytes:
     """Return the header of npy format 1.0 (numpy.lib.format)."""
-    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"
+    text = f"{{'descr': '{descr}', 'fortran_order': {by_column}, 'shape': {shape}, }}"
     padding = -(10 + len(text) + 1) % 64
     header = text.encode() + b" " * padding + b"\n"
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header

@@ -11,18 +11,28 @@ from in_memory import Context, function_of, stored
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def answer(engine: str, model: str, events: list[str]) -> list[Any]:
+def answer(
+    engine: str, events: list[str], precisions: list[str], model: str = "", prepared: str = ""
+) -> list[Any]:
     """Return the function's answers to events: results inline, and results as they lie in the store.
 
     Args:
         engine: the function's ENGINE.
-        model: the model's folder, from the project's root.
         events: files, from the project's root.
+        precisions: the model's, as its manifest says; what the events are answered in comes first.
+        model: the model's folder, from the project's root.
+        prepared: the same for a model that was made for this.
 
     """
-    folder = ROOT / model
-    names = tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))["files"]
-    results = function_of(engine, {name: (folder / name).read_bytes() for name in names})
+    folder = Path(prepared) if prepared else ROOT / model
+    table = folder / "model.toml"
+    names = (
+        tomllib.loads(table.read_text(encoding="utf-8"))["files"]
+        if table.exists()
+        else sorted(path.name for path in folder.iterdir())
+    )
+    files = {name: (folder / name).read_bytes() for name in names}
+    results = function_of(engine, files, precisions[0])
     import app
 
     answers: list[Any] = []
@@ -31,9 +41,23 @@ def answer(engine: str, model: str, events: list[str]) -> list[Any]:
         for path in events:
             event = json.loads((ROOT / path).read_text(encoding="utf-8"))
             answers.append(_stable(app.lambda_handler(event, Context())))
+        answers += [_predicted(files, precision) for precision in precisions[1:]]
     finally:
         sys.stdout = output
     return [*answers, stored(results)]
+
+
+def _predicted(files: dict[str, bytes], precision: str) -> list[Any]:
+    """Return what the predictor makes of a sentence with a model of another precision."""
+    from lambda_inference import Deadline, Model
+    from lambda_inference.models import Manifest
+    from translator import TranslationRequest, Translator
+
+    manifest = Manifest(name="smoke", engine="smoke", precision=precision, libraries={}, files=[])
+    predictor = Translator()
+    predictor.load(Model(manifest, "smoke", {name: memoryview(data) for name, data in files.items()}))
+    request = TranslationRequest(data=["The table has been changed."], n_best=2)
+    return [one.record for one in predictor.predict(request, Deadline.after(3600))]
 
 
 def _stable(answer: Any) -> Any:

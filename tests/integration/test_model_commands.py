@@ -240,7 +240,8 @@ class TestConverted:
         version = bucket.pointed(name, "dev")
         manifest = version.manifest
         original = models.describe(MODEL)
-        assert (manifest.engine, manifest.precision, manifest.smoke) == ("ctranslate2", quantization, None)
+        smoke = original.smoke if quantization == "float32" else None
+        assert (manifest.engine, manifest.precision, manifest.smoke) == ("ctranslate2", quantization, smoke)
         assert manifest.libraries.items() > original.libraries.items()
         assert original.version in manifest.card
         assert bucket.verify(name, version, lambda _: None) == []
@@ -249,6 +250,20 @@ class TestConverted:
             bucket.client.download_file(BUCKET, key, str(tmp_path / key.rpartition("/")[2]))
         first = original.smoke.predictions[0]
         assert _translated(tmp_path, first["source"]) == first["hypotheses"][0]["text"]
+
+        done = command("promote", name, "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["moved"] is True
+
+    def test_eight_bits(self, bucket, command):
+        """OpenNMT-py's own engine makes them of the same file: only the manifest says so."""
+        done = command("publish", str(MODEL), "--name", "en-es-int8", "--engine", "opennmt",
+                       "--quantization", "int8", "--json")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        manifest = bucket.pointed("en-es-int8", "dev").manifest
+        original = models.describe(MODEL)
+        assert (manifest.engine, manifest.precision, manifest.files) == ("opennmt", "int8", original.files)
+        assert manifest.version != original.version
 
 
 def _translated(folder, sentence):

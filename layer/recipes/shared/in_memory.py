@@ -19,7 +19,7 @@ class Context:
         return 3_600_000
 
 
-def function_of(engine: str, files: Mapping[str, bytes]) -> Any:
+def function_of(engine: str, files: Mapping[str, bytes], precision: str = "smoke") -> Any:
     """Set up what a function finds when it starts: its environment, and a model; return the result bucket."""
     os.environ |= {
         "AWS_ACCESS_KEY_ID": "none",
@@ -39,7 +39,7 @@ def function_of(engine: str, files: Mapping[str, bytes]) -> Any:
 
     stores = {"models": MemoryStore(), "results": MemoryStore()}
     storage.Bucket._connected = lambda bucket: stores[bucket.name]  # type: ignore[method-assign,assignment,return-value] # noqa: SLF001
-    _publish(engine, files, stores["models"])
+    _publish(engine, files, precision, stores["models"])
     # The function's log says nothing that may quote a user's text; a build has to know what is missing.
     telemetry.failure = lambda error, **_: traceback.print_exception(error)  # type: ignore[assignment]
     return stores["results"]
@@ -52,7 +52,7 @@ def stored(store: Any) -> list[str]:
     return sorted(one["path"] for batch in obstore.list(store) for one in batch)
 
 
-def _publish(engine: str, contents: Mapping[str, bytes], store: Any) -> None:
+def _publish(engine: str, contents: Mapping[str, bytes], precision: str, store: Any) -> None:
     import obstore
     from msgspec import json as msgjson
 
@@ -63,7 +63,7 @@ def _publish(engine: str, contents: Mapping[str, bytes], store: Any) -> None:
         parts = [data[start : start + PART_SIZE] for start in range(0, len(data), PART_SIZE)]
         hashes = [hashlib.sha256(part).hexdigest() for part in parts]
         files.append(File(name, len(data), PART_SIZE, hashes))
-    manifest = Manifest(name="smoke", engine=engine, precision="smoke", libraries={}, files=files)
+    manifest = Manifest(name="smoke", engine=engine, precision=precision, libraries={}, files=files)
     prefix = f"models/smoke/versions/{manifest.version}"
     for name, data in contents.items():
         obstore.put(store, f"{prefix}/{name}", data)
