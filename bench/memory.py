@@ -1,14 +1,16 @@
 """How much memory a request takes: the peak of a fresh process that answers it, after others or alone.
 
-Run: ``.venv/bin/python bench/memory.py``. Each row is a process of its own that loads the shipped
-model and answers the requests in their order; the peak is the kernel's (ru_maxrss).
+Run: ``.venv/bin/python bench/memory.py``. Each number is of a process of its own that loads the shipped
+model, converted for its engine, and answers the requests in their order; the peak is the kernel's
+(VmHWM: ru_maxrss would count the process that this one was forked from).
 """
 
 import gzip
 import json
-import resource
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -39,32 +41,46 @@ def rows() -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def answer(requests: list[dict[str, Any]]) -> int:
-    """Answer requests in this process and return its peak in MB."""
+def answer(model: Path, requests: list[dict[str, Any]]) -> int:
+    """Answer requests in this process with the model in a folder, and return its peak in MB."""
     sys.path[:0] = [str(ROOT / "layer"), str(ROOT / "translation_function")]
     from lambda_inference import Deadline, Model
     from lambda_setup.models import describe
     from translator import TranslationRequest, Translator
 
-    manifest = describe(MODEL)
-    files = {file.name: memoryview((MODEL / file.name).read_bytes()) for file in manifest.files}
+    manifest = describe(model)
+    os.environ["ENGINE"] = manifest.engine
+    files = {file.name: memoryview((model / file.name).read_bytes()) for file in manifest.files}
     translator = Translator()
     translator.load(Model(manifest, manifest.version, files))
     for request in requests:
         list(translator.predict(TranslationRequest(**request), Deadline.after(900)))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
 
 def main() -> None:
-    """Print a row a process."""
-    for name, requests in rows().items():
-        command = [sys.executable, __file__, json.dumps(requests)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-        print(f"| {name} | {int(done.stdout):,} |", flush=True)
+    """Print a row a sequence of requests, a column an engine."""
+    from lambda_setup.conversions import convert
+    from lambda_setup.models import describe
+
+    with tempfile.TemporaryDirectory() as scratch:
+        models = [MODEL]
+        for precision in ("float32", "int8"):
+            models.append(Path(scratch, precision))
+            models[-1].mkdir()
+            convert(MODEL, describe(MODEL), models[-1], "ctranslate2", precision)
+        for name, requests in rows().items():
+            peaks = []
+            for model in models:
+                command = [sys.executable, __file__, str(model), json.dumps(requests)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+                peaks.append(f"{int(done.stdout):,}")
+            print(f"| {name} | {' | '.join(peaks)} |", flush=True)
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(answer(json.loads(sys.argv[1])))
+        print(answer(Path(sys.argv[1]), json.loads(sys.argv[2])))
     else:
         main()

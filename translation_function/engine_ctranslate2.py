@@ -38,12 +38,12 @@ class CTranslate2:
     positions = POSITIONS
 
     def __init__(self, model: Model, threads: int) -> None:
-        precision = model.manifest.precision
-        self._exact = precision == "float32"
+        self.precision = model.manifest.precision
+        self._exact = self.precision == "float32"
         self._translator = ctranslate2.Translator(
             model.manifest.name,
             device="cpu",
-            compute_type=precision,
+            compute_type=self.precision,
             inter_threads=1,
             intra_threads=threads,
             # It takes nothing but bytes, which these views are of: nothing is copied on the way.

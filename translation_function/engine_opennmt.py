@@ -8,7 +8,6 @@ from typing import Any
 import onmt_mends  # first: it prepares what onmt imports
 
 # isort: split
-import onmt_speed
 import torch
 from onmt.constants import DefaultTokens
 from onmt.inputters.inputter import dict_to_vocabs
@@ -17,6 +16,7 @@ from onmt.translate.beam_search import BeamSearch, GNMTGlobalScorer
 from onmt.translate.translator import Translator as Search
 from onmt.utils.parse import ArgumentParser
 
+import onmt_speed
 from lambda_inference import Model, tensors
 from translator import Hypothesis, cap
 
@@ -94,11 +94,12 @@ class OpenNMT:
         ]
 
     def _forget(self) -> None:
-        """Drop the decoder's keys and values of the last batch.
+        """Drop the last batch's search, and the decoder's keys and values of it.
 
         OpenNMT-py 3.5.1 keeps them until the next batch's first step, and before that repeats them
         beam times: after a long sentence the next request took a gigabyte more.
         """
+        self.beams.search = None
         decoder = self.search.model.decoder
         if hasattr(decoder, "_init_cache"):
             decoder._init_cache(torch.empty(0, 1, 0))  # noqa: SLF001

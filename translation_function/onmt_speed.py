@@ -1,7 +1,7 @@
 """What makes an OpenNMT-py network fast on a processor, while it computes the same."""
 
 import math
-import platform
+import os
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ _LARGE = 4096
 class Beams:
     """The search that a network is decoding for."""
 
-    search: BeamSearch
+    search: BeamSearch | None = None
 
 
 def quicken(network: Any, precision: str) -> Beams:
@@ -52,8 +52,8 @@ def _plain(attention: MultiHeadedAttention) -> bool:
 def _linear(layer: nn.Linear, precision: str) -> nn.Module | None:
     if precision == "int8":
         return Int8Linear(layer)
-    # oneDNN's own layout, of which torch has a private operator; Arm's processors are served otherwise.
-    if layer.out_features >= _LARGE and platform.machine() == "x86_64" and torch.backends.mkldnn.is_available():
+    # The layout of oneDNN, which torch has private operators for. Arm's processors are served otherwise.
+    if layer.out_features >= _LARGE and os.uname().machine == "x86_64":
         return PackedLinear(layer)
     return None
 
@@ -88,12 +88,13 @@ class SharedAttention(nn.Module):
             beams x 1 x width, and beams x heads x 1 x source.
 
         """
-        beam = self._beams.search.beam_size
-        sentences = self._beams.search.batch_offset
+        search = self._beams.search
+        assert search is not None  # noqa: S101 - set before each batch
+        beam, sentences = search.beam_size, search.batch_offset
         cache = self.layer_cache[1]
         if "shared" not in cache:
             source = key[::beam]
-            cache["shared"] = [self._heads(linear(source)) for linear in (self.linear_keys, self.linear_values)]
+            cache["shared"] = [self._heads(self.linear_keys(source)), self._heads(self.linear_values(source))]
             cache["sentences"] = sentences
         elif len(cache["sentences"]) != len(sentences):
             left = torch.isin(cache["sentences"], sentences)

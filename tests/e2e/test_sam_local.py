@@ -6,6 +6,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
 from contextlib import contextmanager
 
@@ -20,6 +22,7 @@ from lambda_setup.local.emulator import understood
 from lambda_setup.local.process import Program, free_ports, listens
 
 EVENT = case("event")
+CONVERTED = "en-es-ct2"
 
 
 def answer(done):
@@ -68,6 +71,56 @@ class TestInvoke:
         assert done.returncode == 0
         body = answer(done)
         assert (body["statusCode"], body["body"]["error"]["code"]) == (503, "Unavailable")
+
+
+@pytest.fixture(scope="module")
+def other_engine(sam, s3, tmp_path_factory) -> list[object]:  # noqa: ARG001 - S3 has to be there
+    """Build for CTranslate2 and publish a model; what ``sam local invoke`` has to be told then."""
+    folder = tmp_path_factory.mktemp("ctranslate2")
+    overrides = [*OPTIONS[:-1], OPTIONS[-1].replace("Engine=opennmt", "Engine=ctranslate2")]
+    done = sam.run("build", *overrides, "--build-dir", folder / "build")
+    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-m", "lambda_setup", "model", "publish", "models/en-es", "--local",
+               "--name", CONVERTED, "--engine", "ctranslate2"]  # fmt: skip
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    variables = json.loads((ROOT / "events" / "env.json").read_text())
+    variables["TranslationFunction"]["MODEL_NAME"] = CONVERTED
+    (folder / "env.json").write_text(json.dumps(variables))
+    return [
+        "--config-file",
+        ROOT / "samconfig.toml",
+        "-t",
+        folder / "build" / "template.yaml",
+        "-n",
+        folder / "env.json",
+        *overrides,
+    ]
+
+
+@pytest.mark.usefixtures("image", "s3")
+class TestOtherEngine:
+    """``sam local invoke`` of the same template with the other engine, and the model converted for it."""
+
+    def test_answer(self, sam, other_engine):
+        """It translates, and says which engine did and which model."""
+        done = sam.run("local", "invoke", *other_engine, "-e", "events/valid/inline_attention.json")
+        found, expected = answer(done), case("valid/inline_attention").answer
+
+        assert (found["body"].pop("engine"), found["body"]["model"].pop("name")) == ("ctranslate2", CONVERTED)
+        del expected["body"]["engine"], expected["body"]["model"]["name"]
+        assert differences(expected, found) == []
+
+    def test_a_model_of_the_first_engine_is_refused(self, sam, other_engine):
+        """The answer names both engines, and what to do."""
+        done = sam.run(
+            "local", "invoke", *other_engine, "-n", ROOT / "events" / "env.json", "-e", "events/event.json"
+        )
+
+        found = answer(done)
+        assert found["statusCode"] == 503
+        message = found["body"]["error"]["message"]
+        assert "made for the engine opennmt" in message
+        assert "Engine=opennmt" in message
 
 
 @contextmanager
