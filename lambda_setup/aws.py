@@ -62,7 +62,7 @@ def explained(what: str) -> Iterator[None]:
     except NoCredentialsError:
         raise RuntimeError(f"{what}: no AWS credentials; run `aws configure`, or set AWS_PROFILE") from None
     except NoRegionError:
-        raise RuntimeError(f"{what}: no region; set AWS_REGION, or run `aws configure`") from None
+        raise RuntimeError(f"{what}: no region; set AWS_DEFAULT_REGION, or run `aws configure`") from None
     except ClientError as error:
         reason = error.response.get("Error", {})
         if reason.get("Code") == "PreconditionFailed":

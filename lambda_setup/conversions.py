@@ -1,6 +1,7 @@
 """Models made for another engine than they were trained for."""
 
 import argparse
+import copy
 import importlib.metadata
 import shutil
 import tempfile
@@ -36,11 +37,11 @@ def convert(folder: Path, source: Published, target: Path, engine: str, quantiza
     """
     if engine not in CONVERTERS:
         raise ValueError(f"no model is converted for {engine}; expected {', '.join(CONVERTERS)}")
-    libraries = CONVERTERS[engine](folder, source, target, quantization)
+    precision, libraries = CONVERTERS[engine](folder, source, target, quantization)
     stated: dict[str, Any] = {
         "name": source.name,
         "engine": engine,
-        "precision": quantization,
+        "precision": precision,
         "files": sorted(path.name for path in target.iterdir()),
         "card": f"{source.name} {source.version}, converted",
         "libraries": {**source.libraries, **libraries},
@@ -50,37 +51,59 @@ def convert(folder: Path, source: Published, target: Path, engine: str, quantiza
     (target / "model.toml").write_text(tomlkit.dumps(stated), encoding="utf-8")
 
 
-def _for_opennmt(folder: Path, source: Published, target: Path, _: str) -> dict[str, str]:
+def _for_opennmt(
+    folder: Path, source: Published, target: Path, quantization: str
+) -> tuple[str, dict[str, str]]:
     """Copy the files: the engine itself makes 8-bit weights of them, when it loads them."""
     _check(source)
     for file in source.files:
         shutil.copyfile(folder / file.name, target / file.name)
-    return {}
+    return quantization, {}
 
 
-def _to_ctranslate2(folder: Path, source: Published, target: Path, quantization: str) -> dict[str, str]:
-    """Convert an OpenNMT-py checkpoint, and return the versions of what did it.
+def _to_ctranslate2(
+    folder: Path, source: Published, target: Path, quantization: str
+) -> tuple[str, dict[str, str]]:
+    """Convert an OpenNMT-py checkpoint; return the precision of its weights, and the versions of what did it.
 
-    CTranslate2 knows the attention of ``scaled-dot-flash``, but not by this name.
+    CTranslate2 knows the attention of ``scaled-dot-flash``, but not by this name. What the checkpoint has in
+    half precision stays so, which is half the bytes to fetch at a cold start; but not positions, which are
+    in single precision there. (So its converter's steps are taken here one by one.)
     """
     _check(source)
     import torch
     from ctranslate2.converters import OpenNMTPyConverter
 
-    # "int8" alone would leave in half precision what is not quantised, which processors do not compute in.
-    stored = {"int8": "int8_float32"}.get(quantization, quantization)
     weights, pieces = (_only(source, suffix) for suffix in (".pt", ".model"))
     with tempfile.TemporaryDirectory() as name, torch.serialization.safe_globals([argparse.Namespace]):
         checkpoint = torch.load(folder / weights, map_location="cpu", weights_only=True)
         renamed = Path(name) / "model.pt"
+        tensors = [*checkpoint["model"].items(), *checkpoint["generator"].items()]
+        half = all(tensor.dtype == torch.float16 for key, tensor in tensors if not key.endswith(".pe"))
+        # "int8" alone would leave the rest in half precision, which processors do not compute in.
+        stored = "int8_float32" if quantization == "int8" else "float16" if half else "float32"
         try:
             checkpoint["opt"].self_attn_type = "scaled-dot"
             torch.save(checkpoint, renamed)
-            OpenNMTPyConverter(str(renamed)).convert(str(target), quantization=stored, force=True)
+            spec = OpenNMTPyConverter(str(renamed))._load()  # noqa: SLF001 - public is only all steps at once
+            spec.validate()
+            positions = [(part, copy.copy(part.encodings)) for part in _positions(spec)]
+            spec.optimize(quantization=stored)
+            for part, encodings in positions:
+                if not isinstance(part.encodings, str):  # which names another part that has the same
+                    part.encodings = encodings
+            spec.save(str(target))
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"{weights} is no checkpoint of OpenNMT-py: {error!r}") from None
     shutil.copyfile(folder / pieces, target / pieces)
-    return {"ctranslate2": importlib.metadata.version("ctranslate2")}
+    precision = quantization if quantization == "int8" else stored
+    return precision, {"ctranslate2": importlib.metadata.version("ctranslate2")}
+
+
+def _positions(spec: Any) -> list[Any]:
+    """Return the parts of a converted model that hold encodings of positions, if it has such."""
+    parts = [getattr(side, "position_encodings", None) for side in (spec.encoder, spec.decoder)]
+    return [part for part in parts if part is not None]
 
 
 def _check(source: Published) -> None:
@@ -95,7 +118,7 @@ def _only(source: Published, suffix: str) -> str:
     return names[0]
 
 
-CONVERTERS: dict[str, Callable[[Path, Published, Path, str], dict[str, str]]] = {
+CONVERTERS: dict[str, Callable[[Path, Published, Path, str], tuple[str, dict[str, str]]]] = {
     "ctranslate2": _to_ctranslate2,
     "opennmt": _for_opennmt,
 }

@@ -13,7 +13,8 @@ from lambda_setup.models import describe
 from lambda_setup.output import table, told
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "bench" / "results.json"
+ENGINES = ROOT / "bench" / "engines.json"
+MEASURE = "make bench ROW=throughput"
 DOCUMENT = ROOT / "docs" / "cost.md"
 MARKERS = ("<!-- cost table -->\n", "<!-- end -->")
 
@@ -24,6 +25,8 @@ MARGIN = 1.25
 """How many times the most memory that was used a size has to be."""
 ABOUT_THE_SAME = 1.05
 """Up to how many times the lowest price the faster size is the better one."""
+NEEDED = ("sentences_per_second", "cold_start_seconds", "peak_memory_mb", "items_per_call")
+"""What has to be measured of an engine; until then it is null."""
 CALLS_PER_DAY = 1000
 REFRESH_SECONDS = 60
 """The template's ModelRefreshSeconds."""
@@ -73,55 +76,56 @@ def rows(calls: Calls, of: Prices, deployed: tuple[str, int] | None = None) -> l
 
 
 def measured_here(
-    results: Mapping[str, Any],
+    measured: Mapping[str, Any],
     calls_per_day: float = CALLS_PER_DAY,
     items: float | None = None,
     writes: float = 1,
 ) -> list[Calls]:
-    """Return what a call takes by the ``cost`` rows of the benchmark's results; none if it has none."""
+    """Return what a call takes with each engine that the benchmark has measured whole."""
     share = cold_share(calls_per_day)
     parts = sum(len(file.parts) for file in describe(SHIPPED_MODEL).files)
     return [
         Calls(
-            name=f"{row['engine']} {row['precision']}",
-            items=items or row["items_per_call"],
-            seconds=(items or row["items_per_call"]) / row["sentences_per_second"],
-            cold_seconds=row["cold_start_seconds"],
+            name=f"{engine['engine']} {engine['precision']}",
+            items=items or engine["items_per_call"],
+            seconds=(items or engine["items_per_call"]) / engine["sentences_per_second"],
+            cold_seconds=engine["cold_start_seconds"],
             cold_share=share,
-            peak_mb=row["peak_memory_mb"],
+            peak_mb=engine["peak_memory_mb"],
             writes=writes,
             reads=reads(calls_per_day, share, REFRESH_SECONDS, parts),
             metric_hours=metric_hours(calls_per_day, share),
         )
-        for row in results.get("cost", [])
+        for engine in measured.get("engines", [])
+        if all(engine[name] is not None for name in NEEDED)
     ]
 
 
-def markdown(results: Mapping[str, Any]) -> str:
-    """Return the table of docs/cost.md: these results, at what the command takes by default."""
-    measured = measured_here(results)
-    if not measured:
-        return "Nothing is measured yet: `make bench ROW=cost`.\n"
+def markdown(measured: Mapping[str, Any]) -> str:
+    """Return the table of docs/cost.md: these engines, at what the command takes by default."""
+    found = measured_here(measured)
+    if not found:
+        return f"Nothing is measured yet: `{MEASURE}`.\n"
     of = prices("us-east-1")
     lines = [["engine", *COLUMNS], ["---", "---", *["--:"] * (len(COLUMNS) - 1)]]
     lines += [
         [f"**{row.name}**" if row.best else row.name, *row.cells()]
-        for calls in measured
+        for calls in found
         for row in rows(calls, of)
     ]
     drawn = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return f"{_here(results)}: {_load(measured, CALLS_PER_DAY)}; prices of {of.region}.\n\n{drawn}"
+    return f"{_here(measured)}: {_load(found, CALLS_PER_DAY)}; prices of {of.region}.\n\n{drawn}"
 
 
-def document(results: Mapping[str, Any]) -> None:
-    """Put the table of these results into docs/cost.md."""
+def document(measured: Mapping[str, Any]) -> None:
+    """Put the table of these engines into docs/cost.md."""
     before, _, rest = DOCUMENT.read_text().partition(MARKERS[0])
     _, _, after = rest.partition(MARKERS[1])
-    DOCUMENT.write_text(f"{before}{MARKERS[0]}{markdown(results)}{MARKERS[1]}{after}")
+    DOCUMENT.write_text(f"{before}{MARKERS[0]}{markdown(measured)}{MARKERS[1]}{after}")
 
 
-def _here(results: Mapping[str, Any]) -> str:
-    return f"Measured on one thread of {results['machine']['cpu']}, not on Lambda"
+def _here(measured: Mapping[str, Any]) -> str:
+    return f"Measured on one thread of {measured['machine']['cpu']}, not on Lambda"
 
 
 def _load(measured: Sequence[Calls], calls_per_day: float) -> str:
@@ -146,16 +150,16 @@ def run(options: argparse.Namespace) -> int:
     else:
         if options.hours:
             raise ValueError("--hours is how much to read of the log of a --function; name one")
-        results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        engines = json.loads(ENGINES.read_text()) if ENGINES.exists() else {}
         if options.document:
-            document(results)
+            document(engines)
             return 0
         calls_per_day = options.calls_per_day or CALLS_PER_DAY
-        measured = measured_here(results, calls_per_day, options.items_per_call, options.writes)
+        measured = measured_here(engines, calls_per_day, options.items_per_call, options.writes)
         if not measured:
-            raise RuntimeError("bench/results.json has no throughput yet; measure it: make bench ROW=cost")
+            raise RuntimeError(f"bench/engines.json has no throughput yet; measure it: {MEASURE}")
         region = options.region or "us-east-1"
-        heading = f"{_here(results)}: {_load(measured, calls_per_day)}"
+        heading = f"{_here(engines)}: {_load(measured, calls_per_day)}"
     of = prices(region)
     found = [rows(calls, of, deployed) for calls in measured]
     what = {
@@ -185,7 +189,7 @@ def add_parser(commands: Any) -> None:
         "cost",
         help="what a million items cost on Lambda, and which memory size is best",
         description="Show what a million items cost, by engine, processor and memory size, and for what: by "
-        "the throughput that `make bench ROW=cost` measured on this machine, or with --function by what a "
+        f"the throughput that `{MEASURE}` measured on this machine, or with --function by what a "
         "deployed function logged. Of sizes that cost about the same the fastest is the best. docs/cost.md "
         "has what is counted, and what is assumed.",
         epilog="example: python -m lambda_setup cost --calls-per-day 50000 --items-per-call 1 --writes 0",

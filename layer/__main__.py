@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from layer import build as builder
-from layer import interpreter, patch, publish, report
+from layer import bytecode, interpreter, patch, publish, report
 from layer import lock as locks
 from layer.plan import STRATEGIES
 from layer.recipe import Recipe, RecipeError, common_rules, load
@@ -89,6 +89,17 @@ def _interpreter(options: argparse.Namespace) -> int:
     return 0
 
 
+def _compile(options: argparse.Namespace) -> int:
+    target = named(options.target)
+    compiler = interpreter.find_compiler(target, builder.WORK / "interpreters")
+    if compiler is None:
+        _say(f"no Python here compiles for {target.name}: sources stay, and are compiled at each cold start")
+    else:
+        count = bytecode.compile_tree(options.folder, compiler)
+        _say(f"compiled {count} modules with {compiler.description}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m layer", description="Build and publish a function's layers."
@@ -141,6 +152,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("target", metavar="TARGET", help="such as python3.13-arm64")
     command.set_defaults(command=_interpreter)
+
+    command = commands.add_parser(
+        "compile",
+        help="replace a folder's sources by bytecode for a target",
+        description="Compile a folder's modules for the target's Python, each into a .pyc in its place, as "
+        "in the layers. Where no Python compiles for it, the sources stay.",
+        epilog="example: python -m layer compile build/python --target python3.13-arm64",
+    )
+    command.add_argument("folder", type=Path, metavar="DIR", help="the folder that is on Python's path")
+    command.add_argument("--target", default="host", metavar="TARGET", help=target_help)
+    command.set_defaults(command=_compile)
 
     command = commands.add_parser(
         "mend",

@@ -21,6 +21,8 @@ POSITIONS = 5000
 """The longest sentence in tokens, as OpenNMT-py has it; CTranslate2 itself has no bound."""
 LOOK_SECONDS = 0.1
 """How long a search runs before the time is looked at again; it cannot be interrupted, only left."""
+SHORT = 1024
+"""Source tokens times beams up to which a search is over before it would be worth a look."""
 
 
 def load(model: Model, threads: int) -> "CTranslate2":
@@ -39,11 +41,13 @@ class CTranslate2:
 
     def __init__(self, model: Model, threads: int) -> None:
         self.precision = model.manifest.precision
-        self._exact = self.precision == "float32"
+        # Half precision is how weights are stored; processors compute in single.
+        computes = "float32" if self.precision == "float16" else self.precision
+        self._exact = computes == "float32"
         self._translator = ctranslate2.Translator(
             model.manifest.name,
             device="cpu",
-            compute_type=self.precision,
+            compute_type=computes,
             inter_threads=1,
             intra_threads=threads,
             # It takes nothing but bytes, which these views are of: nothing is copied on the way.
@@ -163,6 +167,8 @@ class CTranslate2:
     def _run(self, check: Callable[[], None], search: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Return a search's result; when the time runs out it is left alone, and the next one waits."""
         check()
+        if sum(map(len, args[0])) * options.get("beam_size", 1) <= SHORT:
+            return search(*args, **options)
         running = Fetch(lambda _: search(*args, **options))
         while not running.ready(LOOK_SECONDS):
             check()

@@ -190,7 +190,8 @@ class Models:
             return
         self._refused = None
         try:
-            self._take(store, pointer, deadline)
+            if not self._take(store, pointer, deadline):
+                return
         except Exception as error:  # noqa: BLE001 - whatever it is, the old model serves
             reason = error.message if isinstance(error, Fault) else type(error).__name__
             self._refused = _Refused(pointer.version, time.time() + _PATIENCE * refresh)
@@ -200,8 +201,8 @@ class Models:
             )
         _release()
 
-    def _take(self, store: ModelStore, pointer: Pointer, deadline: Deadline) -> None:
-        """Load the version that the channel points to, and let it serve from now on."""
+    def _take(self, store: ModelStore, pointer: Pointer, deadline: Deadline) -> bool:
+        """Load the version that the channel points to, and let it serve from now on, if there is time."""
         assert self._serving is not None  # noqa: S101 - only what serves looks
         now, seconds = self._serving.manifest, self._serving.seconds
         manifest = Fetch(lambda _: store.manifest(pointer.version)).result(deadline.remaining() / 4)
@@ -215,7 +216,7 @@ class Models:
                 moved_to=pointer.version,
                 version=now.version,
             )
-            return
+            return False
         if os.environ.get("MODEL_SWAP") == "instead":
             self._former, self._serving = now, None
             _release()
@@ -224,6 +225,7 @@ class Models:
         model = fetch.result(deadline.remaining() / 2)
         self._serving = self._loaded(model, pointer.etag, fetch.seconds)
         self._former = None
+        return True
 
 
 def _release() -> None:

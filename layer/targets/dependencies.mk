@@ -22,3 +22,5 @@ build-LambdaInferenceLayer:
 	$(call BUILD,inference)
 	@cp -R "$(ROOT)/layer/lambda_inference" "$(ARTIFACTS_DIR)/python/"
 	@find "$(ARTIFACTS_DIR)/python/lambda_inference" -name __pycache__ -type d -prune -exec rm -r {} +
+	@artifacts="$$(cd "$(ARTIFACTS_DIR)" && pwd)" && cd "$(ROOT)" \
+		&& "$(PYTHON)" -m layer compile "$$artifacts/python" --target $(TARGET)

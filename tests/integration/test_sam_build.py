@@ -143,18 +143,15 @@ class TestBuild:
             assert tree.digest(tmp_path / name) == tree.digest(folder / name)
 
     def test_code(self, build):
-        """The function and its own layer are copied as they are, without what Python left beside them."""
+        """The function is copied as it is, and what it imports is compiled; nothing else is beside them."""
         _, _, folder, _ = build
 
-        for source, copy in (
-            (ROOT / "translation_function", folder / "TranslationFunction"),
-            (
-                ROOT / "layer" / "lambda_inference",
-                folder / "LambdaInferenceLayer" / "python" / "lambda_inference",
-            ),
-        ):
-            expected = {path.name: path.read_bytes() for path in source.glob("*.py")}
-            assert {path.name: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == expected
+        code = {path.name: path.read_bytes() for path in (ROOT / "translation_function").glob("*.py")}
+        copy = folder / "TranslationFunction"
+        assert {path.name: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == code
+        names = {f"{path.stem}.pyc" for path in (ROOT / "layer" / "lambda_inference").glob("*.py")}
+        copy = folder / "LambdaInferenceLayer" / "python" / "lambda_inference"
+        assert {path.name for path in copy.rglob("*") if path.is_file()} == names
 
 
 class TestOtherBuilds:

@@ -268,19 +268,19 @@ def test_the_deployed_size_is_shown_and_is_best_only_if_it_fits() -> None:
 
 MEASURED = {
     "machine": {"cpu": "A Processor"},
-    "cost": [
+    "engines": [
         {"engine": "opennmt", "precision": "float16", "sentences_per_second": 20.0, "cold_start_seconds": 3.0,
          "peak_memory_mb": 400, "items_per_call": 20},
     ],
 }  # fmt: skip
 
 
-def test_the_document_has_the_table_of_the_results() -> None:
-    """After `make bench ROW=cost` or a new price: python -m lambda_setup cost --document."""
+def test_the_document_has_the_table_of_the_engines() -> None:
+    """After `make bench ROW=throughput` or a new price: python -m lambda_setup cost --document."""
     before, table, after = cost.DOCUMENT.read_text().partition(cost.MARKERS[0])
     assert before
     assert table
-    assert after == f"{cost.markdown(json.loads(cost.RESULTS.read_text()))}{cost.MARKERS[1]}\n"
+    assert after == f"{cost.markdown(json.loads(cost.ENGINES.read_text()))}{cost.MARKERS[1]}\n"
 
 
 def test_a_table_goes_between_the_markers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -297,17 +297,24 @@ def test_a_table_goes_between_the_markers(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert table.count("\n| opennmt") + table.count("\n| **opennmt") == 8
 
 
-def test_results_without_throughput_say_how_it_is_measured() -> None:
+def test_engines_without_throughput_say_how_it_is_measured() -> None:
     """In the document as well as on the command line."""
-    assert cost.markdown({"rows": []}) == "Nothing is measured yet: `make bench ROW=cost`.\n"
+    assert cost.markdown({"engines": []}) == "Nothing is measured yet: `make bench ROW=throughput`.\n"
+
+
+def test_an_engine_that_is_not_measured_whole_is_left_out() -> None:
+    """What it costs without its cold starts would be a guess."""
+    (engine,) = MEASURED["engines"]
+    lacking = {**MEASURED, "engines": [engine, {**engine, "cold_start_seconds": None}]}
+    assert cost.measured_here(lacking) == cost.measured_here(MEASURED)
 
 
 @pytest.fixture
-def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The benchmark's results, with one engine measured."""
-    path = tmp_path / "results.json"
+def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The benchmark's engines, one of which is measured."""
+    path = tmp_path / "engines.json"
     path.write_text(json.dumps(MEASURED))
-    monkeypatch.setattr(cost, "RESULTS", path)
+    monkeypatch.setattr(cost, "ENGINES", path)
     return path
 
 
@@ -317,7 +324,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.usefixtures("results")
+@pytest.mark.usefixtures("engines")
 def test_the_command_shows_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     """Where it was measured, how old the prices are, and the best size of each engine."""
     assert main(["cost"]) == 0
@@ -330,7 +337,7 @@ def test_the_command_shows_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "docs/cost.md" in shown
 
 
-@pytest.mark.usefixtures("results")
+@pytest.mark.usefixtures("engines")
 def test_the_command_takes_the_load_and_the_region(capsys: pytest.CaptureFixture[str]) -> None:
     """Calls, items, writes and prices are those that were asked for."""
     found = told(
@@ -356,7 +363,7 @@ def test_the_command_takes_the_load_and_the_region(capsys: pytest.CaptureFixture
         (["--region", "mars-1"], "there are no prices of mars-1, only of eu-central-1, us-east-1"),
     ],
 )
-@pytest.mark.usefixtures("results")
+@pytest.mark.usefixtures("engines")
 def test_what_does_not_fit_is_named(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -366,14 +373,14 @@ def test_what_does_not_fit_is_named(
 
 
 def test_without_a_measurement_the_command_says_how_to_make_one(
-    results: Path, capsys: pytest.CaptureFixture[str]
+    engines: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also where there are no results at all."""
-    results.write_text('{"machine": {}, "rows": []}')
+    """Also where there is no file at all."""
+    engines.write_text('{"machine": {}, "engines": []}')
     assert main(["cost"]) == 2
-    results.unlink()
+    engines.unlink()
     assert main(["cost"]) == 2
-    assert capsys.readouterr().err.count("make bench ROW=cost") == 2
+    assert capsys.readouterr().err.count("make bench ROW=throughput") == 2
 
 
 LOG = "/aws/lambda/translation"
