@@ -14,19 +14,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench import show
 from bench.row import Measurement, Row, measurements
+from bench.show import covers, table
 
-AREAS = ("unpack", "layers", "store")
+AREAS = ("cold_start", "unpack", "layers", "store", "translate", "encode")
 """The modules of this folder that measure rows, in the order of the table."""
 
 RESULTS = Path(__file__).with_name("results.json")
 
 
 def registered() -> list[Measurement]:
-    """Return every measurement of every area."""
-    for area in AREAS:
-        import_module(f"bench.{area}")
-    return measurements
+    """Return every measurement of every area, in the order of the areas."""
+    modules = [import_module(f"bench.{area}").__name__ for area in AREAS]
+    return sorted(measurements, key=lambda one: modules.index(one.run.__module__))
 
 
 def machine() -> dict[str, Any]:
@@ -68,45 +69,26 @@ def read() -> dict[str, Any]:
     return results
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Return rows as a table in Markdown, and below it why goals are missed."""
-    lines = ["| row | value | runs | goal | | compared with |", "|---|---|---|---|---|---|"]
-    for row in rows:
-        sign = "≤" if row["better"] == "lower" else "≥"
-        spread = f"{number(min(row['runs']))} to {number(max(row['runs']))}" if len(row["runs"]) > 1 else ""
-        met = "met" if row["met"] else "**missed**"
-        value, goal = f"{number(row['value'])} {row['unit']}", f"{sign} {number(row['goal'])}"
-        lines.append(f"| {row['name']} | {value} | {spread} | {goal} | {met} | {row['baseline']} |")
-    causes = [f"- {row['name']}: {row['cause']}." for row in rows if not row["met"]]
-    return "\n".join([*lines, *(["", *causes] if causes else [])])
-
-
-def number(value: float) -> str:
-    """Return a size with separators, anything else with two digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}"  # noqa: PLR2004
-
-
-def covers(asked: str, name: str) -> bool:
-    """Return whether a row is asked for, by its name or its beginning."""
-    return not asked or name == asked or name.startswith(f"{asked}.")
-
-
 def main() -> None:
-    """Measure, write the file and print the table."""
+    """Measure, write the file and what is made of it, and print the table."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__.partition("\n")[0])
     parser.add_argument("row", nargs="?", default="", metavar="ROW", help="a name or its beginning: store")
     parser.add_argument("--table", action="store_true", help="print what the file has, and measure nothing")
+    parser.add_argument("--document", action="store_true", help="write the documents, and measure nothing")
     options = parser.parse_args()
     names = [name for measurement in registered() for name in measurement.names]
     if not any(covers(options.row, name) for name in names):
         parser.error(f"there is no row {options.row}; there are {', '.join(names)}")
     for measurement in registered():
         asked = {name for name in measurement.names if covers(options.row, name)}
-        if options.table or not asked:
+        if options.table or options.document or not asked:
             continue
         print(f"measuring {', '.join(sorted(asked))}", flush=True)
         write([row for row in measurement.run() if row.name in asked])
-    print(table([row for row in read()["rows"] if covers(options.row, row["name"])]))
+    if not options.table:
+        show.write(read(), RESULTS.parent.parent)
+    if not options.document:
+        print(table([row for row in read()["rows"] if covers(options.row, row["name"])]))
 
 
 if __name__ == "__main__":

@@ -209,7 +209,7 @@ def served() -> Iterator[Server]:
             "BENCH_KEY": f"models/{NAME}/versions/{version}/{FILE}",
             "BENCH_SIZE": str(size),
         }
-        yield Server(environment, _child("weed"), size)
+        yield Server(environment, child("weed"), size)
 
 
 @contextmanager
@@ -246,7 +246,7 @@ def paced(endpoint: str) -> Iterator[str]:
             listener.shutdown(socket.SHUT_RDWR)
 
 
-def _child(name: str) -> int:
+def child(name: str) -> int:
     """Return the process of ours that has a name."""
     us = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
     (pid,) = (

@@ -108,7 +108,8 @@ class Translator:
     def predict(self, request: TranslationRequest, deadline: Deadline) -> Iterator[Prediction]:
         """Yield a prediction an item in input order."""
         texts: Sequence[str] = request.data  # a list since __post_init__
-        sources: list[list[str]] = self._tokenizer.encode(list(texts), out_type=str, num_threads=1)
+        # One by one: for a list SentencePiece starts threads, which takes longer than most requests' texts.
+        sources: list[list[str]] = [self._tokenizer.encode(text, out_type=str) for text in texts]
         for index, tokens in enumerate(sources):
             if len(tokens) > self._engine.positions:
                 raise BadRequest(

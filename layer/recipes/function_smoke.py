@@ -1,6 +1,7 @@
 """A smoke prediction: a whole function answers events, with its model in memory instead of in S3."""
 
 import json
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -44,7 +45,7 @@ def answer(
         answers += [_predicted(files, precision) for precision in precisions[1:]]
     finally:
         sys.stdout = output
-    return [*answers, stored(results)]
+    return [*answers, [_named(key) for key in stored(results)]]
 
 
 def _predicted(files: dict[str, bytes], precision: str) -> list[Any]:
@@ -65,4 +66,13 @@ def _stable(answer: Any) -> Any:
     body = answer.get("body")
     if isinstance(body, str):
         return {**answer, "body": _stable({"body": json.loads(body)})["body"]}
-    return {**answer, "body": {key: value for key, value in body.items() if key != "timings_ms"}}
+    kept = {key: value for key, value in body.items() if key != "timings_ms"}
+    return {
+        **answer,
+        "body": {key: _named(value) if key.endswith("_key") else value for key, value in kept.items()},
+    }
+
+
+def _named(key: str) -> str:
+    """Return a key without the digest of numbers whose last digits are the processor's."""
+    return re.sub(r"-[0-9a-f]{16}\.npz$", ".npz", key)

@@ -42,7 +42,22 @@ def test_met_is_what_value_and_goal_say(row: dict[str, Any]) -> None:
 @a_row
 def test_a_value_lies_among_its_runs(row: dict[str, Any]) -> None:
     """A value is of its runs, not of others."""
-    assert 0.9 * min(row["runs"]) <= row["value"] <= 1.1 * max(row["runs"])
+    least, most = min(row["runs"]), max(row["runs"])
+    assert least - 0.1 * abs(least) <= row["value"] <= most + 0.1 * abs(most)
+
+
+def test_every_engine_is_measured_whole() -> None:
+    """What the function costs is told by numbers, and where they come from stands beside them."""
+    from bench import translate  # not before the areas, which are registered in their order
+
+    found = json.loads(translate.ENGINES.read_text())
+    assert found.keys() == {"machine", "commit", "engines"}
+    assert [(one["engine"], one["precision"]) for one in found["engines"]] == [
+        (kind.engine, kind.precision) for kind in translate.KINDS
+    ]
+    for one in found["engines"]:
+        assert tuple(one) == translate.MEASURED
+        assert all(one.values())
 
 
 def test_names_are_unique_and_of_the_area_that_measures_them() -> None:
@@ -90,6 +105,7 @@ def test_measured_rows_replace_those_of_their_names(
 
     monkeypatch.setattr(bench, "RESULTS", tmp_path / "results.json")
     monkeypatch.setattr(bench, "commit", lambda: "0" * 40)
+    monkeypatch.setattr(bench.show, "write", lambda *_: None)
     assert run("", 1) == {"a.one": 1, "a.two": 1}
     assert run("a.two", 2) == {"a.one": 1, "a.two": 2}
     assert "a.two: c." in capsys.readouterr().out

@@ -389,6 +389,7 @@ LOG = "/aws/lambda/translation"
 @pytest.fixture
 def function(moto, monkeypatch):
     """A deployed function with a published model and an empty log; returns what adds events to that."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # which keeps the credentials that it was made with
     urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST"))  # noqa: S310
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

@@ -1,0 +1,329 @@
+"""A cold start: from before the process to the first translation, with the model in S3 and nothing in memory.
+
+Run: ``make bench ROW=cold_start``. The clock starts before the interpreter is started, and stops when its
+first answer, one sentence's, is read. Ours is what Lambda gets: the function's code and the layers as
+``sam build`` makes them, the model by its channel. The baseline is the usual function
+with the same wheels, beside what torch declares, without which OpenNMT-py does not run as it is. Both have
+what Lambda's runtime has of its own, its client and boto3, and nothing else of this machine's packages; for
+both the folder for temporary files is new. Neither writes bytecode: ours has nowhere to in Lambda, and the
+usual function takes no longer without. Both compute with one thread, as many as the memory pays for: torch
+would take one a core, which takes a fifth longer where something else runs on the cores.
+
+Before each start what was written is put on the disk, and the kernel drops its page cache; where only root
+may ask for that, every file that a side reads is dropped by posix_fadvise(2). mincore(2) then tells whether
+it is gone. All lies on a disk, for files in memory cannot be dropped; a disk may have a cache of its own.
+What a start has written is emptied after it and removed after the last: see bench/unpack.py.
+
+The S3 server is a SeaweedFS on this machine. Sides take turns, and the first turn does not count.
+"""
+
+import ctypes
+import importlib.metadata
+import json
+import mmap
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from msgspec.structs import replace
+
+from bench.baselines import nested_zip
+from bench.row import AS_FAST, Row, measures, ratio
+from lambda_setup import models
+from lambda_setup.conversions import convert
+from lambda_setup.local.dependencies import layers
+from lambda_setup.local.emulator import link_runtime
+from lambda_setup.local.s3 import S3Server
+from layer.build import WORK
+from layer.bytecode import compile_tree
+from layer.interpreter import find_compiler
+from layer.target import HOST, named
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = ROOT / "models" / "en-es"
+BUCKET = "models"
+
+REPETITIONS = 7
+ENGINES = ("opennmt", "ctranslate2")
+USUAL = "usual"
+EVENT = {"data": ["The table has been changed."], "result": "inline"}
+
+DECLARED = ("filelock", "fsspec", "jinja2", "markupsafe", "mpmath", "networkx", "sympy")
+"""What torch declares, and these in turn. OpenNMT-py builds its layers by way of meta tensors, which
+import sympy; our layers need none of it."""
+
+# With: the handler's module, and an event. Logs come before the answer.
+PROGRAM = """
+import json, sys
+from importlib import import_module
+class Context:
+    aws_request_id = "cold-start"
+    def get_remaining_time_in_millis(self):
+        return 900_000
+handler = import_module(sys.argv[1]).lambda_handler
+print("answer", json.dumps(handler(json.loads(sys.argv[2]), Context())), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A function as it is deployed.
+
+    Attributes:
+        module: its handler's.
+        folders: what it imports from, in their order: the code, the layer, the runtime's own.
+        environment: its variables.
+
+    """
+
+    module: str
+    folders: tuple[Path, ...]
+    environment: Mapping[str, str]
+
+    def start(self, temporary: Path) -> tuple[float, str]:
+        """Return how many seconds a fresh process takes to its first answer, and the translation.
+
+        Raises:
+            RuntimeError: it answers nothing, or no translation.
+
+        """
+        command = [sys.executable, "-s", "-S", "-P", "-B", "-c", PROGRAM, self.module, json.dumps(EVENT)]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": os.pathsep.join(map(str, self.folders)),
+            "TMPDIR": str(temporary),
+            "LAMBDA_TASK_ROOT": str(self.folders[0]),
+            "AWS_LAMBDA_RUNTIME_API": "127.0.0.1",  # that there is one has ours load at once
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+            "MODEL_BUCKET": BUCKET,
+            **self.environment,
+        }
+        with (temporary / "stderr").open("w+") as errors:
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=self.folders[0],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+            with process:
+                lines = iter(process.stdout or ())
+                said = next((line for line in lines if line.startswith("answer ")), "")
+                seconds = time.perf_counter() - start
+                list(lines)
+            errors.seek(0)
+            if not said:
+                raise RuntimeError(f"{self.module} did not answer:\n{errors.read()}")
+        return seconds, translation(json.loads(said.removeprefix("answer ")))
+
+
+def translation(answer: dict[str, object]) -> str:
+    """Return the text that a function's answer holds, ours or the usual one's."""
+    match answer:
+        case {"statusCode": 200, "body": {"predictions": [{"hypotheses": [{"text": str(text)}]}]}}:
+            return text
+        case {"translations": [str(text)]}:
+            return text
+    raise RuntimeError(f"this is no translation: {answer}")
+
+
+class Bench:
+    """Functions side by side, and an S3 server with their models."""
+
+    def __init__(self, sides: Mapping[str, Side], scratch: Path, data: Path) -> None:
+        self._sides = sides
+        self._scratch = scratch
+        self._data = data
+
+    def take_turns(self, repetitions: int) -> dict[str, list[float]]:
+        """Return the seconds of every start of each side.
+
+        Raises:
+            RuntimeError: one translates otherwise than another.
+
+        """
+        times: dict[str, list[float]] = {name: [] for name in self._sides}
+        texts = set()
+        for repetition in range(repetitions + 1):
+            for name, side in self._sides.items():
+                temporary = self._scratch / f"{name}-{repetition}"
+                temporary.mkdir()
+                self._forget()
+                seconds, text = side.start(temporary)
+                texts.add(text)
+                if repetition:
+                    times[name].append(seconds)
+                for path in files([temporary]):
+                    os.truncate(path, 0)
+        if len(texts) != 1:
+            raise RuntimeError(f"the same sentence is translated differently: {texts}")
+        return times
+
+    def _forget(self) -> None:
+        """Have the kernel forget what the sides read.
+
+        Raises:
+            RuntimeError: it has not.
+
+        """
+        os.sync()
+        folders = {folder for side in self._sides.values() for folder in side.folders}
+        try:
+            Path("/proc/sys/vm/drop_caches").write_text("3")
+        except OSError:
+            for path in files([*folders, self._data, Path(sysconfig.get_path("stdlib"))]):
+                drop(path)
+        # What is linked is read by others, too.
+        copied = files(
+            [self._data, *(folder for side in self._sides.values() for folder in side.folders[:-1])]
+        )
+        if left := sum(map(resident, copied)):
+            raise RuntimeError(f"{left} pages are still in memory; is {self._scratch} on a disk?")
+
+
+def files(folders: Collection[Path]) -> Iterator[Path]:
+    """Yield the files in folders and in those that they link to."""
+    for folder in folders:
+        for parent, _, names in os.walk(folder, followlinks=True):
+            yield from (path for name in names if (path := Path(parent, name)).is_file())
+
+
+def drop(path: Path) -> None:
+    """Drop what is in memory of a file."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def resident(path: Path) -> int:
+    """Return how many pages of a file are in memory, by mincore(2)."""
+    if not path.stat().st_size:
+        return 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as view:
+        pages = (ctypes.c_ubyte * -(-len(view) // mmap.PAGESIZE))()
+        first = ctypes.c_char.from_buffer(view)
+        failed = ctypes.CDLL(None, use_errno=True).mincore(
+            ctypes.byref(first), ctypes.c_size_t(len(view)), pages
+        )
+        del first
+    if failed:
+        raise OSError(ctypes.get_errno(), "mincore")
+    return sum(page & 1 for page in pages)
+
+
+@contextmanager
+def deployed(names: Sequence[str]) -> Iterator[Bench]:
+    """Have functions as they are deployed, with their models in an S3 server."""
+    # Late, as in ours() and usual(): areas register their rows when they are imported, in their order.
+    from bench.store import child
+    from bench.unpack import wait_for_quiet
+
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=WORK) as folder, S3Server() as server:
+        scratch = Path(folder)
+        server.client().create_bucket(Bucket=BUCKET)
+        runtime = scratch / "runtime"
+        runtime.mkdir()
+        link_runtime(runtime)
+        made = {
+            name: usual(scratch, runtime, server) if name == USUAL else ours(name, scratch, runtime, server)
+            for name in names
+        }
+        wait_for_quiet(scratch)
+        yield Bench(made, scratch, Path(f"/proc/{child('weed')}/cwd").resolve())
+
+
+def ours(engine: str, scratch: Path, runtime: Path, server: S3Server) -> Side:
+    """Return our function for an engine, its layers merged as Lambda merges them."""
+    from bench.unpack import nested_layer
+
+    folder = scratch / engine
+    dependencies, *beside = layers("ctranslate2")
+    copy(ROOT / "translation_function", folder / "task")
+    for layer in [nested_layer() if engine == "opennmt" else dependencies, *beside]:
+        copy(layer, folder / "python")
+    compiler = find_compiler(named(HOST), WORK / "interpreters")
+    assert compiler is not None  # noqa: S101 - it is the one that runs
+    compile_tree(folder / "python", compiler)
+    environment = {**server.environment(), "ENGINE": engine, "MODEL_NAME": publish(engine, scratch, server)}
+    return Side("app", (folder / "task", folder / "python", runtime), environment)
+
+
+def publish(engine: str, scratch: Path, server: S3Server) -> str:
+    """Put the shipped model into S3, converted for an engine if need be, and return its name."""
+    folder, manifest = MODEL, models.describe(MODEL)
+    if engine != manifest.engine:
+        folder = scratch / "converted"
+        folder.mkdir()
+        convert(MODEL, manifest, folder, engine, "float32")
+        manifest = replace(models.describe(folder), name=f"{manifest.name}-{engine}")
+    models.upload(folder, manifest, server.client(), BUCKET)
+    return manifest.name
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a folder as ``sam build`` does, into what is there."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+
+
+def usual(scratch: Path, runtime: Path, server: S3Server) -> Side:
+    """Return the usual function."""
+    from bench.layers import installed
+
+    packages, task = installed(scratch), scratch / USUAL
+    for name in DECLARED:
+        distribution = importlib.metadata.distribution(name)
+        for file in distribution.files or ():
+            if file.parts[0] != ".." and "__pycache__" not in file.parts:
+                (packages / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(str(distribution.locate_file(file)), packages / file)
+    nested_zip.slim(packages)
+    copy(ROOT / "bench" / "baselines", task)
+    nested_zip.pack(packages, task / "requirements.zip")
+    server.client().upload_file(str(MODEL / "en-es.pt"), BUCKET, "en-es.pt")
+    server.client().upload_file(str(MODEL / "enes.model"), BUCKET, "enes.model")
+    environment = {
+        **server.environment(),
+        "MODEL_KEY": "en-es.pt",
+        "TOKENIZER_KEY": "enes.model",
+        "OMP_NUM_THREADS": "1",
+    }
+    return Side("usual_function", (task, runtime), environment)
+
+
+def seconds() -> dict[str, list[float]]:
+    """Return the seconds of a cold start of our function by engine, every repetition's."""
+    with deployed(ENGINES) as bench:
+        return bench.take_turns(REPETITIONS)
+
+
+@measures("cold_start.opennmt", "cold_start.ctranslate2")
+def rows() -> Iterator[Row]:
+    """Compare the cold starts of both engines with the usual function's."""
+    with deployed((*ENGINES, USUAL)) as bench:
+        times = bench.take_turns(REPETITIONS)
+    for name, taken in times.items():
+        print(f"{name}: {median(taken):.2f} s ({min(taken):.2f} to {max(taken):.2f})", flush=True)
+    for engine, goal in zip(ENGINES, (4, 20), strict=True):
+        yield Row(
+            name=f"cold_start.{engine}",
+            **ratio(times[USUAL], times[engine]),
+            better="higher",
+            unit=AS_FAST,
+            baseline="the usual function: a nested zip, boto3 into a BytesIO, and OpenNMT-py's own engine "
+            "(bench/baselines/usual_function.py)",
+            goal=goal,
+            cause="starting Python takes 8 % of it, importing what every function needs 22 %, the engine's "
+            "imports and beside them the model's way from S3 45 %, loading it 10 %, and the first search "
+            "15 %; of the whole a third is waiting for files that are not in memory",
+        )

@@ -1,0 +1,469 @@
+"""Translating: how fast, in how much memory and how well each engine does it, and what the function adds.
+
+Run: ``make bench ROW=throughput``. What is translated are the first 500 sentences of the shipped model's test
+split, with beam 5 on one thread; quality is that of all 620. A side is a fresh process with the function's
+own layers and code (bench/worker.py), whose model comes from a SeaweedFS on this machine and whose results
+go there; the sides take turns. The Translator's time is the answer's ``timings_ms.predict``: tokenising,
+batches, search, and text again. ``ENGINES`` keeps what was measured in seconds and bytes, for what the
+function costs.
+"""
+
+import gzip
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "layer")]
+
+from bench import cold_start  # noqa: E402
+from bench.baselines import onmt_command  # noqa: E402
+from bench.row import AS_FAST, OF_TIME, Row, measures, ratio, scratch_folder  # noqa: E402
+from bench.worker import BEAM, sentences, tokenised  # noqa: E402
+from lambda_setup import conversions, models  # noqa: E402
+from lambda_setup.local import MODEL_BUCKET, SHIPPED_MODEL, Application, Emulator, S3Server  # noqa: E402
+from lambda_setup.local.dependencies import layers  # noqa: E402
+
+REPETITIONS = 5
+COUNT = 500
+"""Sentences of a request."""
+ENGINES = Path(__file__).with_name("engines.json")
+COMMAND_BATCHES = (
+    (8, "sents"), (16, "sents"), (32, "sents"), (64, "sents"),
+    (2048, "tokens"), (4096, "tokens"), (8192, "tokens"),
+)  # fmt: skip
+"""Of which the command gets the one that it is fastest with."""
+SIZES = (10, 100, 1_000, 10_000)
+BLOCKS, CALLS, WARM_CALLS = 5, 500, 50
+THREAD = {"OMP_NUM_THREADS": "1"}
+
+ECHO = """
+def lambda_handler(event, context):
+    return event
+"""
+
+COMMAND = "OpenNMT-py's own command at its best batch size, {} {} (bench/baselines/onmt_command.py)"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An engine, and the precision that it computes in."""
+
+    engine: str
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """How rows name it: float32 goes without saying."""
+        return self.engine if self.precision == "float32" else f"{self.engine}_{self.precision}"
+
+
+OPENNMT = Kind("opennmt", "float32")
+FLOAT32 = Kind("ctranslate2", "float32")
+INT8 = Kind("ctranslate2", "int8")
+KINDS = (OPENNMT, FLOAT32, INT8)
+
+MEASURED = (
+    "engine", "precision", "sentences_per_second", "cold_start_seconds", "peak_memory_mb", "items_per_call",
+    "bleu", "chrf",
+)  # fmt: skip
+"""The fields of an engine in ENGINES; null until they are measured."""
+
+
+class Served:
+    """An S3 server with each kind's model, and the folders that the models are in."""
+
+    def __init__(self, server: S3Server, folder: Path) -> None:
+        self._server = server
+        self._layers: dict[str, list[Path]] = {}
+        self.folder = folder
+        self.models = {kind: folder / kind.name for kind in KINDS} | {OPENNMT: SHIPPED_MODEL}
+
+    def publish(self) -> None:
+        """Convert the models, and put each where a channel of its own points to it."""
+        client, source = self._server.client(), models.describe(SHIPPED_MODEL)
+        for bucket in (MODEL_BUCKET, "results"):
+            client.create_bucket(Bucket=bucket)
+        for kind, folder in self.models.items():
+            self._layers[kind.engine] = layers(kind.engine)
+            if not folder.exists():
+                folder.mkdir()
+                conversions.convert(SHIPPED_MODEL, source, folder, kind.engine, kind.precision)
+            models.publish(folder, client, MODEL_BUCKET, kind.name)
+
+    def application(self, kind: Kind) -> Application:
+        """Return a kind's application."""
+        name = models.describe(SHIPPED_MODEL).name
+        return Application(self._server, name, kind.engine, channel=kind.name, log=subprocess.DEVNULL)
+
+    def worker(self, kind: Kind, *task: object, **options: Any) -> "subprocess.Popen[str]":
+        """Start a process that does a task within the layers of a kind's function."""
+        places = [ROOT / "translation_function", *self._layers[kind.engine]]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(map(str, places)),
+            **self.application(kind).environment(),
+            **THREAD,
+        }
+        return subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-s", "-S", "-P", ROOT / "bench" / "worker.py", *map(str, task)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def run(self, kind: Kind, *task: object) -> Any:
+        """Return what a task found, done by a fresh process."""
+        process = self.worker(kind, *task)
+        printed, _ = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"{' '.join(map(str, task))} ended with {process.returncode}; see above")
+        return json.loads(printed)
+
+
+@contextmanager
+def served() -> Iterator[Served]:
+    """Serve all models."""
+    with scratch_folder() as folder, S3Server() as server:
+        found = Served(server, folder)
+        found.publish()
+        yield found
+
+
+class Command:
+    """OpenNMT-py's own command, on the tokens of the same sentences."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "command"
+        self._folder.mkdir()
+        self._source = self._folder / "source.txt"
+        tokens = tokenised(sentences(COUNT), SHIPPED_MODEL)
+        self._source.write_text("".join(f"{' '.join(one)}\n" for one in tokens), encoding="utf-8")
+        (self._model,) = SHIPPED_MODEL.glob("*.pt")
+        onmt_command.copy_package(self._folder)
+        tried = {batch: self._run(batch)["seconds"] for batch in COMMAND_BATCHES}
+        two = sorted(tried, key=lambda batch: tried[batch])[:2]
+        again = {batch: min(tried[batch], self._run(batch)["seconds"]) for batch in two}
+        self.batch = min(again, key=lambda batch: again[batch])
+
+    def run(self) -> dict[str, float]:
+        """Return the seconds of its translating, and its peak in bytes."""
+        return self._run(self.batch)
+
+    def _run(self, batch: tuple[int, str]) -> dict[str, float]:
+        return onmt_command.translate(self._folder, self._model, self._source, *batch)
+
+
+@measures("throughput.handler")
+def handling() -> Iterator[Row]:
+    """Compare the whole handler with CTranslate2 alone."""
+    with served() as serving:
+        found = serving.run(INT8, "handler", COUNT, REPETITIONS + 2, serving.models[INT8])
+    ours, plain, predicting = (list(side) for side in zip(*found["runs"], strict=True))
+    share = median(one / other for one, other in zip(predicting, ours, strict=True))
+    again = found["again"] / median(ours)
+    yield Row(
+        name="throughput.handler",
+        **ratio(plain, ours),
+        better="higher",
+        unit=AS_FAST,
+        baseline="ctranslate2.Translator.translate_batch with the same batches of tokens and options in the "
+        "same process, int8 (bench/worker.py)",
+        goal=0.95,
+        cause=f"of the handler's time {share:.1%} are the Translator's, {again:.1%} those of searching again "
+        "alone what has reached its own cap in a batch",
+    )
+
+
+@measures(
+    "throughput.opennmt", "throughput.ctranslate2_float32", "throughput.ctranslate2_int8",
+    "memory.opennmt", "memory.ctranslate2", "memory.ctranslate2_int8",
+)  # fmt: skip
+def translating() -> Iterator[Row]:
+    """Compare each engine's time and memory with those of OpenNMT-py's own command."""
+    others: list[dict[str, float]] = []
+    runs: dict[Kind, list[dict[str, float]]] = {kind: [] for kind in KINDS}
+    bare: dict[Kind, list[dict[str, float]]] = {kind: [] for kind in KINDS[1:]}
+    with served() as serving:
+        command = Command(serving.folder)
+        for _ in range(REPETITIONS):
+            others.append(command.run())
+            for kind, taken in runs.items():
+                taken.append(serving.run(kind, "translate", COUNT))
+            for kind, alone in bare.items():
+                alone.append(serving.run(kind, "translate_bare", COUNT, kind.precision, serving.models[kind]))
+    for engine, starts in cold_start.seconds().items():
+        for kind in (kind for kind in KINDS if kind.engine == engine):
+            note(kind, cold_start_seconds=round(median(starts), 2))
+    baseline = COMMAND.format(*command.batch)
+    other = [run["seconds"] for run in others]
+    causes = {
+        kind: f"bare ctranslate2.Translator.translate_batch, with the same batches of tokens and beam "
+        f"{BEAM} alone, is {median(other) / median(run['seconds'] for run in alone):.2f} times as fast"
+        for kind, alone in bare.items()
+    }
+    network = median(run["network"] for run in runs[OPENNMT])
+    causes[OPENNMT] = f"{network:.0%} of its time is the network's, whose operators are the command's too"
+    for kind, goal in ((OPENNMT, 1.2), (FLOAT32, 2.0), (INT8, 4.0)):
+        seconds = [run["seconds"] for run in runs[kind]]
+        note(kind, sentences_per_second=round(COUNT / median(seconds), 1), items_per_call=COUNT)
+        yield Row(
+            name=f"throughput.{kind.name if kind is not FLOAT32 else 'ctranslate2_float32'}",
+            **ratio(other, seconds),
+            better="higher",
+            unit=AS_FAST,
+            baseline=f"{baseline}, without its start",
+            goal=goal,
+            cause=causes[kind],
+        )
+    for kind in KINDS:
+        peaks = [run["peak"] for run in runs[kind]]
+        note(kind, peak_memory_mb=round(median(peaks) / 2**20))
+        loaded = median(run["loaded"] / run["peak"] for run in runs[kind])
+        yield Row(
+            name=f"memory.{kind.name}",
+            **ratio(peaks, [run["peak"] for run in others]),
+            unit="× of the baseline's peak",  # noqa: RUF001
+            baseline=f"{baseline}; ours is the whole function, with its model and its result in S3",
+            goal=1.0,
+            cause=f"{loaded:.0%} of it are there when the model is loaded, before the first sentence",
+        )
+
+
+@measures("attention.ctranslate2", "attention.opennmt")
+def attending() -> Iterator[Row]:
+    """Compare predictions with attention with the same without."""
+    for kind in (FLOAT32, OPENNMT):
+        with served() as serving:
+            taken = serving.run(kind, "attention", COUNT, REPETITIONS)
+        ours, without = (list(side) for side in zip(*taken, strict=True))
+        yield Row(
+            name=f"attention.{kind.name}",
+            **ratio(ours, without),
+            unit=OF_TIME,
+            baseline=f"the same {COUNT} sentences and {BEAM} hypotheses each without attention "
+            "(bench/worker.py)",
+            goal=1.35,
+            cause=f"the maps of {COUNT * BEAM:,} hypotheses take "
+            f"{median(ours) - median(without):.1f} s of {median(ours):.1f}",
+        )
+
+
+@measures("growth.ctranslate2")
+def growing_ctranslate2() -> Iterator[Row]:
+    """Compare the time for a sentence in small and in large requests to CTranslate2."""
+    yield growth(FLOAT32)
+
+
+@measures("growth.opennmt")
+def growing_opennmt() -> Iterator[Row]:
+    """Compare the time for a sentence in small and in large requests to OpenNMT."""
+    yield growth(OPENNMT)
+
+
+def growth(kind: Kind) -> Row:
+    """Return an engine's row."""
+    with served() as serving:
+        found = serving.run(kind, "growth", *SIZES)
+    value = round(max(more / fewer for fewer, more in pairwise(found["seconds"])), 3)
+    told = " and ".join(
+        f"{', '.join(f'{one * 1000:.1f}' for one in found[clock])} ms {what}"
+        for clock, what in (("seconds", "by the clock"), ("processor", "of processor time"))
+    )
+    return Row(
+        name=f"growth.{kind.name}",
+        value=value,
+        unit=OF_TIME,
+        baseline="the time for a sentence in a request of a tenth of the sentences, the worst of "
+        f"{', '.join(f'{size:,}' for size in SIZES[1:])}, with the result in S3",
+        goal=1.1,
+        runs=[value],
+        cause=f"a sentence takes, with {', '.join(f'{size:,}' for size in SIZES)}, {told}",
+    )
+
+
+@measures("quality.bleu_int8", "quality.parity")
+def translations() -> Iterator[Row]:
+    """Compare the translations of engines and precisions."""
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    with gzip.open(SHIPPED_MODEL / "test.es.gz", "rt", encoding="utf-8") as file:
+        references = [[line.rstrip("\n") for line in file]]
+    with served() as serving:
+        # The same at any batch size (tests/integration/test_parity.py); at one it is the reference itself.
+        texts = {kind: serving.run(kind, "texts", 1 if kind is OPENNMT else 32) for kind in KINDS}
+    bleu = {kind: BLEU().corpus_score(found, references).score for kind, found in texts.items()}
+    for kind, found in texts.items():
+        chrf = CHRF().corpus_score(found, references).score
+        note(kind, bleu=round(bleu[kind], 2), chrf=round(chrf, 2))
+    lost = round(bleu[FLOAT32] - bleu[INT8], 3)
+    yield Row(
+        name="quality.bleu_int8",
+        value=lost,
+        unit="BLEU less",
+        baseline=f"CTranslate2 in float32, {bleu[FLOAT32]:.1f} BLEU on the whole test split (sacreBLEU)",
+        goal=0.3,
+        runs=[lost],
+        cause=f"{differing(texts[FLOAT32], texts[INT8])} of {len(references[0])} sentences are translated "
+        "differently with 8-bit weights",
+    )
+    same = 1 - differing(texts[FLOAT32], texts[OPENNMT]) / len(references[0])
+    yield Row(
+        name="quality.parity",
+        value=round(same, 4),
+        better="higher",
+        unit="of the test split",
+        baseline="the OpenNMT engine's best translations at batch size 1; CTranslate2's in float32, in "
+        "batches of 32",
+        goal=0.995,
+        runs=[round(same, 4)],
+        cause=f"{differing(texts[FLOAT32], texts[OPENNMT])} sentences are translated differently",
+    )
+
+
+def differing(texts: Sequence[str], others: Sequence[str]) -> int:
+    """Return how many texts are not the same."""
+    return sum(one != other for one, other in zip(texts, others, strict=True))
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Milliseconds of each call, side by side."""
+
+    function: list[float]
+    bare: list[float]
+    handler: list[float]
+    echo: list[float]
+
+    def over_bare(self, share: float) -> float:
+        """Return the function's percentile over that of the bare engine."""
+        return percentile(self.function, share) - percentile(self.bare, share)
+
+    def cause(self, share: float) -> str:
+        """Say where the time goes."""
+        others = percentile(self.echo, share)
+        own = percentile(self.handler, share) - percentile(self.bare, share)
+        return (
+            f"{others:.1f} ms are the emulator's and the runtime client's, by a handler that returns its "
+            f"event; {own:.1f} ms are our handler's, by calls without them"
+        )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that a share of all is not above, as statistics.quantiles has it by default."""
+    return statistics.quantiles(values, n=1000)[round(share * 1000) - 1]
+
+
+@measures("latency.p50", "latency.p99")
+def latency() -> Iterator[Row]:
+    """Compare a sentence's way through the emulated function with the bare engine's call."""
+    text = sorted(sentences(), key=len)[
+        len(sentences()) // 2
+    ]  # one, for percentiles of many tell their lengths
+    blocks: list[Sides] = []
+    with ExitStack() as stack:
+        serving = stack.enter_context(served())
+        application = stack.enter_context(serving.application(INT8))
+        function = Connection(stack.enter_context(application.function(env=THREAD)))
+        echoing = serving.folder / "echo"
+        echoing.mkdir()
+        (echoing / "app.py").write_text(ECHO)
+        echo = Connection(
+            stack.enter_context(Emulator(echoing, layers=[], env=THREAD, log=subprocess.DEVNULL))
+        )
+        handler = stack.enter_context(Asked(serving, INT8, "serve_handler"))
+        bare = stack.enter_context(Asked(serving, INT8, "serve_bare", serving.models[INT8]))
+        sides = (function, bare, handler, echo)
+        for side in sides:
+            for _ in range(WARM_CALLS):
+                side.milliseconds(text)
+        for _ in range(BLOCKS):
+            taken = [[side.milliseconds(text) for side in sides] for _ in range(CALLS)]
+            blocks.append(Sides(*(list(side) for side in zip(*taken, strict=True))))
+    for share in (0.5, 0.99):
+        runs = [round(block.over_bare(share), 2) for block in blocks]
+        every = Sides(
+            **{
+                name: list(chain.from_iterable(getattr(block, name) for block in blocks))
+                for name in Sides.__annotations__
+            }
+        )
+        yield Row(
+            name=f"latency.p{share * 100:.0f}",
+            value=median(runs),
+            unit="ms over the baseline",
+            baseline="the same percentile of bare ctranslate2.Translator.translate_batch with the same "
+            f"sentence's tokens, int8: {percentile(every.bare, share):.1f} ms (bench/worker.py)",
+            goal=3,
+            runs=runs,
+            cause=every.cause(share),
+        )
+
+
+class Connection:
+    """A caller of an emulated function, who keeps his connection."""
+
+    def __init__(self, function: Emulator) -> None:
+        port = function._port  # noqa: SLF001 - invoke() would open a connection for each call
+        self._connection = http.client.HTTPConnection("127.0.0.1", port)
+
+    def milliseconds(self, text: str) -> float:
+        """Return what a call took."""
+        body = json.dumps({"data": [text], "beam": BEAM, "result": "inline"}).encode("ascii")
+        start = time.perf_counter()
+        self._connection.request("POST", "/2015-03-31/functions/function/invocations", body)
+        answer = self._connection.getresponse().read()
+        taken = (time.perf_counter() - start) * 1000
+        if b'"errorType"' in answer or b'"statusCode": 5' in answer:
+            raise RuntimeError(f"the function answered {answer.decode()}")
+        return taken
+
+
+class Asked:
+    """A process that does something for each sentence."""
+
+    def __init__(self, serving: Served, kind: Kind, *task: object) -> None:
+        self._process = serving.worker(kind, *task, stdin=subprocess.PIPE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def milliseconds(self, text: str) -> float:
+        """Return what it took, by its own clock."""
+        assert self._process.stdin  # noqa: S101
+        assert self._process.stdout  # noqa: S101
+        self._process.stdin.write(f"{json.dumps(text)}\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+
+def note(kind: Kind, **measured: Any) -> None:
+    """Put what was measured of an engine into the file beside results.json; what was not stays there."""
+    from bench.__main__ import commit, machine
+
+    found = json.loads(ENGINES.read_text(encoding="utf-8"))["engines"] if ENGINES.exists() else []
+    records = {(one["engine"], one["precision"]): one for one in found}
+    engines = [
+        dict.fromkeys(MEASURED) | records.get((each.engine, each.precision), {}) | vars(each)
+        | (measured if each == kind else {})
+        for each in KINDS
+    ]  # fmt: skip
+    content = {"machine": machine(), "commit": commit(), "engines": engines}
+    ENGINES.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,301 @@
+"""A process that bench/translate.py measures: the function's handler, or CTranslate2 bare, on one thread.
+
+The function finds what Lambda would give it and nothing else: its layers and its own code. A task is named
+by the first argument, takes the others, and prints what it found as JSON. Every event is a request of its
+own, and its answer's ``timings_ms.predict`` is what the Translator took.
+"""
+
+import gzip
+import json
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+TEST_SPLIT = ROOT / "models" / "en-es" / "test.en.gz"
+BEAM = 5
+LIMIT_SECONDS = 900
+ANSWERS = sys.stdout
+
+
+class Context:
+    """What Lambda tells of an invocation."""
+
+    def __init__(self) -> None:
+        self.aws_request_id = str(uuid.uuid4())
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return Lambda's longest timeout."""
+        return LIMIT_SECONDS * 1000
+
+
+def sentences(count: int | None = None) -> list[str]:
+    """Return the first sentences of the test split, or all 620."""
+    with gzip.open(TEST_SPLIT, "rt", encoding="utf-8") as file:
+        return [line.strip() for line in file][:count]
+
+
+def numbered(count: int) -> list[str]:
+    """Return so many sentences that differ and are, on average, equally long, whatever their number.
+
+    The test split comes again and again, each time with another number of two digits behind its sentences;
+    the last time every n-th sentence of it, by length.
+    """
+    split = sorted(sentences(), key=len)
+    rounds, rest = divmod(count, len(split))
+    chosen = [f"{text} ({number + 10})" for number in range(rounds) for text in split]
+    places = [int((place + 0.5) * len(split) / rest) for place in range(rest)]
+    return [*chosen, *(f"{split[place]} ({rounds + 10})" for place in places)]
+
+
+def answered(data: list[str], **fields: Any) -> dict[str, Any]:
+    """Have the handler answer a request, and return the answer's body with the seconds that all took."""
+    from app import lambda_handler
+
+    event = {"data": data, "beam": BEAM, **fields}
+    start = time.perf_counter()
+    response = lambda_handler(event, Context())
+    seconds = time.perf_counter() - start
+    if response["statusCode"] != 200:  # noqa: PLR2004
+        raise RuntimeError(f"the function answered {response}")
+    body: dict[str, Any] = response["body"]
+    return body | {"seconds": seconds}
+
+
+def warm() -> None:
+    """Have the handler load its model."""
+    from app import lambda_handler
+
+    lambda_handler({"warmup": True}, Context())
+
+
+def predicting(data: list[str], **fields: Any) -> float:
+    """Return the seconds that the Translator takes for a request."""
+    return float(answered(data, **fields)["timings_ms"]["predict"]) / 1000
+
+
+def translate(count: str) -> dict[str, float]:
+    """Translate sentences once, as many as asked for.
+
+    Returns:
+        ``seconds`` that it took, and ``network``, the share of OpenNMT-py's encoder and decoder; ``peak``,
+        the process's bytes of memory, and ``loaded``, those that there were with the model.
+
+    """
+    warm()
+    loaded = status("VmRSS")
+    clock = network_clock()
+    seconds = predicting(sentences(int(count)))
+    return {
+        "seconds": seconds,
+        "network": sum(clock) / seconds,
+        "loaded": loaded,
+        "peak": status("VmHWM"),
+    }
+
+
+def network_clock() -> list[float]:
+    """Return a list that the seconds of every step of OpenNMT-py's network go into; of others none do."""
+    clock: list[float] = []
+    if os.environ["ENGINE"] == "opennmt":
+        from onmt.translate.translator import Translator
+
+        for name in ("_run_encoder", "_decode_and_generate"):
+            setattr(Translator, name, _timed(getattr(Translator, name), clock))
+    return clock
+
+
+def _timed(function: Callable[..., Any], clock: list[float]) -> Callable[..., Any]:
+    def timed(*args: Any, **options: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*args, **options)
+        finally:
+            clock.append(time.perf_counter() - start)
+
+    return timed
+
+
+def translate_bare(count: str, precision: str, model: str) -> dict[str, float]:
+    """Return the ``seconds`` of CTranslate2's own calls for as many sentences as asked for."""
+    batches = bare_batches(sentences(int(count)), Path(model))
+    search = bare(Path(model), precision)
+    start = time.perf_counter()
+    for batch in batches:
+        search(batch)
+    return {"seconds": time.perf_counter() - start}
+
+
+def texts(batch_size: str) -> list[str]:
+    """Return the best translation of each sentence of the test split, searched in batches of a size."""
+    import translator
+
+    translator.MAX_BATCH = int(batch_size)
+    found = answered(sentences(), result="inline")["predictions"]
+    return [one["hypotheses"][0]["text"] for one in found]
+
+
+def attention(count: str, repetitions: str) -> list[list[float]]:
+    """Return pairs of seconds: with attention, and the same call without, in changing order."""
+    warm()
+    data = sentences(int(count))
+    predicting(data[:32], n_best=BEAM, return_attention=True)
+    found = []
+    for repetition in range(int(repetitions)):
+        order = (True, False) if repetition % 2 else (False, True)
+        taken = {wanted: predicting(data, n_best=BEAM, return_attention=wanted) for wanted in order}
+        found.append([taken[True], taken[False]])
+    return found
+
+
+def handler(count: str, repetitions: str, model: str) -> dict[str, Any]:
+    """Have the whole handler and CTranslate2 bare translate the same sentences, in changing order.
+
+    Returns:
+        ``runs``, the seconds of the handler, its result in S3; of CTranslate2; and of the Translator.
+        ``again``, the seconds that CTranslate2 takes for what the engine searches a second time.
+
+    """
+    from translator import cap
+
+    warm()
+    data = sentences(int(count))
+    batches = bare_batches(data, Path(model))
+    search = bare(Path(model))
+
+    def plain() -> float:
+        start = time.perf_counter()
+        for batch in batches:
+            search(batch)
+        return time.perf_counter() - start
+
+    again = [
+        tokens
+        for batch in batches
+        for tokens, found in zip(batch, search(batch), strict=True)
+        if cap(len(tokens)) < cap(len(batch[0])) and len(found.hypotheses[0]) >= cap(len(tokens))
+    ]
+    runs = []
+    for repetition in range(int(repetitions)):
+        first = plain() if repetition % 2 else None
+        body = answered(data)
+        runs.append([body["seconds"], first or plain(), body["timings_ms"]["predict"] / 1000])
+    start = time.perf_counter()
+    for tokens in again:
+        search([tokens])
+    return {"runs": runs, "again": time.perf_counter() - start}
+
+
+def growth(*counts: str) -> dict[str, list[float]]:
+    """Return the ``seconds`` and the ``processor`` time for a sentence in requests of each size.
+
+    Those of small requests are medians of several.
+    """
+    warm()
+    answered(numbered(32))
+    found: dict[str, list[float]] = {"seconds": [], "processor": []}
+    for count in map(int, counts):
+        data = numbered(count)
+        calls = 9 if count <= 100 else 2 if count <= 1000 else 1  # noqa: PLR2004
+        start = time.process_time()
+        found["seconds"].append(median(answered(data)["seconds"] for _ in range(calls)) / count)
+        found["processor"].append((time.process_time() - start) / calls / count)
+    return found
+
+
+def bare(model: Path, precision: str = "int8") -> Callable[[list[list[str]]], Any]:
+    """Return CTranslate2's own call, with the options that the engine gives it in int8."""
+    import ctranslate2
+
+    from translator import cap
+
+    translator = ctranslate2.Translator(
+        str(model), device="cpu", compute_type=precision, inter_threads=1, intra_threads=1
+    )
+
+    def search(batch: list[list[str]]) -> Any:
+        return translator.translate_batch(
+            batch,
+            beam_size=BEAM,
+            num_hypotheses=1,
+            patience=1.0,
+            length_penalty=1.0,
+            max_decoding_length=max(cap(len(tokens)) for tokens in batch),
+            min_decoding_length=0,
+            max_input_length=0,
+            return_scores=True,
+            return_attention=False,
+        )
+
+    return search
+
+
+def bare_batches(data: list[str], model: Path) -> list[list[list[str]]]:
+    """Return sentences as tokens, in the batches that the Translator makes of them."""
+    from translator import batches
+
+    tokens = tokenised(data, model)
+    return [[tokens[index] for index in batch] for batch in batches([len(one) for one in tokens], BEAM)]
+
+
+def tokenised(data: list[str], model: Path) -> list[list[str]]:
+    """Return the tokens of sentences."""
+    from sentencepiece import SentencePieceProcessor
+
+    (pieces,) = model.glob("*.model")
+    found: list[list[str]] = SentencePieceProcessor(model_file=str(pieces)).encode(data, out_type=str)
+    return found
+
+
+def serve_bare(model: str) -> None:
+    """Print the milliseconds that CTranslate2 takes for the tokens of each sentence that comes in."""
+    search, folder = bare(Path(model)), Path(model)
+    _serve(lambda text: tokenised([text], folder), search)
+
+
+def serve_handler() -> None:
+    """Print the milliseconds that the handler takes for each sentence that comes in."""
+    from app import lambda_handler
+
+    warm()
+    _serve(
+        lambda text: {"data": [text], "beam": BEAM, "result": "inline"},
+        lambda event: lambda_handler(event, Context()),
+    )
+
+
+def _serve(prepare: Callable[[str], Any], action: Callable[[Any], Any]) -> None:
+    for line in sys.stdin:
+        prepared = prepare(json.loads(line))
+        start = time.perf_counter()
+        action(prepared)
+        print((time.perf_counter() - start) * 1000, file=ANSWERS, flush=True)
+
+
+def status(field: str) -> int:
+    """Return a number of bytes that proc_pid_status(5) has of this process."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+TASKS: dict[str, Callable[..., Any]] = {
+    "translate": translate,
+    "translate_bare": translate_bare,
+    "texts": texts,
+    "attention": attention,
+    "handler": handler,
+    "growth": growth,
+    "serve_bare": serve_bare,
+    "serve_handler": serve_handler,
+}
+
+
+if __name__ == "__main__":
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - what the function logs, until the end
+    found = TASKS[sys.argv[1]](*sys.argv[2:])
+    print(json.dumps(found), file=ANSWERS, flush=True)

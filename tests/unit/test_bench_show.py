@@ -1,0 +1,204 @@
+"""What is shown of the results: all of it, as it is committed, and legible whatever they are."""
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from conftest import ROOT
+
+from bench import __main__ as bench
+from bench import show
+from bench.row import OF_TIME, meets
+
+RESULTS = json.loads(bench.RESULTS.read_text())
+README = (ROOT / show.README).read_text()
+DOCUMENTS = show.documents(RESULTS, README)
+SVG = "{http://www.w3.org/2000/svg}"
+
+a_chart = pytest.mark.parametrize(
+    "chart", [text for name, text in DOCUMENTS.items() if name.endswith(".svg")],
+    ids=[Path(name).stem for name in DOCUMENTS if name.endswith(".svg")],
+)  # fmt: skip
+
+
+def row(name: str, value: float, *, better: str = "lower", goal: float = 1, **fields: Any) -> dict[str, Any]:
+    """Return a row of a ratio, or of what fields say."""
+    met = meets(value, better, goal)
+    return {
+        "name": name,
+        "value": value,
+        "better": better,
+        "unit": OF_TIME,
+        "baseline": "what everyone does",
+        "goal": goal,
+        "met": met,
+        "runs": [value * 0.9, value, value * 1.1],
+        **({} if met else {"cause": f"why {name} is slow"}),
+        **fields,
+    }
+
+
+def parsed(chart: str) -> ET.Element:
+    """Return a chart as XML, which it has to be."""
+    return ET.fromstring(chart)  # noqa: S314 - we wrote it
+
+
+def bars(svg: ET.Element) -> list[ET.Element]:
+    """Return the bars of a chart, without the legend's."""
+    return [shape for shape in svg.iter(f"{SVG}rect") if shape.get("class", "").startswith("bar-")][:-2]
+
+
+def results(*rows: dict[str, Any]) -> dict[str, Any]:
+    """Return results with rows."""
+    return {**RESULTS, "rows": list(rows)}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_what_is_committed_is_what_the_results_say(name: str) -> None:
+    """Nobody has to believe a page: `python -m bench --document` writes the same."""
+    assert (ROOT / name).read_text(encoding="utf-8") == DOCUMENTS[name]
+
+
+def test_no_chart_is_left_over() -> None:
+    """A chart of rows that are no more is gone."""
+    assert {path.relative_to(ROOT).as_posix() for path in show.charts_in(ROOT)} == {
+        name for name in DOCUMENTS if name.endswith(".svg")
+    }
+
+
+def test_the_page_has_every_row_and_every_cause() -> None:
+    """With the machine that they were measured on."""
+    page = DOCUMENTS[show.DOCUMENT]
+    for each in RESULTS["rows"]:
+        assert f"| {each['name']} |" in page
+        assert each.get("cause", "") in page
+    assert RESULTS["machine"]["cpu"] in page
+    assert RESULTS["commit"][:7] in page
+
+
+def test_the_page_shows_every_chart_but_the_readmes() -> None:
+    """And no other."""
+    for name in DOCUMENTS:
+        image = f"(images/{Path(name).name})"
+        assert (image in DOCUMENTS[show.DOCUMENT]) == (Path(name).name.startswith("bench-"))
+    assert f"({show.IMAGES}/bench.svg)" in README
+
+
+def test_the_readme_has_the_telling_rows_that_are_there() -> None:
+    """A row that was not measured is left out, and a miss is called one."""
+    shown = show.summary(
+        results(row("store.load_time", 2), row("store.other", 0.5), row("cold_start.mine", 0.5))
+    )
+    assert f"| `cold_start.mine` | 0.50 {OF_TIME} | ≤ 1.00, met |" in shown
+    assert f"| `store.load_time` | 2.00 {OF_TIME} | ≤ 1.00, **missed** |" in shown
+    assert "store.other" not in shown
+    assert shown.index("cold_start.mine") < shown.index("store.load_time")
+
+
+def test_a_row_of_an_unknown_area_is_shown() -> None:
+    """In a section and a chart of its own."""
+    found = show.documents(results(row("dead_weight.one", 3)), README)
+    page = found[show.DOCUMENT]
+    assert "## Dead weight\n" in page
+    assert f"| dead_weight.one | 3.00 {OF_TIME} | 2.70 to 3.30 | ≤ 1.00 | **missed** |" in page
+    assert "- dead_weight.one: why dead_weight.one is slow." in page
+    assert ">one</text>" in found[f"{show.IMAGES}/bench-dead_weight.svg"]
+    assert f"{show.IMAGES}/bench.svg" not in found
+
+
+def test_what_is_no_ratio_is_drawn_against_its_goal_or_not_at_all() -> None:
+    """A score has no 1 to begin a bar at, nor has a goal of nothing."""
+    drawn = show.chart(
+        "a", [row("a.size", 50, goal=100, unit="bytes"), row("a.ms", 8, goal=10, unit="ms more")]
+    )
+    assert "bytes, 1 being the goal: less is better" in drawn
+    assert "ms more, 1 being the goal: less is better" in drawn
+    assert not show.chart(
+        "a", [row("a.bleu", 35, goal=34, unit="BLEU"), row("a.leak", 0, goal=0, unit="bytes")]
+    )
+
+
+@a_chart
+def test_a_chart_is_told_to_those_who_do_not_see_it(chart: str) -> None:
+    """By a title, and by a description with every value."""
+    svg = parsed(chart)
+    assert svg.get("role") == "img"
+    assert {svg.findtext(f"{SVG}title"), svg.findtext(f"{SVG}desc")}.isdisjoint({None, ""})
+    assert {each.get("id") for each in svg} >= set((svg.get("aria-labelledby") or "none").split())
+
+
+@a_chart
+def test_a_chart_is_small_and_needs_nothing_else(chart: str) -> None:
+    """No script, no picture, no font, no link."""
+    names = {element.tag.removeprefix(SVG) for element in parsed(chart).iter()}
+    assert names <= {"svg", "title", "desc", "style", "rect", "line", "circle", "path", "text"}
+    rest = chart.replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert not [word for word in ("://", "href", "url(", "@import", "@font-face") if word in rest]
+    assert len(chart.encode()) < 40_000
+
+
+EXTREME = [
+    row("x.tiny", 1e-5, goal=0.01),
+    row("x.huge_with_a_long_name.of_many_words", 3e8),
+    row("x.nothing", 0.0, goal=0, runs=[0.0, 0.0]),
+    row("x.negative", -3.0, goal=10, unit="ms more", runs=[-4.0, 5.0]),
+    row("x.fast", 5200.0, better="higher", goal=100),
+    row("x.infinitesimal", 1e-300),
+]
+
+
+@pytest.mark.parametrize("rows", [EXTREME, EXTREME[:1], EXTREME[1:2], EXTREME[2:3], RESULTS["rows"]])
+def test_bars_stay_within_the_picture(rows: list[dict[str, Any]]) -> None:
+    """However far apart the ratios are; those that no such axis has end at its edge."""
+    svg = parsed(show.chart("x", rows))
+    *_, width, height = map(float, (svg.get("viewBox") or "").split())
+    for shape in svg.iter():
+        place = {name: float(value) for name, value in shape.items() if name in {"x", "y", "cx", "cy"}}
+        size = {name: float(shape.get(name, 0)) for name in ("width", "height")} if shape is not svg else {}
+        assert all(number >= 0 for number in [*place.values(), *size.values()])
+        assert place.get("x", 0) + size.get("width", 0) <= width
+        assert place.get("y", 0) + size.get("height", 0) <= height
+        assert place.get("cx", 0) <= width
+    assert len(bars(svg)) == sum(show.unit_length(each) > 0 for each in rows)
+
+
+def test_a_bar_begins_at_1_and_ends_at_its_value() -> None:
+    """Half and twice are equally long, one to each side."""
+    half, twice = bars(parsed(show.chart("a", [row("a.half", 0.5), row("a.twice", 2.0)])))
+    one = float(half.get("x", 0)) + float(half.get("width", 0))
+    assert one == pytest.approx(float(twice.get("x", 0)), abs=0.2)
+    assert half.get("width") == twice.get("width")
+
+
+def test_writing_replaces_what_was_there(tmp_path: Path) -> None:
+    """The README keeps what is around its part, and charts of other rows go."""
+    start, end = show.MARKERS
+    (tmp_path / "README.md").write_text(f"before\n{start}old\n{end}\nafter\n")
+    show.write(results(row("old.one", 2)), tmp_path)
+    show.write(results(row("results.one", 2)), tmp_path)
+    assert [path.name for path in show.charts_in(tmp_path)] == ["bench-results.svg", "bench.svg"]
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith(f"before\n{start}![")
+    assert text.endswith(f"{end}\nafter\n")
+    assert "`results.one`" in text
+
+
+def test_a_readme_without_a_part_says_what_is_missing() -> None:
+    """It is not appended somewhere."""
+    with pytest.raises(ValueError, match="<!-- bench -->"):
+        show.put("no markers", "part")
+
+
+def test_documents_are_written_without_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `--document`, beside the results that they are made of."""
+    start, end = show.MARKERS
+    (tmp_path / "README.md").write_text(start + end)
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "results.json").write_text(json.dumps(RESULTS))
+    monkeypatch.setattr(bench, "RESULTS", tmp_path / "bench" / "results.json")
+    monkeypatch.setattr(bench, "write", pytest.fail)
+    monkeypatch.setattr("sys.argv", ["bench", "--document"])
+    bench.main()
+    assert (tmp_path / show.DOCUMENT).read_text() == DOCUMENTS[show.DOCUMENT]
