@@ -78,11 +78,11 @@ def _to_ctranslate2(
     with tempfile.TemporaryDirectory() as name, torch.serialization.safe_globals([argparse.Namespace]):
         checkpoint = torch.load(folder / weights, map_location="cpu", weights_only=True)
         renamed = Path(name) / "model.pt"
-        tensors = [*checkpoint["model"].items(), *checkpoint["generator"].items()]
-        half = all(tensor.dtype == torch.float16 for key, tensor in tensors if not key.endswith(".pe"))
-        # "int8" alone would leave the rest in half precision, which processors do not compute in.
-        stored = "int8_float32" if quantization == "int8" else "float16" if half else "float32"
         try:
+            tensors = [*checkpoint["model"].items(), *checkpoint["generator"].items()]
+            half = all(tensor.dtype == torch.float16 for key, tensor in tensors if not key.endswith(".pe"))
+            # "int8" alone would leave the rest in half precision, which processors do not compute in.
+            stored = "int8_float32" if quantization == "int8" else "float16" if half else "float32"
             checkpoint["opt"].self_attn_type = "scaled-dot"
             torch.save(checkpoint, renamed)
             spec = OpenNMTPyConverter(str(renamed))._load()  # noqa: SLF001 - public is only all steps at once

@@ -11,7 +11,10 @@ from lambda_inference.errors import Unavailable
 from lambda_inference.models import File, Manifest, Model, Pointer
 from lambda_inference.serving import Models
 
-LONG = Deadline.after(120)
+
+def long() -> Deadline:
+    """Return a deadline that is far away, from now."""
+    return Deadline.after(120)
 
 
 class Store:
@@ -87,9 +90,9 @@ def clock(monkeypatch):
     return hands
 
 
-def served(models: Models, deadline: Deadline = LONG) -> str:
+def served(models: Models, deadline: Deadline | None = None) -> str:
     """Return the version that serves, by its predictor and by its name."""
-    now = models.current(deadline)
+    now = models.current(deadline or long())
     assert now.predictor.version == now.version
     return now.version
 
@@ -187,7 +190,7 @@ def test_too_little_time_is_no_time(store, counted, clock, monkeypatch):
     """A request that has less than twice what the last load took keeps its time; one with more loads it."""
     monkeypatch.setattr(time, "perf_counter", iter(range(0, 1000, 3)).__next__)
     models = Models(Predictor)
-    now = models.current(LONG)
+    now = models.current(long())
     assert now.seconds >= 6
     store.version = "2"
     clock[0] += 60
@@ -245,6 +248,6 @@ def test_a_first_model_that_cannot_be_had_is_asked_for_again(store):
     store.unread = Unavailable("there is no model yet")
     for _ in range(2):
         with pytest.raises(Unavailable, match="no model yet"):
-            models.current(LONG)
+            models.current(long())
     store.unread = None
     assert served(models) == "1"
