@@ -20,7 +20,7 @@ from lambda_inference.models import Fetch
 from translator import Hypothesis, cap
 
 POSITIONS = 5000
-"""The longest sentence in tokens, as OpenNMT-py has it; CTranslate2 itself has no bound."""
+"""The longest sentence in tokens: for so many OpenNMT-py's models have encodings, and converted ones too."""
 LOOK_SECONDS = 0.1
 """How long a search runs before the time is looked at again; it cannot be interrupted, only left."""
 SHORT = 1024

@@ -25,7 +25,7 @@ def quicken(network: Any, precision: str) -> Beams:
 
     Args:
         network: OpenNMT-py's; what is not a transformer's stays as it is.
-        precision: int8 computes its linear layers with 8-bit weights, which are as many bytes less.
+        precision: int8 computes linear layers with 8-bit weights; any other in float32.
 
     Returns:
         what has to know the search before each batch.

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from layer import interpreter
 from layer import tree as trees
+from layer.__main__ import main
 from layer.bytecode import CompileError, compile_tree
 from layer.interpreter import Interpreter
 
@@ -125,3 +127,17 @@ def test_failure(source, message, tmp_path):
 def test_no_python(tmp_path):
     """Nothing to compile is no failure."""
     assert compile_tree(tmp_path, HERE) == 0
+
+
+def test_command(tmp_path, capsys, monkeypatch):
+    """``python -m layer compile`` says with what it compiled; where nothing compiles, the sources stay."""
+    planted(tmp_path, module=SOURCE)
+    monkeypatch.setattr(interpreter, "find_compiler", lambda *_: None)
+    assert main(["compile", str(tmp_path), "--target", "python3.13-arm64"]) == 0
+    assert "no Python here compiles for python3.13-arm64: sources stay" in capsys.readouterr().out
+    assert [file.path for file in trees.files(tmp_path)] == ["module.py"]
+
+    monkeypatch.undo()
+    assert main(["compile", str(tmp_path)]) == 0
+    assert "compiled 1 modules with" in capsys.readouterr().out
+    assert [file.path for file in trees.files(tmp_path)] == ["module.pyc"]
