@@ -38,20 +38,23 @@ def _parser() -> argparse.ArgumentParser:
         help="run the function on this machine and send it events",
         description="Start an S3 server and the function under AWS's Runtime Interface Emulator, send the "
         "events to the one warm function in their order, print one response a line, and end what was "
-        "started. With --local the function uses the S3 that `make s3` serves. Exits 0 only if every answer "
-        "was a 200.",
+        "started. The model's engine decides which function answers. With --local the function uses the S3 "
+        "that `make s3` serves. Exits 0 only if every answer was a 200.",
         epilog="example: python -m lambda_setup invoke --event events/event.json --save .demo",
     )
-    command.add_argument("-e", "--event", type=Path, action="append", required=True, metavar="FILE",
-                         help="a JSON event; may be repeated")  # fmt: skip
+    command.add_argument("--function", metavar="NAME", default="translation",
+                         help="whose event and model are taken unless others are named: the folder's name "
+                         "without _function (default: %(default)s)")  # fmt: skip
+    command.add_argument("-e", "--event", type=Path, action="append", metavar="FILE",
+                         help="a JSON event; may be repeated (default: the function's own)")  # fmt: skip
     command.add_argument("--save", type=Path, metavar="DIR",
                          help="fetch the objects that the answers name into DIR/<s3 key>")  # fmt: skip
     source = command.add_mutually_exclusive_group()
-    source.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
-                        help="the model's folder (default: the shipped one)")  # fmt: skip
+    source.add_argument("--model", type=Path, metavar="DIR",
+                        help="the model's folder (default: the function's)")  # fmt: skip
     source.add_argument("--local", action="store_true",
                         help="take the model from what `make s3` serves; leave results there")  # fmt: skip
-    command.add_argument("--name", metavar="NAME", help="with --local: the model (default: en-es)")
+    command.add_argument("--name", metavar="NAME", help="with --local: the model (default: the function's)")
     command.add_argument("--channel", choices=CHANNELS, help="with --local: its channel (default: dev)")
     command.add_argument("-l", "--log-file", type=Path, metavar="FILE",
                          help="send the function's log there instead of to the standard error")  # fmt: skip
@@ -106,12 +109,16 @@ def _parser() -> argparse.ArgumentParser:
     command = group.add_parser(
         "show",
         help="show saved results as a table and a picture",
-        description="Show what `invoke --save DIR` saved: a table of sources, translations and scores, and "
-        "the attention maps of one sentence as a PNG.",
+        description="Show what `invoke --save DIR` saved as a table, and one item as a PNG: a translation's "
+        "attention maps, or whatever the function's own show.py draws.",
     )
     command.add_argument("folder", type=Path, metavar="DIR", help="where the results were saved")
     command.add_argument("--item", type=int, default=0, metavar="N",
-                         help="whose attention to draw (default: %(default)s)")  # fmt: skip
+                         help="whose picture to draw (default: %(default)s)")  # fmt: skip
+    command.add_argument("--function", metavar="NAME", default="translation",
+                         help="the function that answered (default: %(default)s)")  # fmt: skip
+    command.add_argument("-e", "--event", type=Path, metavar="FILE",
+                         help="what it was asked, for the picture (default: the function's own)")  # fmt: skip
     command.set_defaults(command=results.run)
     cost.add_parser(commands)
     return parser

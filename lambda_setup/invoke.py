@@ -7,28 +7,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lambda_setup import functions
 from lambda_setup.aws import explained
-from lambda_setup.local import MODEL_BUCKET, SHIPPED_MODEL, Application, Stack, served
+from lambda_setup.local import MODEL_BUCKET, Application, Stack, served
 from lambda_setup.responses import succeeded
 from lambda_setup.store import ModelBucket
 
 
 def run(options: argparse.Namespace) -> int:
     """Send the events and print the responses; 0 only if all were answered with 200."""
-    events = [_read(path) for path in options.event]
+    asked = functions.named(options.function)
+    paths = options.event or [asked.event]
+    events = [_read(path) for path in paths]
     with contextlib.ExitStack() as stack:
         log: Any = 2
         if options.log_file:
             options.log_file.parent.mkdir(parents=True, exist_ok=True)
             log = stack.enter_context(options.log_file.open("wb"))
-        local = stack.enter_context(_application(options, log))
+        local = stack.enter_context(_application(options, asked, log))
         function = stack.enter_context(local.function())
         good = True
-        for path, event in zip(options.event, events, strict=True):
-            say(
-                f"sending {path}"
-                + ("; the first answer waits for the model" if path is options.event[0] else "")
-            )
+        for path, event in zip(paths, events, strict=True):
+            waits = "; the first answer waits for the model" if path is paths[0] else ""
+            say(f"sending {shown(path)}{waits}")
             response = function.invoke(event)
             print(json.dumps(response, ensure_ascii=False), flush=True)
             good = good and succeeded(response)
@@ -38,14 +39,15 @@ def run(options: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-def _application(options: argparse.Namespace, log: Any) -> Application:
+def _application(options: argparse.Namespace, asked: functions.Function, log: Any) -> Application:
     """Return S3 with models: the one that ``make s3`` serves, or one of our own with a folder's."""
     if not options.local:
         if options.name or options.channel:
             raise ValueError("--name and --channel are of a model in the local store; give --local, too")
-        say(f"starting S3 and putting the model in {shown(options.model)} there")
-        return Stack(options.model, log=log)
-    s3, name, channel = served(), options.name or SHIPPED_MODEL.name, options.channel or "dev"
+        model = options.model or asked.model
+        say(f"starting S3 and putting the model in {shown(model)} there")
+        return Stack(model, log=log)
+    s3, name, channel = served(), options.name or asked.model.name, options.channel or "dev"
     with explained("local store"):
         manifest = ModelBucket(s3.client(), MODEL_BUCKET, s3).manifest(name, channel)
     say(f"taking {channel} of {name} from {s3.endpoint}")

@@ -86,9 +86,9 @@ def _deployed(function: str, event: dict[str, Any]) -> Any:
 
 
 def _local(store: ModelBucket, manifest: Manifest, event: dict[str, Any]) -> Any:
+    from lambda_setup import functions
     from lambda_setup.local import Emulator
     from lambda_setup.local.dependencies import layers
-    from lambda_setup.local.stack import ROOT
 
     environment = {
         **store.environment(),
@@ -97,6 +97,6 @@ def _local(store: ModelBucket, manifest: Manifest, event: dict[str, Any]) -> Any
         "RESULT_BUCKET": "none",
         "ENGINE": manifest.engine,
     }
-    function = Emulator(ROOT / "translation_function", layers=layers(manifest.engine), env=environment)
-    with function:
+    code = functions.running(manifest.engine).code
+    with Emulator(code, layers=layers(manifest.engine), env=environment) as function:
         return function.invoke(event)

@@ -2,13 +2,17 @@
 
 import argparse
 import gzip
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lambda_setup import functions
+
 if TYPE_CHECKING:
     import numpy as np
+    from rich.table import Table
 
 
 def run(options: argparse.Namespace) -> int:
@@ -19,28 +23,39 @@ def run(options: argparse.Namespace) -> int:
             f"there is no predictions.jsonl.gz below {options.folder}; save one with: python -m lambda_setup "
             f"invoke --event events/event.json --save {options.folder}"
         )
+    function = functions.named(options.function)
+    event = json.loads((options.event or function.event).read_text(encoding="utf-8"))
     for path in found:
-        show(path, options.item)
+        show(path, options.item, _viewer(function), event)
     return 0
 
 
-def show(path: Path, item: int) -> None:
-    """Print a result as a table, and draw one item's attention beside it."""
+def show(path: Path, item: int, viewer: Any = None, event: Any = None) -> None:
+    """Print a result as a table, and draw one item beside it.
+
+    Args:
+        path: a ``predictions.jsonl.gz``.
+        item: which one to draw.
+        viewer: has ``table(records)`` and may have ``picture(record, item, path)``.
+        event: what was asked.
+
+    """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     records = list(read(path))
-    table = Table("#", "source", "translations, the best first", "score")
-    for record in records:
-        first = (str(record["index"]), Text(record["source"]))
-        for one in record["hypotheses"]:
-            table.add_row(*first, Text(one["text"]), f"{one['score']:.3f}")
-            first = ("", Text(""))
-        table.add_section()
     console = Console()
-    console.print(table)
+    table = viewer.table if viewer else translations if _translated(records) else fields
+    console.print(table(records))
     console.print(f"predictions  {path}", soft_wrap=True)
+    if not 0 <= item < len(records):
+        console.print(f"there is no item {item}; choose another with --item")
+        return
+    if hasattr(viewer, "picture"):
+        picture = path.parent / f"item-{item}.png"
+        asked = event.get("data") if isinstance(event, dict) else None
+        same = isinstance(asked, list) and len(asked) == len(records)
+        viewer.picture(records[item], asked[item] if same and asked else None, picture)
+        console.print(f"picture      {picture}", soft_wrap=True)
     for arrays in sorted(path.parent.glob("attention-*.npz")):
         console.print(f"attention    {arrays}", soft_wrap=True)
         maps = attention(arrays).get(item)
@@ -50,6 +65,51 @@ def show(path: Path, item: int) -> None:
         picture = path.parent / f"attention-{item}.png"
         draw(records[item], maps, picture)
         console.print(f"picture      {picture}", soft_wrap=True)
+
+
+def _viewer(function: functions.Function) -> Any:
+    """Return the module by which a function's answers are shown, if it has one."""
+    path = function.code / "show.py"
+    spec = importlib.util.spec_from_file_location(f"show_{function.name}", path) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        return None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _translated(records: list[dict[str, Any]]) -> bool:
+    return all("hypotheses" in record for record in records)
+
+
+def translations(records: list[dict[str, Any]]) -> "Table":
+    """Return translations as a table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("#", "source", "translations, the best first", "score")
+    for record in records:
+        first = (str(record["index"]), Text(record["source"]))
+        for one in record["hypotheses"]:
+            table.add_row(*first, Text(one["text"]), f"{one['score']:.3f}")
+            first = ("", Text(""))
+        table.add_section()
+    return table
+
+
+def fields(records: list[dict[str, Any]]) -> "Table":
+    """Return any records as a table, a column a field."""
+    from rich.table import Table
+    from rich.text import Text
+
+    names = list(dict.fromkeys(name for record in records for name in record))
+    table = Table(*names)
+    for record in records:
+        values = (record.get(name, "") for name in names)
+        table.add_row(
+            *(Text(one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)) for one in values)
+        )
+    return table
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:

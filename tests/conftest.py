@@ -1,12 +1,16 @@
 """Shared by all tests: the project's places, its events, and one running stack."""
 
+import contextlib
+import functools
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lambda_setup import functions
 from lambda_setup.local import Emulator, Stack
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,6 +61,34 @@ def stack(function_log) -> Stack:
     """A real S3 server with the shipped model in it, for all tests."""
     with function_log.open("wb") as log, Stack(MODEL, log=log) as running:
         yield running
+
+
+@dataclass(frozen=True)
+class Running:
+    """A function that answers events, with the stack that it stands in and the file it logs to."""
+
+    function: Emulator
+    stack: Stack
+    log: Path
+
+    def invoke(self, event: Any) -> Any:
+        """Send an event and return the response."""
+        return self.function.invoke(event)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory) -> Iterator[Callable[..., Running]]:
+    """Any function of the project, by its name: started at first use, warm from then on."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def start(name: str, model: Path | None = None) -> Running:
+            log = tmp_path_factory.mktemp(name) / "function.log"
+            file = stack.enter_context(log.open("wb"))
+            own = stack.enter_context(Stack(model or functions.named(name).model, log=file))
+            return Running(stack.enter_context(own.function()), own, log)
+
+        yield start
 
 
 @pytest.fixture(scope="session")

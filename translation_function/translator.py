@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any, ClassVar, Protocol
 
-import msgspec
 from msgspec import Meta
 
 from lambda_inference import Array, BadRequest, BaseRequest, Deadline, Model, Prediction, Unavailable
-from lambda_inference.requests import decode_json, describe
+from lambda_inference.texts import TextData, checked
+from lambda_inference.threads import threads
 
-MAX_ITEMS = int(os.environ.get("MAX_ITEMS", "10000"))
-MAX_CHARS = int(os.environ.get("MAX_CHARS", "10000"))
 MAX_BEAM = 20
 
 MAX_BATCH = 32
@@ -25,34 +23,22 @@ MAX_LENGTH = 250
 LENGTH_RATIO = 1.25
 EXTRA_LENGTH = 5
 
-Items = Annotated[list[Annotated[str, Meta(max_length=MAX_CHARS)]], Meta(min_length=1, max_length=MAX_ITEMS)]
-
 
 class TranslationRequest(BaseRequest, kw_only=True):
     """What a translation request may say, beside the fields of every request."""
 
-    data: Annotated[
-        Items | str,
-        Meta(
-            description=f"a list of 1 to {MAX_ITEMS:,} strings of at most {MAX_CHARS:,} characters each, "
-            "or a JSON string of such a list"
-        ),
-    ]
+    data: TextData
     beam: Annotated[int, Meta(ge=1, le=MAX_BEAM, description=f"an integer from 1 to {MAX_BEAM}")] = 5
     n_best: Annotated[int, Meta(ge=1, le=MAX_BEAM, description="an integer from 1 to beam")] = 1
     return_attention: Annotated[bool, Meta(description="true or false")] = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.data, str):
-            self.data = _parsed(self.data)
         if self.n_best > self.beam:
             raise BadRequest(
                 f"n_best takes an integer from 1 to beam, which is {self.beam}; got {self.n_best}",
                 field="n_best",
             )
-        for index, text in enumerate(self.data):
-            if not text.isascii():
-                _check_unicode(text, f"data[{index}]")
+        self.data = checked(self.data)
 
 
 @dataclass(frozen=True)
@@ -181,41 +167,3 @@ def batches(lengths: Sequence[int], beam: int) -> Iterator[list[int]]:
 def cap(source_tokens: int) -> int:
     """Return how many tokens a hypothesis of a sentence may have, its end included: OpenNMT-py's default."""
     return min(MAX_LENGTH, int(source_tokens * LENGTH_RATIO + EXTRA_LENGTH))
-
-
-def threads() -> int:
-    """Return how many threads the granted memory pays for.
-
-    Lambda grants one core's time per 1,769 MB (AWS Lambda Developer Guide, "Configure Lambda
-    function memory"); threads beyond that only wait for each other.
-    """
-    memory = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769"))
-    return max(1, min(round(memory / 1769), os.cpu_count() or 1))
-
-
-def _parsed(data: str) -> list[str]:
-    value = decode_json(data, "data")
-    try:
-        return msgspec.convert(value, Items, strict=True)
-    except msgspec.ValidationError as error:
-        path = str(error).partition(" - at `$")[2].rstrip("`")
-        place = f"data{path}"
-        number = path.strip("[]")
-        got = describe(value[int(number)] if number else value)
-        raise BadRequest(
-            f"{place} does not fit: data takes {_DATA}, here as a JSON string; got {got}", field=place
-        ) from None
-
-
-_DATA = f"a list of 1 to {MAX_ITEMS:,} strings of at most {MAX_CHARS:,} characters each"
-
-
-def _check_unicode(text: str, field: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise BadRequest(
-            f"{field} holds a lone surrogate at character {error.start}, which is no Unicode text; send the "
-            "character as a pair, or U+FFFD in its place",
-            field=field,
-        ) from None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
-from lambda_setup import models
+from lambda_setup import functions, models
 from lambda_setup.local.dependencies import layers
 from lambda_setup.local.emulator import Emulator
 from lambda_setup.local.s3 import S3, S3Server
@@ -48,7 +48,7 @@ class Application:
     def function(self, *, env: Mapping[str, str] | None = None, **options: Any) -> Emulator:
         """Return a function of the stack, to be started by ``with``."""
         return Emulator(
-            ROOT / "translation_function",
+            functions.running(self._engine).code,
             layers=layers(self._engine),
             # One /tmp for all: what the first function unpacks, the others find.
             temporary=options.pop("temporary", self.temporary),

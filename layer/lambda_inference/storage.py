@@ -49,6 +49,19 @@ class Bucket:
         data, answer = self._whole(key)
         return data, dict(answer.attributes)
 
+    def size(self, key: str) -> int:
+        """Return how many bytes an object has.
+
+        Raises:
+            Missing: there is no such object.
+            Unavailable: S3 did not answer, or refused.
+
+        """
+        import obstore
+
+        with self._explained(key):
+            return obstore.head(self._connected(), key)["size"]
+
     def read_unless(self, key: str, etag: str | None) -> tuple[memoryview, str | None] | None:
         """Return an object's bytes and its ETag, None if it has this one.
 

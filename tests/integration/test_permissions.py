@@ -212,7 +212,7 @@ def exchanges(local, tmp_path_factory) -> list[Exchange]:
     with Proxy(local.s3.endpoint, found) as proxy:
         every_event(local, proxy.endpoint)
         a_model_that_comes_and_goes(local, proxy.endpoint, tmp_path_factory.mktemp("model"))
-        a_large_answer(local, proxy.endpoint, tmp_path_factory.mktemp("function"))
+        an_input_and_a_large_answer(local, proxy.endpoint, tmp_path_factory.mktemp("function"))
         with proxy.failing(lost, first=1):
             lost_answers(local, proxy.endpoint)
     return found
@@ -254,16 +254,17 @@ def a_model_that_comes_and_goes(local: Stack, endpoint: str, folder) -> None:
         assert function.invoke(event)["body"]["model"]["version"] == version
 
 
-def a_large_answer(local: Stack, endpoint: str, folder) -> None:
-    """Store an array that no compression brings under the size at which clients upload in parts."""
+def an_input_and_a_large_answer(local: Stack, endpoint: str, folder) -> None:
+    """Read what a request names, and store what no compression brings to less than one upload's size."""
+    local.client.put_object(Bucket=RESULT_BUCKET, Key="inputs/size", Body=b"12000000")
     (folder / "app.py").write_text(
         "import os\n"
-        "from lambda_inference import Array, BaseRequest, Prediction, serve\n"
+        "from lambda_inference import Array, BaseRequest, Prediction, inputs, serve\n"
         "class Large:\n"
         "    Request = BaseRequest\n"
         "    def load(self, model): pass\n"
         "    def predict(self, request, deadline):\n"
-        "        size = 12_000_000\n"
+        "        size = int(bytes(inputs.read('inputs/size', 'data', 100)))\n"
         "        yield Prediction({}, {'noise': [Array(os.urandom(size), 'B', (size,), ('noise',))]})\n"
         "lambda_handler = serve(Large)\n"
     )
@@ -313,6 +314,9 @@ def test_everything_happened(exchanges):
 # What a role may not do: neighbours of what it may, one step away in the key, the bucket or the action.
 REFUSED = [
     ("GET", "/models/models/en-es-ct2-int8/channels/dev.json"),
+    ("GET", "/models/inputs/a"),
+    ("PUT", "/results/inputs/a"),
+    ("GET", "/results/inputs"),
     ("GET", "/models/prediction_outputs/a/predictions.jsonl.gz"),
     ("GET", "/results/models/en-es/channels/dev.json"),
     ("GET", "/results/other/a/predictions.jsonl.gz"),

@@ -349,6 +349,7 @@ class TestDeploy:
                     "Resource": f"{results}/prediction_outputs/*",
                 }
             ],
+            "inputs": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{results}/inputs/*"}],
             "logs": [
                 {
                     "Effect": "Allow",

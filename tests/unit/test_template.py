@@ -17,6 +17,7 @@ from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
 from lambda_inference.models import publish_command
+from lambda_setup.functions import found
 
 ACCOUNT, REGION = "111122223333", "eu-central-1"
 SOURCE = yaml_parse((ROOT / "template.yaml").read_text())
@@ -205,6 +206,7 @@ ROLE = {
     ("s3:ListBucket", "arn:aws:s3:::ModelBucket", '{"StringLike": {"s3:prefix": "models/en-es/*"}}'),
     ("s3:GetObject", "arn:aws:s3:::ResultBucket/prediction_outputs/*", "{}"),
     ("s3:PutObject", "arn:aws:s3:::ResultBucket/prediction_outputs/*", "{}"),
+    ("s3:GetObject", "arn:aws:s3:::ResultBucket/inputs/*", "{}"),
     ("logs:CreateLogStream", "FunctionLogGroup.Arn", "{}"),
     ("logs:PutLogEvents", "FunctionLogGroup.Arn", "{}"),
 }
@@ -216,7 +218,7 @@ class TestRole:
     """What the function may do."""
 
     def test_exactly(self):
-        """The function reads its own model, writes and reads results, writes its log, and no more."""
+        """The function reads its own model and inputs, writes and reads results, writes its log; no more."""
         assert granted(Stack()) == ROLE
 
     def test_traces(self):
@@ -232,6 +234,7 @@ class TestRole:
             ("s3:ListBucket", "arn:aws:s3:::theirs"),
             ("s3:GetObject", "arn:aws:s3:::ours/prediction_outputs/*"),
             ("s3:PutObject", "arn:aws:s3:::ours/prediction_outputs/*"),
+            ("s3:GetObject", "arn:aws:s3:::ours/inputs/*"),
         }
 
     def test_nothing_beside(self):
@@ -466,7 +469,7 @@ class TestParameters:
         }
 
     @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
-    @pytest.mark.parametrize("engine", ["opennmt", "ctranslate2"])
+    @pytest.mark.parametrize("engine", sorted({engine for one in found() for engine in one.engines}))
     def test_layer_target(self, engine, architecture):
         """For each engine and architecture there is a target, which builds just that."""
         uri = SOURCE["Resources"]["DependencyLayer"]["Properties"]["ContentUri"]
@@ -522,7 +525,13 @@ class TestVersion:
         assert Stack(**change).version != Stack().version
 
     @pytest.mark.parametrize(
-        "change", [{"LogRetentionDays": 7}, {"FunctionUrl": "on"}, {"ResultExpirationDays": 3}]
+        "change",
+        [
+            {"LogRetentionDays": 7},
+            {"FunctionUrl": "on"},
+            {"ResultExpirationDays": 3},
+            {"CodeFolder": "examples/spacy_function"},  # the code that lies there is what counts
+        ],
     )
     def test_same_function(self, change):
         """What leaves the function as it is publishes nothing: Lambda would refuse a second version of it."""
@@ -538,7 +547,7 @@ class TestVersion:
     def test_longest_description(self):
         """The longest values that the parameters allow stay within the 256 characters of a description."""
         longest = Stack(
-            Engine=max(SOURCE["Parameters"]["Engine"]["AllowedValues"], key=len),
+            Engine="e" * 16,
             Architecture="x86_64",
             ModelName="m" * 31,
             Channel="prod",
@@ -556,7 +565,11 @@ class TestVersion:
         for name, value in longest.parameters.items():
             if pattern := SOURCE["Parameters"][name].get("AllowedPattern"):
                 assert re.fullmatch(pattern, value)
-                assert name == "ModelStackName" or not value or not re.fullmatch(pattern, value + "0")
+                assert (
+                    name in {"ModelStackName", "CodeFolder"}
+                    or not value
+                    or not re.fullmatch(pattern, value + "0")
+                )
 
         assert len(longest.version[1]) <= 256
 

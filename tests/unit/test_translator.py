@@ -1,4 +1,4 @@
-"""The translator's own decisions: batches, caps, threads."""
+"""The translator's own decisions: batches, caps."""
 
 import pytest
 
@@ -23,16 +23,6 @@ def test_batches_are_bounded(beam):
         assert len(batch) <= translator.MAX_BATCH
         padded = len(batch) * max(lengths[index] for index in batch) * beam
         assert len(batch) == 1 or padded <= translator.MAX_BATCH_TOKENS
-
-
-@pytest.mark.parametrize(("memory", "threads"), [("128", 1), ("1769", 1), ("3008", 2), ("10240", 6)])
-def test_threads_are_what_the_memory_pays_for(monkeypatch, memory, threads):
-    """One thread for 1,769 MB, and never more than there are cores."""
-    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory)
-    monkeypatch.setattr("os.cpu_count", lambda: 6)
-    assert translator.threads() == threads
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    assert translator.threads() == 1
 
 
 @pytest.mark.parametrize(("tokens", "cap"), [(1, 6), (4, 10), (7, 13), (196, 250), (5000, 250)])

@@ -1,0 +1,93 @@
+"""The functions of this project: each is a folder with code, a template and events, and has a model.
+
+``translation_function`` stands at the root, where its template and its events are, too; ``examples`` and
+forks keep theirs in the function's own folder. What a function is called, its engine and its model are
+what its template says: the folder's name without ``_function``, and the defaults of the parameters
+``Engine`` and ``ModelName``.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SUFFIX = "_function"
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function's folder, and what belongs to it.
+
+    Attributes:
+        code: the folder that holds ``app.py``.
+        home: where ``template.yaml`` and ``events`` are.
+
+    """
+
+    code: Path
+    home: Path
+
+    @property
+    def name(self) -> str:
+        """What commands call it: ``spacy`` of ``spacy_function``."""
+        return self.code.name.removesuffix(SUFFIX)
+
+    @property
+    def engine(self) -> str:
+        """The engine that it runs unless told otherwise."""
+        return self._default("Engine")
+
+    @property
+    def engines(self) -> set[str]:
+        """Every engine that it can run: its own, and those it has a module for."""
+        modules = {path.stem.removeprefix("engine_") for path in self.code.glob("engine_*.py")}
+        return {self.engine, *modules}
+
+    @property
+    def model(self) -> Path:
+        """The folder of its model."""
+        return ROOT / "models" / self._default("ModelName")
+
+    @property
+    def event(self) -> Path:
+        """The event that shows what it does."""
+        return self.home / "events" / "event.json"
+
+    def _default(self, parameter: str) -> str:
+        from samcli.yamlhelper import yaml_parse
+
+        template = yaml_parse((self.home / "template.yaml").read_text(encoding="utf-8"))
+        return str(template["Parameters"][parameter]["Default"])
+
+
+def found() -> list[Function]:
+    """Return every function of the project, the translator first."""
+    translation = ROOT / f"translation{SUFFIX}"
+    folders = [*ROOT.glob(f"*{SUFFIX}"), *(ROOT / "examples").glob(f"*{SUFFIX}")]
+    others = sorted(one for one in folders if one != translation and (one / "app.py").is_file())
+    return [Function(translation, ROOT), *(Function(folder, folder) for folder in others)]
+
+
+def named(name: str) -> Function:
+    """Return the function of a name.
+
+    Raises:
+        ValueError: there is none.
+
+    """
+    functions = {one.name: one for one in found()}
+    if name not in functions:
+        raise ValueError(f"there is no function {name!r}; there are {', '.join(functions)}")
+    return functions[name]
+
+
+def running(engine: str) -> Function:
+    """Return the function that runs models of an engine.
+
+    Raises:
+        ValueError: none does.
+
+    """
+    for one in found():
+        if engine in one.engines:
+            return one
+    raise ValueError(f"no function of this project runs models made for {engine!r}")
