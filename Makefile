@@ -16,16 +16,23 @@ endif
 
 CHECKOV := 3.3.30
 
+# Whose event `make demo` sends: the folder's name without _function.
+EXAMPLE := translation
+# They have modules of the same names, so they are checked one by one.
+FUNCTIONS := $(filter-out translation_function,$(wildcard *_function examples/*_function))
+# One of every layer that is built for Lambda or for this machine.
+LOCKS := $(wildcard layer/recipes/*/*.lock)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test e2e soak bench lint layer prove s3 score build clean
 
 help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/ready ## translate events/event.json on this machine, and show the result
+demo: $(VENV)/ready ## answer a function's event on this machine, and show it; EXAMPLE=spacy, fastai or keras
 	@rm -rf .demo && mkdir .demo
-	@$(PY) -m lambda_setup invoke --event events/event.json --save .demo --log-file .demo/function.log > .demo/response.json
-	@$(PY) -m lambda_setup results show .demo
+	@$(PY) -m lambda_setup invoke --function $(EXAMPLE) --save .demo --log-file .demo/function.log > .demo/response.json
+	@$(PY) -m lambda_setup results show .demo --function $(EXAMPLE)
 	@echo "response     .demo/response.json"
 
 test: $(VENV)/ready $(VENV)/checkov/bin/checkov ## run every test, against a real S3 server, the real emulator and the real model
@@ -46,6 +53,7 @@ lint: $(VENV)/ready ## check style and types
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/mypy -m layer.__main__
+	@for folder in $(FUNCTIONS); do MYPYPATH=$$folder $(VENV)/bin/mypy --ignore-missing-imports --no-warn-unused-ignores $$folder || exit 1; done
 
 s3: $(VENV)/ready ## serve the local S3 with the model in it, until Ctrl-C
 	@$(PY) -m lambda_setup s3
@@ -56,11 +64,10 @@ score: $(VENV)/ready ## translate the test split with the shipped model through 
 layer: $(VENV)/ready ## build the layer that the local function runs in, and its report
 	@$(PY) -m layer build opennmt
 
-prove: $(VENV)/ready ## prove every layer anew, after a change to the function or a recipe; needs qemu-user-static
+prove: $(VENV)/ready ## prove every layer anew, after a change to a function or a recipe; needs qemu-user-static
 	@$(PY) -m layer interpreter python3.13-arm64
-	@for layer in "opennmt host" "opennmt python3.13-arm64" "ctranslate2 host" "ctranslate2 python3.13-arm64" \
-		"ctranslate2 python3.13-x86_64"; do \
-		set -- $$layer && $(PY) -m layer build $$1 --target $$2 || exit 1; done
+	@for lock in $(LOCKS); do target=$$(basename $$lock .lock) && \
+		$(PY) -m layer build $$(basename $$(dirname $$lock)) --target $${target%%-python*-*} || exit 1; done
 
 build: $(VENV)/ready ## build the SAM application for this machine's own architecture
 	@$(VENV)/bin/sam build --config-env $(if $(filter arm64 aarch64,$(shell uname -m)),default,x86)

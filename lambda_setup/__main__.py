@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lambda_setup import cost, invoke, manage, publish, results, score, serve
+from lambda_setup import cost, invoke, manage, new, publish, results, score, serve
 from lambda_setup.channels import CHANNELS
 from lambda_setup.conversions import CONVERTERS, QUANTIZATIONS
 from lambda_setup.local import SHIPPED_MODEL
@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
                          help="a JSON event; may be repeated (default: the function's own)")  # fmt: skip
     command.add_argument("--save", type=Path, metavar="DIR",
                          help="fetch the objects that the answers name into DIR/<s3 key>")  # fmt: skip
+    command.add_argument("--record", action="store_true",
+                         help="write each answer beside its event, as the tests compare it")  # fmt: skip
     source = command.add_mutually_exclusive_group()
     source.add_argument("--model", type=Path, metavar="DIR",
                         help="the model's folder (default: the function's)")  # fmt: skip
@@ -121,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
                          help="what it was asked, for the picture (default: the function's own)")  # fmt: skip
     command.set_defaults(command=results.run)
     cost.add_parser(commands)
+    new.add_parser(commands)
     return parser
 
 

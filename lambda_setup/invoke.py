@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,12 @@ from lambda_setup.aws import explained
 from lambda_setup.local import MODEL_BUCKET, Application, Stack, served
 from lambda_setup.responses import succeeded
 from lambda_setup.store import ModelBucket
+
+_VARYING = {
+    "<request id>": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "<sha256>": r"\b[0-9a-f]{64}\b",
+    "-<digest>.npz": r"-[0-9a-f]{16}\.npz",
+}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,6 +40,10 @@ def run(options: argparse.Namespace) -> int:
             response = function.invoke(event)
             print(json.dumps(response, ensure_ascii=False), flush=True)
             good = good and succeeded(response)
+            if options.record:
+                answer = path.with_suffix(".answer.json")
+                answer.write_text(json.dumps(recorded(response), indent=2, ensure_ascii=False) + "\n")
+                say(f"recorded {shown(answer)}")
             if options.save:
                 for saved in local.save(response, options.save):
                     say(f"saved {saved}, {saved.stat().st_size:,} bytes")
@@ -52,6 +63,26 @@ def _application(options: argparse.Namespace, asked: functions.Function, log: An
         manifest = ModelBucket(s3.client(), MODEL_BUCKET, s3).manifest(name, channel)
     say(f"taking {channel} of {name} from {s3.endpoint}")
     return Application(s3, name, manifest.engine, channel=channel, log=log)
+
+
+def recorded(response: Any) -> Any:
+    """Return a response as tests compare it: with placeholders for what differs from run to run."""
+    match response:
+        case dict():
+            return {
+                name: {"<json>": recorded(json.loads(value))}
+                if name == "body" and isinstance(value, str)
+                else recorded(value)
+                for name, value in response.items()
+            }
+        case list():
+            return [recorded(one) for one in response]
+        case float():
+            return "<number>"
+        case str():
+            for placeholder, pattern in _VARYING.items():
+                response = re.sub(pattern, placeholder, response)
+    return response
 
 
 def shown(path: Path) -> Path:

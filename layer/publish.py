@@ -2,14 +2,18 @@
 
 First comes the plan, the list of all calls of boto3 with their arguments; then they are done, region
 by region at the same time. A dry run prints the plan and stops there.
+
+What everybody may use is recorded in ``layer/published.json``, and ``layer arns`` makes a table of it.
 """
 
 import argparse
 import base64
 import contextlib
 import difflib
+import fcntl
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -18,11 +22,19 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from layer import tree as trees
+from layer.recipe import ROOT
 from layer.report import LIMIT, REPORT, Report, ReportError, folder_sha256, read
+
+RECORD = ROOT / "layer" / "published.json"
+"""The layers that everybody may use: those that were published from here, the newest of each."""
+DOCUMENT = ROOT / "docs" / "layer_arns.md"
+MARKERS = ("<!-- arns -->\n", "<!-- end arns -->")
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 _DESCRIPTION = 256
@@ -66,6 +78,33 @@ VERSION = Answer("Version")
 
 
 @dataclass(frozen=True)
+class Published:
+    """A layer that everybody may use.
+
+    Attributes:
+        arn: of the version.
+        bytes: unpacked, as Lambda counts them.
+        digest: of the tree that gave the right answers; see ``proof.py``.
+        date: when it was published, in UTC.
+
+    """
+
+    recipe: str
+    runtime: str
+    architecture: str
+    region: str
+    arn: str
+    bytes: int
+    digest: str
+    date: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What it is the newest of."""
+        return self.recipe, self.runtime, self.architecture, self.region
+
+
+@dataclass(frozen=True)
 class Call:
     """A call of boto3; the note says when it is left out or repeated."""
 
@@ -103,6 +142,9 @@ def add_parser(commands: Any) -> None:
                          help="the layer's name (default: such as opennmt-python313-arm64)")  # fmt: skip
     command.add_argument("--public", action="store_true",
                          help="let every AWS account use this version; otherwise only yours can")  # fmt: skip
+    command.add_argument("--record", type=Path, default=RECORD, metavar="FILE",
+                         help="where a public version that is proven is written down "
+                         "(default: layer/published.json)")  # fmt: skip
     command.add_argument("--allow-unproven", action="store_true",
                          help="publish although nobody has run the layer on its target")  # fmt: skip
     command.add_argument("--dry-run", action="store_true",
@@ -111,6 +153,19 @@ def add_parser(commands: Any) -> None:
     command.add_argument("--json", action="store_true",
                          help='print {"region": "ARN"}, and progress on standard error')  # fmt: skip
     command.set_defaults(command=run)
+
+    command = commands.add_parser(
+        "arns",
+        help="print the layers that everybody may use",
+        description="Print a table of the layers that were published with --public, the newest version "
+        "for each recipe, runtime, architecture and region.",
+        epilog="example: python -m layer arns --document",
+    )
+    command.add_argument("--record", type=Path, default=RECORD, metavar="FILE",
+                         help="what `layer publish` wrote (default: layer/published.json)")  # fmt: skip
+    command.add_argument("--document", action="store_true",
+                         help="put the table into docs/layer_arns.md instead")  # fmt: skip
+    command.set_defaults(command=run_arns)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -140,6 +195,12 @@ def run(options: argparse.Namespace) -> int:
             print(json.dumps(planned, indent=2) if options.json else "\n".join(map(str, calls)))
             return 0
         arns, failures = execute(calls, packed, say)
+    if options.public and arns:
+        if report.proven:
+            record(options.record, published(report, arns))
+            say(f"recorded in {options.record}; next: python -m layer arns --document")
+        else:
+            say("an unproven layer is not recorded")
     if options.json:
         print(json.dumps(arns, indent=2))
     else:
@@ -149,6 +210,80 @@ def run(options: argparse.Namespace) -> int:
     for region in failures:
         print(f"error: {region}: {failures[region]}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def run_arns(options: argparse.Namespace) -> int:
+    """Print the table of public layers, or put it into its document.
+
+    Raises:
+        PublishError: the record is damaged.
+
+    """
+    drawn = markdown(recorded(options.record))
+    if not options.document:
+        print(drawn, end="")
+        return 0
+    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(MARKERS[0])
+    _, _, after = rest.partition(MARKERS[1])
+    trees.write_whole(DOCUMENT, f"{before}{MARKERS[0]}{drawn}{MARKERS[1]}{after}")
+    return 0
+
+
+def published(report: Report, arns: dict[str, str]) -> list[Published]:
+    """Return what is to be recorded of a layer that has just been published in some regions."""
+    today = datetime.now(UTC).date().isoformat()
+    return [
+        Published(report.recipe, report.runtime, report.architecture, region, arn,
+                  report.budget.layer, report.digest, today)
+        for region, arn in arns.items()
+    ]  # fmt: skip
+
+
+def recorded(path: Path) -> list[Published]:
+    """Return the layers that a record names; none where there is no record.
+
+    Raises:
+        PublishError: it is none.
+
+    """
+    if not path.is_file():
+        return []
+    try:
+        return [Published(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    except (TypeError, ValueError) as error:
+        names = ", ".join(field.name for field in fields(Published))
+        raise PublishError(f"{path} is damaged: it takes a list of objects with {names}; {error}") from None
+
+
+def record(path: Path, new: list[Published]) -> None:
+    """Add layers to a record, in place of older versions; others see it whole or not at all."""
+    with locked(path.parent):
+        newest = {one.key: one for one in (*recorded(path), *new)}
+        found = [asdict(newest[key]) for key in sorted(newest)]
+        trees.write_whole(path, json.dumps(found, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Wait for whoever else changes a folder's records; the kernel's lock ends with its holder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def markdown(layers: list[Published]) -> str:
+    """Return the table of public layers."""
+    if not layers:
+        return "None has been published yet.\n"
+    lines = [["recipe", "runtime", "processor", "region", "bytes", "published", "ARN"], ["---"] * 7]
+    lines += [
+        [one.recipe, one.runtime, one.architecture, one.region, f"{one.bytes:,}", one.date, f"`{one.arn}`"]
+        for one in layers
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def check_regions(regions: list[str], bucket: str) -> None:

@@ -21,7 +21,7 @@
     code = ["translation_function", …]  # what it imports beside the layer, from the project's root
     function = […]                      # what is deployed beside the layer, if that is not the same
     inputs = ["models/en-es/…", …]      # files it reads, from the project's root
-    arguments = {…}
+    arguments = {…}                     # its "events" are files or folders, from the project's root
 
     [[rules]]                           # besides those in rules.toml: name, reason, globs
     [[patches]]                         # see patch.py

@@ -55,8 +55,8 @@ class Outcome:
 
 def code_files(smoke: Smoke) -> list[Path]:
     """Return the files that the prediction consists of, beside the tree."""
-    code = [path for folder in smoke.code for path in sorted(folder.rglob("*.py"))]
-    events = [ROOT / path for path in smoke.arguments.get("events", [])]
+    code = [path for folder in smoke.code for path in _deployed(folder)]
+    events = [one for path in smoke.arguments.get("events", []) for one in _events(ROOT / path)]
     prepare = [smoke.prepare] if smoke.prepare else []
     return [smoke.script, _RUNNER, *prepare, *code, *events, *smoke.inputs]
 
@@ -77,7 +77,17 @@ def digest(smoke: Smoke, beside: str) -> str:
 
 def code_bytes(smoke: Smoke) -> int:
     """Return the bytes that the function's own code takes beside the layer."""
-    return sum(path.stat().st_size for folder in smoke.function for path in folder.rglob("*.py"))
+    return sum(path.stat().st_size for folder in smoke.function for path in _deployed(folder))
+
+
+def _deployed(folder: Path) -> list[Path]:
+    """Return a function's modules, without the one that only shows its answers."""
+    return [path for path in sorted(folder.rglob("*.py")) if path.name != "show.py"]
+
+
+def _events(path: Path) -> list[Path]:
+    """Return an event's file, or a folder's events without the answers beside them."""
+    return [one for one in sorted(path.rglob("*.json")) if ".answer" not in one.name] or [path]
 
 
 def prepare(smoke: Smoke, folder: Path) -> bool:

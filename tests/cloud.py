@@ -8,7 +8,8 @@ deploys is added here, each by what AWS does, and goes when moto has it (5.2 has
 - values in a list that ``AWS::NoValue`` removes;
 - a layer's name, and its version's ARN as what ``Ref`` means;
 - the number of a function's version;
-- aliases.
+- aliases;
+- outputs of a nested stack as its attributes.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ import boto3
 from moto.awslambda.models import LambdaVersion, LayerVersion, lambda_backends
 from moto.cloudformation import parsing
 from moto.cloudformation.models import CloudFormationBackend
+from moto.cloudformation.models import Stack as NestedStack
 from moto.server import ThreadedMotoServer
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
@@ -102,6 +104,11 @@ class Alias:
         return True
 
 
+def _output(stack: NestedStack, attribute: str) -> str:
+    """Return what ``Outputs.NAME`` is of a nested stack."""
+    return stack.output_map[attribute.removeprefix("Outputs.")].value
+
+
 @contextlib.contextmanager
 def _completed(account: Account) -> Iterator[None]:
     """Add what moto lacks, and look on."""
@@ -146,6 +153,7 @@ def _completed(account: Account) -> Iterator[None]:
         for owner, name, value in (
             (LayerVersion, "physical_resource_id", property(lambda layer: layer.arn)),
             (LambdaVersion, "get_cfn_attribute", lambda version, _: str(version.version)),
+            (NestedStack, "get_cfn_attribute", _output),
         ):
             patches.enter_context(mock.patch.object(owner, name, value, create=True))
         models = parsing.get_model_map()

@@ -24,10 +24,11 @@ class Case:
     """An event file and the answer beside it."""
 
     path: Path
+    home: Path = ROOT
 
     @property
     def name(self) -> str:
-        return str(self.path.relative_to(ROOT / "events").with_suffix(""))
+        return str(self.path.relative_to(self.home / "events").with_suffix(""))
 
     @property
     def event(self) -> Any:
@@ -43,11 +44,14 @@ def case(name: str) -> Case:
     return Case(ROOT / "events" / f"{name}.json")
 
 
-def cases() -> list[Case]:
-    """Return every case, the valid ones first."""
-    folders = [ROOT / "events" / kind for kind in ("valid", "invalid")]
-    found = [path for folder in folders for path in sorted(folder.glob("*.json"))]
-    return [case("event"), *(Case(path) for path in found if not path.name.endswith(".answer.json"))]
+def cases(home: Path = ROOT) -> list[Case]:
+    """Return every case of the function whose events are there, the valid ones first."""
+    folders = [home / "events" / kind for kind in ("valid", "invalid")]
+    found = [
+        home / "events" / "event.json",
+        *(path for one in folders for path in sorted(one.glob("*.json"))),
+    ]
+    return [Case(path, home) for path in found if not path.name.endswith(".answer.json")]
 
 
 @pytest.fixture(scope="session")

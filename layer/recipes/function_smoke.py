@@ -19,7 +19,7 @@ def answer(
 
     Args:
         engine: the function's ENGINE.
-        events: files, from the project's root.
+        events: files from the project's root, or folders of them.
         precisions: the model's, as its manifest says; what the events are answered in comes first.
         model: the model's folder, from the project's root.
         prepared: the same for a model that was made for this.
@@ -39,8 +39,8 @@ def answer(
     answers: list[Any] = []
     output, sys.stdout = sys.stdout, sys.stderr  # logs are no part of the answer
     try:
-        for path in events:
-            event = json.loads((ROOT / path).read_text(encoding="utf-8"))
+        for path in (one for name in events for one in _events(ROOT / name)):
+            event = json.loads(path.read_text(encoding="utf-8"))
             answers.append(_stable(app.lambda_handler(event, Context())))
         answers += [_predicted(files, precision) for precision in precisions[1:]]
     finally:
@@ -59,6 +59,10 @@ def _predicted(files: dict[str, bytes], precision: str) -> list[Any]:
     predictor.load(Model(manifest, "smoke", {name: memoryview(data) for name, data in files.items()}))
     request = TranslationRequest(data=["The table has been changed."], n_best=2)
     return [one.record for one in predictor.predict(request, Deadline.after(3600))]
+
+
+def _events(path: Path) -> list[Path]:
+    return [one for one in sorted(path.rglob("*.json")) if ".answer" not in one.name] or [path]
 
 
 def _stable(answer: Any) -> Any:

@@ -9,13 +9,16 @@ import subprocess
 import sys
 import urllib.request
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import boto3
 import pytest
 from conftest import ROOT
 
 from layer import publish, report
+from layer.__main__ import main
 
 REGIONS = ("eu-west-1", "us-east-1")
 NAME = "mine-python313-arm64"
@@ -72,8 +75,15 @@ def run(out, *arguments, regions=REGIONS, bucket="layers-{region}"):
     parser = argparse.ArgumentParser()
     publish.add_parser(parser.add_subparsers())
     named = [option for region in regions for option in ("--region", region)]
-    options = parser.parse_args(["publish", str(out), *named, "--bucket", bucket, *arguments])
+    record = ("--record", str(out / "published.json"))
+    options = parser.parse_args(["publish", str(out), *named, "--bucket", bucket, *record, *arguments])
     return options.command(options)
+
+
+def recorded(out):
+    """Return what was recorded, as it stands in the file."""
+    path = out / "published.json"
+    return json.loads(path.read_text()) if path.exists() else []
 
 
 def policy(region):
@@ -148,6 +158,124 @@ def test_public(out, capsys, public):
     assert f"us-east-1  arn:aws:lambda:us-east-1:123456789012:layer:{NAME}:1" in capsys.readouterr().out
     for region in REGIONS:
         assert policy(region) == ([("public", "lambda:GetLayerVersion", "*")] if public else [])
+
+
+@pytest.mark.usefixtures("aws")
+def test_record(out):
+    """A public version is recorded, a region each, with what it is and what was proven of it."""
+    assert run(out, "--public") == 0
+    found = recorded(out)
+    assert [one.pop("date") for one in found] == [datetime.now(UTC).date().isoformat()] * 2
+    assert found == [
+        {
+            "recipe": "mine",
+            "runtime": "python3.13",
+            "architecture": "arm64",
+            "region": region,
+            "arn": f"arn:aws:lambda:{region}:123456789012:layer:{NAME}:1",
+            "bytes": sum(len(content) for content in FILES.values()),
+            "digest": "ab" * 32,
+        }
+        for region in REGIONS
+    ]
+
+
+@pytest.mark.usefixtures("aws")
+def test_record_keeps_the_newest(out):
+    """A new version takes its predecessor's place where it was published, and no other's."""
+    run(out, "--public")
+    run(out, "--public", regions=["eu-west-1"])
+    assert [one["arn"].rpartition(":")[2] for one in recorded(out)] == ["2", "1"]
+    report.write(told(out / "layer", recipe="other"), out)
+    run(out, "--public", regions=["eu-west-1"])
+    assert [(one["recipe"], one["region"]) for one in recorded(out)] == [
+        ("mine", "eu-west-1"), ("mine", "us-east-1"), ("other", "eu-west-1"),
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("aws")
+def test_nothing_is_recorded(out):
+    """What is private, planned or unproven is not recorded."""
+    run(out)
+    run(out, "--public", "--dry-run")
+    report.write(told(out / "layer", proof=report.Proof("unproven", "nothing here runs it")), out)
+    run(out, "--public", "--allow-unproven")
+    assert recorded(out) == []
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_region_that_fails_is_not_recorded(out):
+    """Only what succeeded is recorded."""
+    client("s3", "us-east-1").delete_bucket(Bucket="layers-us-east-1")
+    assert run(out, "--public") == 1
+    assert [one["region"] for one in recorded(out)] == ["eu-west-1"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_arns(out, capsys):
+    """The table has a row for each public layer, with the ARN to deploy."""
+    run(out, "--public")
+    capsys.readouterr()
+    assert main(["arns", "--record", str(out / "published.json")]) == 0
+    size, date = sum(len(content) for content in FILES.values()), datetime.now(UTC).date()
+    assert capsys.readouterr().out.splitlines() == [
+        "| recipe | runtime | processor | region | bytes | published | ARN |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *(
+            f"| mine | python3.13 | arm64 | {region} | {size:,} | {date} "
+            f"| `arn:aws:lambda:{region}:123456789012:layer:{NAME}:1` |"
+            for region in REGIONS
+        ),
+    ]
+
+
+@pytest.mark.usefixtures("aws")
+def test_arns_into_the_document(out, monkeypatch):
+    """The table takes its place in the document, and the text around it stays, however often."""
+    document = out / "arns.md"
+    document.write_text(publish.DOCUMENT.read_text())
+    monkeypatch.setattr(publish, "DOCUMENT", document)
+    run(out, "--public")
+    for _ in range(2):
+        assert main(["arns", "--record", str(out / "published.json"), "--document"]) == 0
+    before, after = (publish.MARKERS[0], publish.MARKERS[1])
+    text = document.read_text()
+    assert text.count(before) == text.count(after) == 1
+    table = text.partition(before)[2].partition(after)[0]
+    assert f"`arn:aws:lambda:us-east-1:123456789012:layer:{NAME}:1`" in table
+    committed = (ROOT / "docs" / "layer_arns.md").read_text()
+    assert text.replace(table, "") == committed.replace(
+        committed.partition(before)[2].partition(after)[0], ""
+    )
+
+
+def test_document_is_what_was_published():
+    """The committed page shows the committed record."""
+    drawn = publish.markdown(publish.recorded(publish.RECORD))
+    assert "".join((publish.MARKERS[0], drawn, publish.MARKERS[1])) in publish.DOCUMENT.read_text()
+
+
+def test_publishers_at_the_same_time(tmp_path):
+    """Nobody's record is lost when several publish at once."""
+    path = tmp_path / "published.json"
+
+    def write(number):
+        one = publish.Published("mine", "python3.13", "arm64", f"region-{number}", "arn", 1, "ab", "today")
+        publish.record(path, [one])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(24)))
+    assert {one.region for one in publish.recorded(path)} == {f"region-{number}" for number in range(24)}
+    assert [found.name for found in tmp_path.iterdir()] == ["published.json"]
+
+
+@pytest.mark.parametrize("content", ["{", "[5]", '[{"recipe": "mine"}]', '{"recipe": "mine"}'])
+def test_a_damaged_record_is_told(tmp_path, capsys, content):
+    """A record that is none is refused, with what it should be."""
+    path = tmp_path / "published.json"
+    path.write_text(content)
+    assert main(["arns", "--record", str(path)]) == 2
+    assert f"{path} is damaged: it takes a list of objects with recipe, runtime" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("aws")

@@ -1,5 +1,6 @@
 """Faults of libraries that are mended here: still there, or the mend can go."""
 
+import json
 import re
 import subprocess
 import sys
@@ -20,3 +21,13 @@ def test_ctranslate2_still_confuses_first_rows():
     assert rows == ["0", "0"], (
         f"row 0 is right now, and engine_ctranslate2 need not ask for it: {done.stdout}"
     )
+
+
+def test_quality_is_what_was_measured():
+    """Each engine's BLEU and chrF in the decision are those of the last run."""
+    text = (DECISIONS / "008-ctranslate2-answers.md").read_text()
+    stated = re.findall(r"^\| (\w+) \| (float32|int8) \| ([\d.]+) \| ([\d.]+) \|$", text, re.MULTILINE)
+    engines = json.loads((ROOT / "bench" / "engines.json").read_text())["engines"]
+    assert stated == [
+        (one["engine"], one["precision"], f"{one['bleu']:.1f}", f"{one['chrf']:.1f}") for one in engines
+    ]

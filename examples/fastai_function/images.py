@@ -1,0 +1,136 @@
+"""What this function does: images in, the classes that fastai's learner sees in them out."""
+
+import base64
+import binascii
+import os
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from lambda_inference import BadRequest, BaseRequest, Deadline, Model, Prediction, Unavailable
+from lambda_inference.inputs import PREFIX, read
+from lambda_inference.threads import threads
+
+MAX_ITEMS = int(os.environ.get("MAX_ITEMS", "100"))
+MAX_BYTES = 10_000_000
+"""Of an image's file."""
+BATCH = 16
+"""Images that the network sees at once; fewer, when they are large."""
+TOP = 3
+
+_DATA = (
+    f'a list of 1 to {MAX_ITEMS:,} objects, each with either "image", a file in base64, or "key", an object '
+    f"below {PREFIX} in the result bucket; a file has at most {MAX_BYTES:,} bytes"
+)
+
+
+class Item(Struct, forbid_unknown_fields=True):
+    """One image, sent along or named."""
+
+    image: Annotated[str, Meta(max_length=-(-MAX_BYTES // 3) * 4)] | UnsetType = UNSET
+    key: Annotated[str, Meta(max_length=1024)] | UnsetType = UNSET
+
+
+class ImageRequest(BaseRequest, kw_only=True):
+    """What a request may say, beside the fields of every request."""
+
+    data: Annotated[list[Item], Meta(min_length=1, max_length=MAX_ITEMS, description=_DATA)]
+    top: Annotated[
+        int, Meta(ge=1, le=1000, description="an integer from 1 to the number of the model's classes")
+    ] = TOP
+
+    def __post_init__(self) -> None:
+        for index, item in enumerate(self.data):
+            if (item.image is UNSET) == (item.key is UNSET):
+                which = "neither" if item.image is UNSET else "both"
+                raise BadRequest(
+                    f'data[{index}] takes either "image" or "key"; got {which}', field=f"data[{index}]"
+                )
+            if item.key is not UNSET and not _is_unicode(item.key):
+                field = f"data[{index}].key"
+                raise BadRequest(f"{field} holds a lone surrogate, which is no Unicode text", field=field)
+
+
+class ImageClassifier:
+    """A fastai learner's answer about images: the most probable classes of each."""
+
+    Request: ClassVar[type[BaseRequest]] = ImageRequest
+
+    def __init__(self) -> None:
+        # The heavy imports happen here, while the model is on its way.
+        import pictures
+        import rebuild
+
+        self._pictures, self._rebuild = pictures, rebuild
+
+    def load(self, model: Model) -> None:
+        """Take up a model: one ``*.pt`` with weights, and the ``*.json`` that describes its learner."""
+        from lambda_inference import tensors
+
+        try:
+            said = msgspec.json.decode(model.only(".json"), type=self._rebuild.Description)
+            weights = tensors.checkpoint(model.only(".pt"))
+            self._learner = self._rebuild.learner(said, weights, threads())
+        except (msgspec.DecodeError, ValueError, LookupError, TypeError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise Unavailable(
+                f"the learner of {model.manifest.name} cannot be rebuilt ({reason}); export it again"
+            ) from error
+        self._vocabulary, self._mode = said.vocabulary, said.mode
+
+    def predict(self, request: ImageRequest, deadline: Deadline) -> Iterator[Prediction]:
+        """Yield a prediction an image in input order."""
+        classes = len(self._vocabulary)
+        if request.top > max(classes, TOP):
+            raise BadRequest(
+                f"top takes an integer from 1 to {classes}, the model's classes; got {request.top}",
+                field="top",
+            )
+        waiting: list[tuple[int, Any, dict[str, Any]]] = []
+        pixels = 0
+        for index, item in enumerate(request.data):
+            deadline.check(index, len(request.data))
+            image, facts = self._decoded(item, f"data[{index}]")
+            size = facts["width"] * facts["height"]
+            if waiting and (len(waiting) == BATCH or pixels + size > self._pictures.MAX_PIXELS):
+                yield from self._predictions(waiting, request.top)
+                waiting, pixels = [], 0
+            waiting.append((index, image, facts))
+            pixels += size
+        yield from self._predictions(waiting, request.top)
+
+    def _decoded(self, item: Item, field: str) -> tuple[Any, dict[str, Any]]:
+        if isinstance(item.key, str):
+            return self._pictures.decoded(read(item.key, f"{field}.key", MAX_BYTES), self._mode, field)
+        try:
+            data = base64.b64decode(str(item.image), validate=True)
+        except (binascii.Error, ValueError):
+            raise BadRequest(
+                f"{field}.image is not base64 (RFC 4648, section 4: padded, in one line, no data: before it)",
+                field=f"{field}.image",
+            ) from None
+        return self._pictures.decoded(data, self._mode, field)
+
+    def _predictions(self, images: list[tuple[int, Any, dict[str, Any]]], top: int) -> Iterator[Prediction]:
+        found = self._rebuild.probabilities(self._learner, [image for _, image, _ in images])
+        for (index, _, facts), probabilities in zip(images, found, strict=True):
+            best = sorted(zip(self._vocabulary, probabilities, strict=True), key=lambda one: -one[1])[:top]
+            yield Prediction(
+                {
+                    "index": index,
+                    "label": best[0][0],
+                    "classes": [{"label": label, "probability": value} for label, value in best],
+                    "image": facts,
+                },
+                counts={"Images": 1},
+            )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,5 @@
+"""What languages import from here; components are imported when a pipeline names them."""
+
+from .lemmatizer import Lemmatizer
+
+__all__ = ["Lemmatizer"]

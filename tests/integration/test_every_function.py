@@ -1,0 +1,238 @@
+"""What every function on the template promises, whatever its model: the translator, the examples, a fork.
+
+A function takes part by being there: its template names engine and model, its ``events`` are cases, and
+everything else is worked out from ``events/event.json``.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from answers import differences as differing
+from conftest import ROOT, Case, Running, cases
+
+from lambda_setup import channels, functions, models
+from lambda_setup.local.stack import MODEL_BUCKET, RESULT_BUCKET
+from lambda_setup.results import read
+from layer import build, report
+from layer.recipe import load
+from layer.smoke import differences
+from layer.target import named
+
+FUNCTIONS = functions.found()
+OTHERS = [one for one in FUNCTIONS if one.home != ROOT]
+"""The translator's own events have their tests in test_events.py."""
+TOLERANCE = 1e-4
+MISTAKES: dict[str, tuple[Any, str | None]] = {
+    "unknown field": ({"colour": 1}, "colour"),
+    "result": ({"result": "elsewhere"}, "result"),
+    "id": ({"id": "a/b"}, "id"),
+    "id too long": ({"id": "a" * 65}, "id"),
+    "errors": ({"errors": "maybe"}, "errors"),
+    "warmup": ({"warmup": 1}, "warmup"),
+    "no data": ({"data": None}, "data"),
+    "a number": ({"data": 5}, "data"),
+    "nothing in it": ({"data": []}, "data"),
+    "null in it": ({"data": [None]}, "data[0]"),
+}
+"""Changes to a good request, and the field that the answer names."""
+
+each = pytest.mark.parametrize("one", FUNCTIONS, ids=lambda one: one.name)
+
+
+def event_of(one: functions.Function) -> dict[str, Any]:
+    """Return the function's own event, without where its result goes."""
+    event = json.loads(one.event.read_text(encoding="utf-8"))
+    return {name: value for name, value in event.items() if name not in {"id", "result"}}
+
+
+def http(event: Any) -> dict[str, Any]:
+    """Return the event that a function URL makes of a request's body."""
+    return {"version": "2.0", "rawPath": "/", "body": json.dumps(event), "isBase64Encoded": False,
+            "requestContext": {"http": {"method": "POST"}}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "given"),
+    [(one, given) for one in OTHERS for given in cases(one.home)],
+    ids=lambda value: value.name,
+)
+def test_event_gets_exactly_its_answer(running, one, given: Case):
+    """An event is answered exactly as the file beside it says."""
+    assert differing(given.answer, running(one.name).invoke(given.event)) == []
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@each
+def test_mistakes_are_named(running, one, mistake):
+    """A request that does not fit is a 400 that names the field, returned or raised, directly and by HTTP."""
+    change, field = MISTAKES[mistake]
+    event = event_of(one) | change
+    for sent in (event, event if "errors" in change else event | {"errors": "raise"}, http(event)):
+        response = running(one.name).invoke(sent)
+        assert response["statusCode"] == 400
+        body = response["body"] if isinstance(response["body"], dict) else json.loads(response["body"])
+        assert (body["error"]["code"], body["error"].get("field")) == ("BadRequest", field)
+
+
+@pytest.mark.parametrize("event", [[], None, 5, http([]), http(None) | {"body": "{"}], ids=str)
+@each
+def test_what_is_no_request_is_refused(running, one, event):
+    """What is no JSON object at all is a 400, too."""
+    assert running(one.name).invoke(event)["statusCode"] == 400
+
+
+@each
+def test_warmup(running, one):
+    """A warm-up needs no data."""
+    response = running(one.name).invoke({"warmup": True})
+    assert response == {"statusCode": 200, "body": {"warmup": "confirmed"}}
+
+
+@each
+def test_same_answer_by_every_way(running, one):
+    """Inline, over HTTP and in S3 the predictions are the same, and a queue's message is served."""
+    function, event = running(one.name), event_of(one)
+    inline = function.invoke(event | {"result": "inline"})
+    assert inline["statusCode"] == 200, inline
+    predictions = inline["body"]["predictions"]
+    assert [record["index"] for record in predictions] == list(range(len(event["data"])))
+    response = function.invoke(http(event | {"result": "inline"}))
+    assert json.loads(response["body"])["predictions"] == predictions
+    record = {"messageId": "of-a-queue", "eventSource": "aws:sqs", "body": json.dumps(event)}
+    assert function.invoke({"Records": [record]}) == {"batchItemFailures": []}
+    key = "prediction_outputs/of-a-queue/predictions.jsonl.gz"
+    function.stack.client.head_object(Bucket=RESULT_BUCKET, Key=key)
+
+
+@each
+def test_result_in_s3(running, one, tmp_path):
+    """A result is written once, is what comes inline, and belongs to one request."""
+    function, event = running(one.name), event_of(one) | {"id": "once"}
+    first = function.invoke(event)
+    assert first["statusCode"] == 200, first
+    paths = function.stack.save(first, tmp_path)
+    [path] = [path for path in paths if path.name == "predictions.jsonl.gz"]
+    records = list(read(path))
+    inline = function.invoke(event | {"result": "inline"})["body"]["predictions"]
+    assert len(records) == first["body"]["count"] == len(inline)
+    for record, other in zip(records, inline, strict=True):
+        # What is an array in a file of its own stands inside the record when it comes inline.
+        assert record["index"] == other["index"]
+        assert record.keys() <= other.keys()
+    key = first["body"]["s3_key"]
+    written = function.stack.client.head_object(Bucket=RESULT_BUCKET, Key=key)["LastModified"]
+    again = function.invoke(event)
+    assert again["body"]["s3_key"] == key
+    assert function.stack.client.head_object(Bucket=RESULT_BUCKET, Key=key)["LastModified"] == written
+    other = function.invoke(event | {"data": event["data"][:1]})
+    assert other["statusCode"] == 409
+
+
+@each
+def test_model_answers_as_it_was_published(running, one):
+    """The request that stands in model.toml gets the predictions that stand beside it."""
+    smoke = models.describe(one.model).smoke
+    assert smoke is not None
+    response = running(one.name).invoke({**smoke.request, "result": "inline"})
+    found = json.dumps(response["body"]["predictions"])
+    assert differences(found, json.dumps(smoke.predictions), TOLERANCE) == []
+
+
+@each
+def test_model_moves_while_it_serves(running, one, tmp_path):
+    """A new version is taken up without a restart; a damaged one is refused, and the old one goes on."""
+    own: Running = running(one.name)
+    client, name = own.stack.client, own.stack.manifest.name
+    event = event_of(one) | {"result": "inline"}
+    folder = tmp_path / "second"
+    shutil.copytree(one.model, folder, ignore=shutil.ignore_patterns("train"))
+    toml = folder / "model.toml"
+    toml.write_text(toml.read_text().replace("[libraries]", '[libraries]\nanother = "1"'))
+    second = models.describe(folder)
+    models.publish(one.model, client, MODEL_BUCKET, "moving")
+    env = {"MODEL_REFRESH_SECONDS": "0", "MODEL_CHANNEL": "moving"}
+    with own.stack.function(env=env) as function:
+        before = function.invoke(event)["body"]
+        assert before["model"]["version"] == own.stack.manifest.version
+        models.publish(folder, client, MODEL_BUCKET, "moving")
+        after = function.invoke(event)["body"]
+        assert after["model"]["version"] == second.version
+        assert after["predictions"] == before["predictions"]
+        toml.write_text(toml.read_text().replace('another = "1"', 'another = "2"'))
+        third = models.describe(folder)
+        models.publish(folder, client, MODEL_BUCKET)
+        largest = max(third.files, key=lambda file: file.size).name
+        key = f"models/{name}/versions/{third.version}/{largest}"
+        right = (folder / largest).read_bytes()
+        client.put_object(Bucket=MODEL_BUCKET, Key=key, Body=bytes([right[0] ^ 1]) + right[1:])
+        pointer = channels.read(client, MODEL_BUCKET, name, "moving")
+        channels.move(client, MODEL_BUCKET, name, "moving", third.version, before=pointer, by="a test")
+        kept = function.invoke(event)["body"]
+        assert kept["model"]["version"] == second.version
+        assert kept["predictions"] == before["predictions"]
+
+
+@each
+def test_frozen_between_events(running, one):
+    """Lambda stops the process after an answer; the next event finds it as it was."""
+    own: Running = running(one.name)
+    event = event_of(one) | {"result": "inline"}
+    before = own.invoke(event)["body"]["predictions"]
+    own.function.freeze()
+    own.function.thaw()
+    assert own.invoke(event)["body"]["predictions"] == before
+
+
+@each
+def test_log_holds_no_text_of_a_request(running, one):
+    """No string that a caller sends reaches the log, answered or refused."""
+    own: Running = running(one.name)
+    word = "Xylophonequartz"
+    for sent in ({"data": [word]}, {"data": word}, {"data": [{word: word}]}, {word: 1}, {"data": [[word]]}):
+        own.invoke(sent)
+    log = own.log.read_text()
+    assert '"message"' in log
+    assert word.lower() not in log.lower()
+
+
+@each
+def test_layer_is_proven(running, one):
+    """It answered all this from its slim layer, which answered as the full one when it was built."""
+    running(one.name)
+    recipe, host = load(one.engine), named("host")
+    found = report.read(build.default_out(recipe, host) / report.REPORT)
+    assert found.proven, found.proof.how
+    assert found.budget.layer + found.budget.function <= report.LIMIT
+
+
+@each
+def test_demo(one, tmp_path):
+    """One command answers the function's event on this machine, and another shows the answer."""
+    command = [sys.executable, "-m", "lambda_setup"]
+    folder = tmp_path / "demo"
+    done = subprocess.run(
+        [*command, "invoke", "--function", one.name, "--save", folder, "--log-file", tmp_path / "log"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["statusCode"] == 200
+    shown = subprocess.run(
+        [*command, "results", "show", folder, "--function", one.name],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    assert "predictions  " in shown.stdout
+    pictures = [
+        Path(line.split(None, 1)[1]) for line in shown.stdout.splitlines() if line.startswith("picture")
+    ]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+    assert (
+        pictures
+        or not (one.code / "show.py").exists()
+        or "def picture" not in (one.code / "show.py").read_text()
+    )

@@ -1,0 +1,35 @@
+"""What is recorded of layers is of the recipes and the code that are there now."""
+
+import pytest
+
+from layer import lock, proof, smoke, target, trace
+from layer.recipe import RECIPES, load
+
+RECORDED = [
+    (path.parent.name, path.name.removesuffix(".proof.json")) for path in RECIPES.glob("*/*.proof.json")
+]
+
+
+def target_of(record: str) -> target.Target:
+    """Return the target whose records are called so."""
+    return target.named("host" if record.startswith("host") else record)
+
+
+@pytest.mark.parametrize(
+    ("name", "record"), [one for one in RECORDED if target_of(one[1]).record == one[1]], ids=str
+)
+def test_records_are_current(name, record):
+    """The proof is of the present prediction, and the trace of the locked wheels; else: make prove."""
+    recipe, found = load(name), target_of(record)
+    locked = lock.read(recipe, found)
+    assert locked is not None
+    assert trace.read(recipe, found, locked) is not None
+    beside = recipe.beside and proof.read(recipe.beside, found)
+    prediction = smoke.digest(recipe.smoke, beside.digest if beside else "")
+    assert proof.read(recipe, found).prediction == prediction
+
+
+def test_every_function_can_be_deployed_to_arm64():
+    """The processor that the templates take unless told otherwise has its records for every recipe."""
+    proven = {name for name, record in RECORDED if record == "python3.13-arm64"}
+    assert {path.stem for path in RECIPES.glob("*.toml")} == proven
