@@ -1,4 +1,4 @@
-"""A cold start: from before the process to the first translation, with the model in S3 and nothing in memory.
+"""A cold start: from before the process to the first answer, with the model in S3 and nothing in memory.
 
 Run: ``make bench ROW=cold_start``. The clock starts before the interpreter is started, and stops when its
 first answer, one sentence's, is read. Ours is what Lambda gets: the function's code and the layers as
@@ -7,7 +7,8 @@ with the same wheels, beside what torch declares, without which OpenNMT-py does 
 what Lambda's runtime has of its own, its client and boto3, and nothing else of this machine's packages; for
 both the folder for temporary files is new. Neither writes bytecode: ours has nowhere to in Lambda, and the
 usual function takes no longer without. Both compute with one thread, as many as the memory pays for: torch
-would take one a core, which takes a fifth longer where something else runs on the cores.
+would take one a core, which takes a fifth longer where something else runs on the cores. The examples'
+functions are compared in the same way (bench/examples.py).
 
 Before each start what was written is put on the disk, and the kernel drops its page cache; where only root
 may ask for that, every file that a side reads is dropped by posix_fadvise(2). mincore(2) then tells whether
@@ -28,17 +29,18 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from msgspec.structs import replace
 
 from bench.baselines import nested_zip
 from bench.row import AS_FAST, Row, measures, ratio
-from lambda_setup import models
+from lambda_setup import functions, models
 from lambda_setup.conversions import convert
 from lambda_setup.local.dependencies import layers
 from lambda_setup.local.emulator import link_runtime
@@ -56,6 +58,8 @@ REPETITIONS = 7
 ENGINES = ("opennmt", "ctranslate2")
 USUAL = "usual"
 EVENT = {"data": ["The table has been changed."], "result": "inline"}
+TOLERANCE = 1e-4
+"""How far probabilities of two libraries' arithmetic may lie apart."""
 
 DECLARED = ("filelock", "fsspec", "jinja2", "markupsafe", "mpmath", "networkx", "sympy")
 """What torch declares, and these in turn. OpenNMT-py builds its layers by way of meta tensors, which
@@ -76,32 +80,37 @@ print("answer", json.dumps(handler(json.loads(sys.argv[2]), Context())), flush=T
 
 @dataclass(frozen=True)
 class Side:
-    """A function as it is deployed.
+    """A function as it is deployed, and what it is asked.
 
     Attributes:
         module: its handler's.
         folders: what it imports from, in their order: the code, the layer, the runtime's own.
         environment: its variables.
+        event: its first.
+        read: returns what of its answer has to be the same as the others'; fails if it is none.
 
     """
 
     module: str
     folders: tuple[Path, ...]
     environment: Mapping[str, str]
+    event: Mapping[str, Any]
+    read: Callable[[dict[str, Any]], Any]
 
-    def start(self, temporary: Path) -> tuple[float, str]:
-        """Return how many seconds a fresh process takes to its first answer, and the translation.
+    def start(self, temporary: Path) -> tuple[float, Any]:
+        """Return how many seconds a fresh process takes to its first answer, and what that says.
 
         Raises:
-            RuntimeError: it answers nothing, or no translation.
+            RuntimeError: it answers nothing, or something else.
 
         """
-        command = [sys.executable, "-s", "-S", "-P", "-B", "-c", PROGRAM, self.module, json.dumps(EVENT)]
+        command = [sys.executable, "-s", "-S", "-P", "-B", "-c", PROGRAM, self.module, json.dumps(self.event)]
         environment = {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "PYTHONPATH": os.pathsep.join(map(str, self.folders)),
             "TMPDIR": str(temporary),
+            "HOME": str(temporary),
             "LAMBDA_TASK_ROOT": str(self.folders[0]),
             "AWS_LAMBDA_RUNTIME_API": "127.0.0.1",  # that there is one has ours load at once
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
@@ -126,10 +135,10 @@ class Side:
             errors.seek(0)
             if not said:
                 raise RuntimeError(f"{self.module} did not answer:\n{errors.read()}")
-        return seconds, translation(json.loads(said.removeprefix("answer ")))
+        return seconds, self.read(json.loads(said.removeprefix("answer ")))
 
 
-def translation(answer: dict[str, object]) -> str:
+def translation(answer: dict[str, Any]) -> str:
     """Return the text that a function's answer holds, ours or the usual one's."""
     match answer:
         case {"statusCode": 200, "body": {"predictions": [{"hypotheses": [{"text": str(text)}]}]}}:
@@ -137,6 +146,18 @@ def translation(answer: dict[str, object]) -> str:
         case {"translations": [str(text)]}:
             return text
     raise RuntimeError(f"this is no translation: {answer}")
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Return whether two answers say the same; their numbers may differ by TOLERANCE."""
+    match one, other:
+        case float(), float():
+            return abs(one - other) <= TOLERANCE
+        case dict(), dict():
+            return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+        case list(), list():
+            return len(one) == len(other) and all(map(alike, one, other))
+    return bool(one == other)
 
 
 class Bench:
@@ -151,24 +172,24 @@ class Bench:
         """Return the seconds of every start of each side.
 
         Raises:
-            RuntimeError: one translates otherwise than another.
+            RuntimeError: one answers otherwise than another.
 
         """
         times: dict[str, list[float]] = {name: [] for name in self._sides}
-        texts = set()
+        answers = []
         for repetition in range(repetitions + 1):
             for name, side in self._sides.items():
                 temporary = self._scratch / f"{name}-{repetition}"
                 temporary.mkdir()
                 self._forget()
-                seconds, text = side.start(temporary)
-                texts.add(text)
+                seconds, answer = side.start(temporary)
+                answers.append(answer)
+                if not alike(answers[0], answer):
+                    raise RuntimeError(f"the same is answered differently: {answers[0]} and {answer}")
                 if repetition:
                     times[name].append(seconds)
                 for path in files([temporary]):
                     os.truncate(path, 0)
-        if len(texts) != 1:
-            raise RuntimeError(f"the same sentence is translated differently: {texts}")
         return times
 
     def _forget(self) -> None:
@@ -222,53 +243,93 @@ def resident(path: Path) -> int:
     return sum(page & 1 for page in pages)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where functions are deployed.
+
+    Attributes:
+        scratch: a folder for them.
+        runtime: the folder with what Lambda's runtime has of its own.
+        server: has the bucket for their models.
+
+    """
+
+    scratch: Path
+    runtime: Path
+    server: S3Server
+
+
+Deploy = Callable[[Place], Side]
+
+
 @contextmanager
-def deployed(names: Sequence[str]) -> Iterator[Bench]:
+def deployed(functions: Mapping[str, Deploy]) -> Iterator[Bench]:
     """Have functions as they are deployed, with their models in an S3 server."""
     # Late, as in ours() and usual(): areas register their rows when they are imported, in their order.
     from bench.store import child
     from bench.unpack import wait_for_quiet
 
     with tempfile.TemporaryDirectory(prefix="bench-", dir=WORK) as folder, S3Server() as server:
-        scratch = Path(folder)
+        place = Place(Path(folder), Path(folder, "runtime"), server)
         server.client().create_bucket(Bucket=BUCKET)
-        runtime = scratch / "runtime"
-        runtime.mkdir()
-        link_runtime(runtime)
-        made = {
-            name: usual(scratch, runtime, server) if name == USUAL else ours(name, scratch, runtime, server)
-            for name in names
-        }
-        wait_for_quiet(scratch)
-        yield Bench(made, scratch, Path(f"/proc/{child('weed')}/cwd").resolve())
+        place.runtime.mkdir()
+        link_runtime(place.runtime)
+        sides = {name: deploy(place) for name, deploy in functions.items()}
+        wait_for_quiet(place.scratch)
+        yield Bench(sides, place.scratch, Path(f"/proc/{child('weed')}/cwd").resolve())
 
 
-def ours(engine: str, scratch: Path, runtime: Path, server: S3Server) -> Side:
-    """Return our function for an engine, its layers merged as Lambda merges them."""
+def ours(
+    place: Place,
+    model: Path,
+    event: Mapping[str, Any],
+    read: Callable[[dict[str, Any]], Any],
+    name: str = "",
+) -> Side:
+    """Return our function for the model in a folder, its layers merged as Lambda merges them.
+
+    Args:
+        place: where it is deployed.
+        model: the folder, whose engine it is.
+        event: see Side.
+        read: see Side.
+        name: the model's, if another than its description says.
+
+    """
     from bench.unpack import nested_layer
 
-    folder = scratch / engine
-    dependencies, *beside = layers("ctranslate2")
-    copy(ROOT / "translation_function", folder / "task")
-    for layer in [nested_layer() if engine == "opennmt" else dependencies, *beside]:
+    manifest = models.describe(model)
+    manifest = replace(manifest, name=name or manifest.name)
+    models.upload(model, manifest, place.server.client(), BUCKET)
+    folder = place.scratch / manifest.engine
+    dependencies, *beside = layers(manifest.engine)
+    copy(functions.running(manifest.engine).code, folder / "task")
+    for layer in [nested_layer() if manifest.engine == "opennmt" else dependencies, *beside]:
         copy(layer, folder / "python")
     compiler = find_compiler(named(HOST), WORK / "interpreters")
     assert compiler is not None  # noqa: S101 - it is the one that runs
     compile_tree(folder / "python", compiler)
-    environment = {**server.environment(), "ENGINE": engine, "MODEL_NAME": publish(engine, scratch, server)}
-    return Side("app", (folder / "task", folder / "python", runtime), environment)
+    environment = {
+        **place.server.environment(),
+        "ENGINE": manifest.engine,
+        "MODEL_NAME": manifest.name,
+    }
+    return Side("app", (folder / "task", folder / "python", place.runtime), environment, event, read)
 
 
-def publish(engine: str, scratch: Path, server: S3Server) -> str:
-    """Put the shipped model into S3, converted for an engine if need be, and return its name."""
-    folder, manifest = MODEL, models.describe(MODEL)
-    if engine != manifest.engine:
-        folder = scratch / "converted"
-        folder.mkdir()
-        convert(MODEL, manifest, folder, engine, "float32")
-        manifest = replace(models.describe(folder), name=f"{manifest.name}-{engine}")
-    models.upload(folder, manifest, server.client(), BUCKET)
-    return manifest.name
+def translator(engine: str) -> Deploy:
+    """Return how our function is deployed with the shipped translation model, converted if need be."""
+
+    def deploy(place: Place) -> Side:
+        manifest = models.describe(MODEL)
+        if engine == manifest.engine:
+            return ours(place, MODEL, EVENT, translation)
+        converted = place.scratch / "converted"
+        converted.mkdir()
+        convert(MODEL, manifest, converted, engine, "float32")
+        return ours(place, converted, EVENT, translation, f"{manifest.name}-{engine}")
+
+    return deploy
 
 
 def copy(source: Path, target: Path) -> None:
@@ -276,54 +337,73 @@ def copy(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
 
 
-def usual(scratch: Path, runtime: Path, server: S3Server) -> Side:
+def usual(place: Place) -> Side:
     """Return the usual function."""
     from bench.layers import installed
 
-    packages, task = installed(scratch), scratch / USUAL
-    for name in DECLARED:
-        distribution = importlib.metadata.distribution(name)
-        for file in distribution.files or ():
-            if file.parts[0] != ".." and "__pycache__" not in file.parts:
-                (packages / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(str(distribution.locate_file(file)), packages / file)
+    packages, task = installed(place.scratch), place.scratch / USUAL
+    copy_installed(DECLARED, packages)
     nested_zip.slim(packages)
     copy(ROOT / "bench" / "baselines", task)
     nested_zip.pack(packages, task / "requirements.zip")
-    server.client().upload_file(str(MODEL / "en-es.pt"), BUCKET, "en-es.pt")
-    server.client().upload_file(str(MODEL / "enes.model"), BUCKET, "enes.model")
+    client = place.server.client()
+    client.upload_file(str(MODEL / "en-es.pt"), BUCKET, "en-es.pt")
+    client.upload_file(str(MODEL / "enes.model"), BUCKET, "enes.model")
     environment = {
-        **server.environment(),
+        **place.server.environment(),
         "MODEL_KEY": "en-es.pt",
         "TOKENIZER_KEY": "enes.model",
         "OMP_NUM_THREADS": "1",
     }
-    return Side("usual_function", (task, runtime), environment)
+    return Side("usual_function", (task, place.runtime), environment, EVENT, translation)
+
+
+def copy_installed(names: Collection[str], folder: Path) -> None:
+    """Copy distributions from where they are installed, without their bytecode."""
+    for name in names:
+        distribution = importlib.metadata.distribution(name)
+        for file in distribution.files or ():
+            if file.parts[0] != ".." and "__pycache__" not in file.parts:
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(str(distribution.locate_file(file)), folder / file)
 
 
 def seconds() -> dict[str, list[float]]:
     """Return the seconds of a cold start of our function by engine, every repetition's."""
-    with deployed(ENGINES) as bench:
+    with deployed({engine: translator(engine) for engine in ENGINES}) as bench:
         return bench.take_turns(REPETITIONS)
+
+
+def compared(
+    ours: Mapping[str, Deploy], usual: Deploy, goals: Mapping[str, float], baseline: str, cause: str = ""
+) -> Iterator[Row]:
+    """Yield a row for each of our functions: how many times as fast it starts as the usual one."""
+    with deployed({**ours, USUAL: usual}) as bench:
+        times = bench.take_turns(REPETITIONS)
+    for name, taken in times.items():
+        print(f"{name}: {median(taken):.2f} s ({min(taken):.2f} to {max(taken):.2f})", flush=True)
+    for name in ours:
+        yield Row(
+            name=f"cold_start.{name}",
+            **ratio(times[USUAL], times[name]),
+            better="higher",
+            unit=AS_FAST,
+            baseline=baseline,
+            goal=goals[name],
+            cause=cause,
+        )
 
 
 @measures("cold_start.opennmt", "cold_start.ctranslate2")
 def rows() -> Iterator[Row]:
     """Compare the cold starts of both engines with the usual function's."""
-    with deployed((*ENGINES, USUAL)) as bench:
-        times = bench.take_turns(REPETITIONS)
-    for name, taken in times.items():
-        print(f"{name}: {median(taken):.2f} s ({min(taken):.2f} to {max(taken):.2f})", flush=True)
-    for engine, goal in zip(ENGINES, (4, 20), strict=True):
-        yield Row(
-            name=f"cold_start.{engine}",
-            **ratio(times[USUAL], times[engine]),
-            better="higher",
-            unit=AS_FAST,
-            baseline="the usual function: a nested zip, boto3 into a BytesIO, and OpenNMT-py's own engine "
-            "(bench/baselines/usual_function.py)",
-            goal=goal,
-            cause="starting Python takes 8 % of it, importing what every function needs 22 %, the engine's "
-            "imports and beside them the model's way from S3 45 %, loading it 10 %, and the first search "
-            "15 %; of the whole a third is waiting for files that are not in memory",
-        )
+    yield from compared(
+        {engine: translator(engine) for engine in ENGINES},
+        usual,
+        {"opennmt": 4, "ctranslate2": 20},
+        baseline="the usual function: a nested zip, boto3 into a BytesIO, and OpenNMT-py's own engine "
+        "(bench/baselines/usual_function.py)",
+        cause="starting Python takes 8 % of it, importing what every function needs 22 %, the engine's "
+        "imports and beside them the model's way from S3 45 %, loading it 10 %, and the first search "
+        "15 %; of the whole a third is waiting for files that are not in memory",
+    )

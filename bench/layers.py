@@ -49,7 +49,9 @@ else:
     sys.path.append(packed)
 ready = time.perf_counter()
 import function_smoke
-(answer, _) = function_smoke.answer("opennmt", "models/en-es", [sys.argv[4] + "/event.json"])
+(answer, _) = function_smoke.answer(
+    engine="opennmt", events=[sys.argv[4] + "/event.json"], precisions=["float16"], model="models/en-es"
+)
 assert answer["statusCode"] == 200, answer
 print(ready - start, time.perf_counter() - ready)
 """
@@ -130,7 +132,11 @@ def kinds(scratch: Path) -> dict[str, Kind]:
 
 def ours(scratch: Path) -> tuple[Path, str, Path]:
     """Return the builder's archive, its index's hash, and what it unpacks to."""
-    layer = nested_layer()
+    return unpacked(nested_layer(), scratch)
+
+
+def unpacked(layer: Path, scratch: Path) -> tuple[Path, str, Path]:
+    """Return the same of any nested layer, by its ``python`` folder."""
     marker = json.loads((layer / build.MARKER).read_text())["archive"]
     packed = layer / marker["file"]
     return packed, marker["index"], unpack(packed, marker["index"], temporary=scratch).folder

@@ -1,14 +1,15 @@
-"""The results as people see them: a table, docs/performance.md, a part of the README, and charts.
+"""The results as people see them: a table, a page, parts of the README and of docs/examples.md, and charts.
 
 All of it is made of results.json alone and is the same on every machine. ``make bench`` writes it when it
 has measured, ``python -m bench --document`` without measuring.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import seeds
 from bench.chart import Bar, Panel, draw
 from layer.treemap import human
 
@@ -27,6 +28,7 @@ TELLING = (
 """The rows that the README shows, by name or beginning, in its order."""
 
 README = "README.md"
+EXAMPLES = "docs/examples.md"
 DOCUMENT = "docs/performance.md"
 IMAGES = "docs/images"
 MARKERS = ("<!-- bench -->\n", "<!-- end bench -->")
@@ -56,7 +58,9 @@ Record = dict[str, Any]
 
 def write(results: Record, root: Path) -> None:
     """Write everything that is made of the results, and remove charts of areas that are no more."""
-    files = documents(results, (root / README).read_text(encoding="utf-8"))
+    files = documents(
+        results, {name: (root / name).read_text(encoding="utf-8") for name in (README, EXAMPLES)}
+    )
     (root / IMAGES).mkdir(parents=True, exist_ok=True)
     for path in charts_in(root):
         if path.relative_to(root).as_posix() not in files:
@@ -70,14 +74,15 @@ def charts_in(root: Path) -> list[Path]:
     return sorted([*(root / IMAGES).glob("bench.svg"), *(root / IMAGES).glob("bench-*.svg")])
 
 
-def documents(results: Record, readme: str) -> dict[str, str]:
-    """Return what is made of the results: by its path in the repository, the text."""
+def documents(results: Record, texts: Mapping[str, str]) -> dict[str, str]:
+    """Return what is made of the results, by its path in the repository; texts are those that have parts."""
     rows = results["rows"]
     charts = {f"bench-{area}.svg": chart(area, found) for area, found in areas(rows).items()}
     charts["bench.svg"] = chart("", telling(rows))
     return {
         DOCUMENT: page(results),
-        README: put(readme, summary(results)),
+        README: put(README, texts[README], summary(results)),
+        EXAMPLES: put(EXAMPLES, texts[EXAMPLES], beside_seeds(results)),
         **{f"{IMAGES}/{name}": text for name, text in charts.items() if text},
     }
 
@@ -123,13 +128,19 @@ def summary(results: Record) -> str:
     return "\n".join(lines) + "\n"
 
 
-def put(document: str, part: str) -> str:
+def beside_seeds(results: Record) -> str:
+    """Return the part of the page about the examples: a table, and what its numbers were measured on."""
+    values = {row["name"]: text(row, row["value"]) for row in results["rows"]}
+    return f"{seeds.part(values)}\nMeasured on {machine(results['machine'])}; not on Lambda.\n"
+
+
+def put(name: str, document: str, part: str) -> str:
     """Return a document with another part between its markers."""
     start, end = MARKERS
     before, found, rest = document.partition(start)
     _, ended, after = rest.partition(end)
     if not found or not ended:
-        raise ValueError(f"{README} has no part between {start.strip()} and {end}: put both back")
+        raise ValueError(f"{name} has no part between {start.strip()} and {end}: put both back")
     return before + start + part + end + after
 
 

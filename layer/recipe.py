@@ -3,6 +3,7 @@
 ::
 
     name = "opennmt"
+    extends = "other"                   # a recipe that this one is, with what is said here besides
     engine = "opennmt"                  # what the layer is for; a function with another one refuses it
     beside = "inference"                # the recipe of the layer that is always deployed with it
     requirements = ["six==1.17.0", …]   # complete and pinned: nothing is added to it
@@ -152,9 +153,24 @@ def load(name: str) -> Recipe:
         raise RecipeError(f"there is no recipe {path}; known recipes: {known}")
     try:
         text = path.read_text(encoding="utf-8")
-        return parse(tomllib.loads(text), path.resolve().with_suffix(""), text)
-    except (tomllib.TOMLDecodeError, RecipeError) as error:
+        table = tomllib.loads(text)
+        if base := table.pop("extends", ""):
+            shared = path.with_name(f"{base}.toml").read_text(encoding="utf-8")
+            table, text = _extended(tomllib.loads(shared), table), text + shared
+        return parse(table, path.resolve().with_suffix(""), text)
+    except (FileNotFoundError, tomllib.TOMLDecodeError, RecipeError) as error:
         raise RecipeError(f"{path}: {error}") from None
+
+
+def _extended(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return a table with another's entries over it: in tables each by itself, requirements besides."""
+    merged = base | own
+    for key in base.keys() & own.keys():
+        if isinstance(base[key], dict):
+            merged[key] = _extended(base[key], own[key])
+        elif key == "requirements":
+            merged[key] = [*base[key], *own[key]]
+    return merged
 
 
 def parse(table: dict[str, Any], folder: Path = RECIPES, text: str = "") -> Recipe:

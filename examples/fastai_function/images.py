@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import os
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
@@ -13,7 +12,7 @@ from lambda_inference import BadRequest, BaseRequest, Deadline, Model, Predictio
 from lambda_inference.inputs import PREFIX, read
 from lambda_inference.threads import threads
 
-MAX_ITEMS = int(os.environ.get("MAX_ITEMS", "100"))
+MAX_ITEMS = 100
 MAX_BYTES = 10_000_000
 """Of an image's file."""
 BATCH = 16
@@ -48,9 +47,6 @@ class ImageRequest(BaseRequest, kw_only=True):
                 raise BadRequest(
                     f'data[{index}] takes either "image" or "key"; got {which}', field=f"data[{index}]"
                 )
-            if item.key is not UNSET and not _is_unicode(item.key):
-                field = f"data[{index}].key"
-                raise BadRequest(f"{field} holds a lone surrogate, which is no Unicode text", field=field)
 
 
 class ImageClassifier:
@@ -126,11 +122,3 @@ class ImageClassifier:
                 },
                 counts={"Images": 1},
             )
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,14 +11,19 @@ from typing import Any
 os.environ |= {"KERAS_BACKEND": "torch", "KERAS_HOME": "/dev/null"}
 
 # isort: split
-import h5py
-import keras
-import torch
+with warnings.catch_warnings():
+    # torch tells 26 times that a layer has no sources.
+    warnings.filterwarnings("ignore", message="Unable to retrieve source for @torch.jit._overload")
+    import h5py
+    import keras
+    import torch
 
 from lambda_inference import Model, Unavailable
 
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "model.weights.h5"
+LEAST = 4
+"""Rows computed at once: of fewer, torch adds up products in another order."""
 
 LAYERS = {
     "Activation", "Add", "Average", "BatchNormalization", "Concatenate", "Dense", "Dropout", "ELU", "Flatten",
@@ -28,7 +34,8 @@ LAYERS = {
 Lambda, TorchModuleWrapper, JaxLayer, FlaxLayer, TFSMLayer, and all that have a vocabulary."""
 
 _CLASSES = {
-    "keras": {"DTypePolicy", "Functional", "Sequential"},
+    "keras": {"DTypePolicy", "Sequential"},
+    "keras.src.models.functional": {"Functional"},
     "keras.layers": LAYERS,
     "keras.constraints": {"MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"},
     "keras.initializers": {"Zeros"},
@@ -63,9 +70,10 @@ class Keras:
 
     def probabilities(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
         """Return each row's probability for each label."""
+        padded = [*rows, *[rows[0]] * (LEAST - len(rows))]
         with torch.inference_mode():
-            found: list[list[float]] = self._network(torch.tensor(rows), training=False).tolist()
-        return found
+            found: list[list[float]] = self._network(torch.tensor(padded), training=False).tolist()
+        return found[: len(rows)]
 
 
 class NamedBytes(io.BytesIO):
@@ -115,9 +123,8 @@ def checked_architecture(data: bytes, name: str) -> dict[str, Any]:
         # What is registered under a name would come before what a module has under its own.
         registered = found.get("registered_name") not in {None, kind}
         if registered or not isinstance(module, str) or kind not in _CLASSES.get(module, ()):
-            raise _unreadable(
-                name, f"{ARCHITECTURE} names {_shown(module)}.{_shown(kind)}, which engine_keras.py does not"
-            )
+            named = f"{_shown(module)}.{_shown(kind)}"
+            raise _unreadable(name, f"{ARCHITECTURE} names {named}, which engine_keras.py does not list")
     return architecture
 
 
@@ -141,9 +148,7 @@ def check_weights(file: io.BytesIO, count: int, name: str) -> None:
             if room < 0:
                 raise _unreadable(name, f"{WEIGHTS} holds arrays that are larger than itself")
     if arrays != count:
-        raise _unreadable(
-            name, f"{WEIGHTS} holds {arrays} arrays, and {ARCHITECTURE} takes {count}"
-        )
+        raise _unreadable(name, f"{WEIGHTS} holds {arrays} arrays, and {ARCHITECTURE} takes {count}")
 
 
 def _datasets(file: "h5py.File", name: str) -> "Iterator[h5py.Dataset]":

@@ -22,11 +22,15 @@ def read(key: str, field: str, most: int) -> memoryview:
         Unavailable: S3 did not answer, or refused.
 
     """
+    elsewhere = BadRequest(f"{field} takes the key of an object below {PREFIX}", field=field)
     if not key.startswith(PREFIX) or ".." in key.split("/"):
-        raise BadRequest(f"{field} takes the key of an object below {PREFIX}", field=field)
+        raise elsewhere
+    store = bucket(os.environ["RESULT_BUCKET"])
     try:
-        store = bucket(os.environ["RESULT_BUCKET"])
-        size = store.size(key)
+        try:
+            size = store.size(key)
+        except ValueError:  # such as an empty part, or half of a character
+            raise elsewhere from None
         if size > most:
             raise BadRequest(
                 f"{field} names an object of {size:,} bytes, and {most:,} are taken at most", field=field

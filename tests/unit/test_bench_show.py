@@ -9,12 +9,12 @@ import pytest
 from conftest import ROOT
 
 from bench import __main__ as bench
-from bench import show
+from bench import seeds, show
 from bench.row import OF_TIME, meets
 
 RESULTS = json.loads(bench.RESULTS.read_text())
-README = (ROOT / show.README).read_text()
-DOCUMENTS = show.documents(RESULTS, README)
+TEXTS = {name: (ROOT / name).read_text() for name in (show.README, show.EXAMPLES)}
+DOCUMENTS = show.documents(RESULTS, TEXTS)
 SVG = "{http://www.w3.org/2000/svg}"
 
 a_chart = pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_page_shows_every_chart_but_the_readmes() -> None:
     for name in DOCUMENTS:
         image = f"(images/{Path(name).name})"
         assert (image in DOCUMENTS[show.DOCUMENT]) == (Path(name).name.startswith("bench-"))
-    assert f"({show.IMAGES}/bench.svg)" in README
+    assert f"({show.IMAGES}/bench.svg)" in TEXTS[show.README]
 
 
 def test_the_readme_has_the_telling_rows_that_are_there() -> None:
@@ -99,7 +99,7 @@ def test_the_readme_has_the_telling_rows_that_are_there() -> None:
 
 def test_a_row_of_an_unknown_area_is_shown() -> None:
     """In a section and a chart of its own."""
-    found = show.documents(results(row("dead_weight.one", 3)), README)
+    found = show.documents(results(row("dead_weight.one", 3)), TEXTS)
     page = found[show.DOCUMENT]
     assert "## Dead weight\n" in page
     assert f"| dead_weight.one | 3.00 {OF_TIME} | 2.70 to 3.30 | ≤ 1.00 | **missed** |" in page
@@ -173,9 +173,11 @@ def test_a_bar_begins_at_1_and_ends_at_its_value() -> None:
 
 
 def test_writing_replaces_what_was_there(tmp_path: Path) -> None:
-    """The README keeps what is around its part, and charts of other rows go."""
+    """A document keeps what is around its part, and charts of other rows go."""
     start, end = show.MARKERS
-    (tmp_path / "README.md").write_text(f"before\n{start}old\n{end}\nafter\n")
+    (tmp_path / "docs").mkdir()
+    for name in TEXTS:
+        (tmp_path / name).write_text(f"before\n{start}old\n{end}\nafter\n")
     show.write(results(row("old.one", 2)), tmp_path)
     show.write(results(row("results.one", 2)), tmp_path)
     assert [path.name for path in show.charts_in(tmp_path)] == ["bench-results.svg", "bench.svg"]
@@ -185,16 +187,30 @@ def test_writing_replaces_what_was_there(tmp_path: Path) -> None:
     assert "`results.one`" in text
 
 
-def test_a_readme_without_a_part_says_what_is_missing() -> None:
+def test_a_document_without_a_part_says_what_is_missing() -> None:
     """It is not appended somewhere."""
-    with pytest.raises(ValueError, match="<!-- bench -->"):
-        show.put("no markers", "part")
+    with pytest.raises(ValueError, match=r"page\.md .*<!-- bench -->"):
+        show.put("page.md", "no markers", "part")
+
+
+def test_the_page_about_examples_has_a_number_for_every_row_of_theirs() -> None:
+    """Each is a row's value; what was not measured is called so."""
+    examples = {
+        name for one in bench.registered() if one.run.__module__ == "bench.examples" for name in one.names
+    }
+    assert set(seeds.rows()) == examples
+    assert "not measured" not in DOCUMENTS[show.EXAMPLES]
+    page = show.documents(results(row("cold_start.spacy", 7.5, better="higher")), TEXTS)[show.EXAMPLES]
+    assert "| 7.50 times as fast |" in page
+    assert page.count("(not measured)") == len(seeds.rows()) - 1
 
 
 def test_documents_are_written_without_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By `--document`, beside the results that they are made of."""
     start, end = show.MARKERS
-    (tmp_path / "README.md").write_text(start + end)
+    (tmp_path / "docs").mkdir()
+    for name in TEXTS:
+        (tmp_path / name).write_text(start + end)
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "results.json").write_text(json.dumps(RESULTS))
     monkeypatch.setattr(bench, "RESULTS", tmp_path / "bench" / "results.json")

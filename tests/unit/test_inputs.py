@@ -23,7 +23,19 @@ def test_reads_what_lies_below_the_prefix(store):
 
 
 @pytest.mark.parametrize(
-    "key", ["prediction_outputs/x/predictions.jsonl.gz", "inputs", "/inputs/a", "inputs/../models/a", ""]
+    "key",
+    [
+        "prediction_outputs/x/predictions.jsonl.gz",
+        "inputs",
+        "/inputs/a",
+        "inputs/../models/a",
+        "",
+        "inputs//a",
+        "inputs/./a",
+        "inputs/a\n",
+        "inputs/\0",
+        "inputs/\ud800",
+    ],
 )
 def test_reads_nothing_else(store, key):
     """A key that lies elsewhere is the caller's mistake, told with the field."""

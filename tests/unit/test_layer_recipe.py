@@ -5,11 +5,11 @@ import tomllib
 import pytest
 from conftest import ROOT
 
-from layer.recipe import RecipeError, load, normalise, parse
+from layer.recipe import RECIPES, RecipeError, load, normalise, parse
 
 MINIMAL = {"name": "small", "requirements": ["six==1.17.0"]}
 PATCH = {"name": "fix", "reason": "r", "upstream": "u", "stage": "cut", "path": "a.py"}
-SHIPPED = ["ctranslate2", "inference", "opennmt"]
+SHIPPED = sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
 class TestParse:
@@ -138,6 +138,32 @@ class TestLoad:
         path.write_text('engine = "mine"')
 
         with pytest.raises(RecipeError, match=r"mine.toml: it lacks name"):
+            load(str(path))
+
+    def test_extends(self, tmp_path):
+        """A recipe is another one with its own requirements besides, and its own word where both have one."""
+        script = "def answer(): pass"
+        (tmp_path / "smoke.py").write_text(script)
+        (tmp_path / "base.toml").write_text(
+            'name = "base"\nengine = "one"\nrequirements = ["six==1.17.0"]\n[smoke]\nscript = "smoke.py"\n'
+            'inputs = ["a"]\narguments.model = "a"\narguments.engine = "one"'
+        )
+        path = tmp_path / "more.toml"
+        path.write_text(
+            'name = "more"\nextends = "base"\nrequirements = ["numpy==2.4.6"]\n[smoke]\ninputs = ["b"]\n'
+            'arguments.model = "b"'
+        )
+
+        found = load(str(path))
+
+        assert (found.name, found.engine, found.folder) == ("more", "one", tmp_path / "more")
+        assert found.contents("host").requirements == ("numpy==2.4.6", "six==1.17.0")
+        assert [one.name for one in found.smoke.inputs] == ["b"]
+        assert found.smoke.arguments == {"model": "b", "engine": "one"}
+        assert "six==1.17.0" in found.text  # what the other one says counts as this one's
+
+        path.write_text('name = "more"\nextends = "nothing"')
+        with pytest.raises(RecipeError, match=r"more\.toml: .*nothing\.toml"):
             load(str(path))
 
     def test_beside(self, tmp_path):

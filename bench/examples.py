@@ -1,0 +1,186 @@
+"""The examples: what their layers hold, and how long they take to a first answer beside the usual functions.
+
+Run: ``make bench ROW=cold_start.spacy``, or another row's name. The usual functions are those of
+``bench/baselines/usual_*.py``, what they are made of is in bench/usual.py, and everything is timed as in
+bench/cold_start.py.
+"""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import usual as usual_functions
+from bench.cold_start import BUCKET, Deploy, Place, Side, compared, copy, ours
+from bench.layers import unpacked
+from bench.row import Row, measures, scratch_folder
+from bench.usual import BASELINES, LEARNER, MODELS, ROOT, ZIP
+from layer import build, tree
+from layer.recipe import load
+from layer.target import HOST, named
+from layer.treemap import human
+
+Read = Callable[[dict[str, Any]], Any]
+
+
+def usual(module: str, made: Path, keys: Mapping[str, Path], event: Mapping[str, Any], read: Read) -> Deploy:
+    """Return how a usual function is deployed.
+
+    Args:
+        module: its handler's.
+        made: has its zip, or else is its layer.
+        keys: what S3 has, the model first.
+        event: see Side.
+        read: see Side.
+
+    """
+
+    def deploy(place: Place) -> Side:
+        task, layer = place.scratch / module, place.scratch / f"{module}-layer"
+        copy(BASELINES, task)
+        if (made / ZIP).exists():
+            shutil.copyfile(made / ZIP, task / ZIP)
+        else:
+            copy(made, layer)
+        for key, file in keys.items():
+            place.server.client().upload_file(str(file), BUCKET, key)
+        environment = {
+            **place.server.environment(),
+            "MODEL_KEY": next(iter(keys), ""),
+            "OMP_NUM_THREADS": "1",
+        }
+        folders = (task, layer, place.runtime) if layer.exists() else (task, place.runtime)
+        return Side(module, folders, environment, event, read)
+
+    return deploy
+
+
+def prediction(answer: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """Return fields of the one prediction of an answer, ours or a usual function's."""
+    match answer:
+        case {"statusCode": 200, "body": {"predictions": [dict(found)]}}:
+            return {field: found[field] for field in fields}
+        case {"predictions": [dict(found)]}:
+            return {field: found[field] for field in fields}
+    raise RuntimeError(f"this is no prediction: {answer}")
+
+
+def entities(answer: dict[str, Any]) -> Any:
+    """Return what an answer says of a text."""
+    return prediction(answer, "entities", "tokens")
+
+
+def classes(answer: dict[str, Any]) -> Any:
+    """Return an image's label and the probability of each class, in no order."""
+    found = prediction(answer, "label", "classes")
+    return found | {"classes": {one["label"]: one["probability"] for one in found["classes"]}}
+
+
+def probabilities(answer: dict[str, Any]) -> Any:
+    """Return a row's label and the probability of each."""
+    return prediction(answer, "label", "probabilities")
+
+
+@measures("cold_start.spacy")
+def spacy() -> Iterator[Row]:
+    """Compare spaCy's cold start with the usual function's."""
+    event = {"data": ["Anna bought two tickets in Paris."], "result": "inline"}
+    layer = usual_functions.spacy_layer()
+    yield from compared(
+        {"spacy": partial(ours, model=MODELS / "en-web-sm", event=event, read=entities)},
+        usual("usual_spacy", layer, {}, event, entities),
+        {"spacy": 2},
+        baseline=f"the usual function: spaCy, all it declares and the model in a layer of "
+        f"{human(tree.size(layer))}, stripped by hand, and spacy.load, which has no S3 to ask "
+        "(bench/baselines/usual_spacy.py)",
+    )
+
+
+@measures("cold_start.fastai")
+def fastai() -> Iterator[Row]:
+    """Compare fastai's cold start with the usual function's."""
+    model, zipped = MODELS / "digits", usual_functions.fastai_zip()
+    reference = json.loads(gzip.decompress((model / "reference.json.gz").read_bytes()))
+    data = [{"image": reference["items"][0]["image"]}]
+    event = {"data": data, "top": len(reference["vocabulary"]), "result": "inline"}
+    yield from compared(
+        {"fastai": partial(ours, model=model, event=event, read=classes)},
+        usual("usual_fastai", zipped, {LEARNER: usual_functions.learner()}, event, classes),
+        {"fastai": 2},
+        baseline="the usual function: fastai and all it declares but spaCy in a nested zip of "
+        f"{human((zipped / ZIP).stat().st_size)}, boto3 into a BytesIO, and load_learner "
+        "(bench/baselines/usual_fastai.py)",
+    )
+
+
+@measures("cold_start.onnxruntime", "cold_start.keras")
+def small() -> Iterator[Row]:
+    """Compare the cold starts of both engines with the usual function's, for the shipped network."""
+    yield from keras(MODELS, {"onnxruntime": 8, "keras": 2}, "the shipped network, 2,175 parameters")
+
+
+@measures("cold_start.onnxruntime_wide", "cold_start.keras_wide")
+def wide() -> Iterator[Row]:
+    """Compare them for a network of 18 million parameters."""
+    models = usual_functions.wide_models()
+    yield from keras(models, {"onnxruntime_wide": 5, "keras_wide": 2}, "18 million parameters")
+
+
+def keras(models: Path, goals: Mapping[str, float], network: str) -> Iterator[Row]:
+    """Compare engines with the usual function with Keras.
+
+    Args:
+        models: the folder with ``tumours`` and ``tumours-keras``.
+        goals: by row; its name begins with the engine.
+        network: what both are, in words.
+
+    """
+    shipped = json.loads((ROOT / "examples" / "keras_function" / "events" / "event.json").read_text())
+    event = {"data": shipped["data"][:1], "result": "inline"}
+    folders = {"onnxruntime": models / "tumours", "keras": models / "tumours-keras"}
+    keys = {name: folders["keras"] / name for name in ("architecture.json", "model.weights.h5")}
+    zipped = usual_functions.keras_zip()
+    functions: dict[str, Deploy] = {
+        name: partial(ours, model=folders[name.partition("_")[0]], event=event, read=probabilities)
+        for name in goals
+    }
+    yield from compared(
+        functions,
+        usual("usual_keras", zipped, keys, event, probabilities),
+        goals,
+        baseline="the usual function: Keras, torch and all they declare in a nested zip of "
+        f"{human((zipped / ZIP).stat().st_size)}, architecture and weights by boto3, and model.predict "
+        f"(bench/baselines/usual_keras.py); {network}",
+    )
+
+
+@measures("layer.size.spacy", "layer.size.fastai_own", "layer.size.onnxruntime", "layer.size.keras")
+def sizes() -> Iterator[Row]:
+    """Count what the builder makes for this machine."""
+    goals = {
+        "spacy": (140_000_000, "the layer"),
+        "fastai_own": (102_000_000, "the unpacked layer without torch"),
+        "onnxruntime": (80_000_000, "the layer"),
+        "keras": (450_000_000, "the unpacked layer"),
+    }
+    for name, (goal, what) in goals.items():
+        recipe, target = load(name.partition("_")[0]), named(HOST)
+        job = build.Job(recipe, target, build.default_out(recipe, target))
+        build.build(job, print)
+        layer = job.out / "layer" / "python"
+        with scratch_folder() as scratch:
+            if json.loads((layer / build.MARKER).read_text()).get("archive"):
+                _, _, layer = unpacked(layer, scratch)
+            of_torch = ("torch", "torchgen") if name == "fastai_own" else ()
+            size = sum(file.size for file in tree.files(layer) if file.package not in of_torch)
+        yield Row(
+            name=f"layer.size.{name}",
+            value=size,
+            unit="bytes",
+            baseline=f"{what}, against the goal alone",
+            goal=goal,
+            runs=[size],
+        )

@@ -1,0 +1,173 @@
+"""What the usual functions of the examples are made of: packages as pip installs them, and models.
+
+All is made once, into ``.layers/bench-*``, with the versions that ``baselines/*.txt`` name; torch is the one
+that is installed here, for ordinary indexes have it with several GB for CUDA under the same version.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.baselines import nested_zip
+from bench.cold_start import DECLARED, copy_installed
+from layer import tree
+from layer.build import WORK
+from layer.report import LIMIT
+from layer.strip import strip_tree
+
+ROOT = Path(__file__).resolve().parent.parent
+BASELINES = ROOT / "bench" / "baselines"
+MODELS = ROOT / "models"
+FASTAI = ROOT / "examples" / "fastai_function"
+TRAINING = MODELS / "tumours" / "train" / "train.py"
+
+ZIP = "requirements.zip"
+LEARNER = "learner.pkl"
+
+LANGUAGES = ("en", "ja", "ko", "th", "vi", "xx", "zh")
+"""English, and those that spaCy imports whatever the language is."""
+UNUSED_OF_TORCH = ("torch/include", "torch/bin")
+"""Headers and programs: with them the usual function with fastai would be too large for Lambda."""
+NEEDED_OF_TORCH = "torch/bin/torch_shm_manager"
+WIDTH = 4200
+"""Units of each of the wide network's hidden layers: 18 million parameters."""
+
+# With: the description and weights of a learner as we publish it, and the file to export it to.
+EXPORT = """
+import sys
+import msgspec
+import torch
+operators = torch.library.Library("torchvision", "FRAGMENT")  # as in usual_fastai.py
+for name in ("nms", "qnms"):
+    operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from rebuild import Description, learner
+description, weights, target = sys.argv[1:]
+with open(description, "rb") as file:
+    said = msgspec.json.decode(file.read(), type=Description)
+learner(said, torch.load(weights), threads=1).export(target)
+"""
+
+
+def made(name: str, make: Callable[[Path], None], *of: Path) -> Path:
+    """Return a folder that a function fills, from earlier if all that it is made of is still the same.
+
+    Args:
+        name: of the folder.
+        make: fills it.
+        of: files that it is made of, beside this one and torch.
+
+    """
+    parts = [version("torch").encode(), *(path.read_bytes() for path in (Path(__file__), *of))]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    folder = WORK / f"bench-{name}-{digest[:12]}"
+    if not folder.exists():
+        print(f"making {folder.relative_to(ROOT)}, some minutes, this once", flush=True)
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=WORK) as scratch:
+            fresh = Path(scratch, "made")
+            fresh.mkdir()
+            make(fresh)
+            fresh.rename(folder)
+    return folder
+
+
+def spacy_layer() -> Path:
+    """Return the layer of the usual function with spaCy."""
+    requirements = BASELINES / "usual_spacy.txt"
+
+    def make(folder: Path) -> None:
+        _install(requirements, folder)
+        languages = (folder / "spacy" / "lang").iterdir()
+        unused = [path for path in languages if path.is_dir() and path.name not in LANGUAGES]
+        for path in [*unused, *(path for path in folder.rglob("tests") if path.is_dir())]:
+            shutil.rmtree(path, ignore_errors=True)  # some lie within others
+        strip_tree(folder)
+        _check("usual_spacy", tree.size(folder))
+
+    return made(requirements.stem, make, requirements)
+
+
+def fastai_zip() -> Path:
+    """Return a folder with the zip of the usual function with fastai."""
+    return _zip(BASELINES / "usual_fastai.txt")
+
+
+def keras_zip() -> Path:
+    """Return a folder with the zip of the usual function with Keras."""
+    return _zip(BASELINES / "usual_keras.txt")
+
+
+def learner() -> Path:
+    """Return the pickle that fastai's ``Learner.export`` writes of the learner that our function makes."""
+    zipped = fastai_zip() / ZIP
+    description, weights = MODELS / "digits" / "learner.json", MODELS / "digits" / "weights.pt"
+
+    def make(folder: Path) -> None:
+        packages = folder.with_name("packages")
+        nested_zip.extract(zipped, packages)
+        command = [sys.executable, "-W", "ignore", "-c", EXPORT, description, weights, folder / LEARNER]
+        path = os.pathsep.join(map(str, (packages, FASTAI)))
+        subprocess.run(command, env=os.environ | {"PYTHONPATH": path, "HOME": str(packages)}, check=True)
+
+    code = (FASTAI / "rebuild.py", FASTAI / "network.py")
+    return made("learner", make, description, weights, *code) / LEARNER
+
+
+def wide_models() -> Path:
+    """Return a folder with ``tumours`` and ``tumours-keras`` of 18 million parameters, never trained."""
+    requirements = BASELINES / "training_keras.txt"
+    described = [MODELS / name / "model.toml" for name in ("tumours", "tumours-keras")]
+
+    def make(folder: Path) -> None:
+        packages = folder.with_name("packages")
+        _install(requirements, packages)
+        command = [sys.executable, TRAINING, "--to", folder, "--width", str(WIDTH), "--epochs", "0"]
+        subprocess.run(command, env=os.environ | {"PYTHONPATH": str(packages)}, check=True)
+        for path in described:
+            shutil.copyfile(path, folder / path.parent.name / path.name)
+
+    return made("wide", make, requirements, TRAINING, *described)
+
+
+def _install(requirements: Path, folder: Path) -> None:
+    """Have pip install what a file names, and nothing else, without bytecode."""
+    command = [
+        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+        "--no-compile", "--only-binary=:all:", "--target", folder, "-r", requirements,
+    ]  # fmt: skip
+    subprocess.run(command, check=True)
+
+
+def _zip(requirements: Path) -> Path:
+    """Return a folder with the nested zip of packages and torch."""
+
+    def make(folder: Path) -> None:
+        packages = folder.with_name("packages")
+        _install(requirements, packages)
+        copy_installed(("torch", *DECLARED), packages)
+        for unused in UNUSED_OF_TORCH:
+            for path in (packages / unused).rglob("*"):
+                if path.is_file() and path != packages / NEEDED_OF_TORCH:
+                    path.unlink()
+        nested_zip.slim(packages)
+        nested_zip.pack(packages, folder / ZIP)
+        _check(requirements.stem, (folder / ZIP).stat().st_size)
+
+    return made(requirements.stem, make, requirements)
+
+
+def _check(name: str, size: int) -> None:
+    """See that Lambda would take a function of a size.
+
+    Raises:
+        RuntimeError: it would not.
+
+    """
+    print(f"{name}: {size:,} bytes", flush=True)
+    if size > LIMIT:
+        raise RuntimeError(f"{name} has {size:,} bytes, and Lambda takes {LIMIT:,}")
