@@ -13,7 +13,7 @@ PART = """\
 [examples/spacy_function](../examples/spacy_function/README.md) |
 | size of the layer | 400 MB, cut to 110 MB | {layer.size.spacy}, and the model in S3 |
 | cold start | 1, [rebuilt by us](../bench/baselines/usual_spacy.py) | {cold_start.spacy} times as fast |
-| by hand, for every version | 5 steps: install, delete folders for as long as it imports, zip, upload, share | \
+| by hand, for every version | 5 steps: install, delete folders while it still imports, zip, upload, share | \
 3 commands: `sam build`, `sam deploy`, `lambda_setup model publish`; to share the layer 2: `layer build`, \
 `layer publish` |
 | **fastai** | comments imports out in fastai's sources, and has torch in a layer beside it | \
