@@ -57,6 +57,8 @@ def test_layers_fit(built):
         "arm64",
     )
     assert sum(map(tree.size, parts)) <= report.LIMIT
+    stated = (ROOT / "docs" / "layers.md").read_text(encoding="utf-8")
+    assert f"| {tree.size(parts[0]):,} |" in stated
 
 
 def test_layer_is_proven(built):

@@ -36,3 +36,12 @@ def test_every_example_is_proven_for_arm64():
     shipped = [one for one in functions.found() if one.code.parent.name == "examples" or one.home == ROOT]
     engines = {engine for one in shipped for engine in one.engines}
     assert engines <= {name for name, record in RECORDED if record == "python3.13-arm64"}
+
+
+@pytest.mark.parametrize("record", ["host-python3.11-linux-x86_64", "python3.13-arm64"])
+def test_one_torch_for_all(record):
+    """Every recipe with torch has the same wheel of it, byte for byte."""
+    locks = [path.read_text(encoding="utf-8") for path in RECIPES.glob(f"*/{record}.lock")]
+    found = [line for text in locks for line in text.splitlines() if line.startswith("torch==")]
+    assert len(found) > 1
+    assert len(set(found)) == 1
