@@ -114,13 +114,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Show what `invoke --save DIR` saved as a table, and one item as a PNG: a translation's "
         "attention maps, or whatever the function's own show.py draws.",
     )
-    command.add_argument("folder", type=Path, metavar="DIR", help="where the results were saved")
+    command.add_argument("folder", type=Path, metavar="PATH",
+                         help="a predictions.jsonl.gz, or where results were saved")  # fmt: skip
     command.add_argument("--item", type=int, default=0, metavar="N",
                          help="whose picture to draw (default: %(default)s)")  # fmt: skip
     command.add_argument("--function", metavar="NAME", default="translation",
                          help="the function that answered (default: %(default)s)")  # fmt: skip
     command.add_argument("-e", "--event", type=Path, metavar="FILE",
                          help="what it was asked, for the picture (default: the function's own)")  # fmt: skip
+    command.add_argument(
+        "--html", type=Path, metavar="FILE", help="write it as one page for a browser instead"
+    )
+    command.add_argument("--open", action="store_true", help="write the page beside the result, and open it")
     command.set_defaults(command=results.run)
     cost.add_parser(commands)
     new.add_parser(commands)

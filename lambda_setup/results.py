@@ -4,11 +4,14 @@ import argparse
 import gzip
 import importlib.util
 import json
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lambda_setup import functions
+
+PREDICTIONS = "predictions.jsonl.gz"
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,16 +20,38 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Show every result in a folder."""
-    found = sorted(options.folder.rglob("predictions.jsonl.gz"))
+    found = [options.folder] if options.folder.is_file() else sorted(options.folder.rglob(PREDICTIONS))
     if not found:
         raise FileNotFoundError(
             f"there is no predictions.jsonl.gz below {options.folder}; save one with: python -m lambda_setup "
             f"invoke --event events/event.json --save {options.folder}"
         )
+    if options.html or options.open:
+        return _page(found, options)
     function = functions.named(options.function)
     event = json.loads((options.event or function.event).read_text(encoding="utf-8"))
     for path in found:
         show(path, options.item, _viewer(function), event)
+    return 0
+
+
+def _page(found: list[Path], options: argparse.Namespace) -> int:
+    """Write one result as a page of its own, and open it if that is asked for."""
+    if len(found) > 1:
+        raise ValueError(f"there are {len(found)} results below {options.folder}; name one {PREDICTIONS}")
+    from lambda_setup import viewer
+
+    [path] = found
+    maps: dict[int, list[np.ndarray[Any, Any]]] = {}
+    for arrays in sorted(path.parent.glob("attention-*.npz")):
+        maps |= attention(arrays)
+    target = options.html or path.with_name("predictions.html")
+    partial = target.with_name(f".{target.name}.partial")
+    partial.write_text(viewer.page(path.parent.name, read(path), maps), encoding="utf-8")
+    partial.replace(target)
+    print(f"page         {target}")
+    if options.open:
+        webbrowser.open(target.resolve().as_uri())
     return 0
 
 
