@@ -68,6 +68,8 @@ def made(name: str, make: Callable[[Path], None], *of: Path) -> Path:
     folder = WORK / f"bench-{name}-{digest[:12]}"
     if not folder.exists():
         print(f"making {folder.relative_to(ROOT)}, some minutes, this once", flush=True)
+        for older in WORK.glob(f"bench-{name}-*"):
+            shutil.rmtree(older)
         with tempfile.TemporaryDirectory(prefix="bench-", dir=WORK) as scratch:
             fresh = Path(scratch, "made")
             fresh.mkdir()
@@ -110,7 +112,16 @@ def learner() -> Path:
     def make(folder: Path) -> None:
         packages = folder.with_name("packages")
         nested_zip.extract(zipped, packages)
-        command = [sys.executable, "-W", "ignore", "-c", EXPORT, description, weights, folder / LEARNER]
+        command: list[str | Path] = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            EXPORT,
+            description,
+            weights,
+            folder / LEARNER,
+        ]
         path = os.pathsep.join(map(str, (packages, FASTAI)))
         subprocess.run(command, env=os.environ | {"PYTHONPATH": path, "HOME": str(packages)}, check=True)
 
@@ -126,7 +137,16 @@ def wide_models() -> Path:
     def make(folder: Path) -> None:
         packages = folder.with_name("packages")
         _install(requirements, packages)
-        command = [sys.executable, TRAINING, "--to", folder, "--width", str(WIDTH), "--epochs", "0"]
+        command: list[str | Path] = [
+            sys.executable,
+            TRAINING,
+            "--to",
+            folder,
+            "--width",
+            str(WIDTH),
+            "--epochs",
+            "0",
+        ]
         subprocess.run(command, env=os.environ | {"PYTHONPATH": str(packages)}, check=True)
         for path in described:
             shutil.copyfile(path, folder / path.parent.name / path.name)
@@ -136,7 +156,7 @@ def wide_models() -> Path:
 
 def _install(requirements: Path, folder: Path) -> None:
     """Have pip install what a file names, and nothing else, without bytecode."""
-    command = [
+    command: list[str | Path] = [
         sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
         "--no-compile", "--only-binary=:all:", "--target", folder, "-r", requirements,
     ]  # fmt: skip

@@ -171,6 +171,7 @@ class _Copy:
             (str(old.code.relative_to(ROOT)), self.code.name),
             (f"models/{old.model.name}/", f"models/{self.model.name}/"),
             (f'"models/{old.model.name}"', f'"models/{self.model.name}"'),
+            (f'"models" / "{old.model.name}"', f'"models" / "{self.model.name}"'),
             (f'"ENGINE", "{engine}"', f'"ENGINE", "{self.name}"'),
             (f"'ENGINE', '{engine}'", f"'ENGINE', '{self.name}'"),
             (f'engine = "{engine}"', f'engine = "{self.name}"'),

@@ -81,8 +81,9 @@ def code_bytes(smoke: Smoke) -> int:
 
 
 def _deployed(folder: Path) -> list[Path]:
-    """Return a function's modules, without the one that only shows its answers."""
-    return [path for path in sorted(folder.rglob("*.py")) if path.name != "show.py"]
+    """Return a function's modules, without the one that only shows its answers, and without builds."""
+    found = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*.py")))
+    return [path for path, parts in found if parts[-1] != "show.py" and not parts[0].startswith(".")]
 
 
 def _events(path: Path) -> list[Path]:

@@ -7,8 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-MODEL = Path(__file__).resolve().parents[2] / "models" / "tumours"
-"""What the features are called, and rows to compare one with."""
+from lambda_setup.functions import ROOT
+
+MODEL = ROOT / "models" / "tumours"
+"""What the features are called and, in ``reference.json.gz``, rows to compare one with."""
 
 LABEL_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
 ABOVE, BELOW = "#E69F00", "#56B4E9"
@@ -31,7 +33,7 @@ def picture(record: dict[str, Any], item: Any, path: Path) -> None:
 
     Args:
         record: the answer.
-        item: the row; without it there are probabilities alone.
+        item: the row; without it, or without others to compare it with, there are probabilities alone.
         path: the PNG.
 
     """
@@ -42,7 +44,8 @@ def picture(record: dict[str, Any], item: Any, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     names = json.loads((MODEL / "labels.json").read_text(encoding="utf-8"))["features"]
-    shown = isinstance(item, list) and len(item) == len(names)
+    reference = MODEL / "reference.json.gz"
+    shown = isinstance(item, list) and len(item) == len(names) and reference.exists()
     heights = [0.9, 0.22 * len(names)] if shown else [0.9]
     figure, axes = plt.subplots(
         len(heights), 1, figsize=(7, sum(heights) + 1.6), height_ratios=heights, squeeze=False,
@@ -56,7 +59,7 @@ def picture(record: dict[str, Any], item: Any, path: Path) -> None:
     top.set(xlim=(0, 1), yticks=[], xlabel="probability", title=f"row {record['index']}: {record['label']}")
     top.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.75), frameon=False)
     if shown:
-        with gzip.open(MODEL / "reference.json.gz") as file:
+        with gzip.open(reference) as file:
             others = np.array(json.load(file)["rows"])
         scores = (np.array(item, float) - others.mean(axis=0)) / others.std(axis=0)
         below = axes[1, 0]

@@ -87,6 +87,21 @@ def test_a_ratio_is_that_of_the_medians() -> None:
     assert ratio([1, 2, 9], [4, 4, 4]) == {"value": 0.5, "runs": [0.25, 0.5, 2.25]}
 
 
+def test_functions_side_by_side_have_to_answer_alike() -> None:
+    """Labels and texts to the letter, numbers within the tolerance, nothing more and nothing less."""
+    from bench.cold_start import TOLERANCE, alike
+
+    answer = {"label": "benign", "probabilities": [0.25, 0.75]}
+    assert alike(answer, {**answer, "probabilities": [0.25 + TOLERANCE / 2, 0.75]})
+    for other in (
+        {**answer, "label": "malignant"},
+        {**answer, "probabilities": [0.25 + TOLERANCE * 2, 0.75]},
+        {**answer, "probabilities": [0.25]},
+        {"label": "benign"},
+    ):
+        assert not alike(answer, other)
+
+
 def test_measured_rows_replace_those_of_their_names(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

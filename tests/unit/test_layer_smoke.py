@@ -226,6 +226,29 @@ def test_code_files(toy):
     assert code_bytes(smoke) == 5
 
 
+def test_what_counts_as_code(toy):
+    """A function's modules and its events count; not how it is shown, what SAM has built, and answers."""
+    for name in ("f/app.py", "f/show.py", "f/.aws-sam/build/app.py", "f/sub/more.py"):
+        toy.write(name, "12345")
+    for name in ("f/events/b.json", "f/events/b.answer.json", "f/events/valid/a.json", "one.json"):
+        toy.write(name, "{}")
+    events = [str(toy.folder / name) for name in ("f/events", "one.json")]
+    smoke = toy.smoke("return 1", code=(toy.folder / "f",), function=(toy.folder / "f",),
+                      arguments={"events": events})  # fmt: skip
+
+    names = [path.name for path in code_files(smoke)]
+    assert sorted(names) == [
+        "a.json",
+        "app.py",
+        "b.json",
+        "more.py",
+        "one.json",
+        "smoke.py",
+        "smoke_runner.py",
+    ]
+    assert code_bytes(smoke) == 10
+
+
 @pytest.mark.parametrize(
     ("left", "right", "found"),
     [
