@@ -165,7 +165,7 @@ def test_model_moves_while_it_serves(running, one, tmp_path):
         assert after["predictions"] == before["predictions"]
         toml.write_text(toml.read_text().replace('another = "1"', 'another = "2"'))
         third = models.describe(folder)
-        models.publish(folder, client, MODEL_BUCKET)
+        models.publish(folder, client, MODEL_BUCKET, "damaged")
         largest = max(third.files, key=lambda file: file.size).name
         key = f"models/{name}/versions/{third.version}/{largest}"
         right = (folder / largest).read_bytes()

@@ -52,11 +52,12 @@ def copy(tmp_path_factory) -> Path:
 
 
 def state(folder: Path) -> dict[str, bytes]:
-    """Return what is in a folder of the copy."""
+    """Return what is in a folder of the copy, without what tools leave there."""
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
     return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        str(inside): path.read_bytes()
+        for inside, path in found.items()
+        if "__pycache__" not in inside.parts and not inside.parts[0].startswith(".")
     }
 
 

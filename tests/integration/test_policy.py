@@ -19,6 +19,7 @@ CHECKOV = Path(sys.prefix) / "checkov" / "bin" / "checkov"  # it needs an older 
 # What cfn-lint finds only after the transformation: the rule, what it is about, and why it stays.
 FOUND_AFTER_SAM = {
     ("W8001", "OnlyLocal"): "it chooses what is built, and nothing is left to build",
+    ("W2001", "CodeFolder"): "it chooses what is packed, and nothing is left to pack",
     ("W1020", "LayerName"): "SAM fills the parameters into a layer's name and leaves Fn::Sub around it",
 }
 

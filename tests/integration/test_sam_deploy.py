@@ -316,7 +316,7 @@ class TestDeploy:
 
         assert alias["FunctionVersion"] == "1"
         description = resolved["TranslationFunctionVersion"]["Description"]
-        assert re.match(r"en-es dev ctranslate2 arm64 .* ctranslate2-arm64:1 1$", description)
+        assert re.match(r"en-es dev ctranslate2 a .* ctranslate2-arm64:1 1$", description)
 
     def test_role(self, aws, dev, deployed):
         """The function may read its model, write and read results, and write its own log: nothing else."""
