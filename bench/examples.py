@@ -16,7 +16,7 @@ from typing import Any
 from bench import usual as usual_functions
 from bench.cold_start import BUCKET, Deploy, Place, Side, compared, copy, ours
 from bench.layers import unpacked
-from bench.row import Row, measures, scratch_folder
+from bench.row import Row, measures, of_size, scratch_folder
 from bench.usual import BASELINES, LEARNER, MODELS, ROOT, ZIP
 from layer import build, tree
 from layer.recipe import load
@@ -176,11 +176,4 @@ def sizes() -> Iterator[Row]:
                 _, _, layer = unpacked(layer, scratch)
             of_torch = ("torch", "torchgen") if name == "fastai_own" else ()
             size = sum(file.size for file in tree.files(layer) if file.package not in of_torch)
-        yield Row(
-            name=f"layer.size.{name}",
-            value=size,
-            unit="bytes",
-            baseline=f"{what}, against the goal alone",
-            goal=goal,
-            runs=[size],
-        )
+        yield of_size(name, size, goal, what)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.baselines import nested_zip  # noqa: E402
-from bench.row import OF_TIME, Row, measures, ratio, scratch_folder  # noqa: E402
+from bench.row import OF_TIME, Row, measures, of_size, ratio, scratch_folder  # noqa: E402
 from bench.unpack import nested_layer  # noqa: E402
 from lambda_inference.unpack import unpack  # noqa: E402
 from layer import build, lock, patch, tree, wheels  # noqa: E402
@@ -222,14 +222,7 @@ def sizes() -> Iterator[Row]:
     build.build(job, print)
     found["ctranslate2"] = (tree.size(job.out / "layer"), 85_000_000, "the layer")
     for name, (size, goal, what) in found.items():
-        yield Row(
-            name=f"layer.size.{name}",
-            value=size,
-            unit="bytes",
-            baseline=f"{what}, against the goal alone",
-            goal=goal,
-            runs=[size],
-        )
+        yield of_size(name, size, goal, what)
 
 
 def main() -> None:

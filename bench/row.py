@@ -78,6 +78,18 @@ def ratio(ours: Sequence[float], baseline: Sequence[float]) -> dict[str, Any]:
     }
 
 
+def of_size(name: str, size: int, goal: int, what: str) -> Row:
+    """Return the row of a layer's bytes."""
+    return Row(
+        name=f"layer.size.{name}",
+        value=size,
+        unit="bytes",
+        baseline=f"{what}, against the goal alone",
+        goal=goal,
+        runs=[size],
+    )
+
+
 @dataclass(frozen=True)
 class Measurement:
     """A function that measures, and the names of the rows that it yields."""
