@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 
-def stack_output(stack: str, output: str) -> str:
+def stack_output(stack: str, output: str, hint: str = "is it a stack of this template?") -> str:
     """Return an output of a deployed stack.
 
     Raises:
@@ -19,7 +19,7 @@ def stack_output(stack: str, output: str) -> str:
     for one in found.get("Outputs", []):
         if one.get("OutputKey") == output:
             return one.get("OutputValue", "")
-    raise RuntimeError(f"stack {stack} has no output {output}; is it a stack of this template?")
+    raise RuntimeError(f"stack {stack} has no output {output}; {hint}")
 
 
 def identity() -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 from msgspec import Meta
 
 from lambda_inference import Array, BadRequest, BaseRequest, Deadline, Model, Prediction, Unavailable
-from lambda_inference.texts import TextData, checked
+from lambda_inference.texts import TextData, checked, text_of
 from lambda_inference.threads import threads
 
 MAX_BEAM = 20
@@ -39,6 +39,11 @@ class TranslationRequest(BaseRequest, kw_only=True):
                 field="n_best",
             )
         self.data = checked(self.data)
+
+    @classmethod
+    def item(cls, value: Any) -> Any:
+        """Return the text that a JSON line of a corpus stands for."""
+        return text_of(value)
 
 
 @dataclass(frozen=True)

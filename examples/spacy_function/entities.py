@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta
 
 from lambda_inference import BaseRequest, Deadline, Model, Prediction, Unavailable
-from lambda_inference.texts import TextData, checked
+from lambda_inference.texts import TextData, checked, text_of
 
 MAX_BATCH = 128
 """Texts analysed at once; more of them are hardly faster."""
@@ -25,6 +25,11 @@ class AnalysisRequest(BaseRequest, kw_only=True):
 
     def __post_init__(self) -> None:
         self.data = checked(self.data)
+
+    @classmethod
+    def item(cls, value: Any) -> Any:
+        """Return the text that a JSON line of a corpus stands for."""
+        return text_of(value)
 
 
 class TextAnalyser:

@@ -122,18 +122,17 @@ class Emulator:
 
     def invoke(self, event: Any) -> Any:
         """Send an event and return the response, a raised error in the form of a returned one."""
+        # Escapes only, as boto3's callers send them: a lone surrogate is no UTF-8.
+        return understood(self.send(json.dumps(event).encode("ascii")).decode())
+
+    def send(self, body: bytes) -> bytes:
+        """Send an event as it is, and return the answer as it is."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self.timeout + 60)
         try:
-            connection.request(
-                "POST",
-                "/2015-03-31/functions/function/invocations",
-                # Escapes only, as boto3's callers send them: a lone surrogate is no UTF-8.
-                body=json.dumps(event).encode("ascii"),
-            )
-            answer = connection.getresponse().read()
+            connection.request("POST", "/2015-03-31/functions/function/invocations", body=body)
+            return connection.getresponse().read()
         finally:
             connection.close()
-        return understood(answer.decode())
 
     def freeze(self) -> None:
         """Stop the function's process, as Lambda does after an answer."""

@@ -75,19 +75,30 @@ class S3:
 class S3Server(S3):
     """SeaweedFS's S3, which checks signatures and honours If-Match and If-None-Match."""
 
-    def __init__(self, port: int | None = None, access_key: str = "", secret_key: str = "") -> None:
+    def __init__(
+        self,
+        port: int | None = None,
+        access_key: str = "",
+        secret_key: str = "",
+        folder: Path | None = None,
+    ) -> None:
         """Take a port and credentials that others know, or choose them, new with every server.
 
-        A known port is also bound where containers of this machine's Docker reach it.
+        A known port is also bound where containers of this machine's Docker reach it. Data in a folder
+        outlive the server; without one they go with it.
         """
+        self._kept = folder
         super().__init__("", access_key or secrets.token_hex(10), secret_key or secrets.token_hex(20))
         self._fixed_port = port
 
     def __enter__(self) -> Self:
         for attempt in range(1, _ATTEMPTS + 1):
             with contextlib.ExitStack() as stack:
-                folder = Path(tempfile.mkdtemp(prefix="s3-"))
-                stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                folder = self._kept or Path(tempfile.mkdtemp(prefix="s3-"))
+                if self._kept:
+                    self._kept.mkdir(parents=True, exist_ok=True)
+                else:
+                    stack.callback(shutil.rmtree, folder, ignore_errors=True)
                 try:
                     self._start(folder, stack)
                 except RuntimeError as error:
@@ -104,7 +115,7 @@ class S3Server(S3):
         config = folder / "s3.json"
         config.touch(mode=0o600)
         config.write_text(json.dumps(self._identities()))
-        (folder / "data").mkdir()
+        (folder / "data").mkdir(exist_ok=True)
         ports = free_ports(2 * len(_SERVERS))
         port = ports[_SERVERS.index("s3")] = self._fixed_port or ports[_SERVERS.index("s3")]
         self.endpoint = f"http://127.0.0.1:{port}"
@@ -125,7 +136,8 @@ class S3Server(S3):
             },
             cwd=folder,
             log=stack.enter_context((folder / "log").open("wb")),
-            grace=0,  # its data go with it, and it would take ten seconds to put them in order
+            # It would take half a minute to end; what it has answered is written, whatever ends it.
+            grace=0,
         )  # fmt: skip
         stack.callback(_remove_sockets, ports)
         stack.callback(program.stop)

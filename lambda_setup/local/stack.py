@@ -1,6 +1,7 @@
 """The whole application on this machine: an S3 with a model in it, and the function in its layers."""
 
 import contextlib
+import functools
 import os
 import subprocess
 import tempfile
@@ -45,11 +46,16 @@ class Application:
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
 
+    @functools.cached_property
+    def layers(self) -> list[Path]:
+        """The layers that its functions run in, built at the first look."""
+        return layers(self._engine)
+
     def function(self, *, env: Mapping[str, str] | None = None, **options: Any) -> Emulator:
         """Return a function of the stack, to be started by ``with``."""
         return Emulator(
             functions.running(self._engine).code,
-            layers=layers(self._engine),
+            layers=self.layers,
             # One /tmp for all: what the first function unpacks, the others find.
             temporary=options.pop("temporary", self.temporary),
             env=self.environment() | dict(env or {}),

@@ -20,12 +20,14 @@ class Call:
         payload: makes the request, or raises BadRequest.
         http: whether the answer goes back over HTTP.
         message_id: the queue's message id, where a queue sent it.
+        attempt: which attempt it is, from 0 on, where Step Functions says so.
 
     """
 
     payload: Callable[[], Any]
     http: bool = False
     message_id: str | None = None
+    attempt: int | None = None
 
     def answer(self, status: int, body: dict[str, Any]) -> dict[str, Any]:
         """Return the response in the form that the caller wants."""
@@ -42,7 +44,8 @@ class Call:
 def calls(event: Any) -> tuple[list[Call], bool]:
     """Return the calls that an event holds, and whether a queue sent them.
 
-    Known are direct invocations, API Gateway's payloads 1.0 and 2.0, function URLs and SQS.
+    Known are direct invocations, API Gateway's payloads 1.0 and 2.0, function URLs, SQS, and the tasks of
+    statemachines/, which send the request beside the number of the attempt.
     """
     if not isinstance(event, dict):
         return [Call(lambda: event)], False
@@ -52,6 +55,8 @@ def calls(event: Any) -> tuple[list[Call], bool]:
     records = event.get("Records")
     if isinstance(records, list) and records and all(map(_is_message, records)):
         return [_message(record) for record in records], True
+    if event.keys() == {"request", "attempt"} and isinstance(event["attempt"], int):
+        return [Call(lambda: event["request"], attempt=event["attempt"])], False
     return [Call(lambda: event)], False
 
 

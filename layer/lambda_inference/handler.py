@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from lambda_inference import results, telemetry
@@ -64,25 +65,42 @@ class Service:
             all_calls, queued = calls(event)
             if not queued:
                 return self._answer(all_calls[0], deadline, context.aws_request_id)
-            # What a queue gets back is retried, and ends in its dead-letter queue: nothing is lost.
-            return {
-                "batchItemFailures": [
-                    {"itemIdentifier": call.message_id}
-                    for call in all_calls
-                    if self._answer(call, deadline, context.aws_request_id)["statusCode"] != 200  # noqa: PLR2004
-                ]
-            }
+            return self._each_message(event, all_calls, deadline, context.aws_request_id)
         finally:
             telemetry.flush()
+
+    def _each_message(
+        self, event: dict[str, Any], all_calls: list[Call], deadline: Deadline, request_id: str
+    ) -> dict[str, Any]:
+        """Answer messages one by one, and tell the queue which failed.
+
+        It has those retried, and sends them to its dead-letter queue in the end: nothing is lost.
+        """
+        from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+
+        by_id = {call.message_id: call for call in all_calls}
+
+        def answer(record: Any) -> None:
+            if self._answer(by_id[record.message_id], deadline, request_id)["statusCode"] != 200:  # noqa: PLR2004
+                raise Fault("the log has why")
+
+        processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+        return dict(process_partial_response(event, answer, processor))
 
     def _answer(self, call: Call, deadline: Deadline, request_id: str) -> dict[str, Any]:
         """Return the response to one call, raising what its caller only sees as an error."""
         raised = False
         try:
             payload = call.payload()
+            if isinstance(payload, dict) and payload.keys() == {"manifest"}:
+                raised = True
+                from lambda_inference import batches
+
+                return call.answer(200, batches.write(payload["manifest"]))
             raised = isinstance(payload, dict) and payload.get("errors") == "raise"
             request = parse(payload, self.predictor_type.Request)
-            return self._respond(call, request, deadline, request.id or call.message_id or request_id)
+            name = request.id or call.message_id or request_id
+            return self._respond(call, request, payload, deadline, name)
         except Fault as fault:
             found = fault
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
@@ -97,15 +115,31 @@ class Service:
         # Lambda, Step Functions and SQS retry only what fails; the message is the response.
         raise type(found)(json.dumps(response)) from None
 
-    def _respond(self, call: Call, request: BaseRequest, deadline: Deadline, name: str) -> dict[str, Any]:
-        serving = self.models.current(deadline)
+    def _respond(
+        self, call: Call, request: BaseRequest, payload: dict[str, Any], deadline: Deadline, name: str
+    ) -> dict[str, Any]:
+        lines = None
+        if request.source and not request.warmup:
+            from lambda_inference.ranges import Range
+
+            lines = Range(payload, request, self.predictor_type.Request)
+            # A run that is begun anew, or a second attempt, finds what the first one did.
+            if request.result == "s3" and (body := ResultStore.from_environment().find(name, lines.digest())):
+                return call.answer(200, body)
+        serving = self.models.current(deadline, request.model_version)
         if request.warmup:
             return call.answer(200, {"warmup": "confirmed"})
         timings: dict[str, float] = {}
         with telemetry.timed(timings, "predict"):
-            predictions = list(serving.predictor.predict(request, deadline))
+            if lines:
+                predictions = lines.predict(serving.predictor, deadline)
+            else:
+                predictions = list(serving.predictor.predict(request, deadline))
         model = serving.manifest
-        origin = Origin(name, request.digest(), model.name, serving.version, model.engine)
+        origin = Origin(name, (lines or request).digest(), model.name, serving.version, model.engine)
+        if lines:
+            beside = {"failed": lines.failed, "attempt": call.attempt or 0, "predict_ms": timings["predict"]}
+            origin = replace(origin, beside=beside)
         response = None
         if request.result != "s3":
             response = self._inline(call, request, origin, predictions, timings)
@@ -138,6 +172,7 @@ class Service:
                     "count": len(predictions),
                     "model": {"name": origin.model, "version": origin.version},
                     "engine": origin.engine,
+                    **origin.beside,
                     "timings_ms": timings,
                 },
             )

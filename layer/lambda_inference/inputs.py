@@ -1,9 +1,11 @@
 """What a request names instead of holding it: objects below one prefix of the result bucket."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from lambda_inference.errors import BadRequest, Unavailable
-from lambda_inference.storage import Missing, bucket
+from lambda_inference.storage import Bucket, Missing, bucket
 
 PREFIX = "inputs/"
 """The function's role may read nothing else there but its results."""
@@ -22,20 +24,43 @@ def read(key: str, field: str, most: int) -> memoryview:
         Unavailable: S3 did not answer, or refused.
 
     """
-    elsewhere = BadRequest(f"{field} takes the key of an object below {PREFIX}", field=field)
-    if not key.startswith(PREFIX) or ".." in key.split("/"):
-        raise elsewhere
-    store = bucket(os.environ["RESULT_BUCKET"])
-    try:
-        try:
-            size = store.size(key)
-        except ValueError:  # such as an empty part, or half of a character
-            raise elsewhere from None
+    with _named(key, field) as store:
+        size = store.size(key)
         if size > most:
             raise BadRequest(
                 f"{field} names an object of {size:,} bytes, and {most:,} are taken at most", field=field
             )
         return store.read(key)[0]
+
+
+def read_range(key: str, field: str, start: int, end: int) -> tuple[memoryview, int]:
+    """Return the bytes of an object from ``start`` to before ``end``, or to its own end, and its size.
+
+    Raises:
+        BadRequest: it lies elsewhere, is not there, or ends before ``start``.
+        Unavailable: S3 did not answer, or refused.
+
+    """
+    with _named(key, field) as store:
+        return store.read_range(key, start, end)
+
+
+@contextlib.contextmanager
+def _named(key: str, field: str) -> Iterator[Bucket]:
+    """Give the bucket of an input, and say what is wrong with its key in terms of the request."""
+    elsewhere = BadRequest(f"{field} takes the key of an object below {PREFIX}", field=field)
+    if not key.startswith(PREFIX) or ".." in key.split("/"):
+        raise elsewhere
+    try:
+        store = bucket(os.environ["RESULT_BUCKET"])
+    except KeyError as missing:
+        raise Unavailable(f"the function's environment lacks {missing}; the template sets it") from None
+    try:
+        yield store
+    except BadRequest:
+        raise
+    except ValueError:  # such as an empty part, or half of a character
+        raise elsewhere from None
     except Missing:
         raise BadRequest(
             f"{field} names an object that is not in the bucket {store.name}; upload it first", field=field

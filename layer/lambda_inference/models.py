@@ -129,6 +129,10 @@ class Pointer:
     etag: str | None
 
 
+class Incomplete(Unavailable):
+    """There is no such version of a model, or not all of it."""
+
+
 class ModelStore:
     """The channel of one model in a bucket, as a function reads it."""
 
@@ -202,7 +206,7 @@ class ModelStore:
         try:
             manifest = self._decode(key, self.bucket.read(key)[0], Manifest)
         except Missing:
-            raise Unavailable(f"version {version} of model {self.name} is incomplete: no {key}") from None
+            raise Incomplete(f"version {version} of model {self.name} is incomplete: no {key}") from None
         if manifest.version != version:
             raise Unavailable(f"{self._url(key)} is damaged: it is not what its name says")
         compatible.check(manifest)

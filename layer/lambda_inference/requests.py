@@ -11,8 +11,27 @@ from lambda_inference.errors import BadRequest
 
 ID_PATTERN = r"\A[A-Za-z0-9_-]{1,64}\Z"
 """What may name a result."""
+VERSION_PATTERN = r"\A[0-9a-f]{64}\Z"
+"""A sha256, which is also what versions of models are called."""
 MAX_NAME = 64
 """Characters of an unknown field's name that an error repeats."""
+
+
+class Source(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Lines of a corpus in S3, which take the place of ``data``.
+
+    Attributes:
+        key: the corpus, below ``inputs/`` of the result bucket; a line of a ``.jsonl`` is a JSON value.
+        start: the byte at which the first line begins.
+        end: the byte after the last line.
+        sha256: of those bytes, for S3 to be checked against.
+
+    """
+
+    key: str
+    start: Annotated[int, Meta(ge=0)]
+    end: Annotated[int, Meta(ge=1)]
+    sha256: Annotated[str, Meta(pattern=VERSION_PATTERN)] | None = None
 
 
 class BaseRequest(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -37,23 +56,50 @@ class BaseRequest(Struct, forbid_unknown_fields=True, kw_only=True):
         | None
     ) = None
     errors: Annotated[Literal["return", "raise"], Meta(description='one of "return" and "raise"')] = "return"
+    model_version: (
+        Annotated[
+            str,
+            Meta(pattern=VERSION_PATTERN, description="a version of the model: 64 characters, 0-9 and a-f"),
+        ]
+        | None
+    ) = None
+    source: (
+        Annotated[
+            Source,
+            Meta(description='an object {"key": …, "start": …, "end": …}: lines of a corpus, by their bytes'),
+        ]
+        | None
+    ) = None
+
+    @classmethod
+    def item(cls, value: Any) -> Any:
+        """Return the item of ``data`` that a JSON value in a line of a corpus stands for."""
+        return value
 
     def digest(self) -> str:
         """Return the sha256 of what decides the answer: every field but those of the delivery."""
-        fields = {
-            name: getattr(self, name)
-            for name in self.__struct_fields__
-            if name not in BaseRequest.__struct_fields__
-        }
-        canonical = msgspec.json.encode(fields, order="sorted")
-        return hashlib.sha256(canonical).hexdigest()
+        return digest(
+            {
+                name: getattr(self, name)
+                for name in self.__struct_fields__
+                if name not in BaseRequest.__struct_fields__
+                or (name == "model_version" and self.model_version)
+            }
+        )
+
+
+def digest(fields: dict[str, Any]) -> str:
+    """Return the sha256 of the canonical JSON of fields."""
+    return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
 R = TypeVar("R", bound=BaseRequest)
 
 
 def parse(payload: Any, request_type: type[R]) -> R | BaseRequest:
-    """Return the request that a payload makes, a plain ``BaseRequest`` for a warm-up.
+    """Return the request that a payload makes.
+
+    For a warm-up, and for a ``source`` whose lines are still to be read, it is a plain ``BaseRequest``.
 
     Raises:
         BadRequest: naming the field, what it got and what it takes.
@@ -68,10 +114,10 @@ def parse(payload: Any, request_type: type[R]) -> R | BaseRequest:
             raise BadRequest(
                 f"'{shown}' is no field of a request; the fields are {', '.join(fields)}", field=shown
             )
-    if payload.get("warmup") is True:  # what the model needs is then not needed
+    if payload.get("warmup") is True or payload.get("source") is not None:
         base = {name: payload[name] for name in BaseRequest.__struct_fields__ if name in payload}
-        return _convert(base, BaseRequest)
-    return _convert(payload, request_type)
+        return convert(base, BaseRequest)
+    return convert(payload, request_type)
 
 
 def decode_json(text: str, field: str) -> Any:
@@ -113,7 +159,13 @@ def describe(value: Any) -> str:  # noqa: PLR0911 - one kind of value a line
             return "an object"
 
 
-def _convert(payload: dict[str, Any], request_type: type[R]) -> R:
+def convert(payload: dict[str, Any], request_type: type[R]) -> R:
+    """Return the request of a type that a payload makes, whose names are all known.
+
+    Raises:
+        BadRequest: naming the field, what it got and what it takes.
+
+    """
     try:
         return msgspec.convert(payload, request_type, strict=True)
     except msgspec.ValidationError as error:

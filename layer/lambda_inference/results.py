@@ -17,8 +17,8 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,13 +44,19 @@ _DTYPES = {"f": ("<f4", 4), "d": ("<f8", 8), "i": ("<i4", 4), "q": ("<i8", 8), "
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a result comes from: the request's id and digest, the model and its engine."""
+    """Where a result comes from: the request's id and digest, the model and its engine.
+
+    Attributes:
+        beside: what else is answered, and kept with the result.
+
+    """
 
     id: str
     request: str
     model: str
     version: str
     engine: str
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ResultStore:
@@ -66,6 +72,24 @@ class ResultStore:
             return cls(bucket(os.environ["RESULT_BUCKET"]))
         except KeyError as missing:
             raise Unavailable(f"the function's environment lacks {missing}; the template sets it") from None
+
+    def find(self, name: str, request: str) -> dict[str, Any] | None:
+        """Return the answer's body for a request that was answered before under the same id.
+
+        Raises:
+            Conflict: the id names the result of another request.
+            Unavailable: S3 did not answer, or refused.
+
+        """
+        try:
+            return self._committed(name, request)
+        except Missing:
+            return None
+        except Unavailable as fault:
+            # To a role that may not list, S3 answers so for what is not there.
+            if fault.refused:
+                return None
+            raise
 
     def write(self, origin: Origin, predictions: Sequence[Prediction]) -> dict[str, Any]:
         """Store a result once, and return the answer's body that names it.
@@ -97,26 +121,33 @@ class ResultStore:
             "count": len(predictions),
             "model": {"name": origin.model, "version": origin.version},
             "engine": origin.engine,
+            **origin.beside,
         }
         keys = {f"{kind}_key": key for kind, key in arrays.items()}
-        commit = f"{prefix}/predictions.jsonl.gz"
+        commit = commit_key(origin.id)
         metadata = {"request": origin.request, "result": msgspec.json.encode(result | keys).decode()}
         if not self.bucket.create(commit, records, "application/gzip", metadata):
-            return self._committed(commit, origin)
+            try:
+                return self._committed(origin.id, origin.request)
+            except Missing:
+                raise Unavailable(f"{commit} was removed meanwhile; try again") from None
         return {"s3_bucket": self.bucket.name, "s3_key": commit, **keys, **result}
 
-    def _committed(self, commit: str, origin: Origin) -> dict[str, Any]:
+    def _committed(self, name: str, request: str) -> dict[str, Any]:
         """Return what is there already, if this request made it."""
-        try:
-            metadata = self.bucket.read(commit)[1]
-        except Missing:
-            raise Unavailable(f"s3://{self.bucket.name}/{commit} was removed meanwhile; try again") from None
-        if metadata.get("request") != origin.request:
+        commit = commit_key(name)
+        metadata = self.bucket.metadata(commit)
+        if metadata.get("request") != request:
             raise Conflict(
-                f"the id {origin.id} already names the result of another request; choose another id",
+                f"the id {name} already names the result of another request; choose another id",
                 field="id",
             )
         return {"s3_bucket": self.bucket.name, "s3_key": commit, **msgspec.json.decode(metadata["result"])}
+
+
+def commit_key(name: str) -> str:
+    """Return the key of the records of a result."""
+    return f"{PREFIX}/{name}/predictions.jsonl.gz"
 
 
 def lines(predictions: Sequence[Prediction]) -> bytes:
@@ -158,7 +189,7 @@ def npz(kind: str, predictions: Sequence[Prediction]) -> bytes:
             ),
         ):
             entry = zipfile.ZipInfo(f"{name}.npy")  # with a fixed date
-            entry.compress_type = zipfile.ZIP_DEFLATED  # hypotheses of one sentence share most of their rows
+            entry.compress_type = zipfile.ZIP_DEFLATED  # arrays of one item share most of their rows
             with archive.open(entry, "w", force_zip64=True) as member:
                 member.write(header)
                 for chunk in _joined(pieces):

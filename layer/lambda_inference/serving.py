@@ -2,6 +2,9 @@
 
 A warm function looks at its channel inside an invocation, at most every MODEL_REFRESH_SECONDS, and takes
 what it then points to up at once, if there is time. Whatever goes wrong with that, the old model serves.
+
+A request may also name its version, so that a run of many of them is answered by one model while the channel
+moves. A version that is not the channel's is kept beside it, one at a time.
 """
 
 import ctypes
@@ -14,8 +17,8 @@ from dataclasses import dataclass, replace
 
 from lambda_inference import built, storage, telemetry
 from lambda_inference.deadline import Deadline
-from lambda_inference.errors import Fault, Unavailable
-from lambda_inference.models import Fetch, Manifest, Model, ModelStore, Pointer, slow
+from lambda_inference.errors import BadRequest, Fault, Unavailable
+from lambda_inference.models import Fetch, Incomplete, Manifest, Model, ModelStore, Pointer, slow
 from lambda_inference.predictor import Predictor
 
 _INIT_SECONDS = 4
@@ -68,6 +71,7 @@ class Models:
         self._first: Fetch[tuple[Model, str | None]] | None = None
         self._former: Manifest | None = None
         self._serving: Serving | None = None
+        self._named: Serving | None = None
         self._refused: _Refused | None = None
         self._looked = 0.0
 
@@ -87,19 +91,26 @@ class Models:
         if self._begin().ready(limit - time.monotonic()):
             self._load()
 
-    def current(self, deadline: Deadline) -> Serving:
-        """Return what serves this request: the channel's model, or the last one that could be had.
+    def current(self, deadline: Deadline, version: str | None = None) -> Serving:
+        """Return what serves this request: the version that it names, or the channel's model.
+
+        Where the channel's cannot be had, the last one that could serves.
 
         Raises:
+            BadRequest: there is no such version.
             Unavailable: there is none yet.
 
         """
+        if version:
+            return self._version(version, deadline)
         refresh = float(os.environ.get("MODEL_REFRESH_SECONDS", "60"))
         # By the clock on the wall: the other one may stand still while the process is frozen.
         if self._serving and abs(time.time() - self._looked) >= refresh:
             self._looked = time.time()
             self._look(self._serving.manifest, self._serving.etag, deadline, refresh)
         if self._serving is None:
+            if os.environ.get("MODEL_SWAP") == "instead":
+                self._forget()
             carried = self._first is not None
             try:
                 return self._load(deadline)
@@ -109,6 +120,35 @@ class Models:
                     raise
             return self._load(deadline)
         return self._serving
+
+    def _version(self, version: str, deadline: Deadline) -> Serving:
+        """Return what serves requests for one version: it is nearly always the channel's."""
+        if self._serving is None and self._named is None:
+            with suppress(Unavailable):
+                self._load(deadline)
+        for one in (self._serving, self._named):
+            if one and one.version == version:
+                return one
+        store = ModelStore.from_environment()
+        try:
+            manifest = Fetch(lambda _: store.manifest(version)).result(deadline.remaining() / 2)
+        except Incomplete as fault:
+            raise BadRequest(
+                f"model_version takes a version of the model {store.name} that is in the bucket; {fault}",
+                field="model_version",
+            ) from None
+        if os.environ.get("MODEL_SWAP") == "instead" and self._serving:
+            self._former, self._serving = self._serving.manifest, None
+        self._forget()
+        fetch = Fetch(lambda stop: store.read(manifest, stop))
+        self._fresh = self._predictor_type()
+        self._named = self._loaded(fetch.result(deadline.remaining()), None, fetch.seconds)
+        return self._named
+
+    def _forget(self) -> None:
+        """Make room: give back a model that is not the channel's."""
+        self._named = None
+        _release()
 
     def _restored(self) -> None:
         """Look at the channel before the next answer: the snapshot may be older than its last move."""
@@ -217,6 +257,10 @@ class Models:
                 version=now.version,
             )
             return False
+        if self._named and self._named.version == pointer.version:
+            self._serving, self._named = replace(self._named, etag=pointer.etag), None
+            return True
+        self._forget()
         if os.environ.get("MODEL_SWAP") == "instead":
             self._former, self._serving = now, None
             _release()

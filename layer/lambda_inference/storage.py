@@ -62,6 +62,30 @@ class Bucket:
         with self._explained(key):
             return obstore.head(self._connected(), key)["size"]
 
+    def metadata(self, key: str) -> Mapping[str, str]:
+        """Return an object's user-defined metadata.
+
+        Raises:
+            Missing: there is no such object.
+            Unavailable: S3 did not answer, or refused.
+
+        """
+        import obstore
+
+        with self._explained(key):
+            return dict(obstore.get(self._connected(), key, options={"head": True}).attributes)
+
+    def read_range(self, key: str, start: int, end: int) -> tuple[memoryview, int]:
+        """Return an object's bytes from ``start`` to before ``end``, or to its own end, and its size.
+
+        Raises:
+            Missing: there is no such object.
+            Unavailable: S3 did not answer, refused, or has nothing at ``start``.
+
+        """
+        data, answer = self._whole(key, {"range": (start, end)})
+        return data, answer.meta["size"]
+
     def read_unless(self, key: str, etag: str | None) -> tuple[memoryview, str | None] | None:
         """Return an object's bytes and its ETag, None if it has this one.
 
@@ -93,6 +117,18 @@ class Bucket:
         if len(part) != len(buffer):
             raise Unavailable(f"s3://{self.name}/{key} ends before byte {start + len(buffer)}")
         buffer[:] = part
+
+    def replace(self, key: str, data: bytes, content_type: str) -> None:
+        """Write an object, whether there is one or not.
+
+        Raises:
+            Unavailable: S3 did not answer, or refused.
+
+        """
+        import obstore
+
+        with self._explained(key):
+            obstore.put(self._connected(), key, data, attributes={"Content-Type": content_type})
 
     def create(self, key: str, data: bytes, content_type: str, metadata: Mapping[str, str]) -> bool:
         """Write an object unless there is one, and return whether it was written.

@@ -7,10 +7,14 @@
 
         def __post_init__(self):
             self.data = checked(self.data)
+
+        @classmethod
+        def item(cls, value):
+            return text_of(value)
 """
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +29,11 @@ _TAKES = f"a list of 1 to {MAX_ITEMS:,} strings of at most {MAX_CHARS:,} charact
 
 Texts = Annotated[list[Annotated[str, Meta(max_length=MAX_CHARS)]], Meta(min_length=1, max_length=MAX_ITEMS)]
 TextData = Annotated[Texts | str, Meta(description=f"{_TAKES}, or a JSON string of such a list")]
+
+
+def text_of(value: Any) -> Any:
+    """Return the text that a JSON value in a line of a corpus stands for: itself, or an object's ``text``."""
+    return value["text"] if isinstance(value, dict) and "text" in value else value
 
 
 def checked(data: list[str] | str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A smoke prediction without a model: requests in, results out, an archive unpacked."""
+"""A smoke prediction without a model: requests in, results out, a queue, a corpus, an archive unpacked."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ TEXT = "what every function does" * 100
 
 
 def answer() -> list[Any]:
-    """Return the answers to a good and a bad request, what lies in the store then, and an unpacked file."""
+    """Return the answers to requests of every kind, what lies in the store then, and an unpacked file."""
     results = function_of("smoke", {"model.txt": TEXT.encode()})
     from lambda_inference import Array, BaseRequest, Prediction, serve
 
@@ -38,7 +38,33 @@ def answer() -> list[Any]:
     ]
     for one in answers:
         one["body"].pop("timings_ms", None)
+    answers += [_queued(handler), *_corpus(handler, results)]
     return [*answers, stored(results), _unpacked()]
+
+
+def _queued(handler: Any) -> Any:
+    """Send two messages, as a queue does, one of them bad."""
+    bodies = {"m-1": '{"data": ["one"]}', "m-2": '{"data": 5}'}
+    messages = [
+        {"messageId": name, "body": body, "eventSource": "aws:sqs"} for name, body in bodies.items()
+    ]
+    return handler({"Records": messages}, Context())
+
+
+def _corpus(handler: Any, store: Any) -> Iterator[Any]:
+    """Have two lines of a corpus answered, then the manifest written."""
+    import obstore
+
+    corpus = b"one\ntwo\n"
+    source = {"key": "inputs/c.txt", "start": 0, "end": 8, "sha256": hashlib.sha256(corpus).hexdigest()}
+    index = [{"id": "lines", "lines": 2, "source": source}]
+    obstore.put(store, "inputs/c.txt", corpus)
+    obstore.put(store, "inputs/i.json", json.dumps(index).encode())
+    for _ in range(2):
+        answer = handler({"attempt": 0, "request": {"id": "lines", "source": source}}, Context())
+        yield [answer["body"]["count"], answer["body"]["failed"]]
+    batch = {"run": "run", "index": "inputs/i.json", "request": {}, "corpus": {}}
+    yield handler({"manifest": batch}, Context())["body"]["done"]
 
 
 def _unpacked() -> str:

@@ -1,0 +1,193 @@
+"""A corpus: where it lies in S3, and the ranges of whole lines that it is cut into."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from lambda_inference.inputs import PREFIX
+from lambda_inference.ranges import MAX_BYTES
+from lambda_inference.texts import MAX_ITEMS
+from lambda_setup.output import transfer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BLOCK = 8 << 20
+"""Bytes read at once."""
+_WINDOW = 1 << 14
+"""Bytes of a part of the sample."""
+_SAMPLE_LINES = 64
+"""Of each part."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus in a bucket.
+
+    Attributes:
+        identity: changes when its bytes do: its sha256, or its ETag where somebody else put it there.
+        path: the file here that it is, if it is one.
+
+    """
+
+    client: "S3Client"
+    bucket: str
+    key: str
+    size: int
+    identity: str
+    path: Path | None
+
+    def opened(self) -> IO[bytes]:
+        """Return its bytes as a stream."""
+        if self.path:
+            return self.path.open("rb")
+        return self.client.get_object(Bucket=self.bucket, Key=self.key, IfMatch=self.identity)["Body"]  # type: ignore[return-value]
+
+    def about(self) -> dict[str, Any]:
+        """Return what a manifest says of it."""
+        return {"key": self.key, "bytes": self.size, "identity": self.identity}
+
+
+def found(client: "S3Client", bucket: str, text: str) -> Corpus:
+    """Return the corpus that an argument of the command line names: a file, or an object in the bucket.
+
+    Raises:
+        ValueError: it lies where the function may not read, is compressed or empty.
+
+    """
+    if text.startswith("s3://"):
+        owner, _, key = text.removeprefix("s3://").partition("/")
+        if owner != bucket or not key.startswith(PREFIX):
+            raise ValueError(
+                f"the function reads corpora below s3://{bucket}/{PREFIX}; copy it there first: "
+                f"aws s3 cp {text} s3://{bucket}/{PREFIX}"
+            )
+        head = client.head_object(Bucket=bucket, Key=key)
+        corpus = Corpus(client, bucket, key, head["ContentLength"], head["ETag"], None)
+    else:
+        path = Path(text)
+        size = path.stat().st_size
+        with path.open("rb") as file, transfer("reading the corpus", size) as progress:
+            digest = hashlib.sha256()
+            while block := file.read(BLOCK):
+                digest.update(block)
+                progress(len(block))
+        name = f"{PREFIX}corpora/{digest.hexdigest()}{'.jsonl' if path.suffix == '.jsonl' else '.txt'}"
+        corpus = Corpus(client, bucket, name, size, digest.hexdigest(), path)
+    if Path(text).suffix in {".gz", ".bz2", ".xz", ".zst", ".zip"}:
+        raise ValueError(f"{text} is compressed, and ranges of it cannot be read; decompress it first")
+    if not corpus.size:
+        raise ValueError(f"{text} is empty")
+    return corpus
+
+
+def upload(corpus: Corpus) -> bool:
+    """Put a corpus into its bucket unless it is there, and return whether it was uploaded."""
+    from botocore.exceptions import ClientError
+
+    if corpus.path is None:
+        return False
+    try:
+        if corpus.client.head_object(Bucket=corpus.bucket, Key=corpus.key)["ContentLength"] == corpus.size:
+            return False
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"404", "403"}:
+            raise
+    with transfer("uploading the corpus", corpus.size) as progress:
+        corpus.client.upload_file(
+            str(corpus.path),
+            corpus.bucket,
+            corpus.key,
+            ExtraArgs={"ChecksumAlgorithm": "SHA256"},
+            Callback=progress,
+        )
+    return True
+
+
+def sample(corpus: Corpus) -> list[dict[str, Any]]:
+    """Return small ranges from the start, the middle and the end of a corpus."""
+    sources = []
+    for place in sorted({0, corpus.size // 2, max(corpus.size - _WINDOW, 0)}):
+        span = f"bytes={place}-{min(place + 4 * _WINDOW, corpus.size) - 1}"
+        data = corpus.client.get_object(Bucket=corpus.bucket, Key=corpus.key, Range=span)["Body"].read()
+        start = data.find(b"\n") + 1 if place else 0
+        if place and not start:
+            continue
+        end = start
+        for _ in range(_SAMPLE_LINES):
+            following = data.find(b"\n", end) + 1
+            if not following or (following - start > _WINDOW and end > start):
+                break
+            end = following
+        if end == start and place + len(data) == corpus.size:
+            end = len(data)  # its last line has no line feed
+        if end > start:
+            sources.append({"key": corpus.key, "start": place + start, "end": place + end})
+    return sources
+
+
+def pieces(
+    corpus: Corpus, digest: str, most_bytes: int, most_lines: int, progress: Callable[[int], None]
+) -> Iterator[dict[str, Any]]:
+    """Yield the index's entries: ranges of whole lines, each with its request's id and its sha256.
+
+    Args:
+        corpus: what is cut.
+        digest: of everything that decides the answers; ids begin with it.
+        most_bytes: of a range that has more than one line.
+        most_lines: of a range.
+        progress: is told how many bytes are done.
+
+    Raises:
+        ValueError: a line is longer than any range may be.
+
+    """
+    most_bytes, most_lines = min(most_bytes, MAX_BYTES), min(most_lines, MAX_ITEMS)
+    start, rest = 0, b""
+    with corpus.opened() as stream:
+        for block in itertools.chain(iter(lambda: stream.read(BLOCK), b""), [b""]):
+            data, place = rest + block, 0
+            while place < len(data):
+                end = _end(data, place, most_bytes, most_lines)
+                if end is None and block:
+                    break  # the range may go on in the next block
+                end = end or len(data)
+                if end - place > MAX_BYTES:
+                    raise ValueError(f"the line at byte {start:,} is longer than {MAX_BYTES:,} bytes")
+                view = data[place:end]
+                yield {
+                    "id": f"{digest}-{start}-{start + len(view)}",
+                    "lines": view.count(b"\n") + (not view.endswith(b"\n")),
+                    "source": {
+                        "key": corpus.key,
+                        "start": start,
+                        "end": start + len(view),
+                        "sha256": hashlib.sha256(view).hexdigest(),
+                    },
+                }
+                start, place = start + len(view), end
+            rest = data[place:]
+            progress(len(block))
+
+
+def _end(data: bytes, start: int, most_bytes: int, most_lines: int) -> int | None:
+    """Return where a range ends that begins somewhere, None if the data do not say."""
+    limit = data.rfind(b"\n", start, start + most_bytes) + 1
+    if not limit:  # its first line is longer than a range should be, or the block ends before it does
+        return data.find(b"\n", start) + 1 or None
+    lines = data.count(b"\n", start, limit)
+    if lines > most_lines:
+        limit = start
+        for _ in range(most_lines):
+            limit = data.index(b"\n", limit) + 1
+        return limit
+    return limit if lines == most_lines or len(data) - start >= most_bytes else None
+
+
+def encoded(entries: Iterator[dict[str, Any]]) -> bytes:
+    """Return an index as Step Functions reads it: one JSON list."""
+    return b"[" + b",\n".join(json.dumps(one).encode() for one in entries) + b"]\n"

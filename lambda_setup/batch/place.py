@@ -1,0 +1,201 @@
+"""Where a batch runs: a deployed stack, or this machine."""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lambda_setup import aws, channels, functions, models
+from lambda_setup.invoke import say, shown
+from lambda_setup.local.lambda_service import LambdaService
+from lambda_setup.local.s3 import S3Server
+from lambda_setup.local.stack import MODEL_BUCKET, RESULT_BUCKET, ROOT, Application
+from lambda_setup.local.stepfunctions import StepFunctions
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_stepfunctions import SFNClient
+
+STORE = ROOT / ".batches"
+"""What local runs keep."""
+DEFINITION = ROOT / "statemachines" / "translate_corpus.asl.json"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The bucket that has corpora and results."""
+
+    client: "S3Client"
+    bucket: str
+
+
+@dataclass(frozen=True)
+class Place(Store):
+    """A function with its bucket, and the state machine that sends it ranges.
+
+    Attributes:
+        states: Step Functions.
+        machine: the state machine's ARN.
+        call: sends an event to the function and returns its response, an error with its errorType.
+        model: the name of the function's model.
+        version: what its channel points to now.
+        timeout: seconds.
+        memory: megabytes.
+        architecture: arm64 or x86_64.
+        region: whose prices hold; empty on this machine, which costs nothing.
+        workers: how many functions answer, where that is known.
+
+    """
+
+    states: "SFNClient"
+    machine: str
+    call: Any
+    model: str
+    version: str
+    timeout: int
+    memory: int
+    architecture: str
+    region: str
+    workers: int = 0
+
+
+@contextlib.contextmanager
+def store(options: argparse.Namespace) -> Iterator[Store]:
+    """Give the bucket of a place whose function is not needed."""
+    if options.stack:
+        import boto3
+
+        with aws.explained(f"stack {options.stack}"):
+            yield Store(boto3.client("s3"), aws.stack_output(options.stack, "ResultBucketName"))
+        return
+    if not STORE.exists():
+        raise FileNotFoundError(
+            f"there are no local runs: no {shown(STORE)}; start one with batch run --local"
+        )
+    with alone(), S3Server(folder=STORE) as server, aws.explained("local store"):
+        yield Store(server.client(), RESULT_BUCKET)
+
+
+@contextlib.contextmanager
+def place(options: argparse.Namespace) -> Iterator[Place]:
+    """Give the place that the command line names, with everything running."""
+    if options.stack:
+        if options.model or options.workers:
+            raise ValueError("--model and --workers are of this machine; give --local for them")
+        with aws.explained(f"stack {options.stack}"):
+            yield _deployed(options.stack)
+    else:
+        with _local(options) as here, aws.explained("local store"):
+            yield here
+
+
+def _deployed(stack: str) -> Place:
+    import boto3
+    from botocore.config import Config
+
+    machine = aws.stack_output(stack, "BatchStateMachineArn", hint="deploy it with the parameter Batch=on")
+    alias = aws.stack_output(stack, "FunctionAliasArn")
+    # One attempt: a prediction that takes its time is not to be asked for again.
+    patience = Config(read_timeout=960, retries={"total_max_attempts": 1})
+    client, s3 = boto3.client("lambda", config=patience), boto3.client("s3")
+    function = client.get_function_configuration(FunctionName=alias)
+    settings = function["Environment"]["Variables"]
+    name, bucket = settings["MODEL_NAME"], settings["MODEL_BUCKET"]
+    pointer = channels.read(s3, bucket, name, settings["MODEL_CHANNEL"])
+    if pointer is None:
+        raise RuntimeError(f"there is no model {name} in s3://{bucket} yet; publish one")
+
+    def call(event: Any) -> Any:
+        return json.loads(
+            client.invoke(FunctionName=alias, Payload=json.dumps(event).encode())["Payload"].read()
+        )
+
+    return Place(
+        s3,
+        settings["RESULT_BUCKET"],
+        boto3.client("stepfunctions"),
+        machine,
+        call,
+        name,
+        pointer.version,
+        function["Timeout"],
+        function["MemorySize"],
+        function["Architectures"][0],
+        client.meta.region_name,
+    )
+
+
+@contextlib.contextmanager
+def _local(options: argparse.Namespace) -> Iterator[Place]:
+    folder = options.model or functions.named(options.function).model
+    manifest = models.describe(folder)
+    workers = options.workers or os.cpu_count() or 1
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(alone())
+        say(f"starting S3 in {shown(STORE)}, with the model in {shown(folder)}")
+        server = stack.enter_context(S3Server(folder=STORE))
+        client = server.client()
+        for bucket in (MODEL_BUCKET, RESULT_BUCKET):
+            with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
+                client.create_bucket(Bucket=bucket)
+        models.upload(folder, manifest, client, MODEL_BUCKET)
+        log = stack.enter_context((STORE / "functions.log").open("ab"))
+        say(
+            f"starting {workers} functions, which log to {shown(STORE / 'functions.log')}, and Step Functions"
+        )
+        application = stack.enter_context(Application(server, manifest.name, manifest.engine, log=log))
+        emulators = [stack.enter_context(application.function()) for _ in range(workers)]
+        service = stack.enter_context(LambdaService(emulators))
+        states = stack.enter_context(
+            StepFunctions(
+                env={**server.environment(), "AWS_ENDPOINT_URL_LAMBDA": service.endpoint},
+                log=stack.enter_context((STORE / "states.log").open("wb")),
+            )
+        )
+        machine = states.create(
+            definition(
+                FunctionAliasArn="function",
+                ResultBucket=RESULT_BUCKET,
+                MaxConcurrency=str(workers),
+                ToleratedFailurePercentage="100",
+            )
+        )
+        yield Place(
+            client,
+            RESULT_BUCKET,
+            states.client,
+            machine,
+            lambda event: service.invoke(json.dumps(event).encode()),
+            manifest.name,
+            manifest.version,
+            emulators[0].timeout,
+            1769,
+            "x86_64",
+            "",
+            workers,
+        )
+
+
+def definition(**values: str) -> str:
+    """Return the state machine's definition with its placeholders filled in, as CloudFormation does."""
+    text = DEFINITION.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(f"${{{name}}}", value)
+    return text
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Keep others from the local store."""
+    STORE.mkdir(exist_ok=True)
+    with (Path(STORE) / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"another batch command is using {shown(STORE)}; wait for it to end") from None
+        yield

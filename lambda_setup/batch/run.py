@@ -1,0 +1,246 @@
+"""``batch run``: cut a corpus, start the state machine, and watch it."""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any
+
+from lambda_inference.batches import manifest_key
+from lambda_inference.inputs import PREFIX
+from lambda_inference.ranges import MAX_BYTES
+from lambda_inference.requests import digest as digest_of
+from lambda_inference.texts import MAX_ITEMS
+from lambda_setup import bill
+from lambda_setup.batch import corpus as corpora
+from lambda_setup.batch.corpus import Corpus
+from lambda_setup.batch.place import Place, Store, place
+from lambda_setup.invoke import say
+from lambda_setup.output import table, transfer
+
+SHARE = 0.25
+"""Of the function's timeout, that a range is to take."""
+_EACH = 4
+"""Ranges that each of a few functions gets at least, so that none is idle at the end for long."""
+_POLL_SECONDS = 2.0
+_ATTEMPTS = 100
+"""Executions of one run."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Answer a corpus; 0 if every range of it was answered."""
+    if options.lines is not None and not 0 < options.lines <= MAX_ITEMS:
+        raise ValueError(f"--lines takes a number from 1 to {MAX_ITEMS:,}")
+    with place(options) as here:
+        corpus = corpora.found(here.client, here.bucket, options.input)
+        request = {**options.request, "model_version": here.version, "errors": "raise"}
+        digest = digest_of({"corpus": corpus.identity, "model": here.model, "request": request})[:24]
+        batch = {
+            "run": options.name,
+            "index": f"{PREFIX}batches/{digest}/index.json",
+            "request": request,
+            "corpus": corpus.about(),
+        }
+        before = manifest(here, options.name)
+        if before and not _same(before, batch):
+            raise ValueError(
+                f"the run {options.name} is of another corpus, request or model version; choose another name"
+            )
+        if before and not before["failed_ranges"]:
+            say(f"the run {options.name} is complete already; nothing is written")
+            return _told(before)
+        if options.dry_run:
+            return _dry(here, corpus, batch)
+        if corpora.upload(corpus):
+            say(f"uploaded s3://{corpus.bucket}/{corpus.key}")
+        ranges, lines = _indexed(here, corpus, batch, digest, options.lines)
+        execution = _started(here, batch)
+        failure = _watch(here, execution, ranges, lines)
+        after = manifest(here, options.name)
+        if after is None:
+            raise RuntimeError(f"the run has no manifest: {failure or 'its state machine ended without one'}")
+        if failure:
+            say(f"the run failed: {failure}")
+        return _told(after)
+
+
+def manifest(store: Store, name: str) -> dict[str, Any] | None:
+    """Return the first line of a run's manifest, None if there is none."""
+    from botocore.exceptions import ClientError
+
+    try:
+        found = store.client.get_object(Bucket=store.bucket, Key=manifest_key(name))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"NoSuchKey", "AccessDenied"}:
+            raise
+        return None
+    with closing(found["Body"]) as body:
+        head: dict[str, Any] = json.loads(next(body.iter_lines()))
+    return head
+
+
+def _same(head: Mapping[str, Any], batch: Mapping[str, Any]) -> bool:
+    return all(head[name] == batch[name] for name in ("corpus", "request"))
+
+
+def _dry(here: Place, corpus: Corpus, batch: Mapping[str, Any]) -> int:
+    if corpus.path:
+        print(f"put s3://{corpus.bucket}/{corpus.key}, {corpus.size:,} bytes, unless it is there")
+    print(f"put s3://{here.bucket}/{batch['index']}, unless it is there")
+    print(f"start {here.machine} with {json.dumps(batch)}")
+    return 0
+
+
+def _indexed(
+    here: Place, corpus: Corpus, batch: Mapping[str, Any], digest: str, most_lines: int | None
+) -> tuple[int, int]:
+    """Write the index unless it is there, and return how many ranges and lines it has."""
+    from botocore.exceptions import ClientError
+
+    try:
+        data = here.client.get_object(Bucket=here.bucket, Key=batch["index"])["Body"].read()
+        say("taking the ranges of an earlier run of this corpus")
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"NoSuchKey", "AccessDenied"}:
+            raise
+        most_bytes = MAX_BYTES if most_lines else _affordable(here, corpus, batch["request"])
+        with transfer("cutting the corpus into ranges", corpus.size) as progress:
+            pieces = corpora.pieces(corpus, digest, most_bytes, most_lines or MAX_ITEMS, progress)
+            data = corpora.encoded(pieces)
+        here.client.put_object(
+            Bucket=here.bucket, Key=batch["index"], Body=data, ContentType="application/json"
+        )
+    entries = json.loads(data)
+    lines = sum(one["lines"] for one in entries)
+    say(f"{lines:,} lines in {len(entries):,} ranges: s3://{here.bucket}/{batch['index']}")
+    return len(entries), lines
+
+
+def _affordable(here: Place, corpus: Corpus, request: Mapping[str, Any]) -> int:
+    """Return how many bytes the function answers in the time that a range may take, as it does a sample."""
+    size = milliseconds = 0.0
+    for source in corpora.sample(corpus):
+        say(f"measuring the function on bytes {source['start']:,} to {source['end']:,}")
+        answer = here.call({**request, "source": source, "result": "inline"})
+        if not isinstance(answer, dict) or answer.get("statusCode") != 200:  # noqa: PLR2004
+            raise RuntimeError(f"the function does not answer a sample of the corpus: {_message(answer)}")
+        size += source["end"] - source["start"]
+        milliseconds += answer["body"]["predict_ms"]
+    rate = size / max(milliseconds / 1000, 1e-3)
+    say(
+        f"it answers {rate:,.0f} bytes a second; a range is to take {SHARE * here.timeout:.0f} s "
+        f"of the {here.timeout} that it has"
+    )
+    even = corpus.size // (_EACH * here.workers) + 1 if here.workers else corpus.size
+    return max(min(int(rate * SHARE * here.timeout), even), 1)
+
+
+def _message(answer: Any) -> str:
+    """Return what an error says, raised or returned."""
+    if isinstance(answer, dict) and "errorMessage" in answer:
+        try:
+            answer = json.loads(answer["errorMessage"])
+        except (ValueError, TypeError):
+            return str(answer["errorMessage"])
+    try:
+        return str(answer["body"]["error"]["message"])
+    except (KeyError, TypeError):
+        return str(answer)
+
+
+def _started(here: Place, batch: Mapping[str, Any]) -> str:
+    """Return the execution that answers a run: the one that is under way, or a new one."""
+    asked = json.dumps(batch)
+    name = batch["run"]
+    for number in range(1, _ATTEMPTS):
+        arn = f"{here.machine.replace(':stateMachine:', ':execution:')}:{name}"
+        try:
+            known = here.states.describe_execution(executionArn=arn)
+        except here.states.exceptions.ExecutionDoesNotExist:
+            started = here.states.start_execution(stateMachineArn=here.machine, name=name, input=asked)
+            say(f"started {name}")
+            return started["executionArn"]
+        if known["status"] == "RUNNING":
+            if json.loads(known["input"]) != batch:
+                raise ValueError(f"a run called {name} of another corpus or request is under way")
+            say(f"{name} is under way")
+            return arn
+        name = f"{batch['run']}-again-{number}"
+    raise RuntimeError(f"the run {batch['run']} was begun {_ATTEMPTS} times; choose another name")
+
+
+def _watch(here: Place, execution: str, ranges: int, lines: int) -> str | None:
+    """Show how far a run is until it ends, and return why it failed, if it did."""
+    prices = bill.prices(here.region) if here.region else None
+    begun = time.monotonic()
+    with _progress(ranges) as show:
+        arn = None
+        while True:
+            known = here.states.describe_execution(executionArn=execution)
+            if arn is None:
+                runs = here.states.list_map_runs(executionArn=execution)["mapRuns"]
+                arn = runs[0]["mapRunArn"] if runs else None
+            if arn:
+                counts = here.states.describe_map_run(mapRunArn=arn)["itemCounts"]
+                done = counts["succeeded"]
+                told = [f"{counts['failed']:,} failed"] if counts["failed"] else []
+                seconds = time.monotonic() - begun
+                told.append(
+                    f"~{done * lines // max(ranges, 1):,} lines, {done * lines / ranges / seconds:,.0f}/s"
+                )
+                if prices:
+                    busy = min(seconds * (done + counts["running"]), done * SHARE * here.timeout)
+                    told.append(f"~${_cost(here, prices, done, busy).total:,.2f}")
+                show(done + counts["failed"], ", ".join(told))
+            if known["status"] != "RUNNING":
+                break
+            time.sleep(_POLL_SECONDS)
+    if known["status"] == "SUCCEEDED":
+        return None
+    return f"{known.get('error', known['status'])}: {known.get('cause', '')}"
+
+
+@contextmanager
+def _progress(ranges: int) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("ranges, {task.fields[told]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress("answering", *columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=ranges, told="waiting for the first")
+        yield lambda done, told: progress.update(task, completed=done, told=told)
+
+
+def _cost(here: Place, prices: bill.Prices, ranges: int, seconds: float) -> bill.RunCost:
+    """Return what ranges cost that took so many seconds of the function in all."""
+    return bill.run_cost(
+        gb_seconds=seconds * here.memory / 1024,
+        requests=ranges,
+        transitions=2 * ranges,
+        writes=ranges,
+        reads=3 * ranges,
+        architecture=here.architecture,
+        of=prices,
+    )
+
+
+def _told(head: Mapping[str, Any]) -> int:
+    """Print a run's summary; 0 if every range was answered."""
+    version = head["model"]["version"][:12] if head["model"] else "none"
+    rows = [
+        ["lines answered", f"{head['done']:,}"],
+        ["lines failed", f"{head['failed']:,}"],
+        ["ranges", f"{head['ranges']:,}"],
+        ["ranges failed", f"{head['failed_ranges']:,}"],
+        ["ranges retried", f"{head['retried']:,}"],
+        ["model version", version],
+        ["manifest", manifest_key(head["run"])],
+    ]
+    table({"run": "left", head["run"]: "left"}, rows)
+    return 1 if head["failed_ranges"] else 0

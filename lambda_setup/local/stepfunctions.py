@@ -1,0 +1,96 @@
+"""Step Functions on this machine: moto's interpreter in a process of its own, on the loopback interface.
+
+It runs the same definition as AWS. It knows no tolerated failures: a run goes on whatever fails.
+``python -m lambda_setup.local.stepfunctions PORT`` is that process.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from lambda_setup.local.process import Program, free_ports, listens
+from lambda_setup.local.s3 import REGION
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+_ROLE = "arn:aws:iam::123456789012:role/none"
+_DEPTH = 100_000
+"""Of the interpreter's calls: it answers a map's items in a recursion."""
+_STACK_BYTES = 256 << 20
+
+
+class StepFunctions:
+    """A server of Step Functions' API.
+
+    Attributes:
+        client: of it.
+
+    """
+
+    def __init__(self, *, env: Mapping[str, str], log: IO[bytes] | int = 2) -> None:
+        """Take the environment variables that lead its tasks to S3 and Lambda."""
+        self._env = env
+        self._log = log
+
+    def __enter__(self) -> Self:
+        import boto3
+
+        [port] = free_ports(1)
+        self._program = Program(
+            [sys.executable, "-m", "lambda_setup.local.stepfunctions", str(port)],
+            env={"PATH": os.environ.get("PATH", ""), **self._env},
+            cwd=Path(__file__).resolve().parents[2],
+            log=self._log,
+            grace=0,
+        )
+        try:
+            self._program.wait_until(lambda: listens(port), seconds=60)
+        except BaseException:
+            self._program.stop()
+            raise
+        self.client: SFNClient = boto3.client(
+            "stepfunctions",
+            endpoint_url=f"http://127.0.0.1:{port}",
+            region_name=REGION,
+            aws_access_key_id="none",
+            aws_secret_access_key="none",  # noqa: S106 - it checks none
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._program.stop()
+
+    def create(self, definition: str) -> str:
+        """Create a state machine and return its ARN."""
+        made = self.client.create_state_machine(name="batch", definition=definition, roleArn=_ROLE)
+        return made["stateMachineArn"]
+
+
+def _serve(port: int) -> None:
+    """Serve until the process ends."""
+    import boto3
+    from botocore.config import Config
+    from moto.core.config import default_user_config
+    from moto.stepfunctions.parser.asl.utils import boto_client
+
+    def client(region: str, service: Any, **_: Any) -> Any:
+        patience = Config(parameter_validation=False, read_timeout=1000, retries={"total_max_attempts": 1})
+        return boto3.client(service, region_name=region, config=patience)
+
+    # Its tasks would ask moto's own S3 and Lambda; the environment names real ones.
+    boto_client.boto_client_for = client  # type: ignore[assignment]
+    default_user_config["stepfunctions"] = {"execute_state_machine": True}
+    sys.setrecursionlimit(_DEPTH)
+    threading.stack_size(_STACK_BYTES)
+    from moto.server import ThreadedMotoServer
+
+    ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False).start()
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))
