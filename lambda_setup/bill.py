@@ -158,6 +158,53 @@ def cost(calls: Calls, architecture: str, memory_mb: int, of: Prices) -> Cost:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunCost:
+    """Dollars for a batch run, or for what is done of it, by what they are billed for."""
+
+    compute: float
+    requests: float
+    transitions: float
+    s3: float
+    logs: float
+
+    @property
+    def total(self) -> float:
+        """All together."""
+        return float(sum(asdict(self).values()))
+
+
+def run_cost(
+    *,
+    gb_seconds: float,
+    requests: float,
+    transitions: float,
+    writes: float,
+    reads: float,
+    architecture: str,
+    of: Prices,
+) -> RunCost:
+    """Return what ranges of a batch cost.
+
+    Args:
+        gb_seconds: billed time by memory of the function, initialisation included; a GB is 2^30 bytes.
+        requests: invocations that were not throttled; each logs ``LOG_BYTES``.
+        transitions: of Step Functions, two a child and one a retry.
+        writes: PUTs to S3.
+        reads: GETs and HEADs.
+        architecture: the function's, arm64 or x86_64.
+        of: the region's prices.
+
+    """
+    return RunCost(
+        compute=gb_seconds * of.usd[f"lambda_{architecture}"],
+        requests=requests * of.usd["lambda_request"],
+        transitions=transitions * of.usd["states_transition"],
+        s3=writes * of.usd["s3_put"] + reads * of.usd["s3_get"],
+        logs=requests * LOG_BYTES / GB * of.usd["logs_gb"],
+    )
+
+
 def _billed(seconds: float) -> float:
     return math.ceil(round(seconds * 1000, 6)) / 1000
 

@@ -215,7 +215,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(promised))
         self.end_headers()
-        if answer.pace == math.inf:
+        if self.command == "HEAD":
+            pass
+        elif answer.pace == math.inf:
             self.wfile.write(answer.body)
         else:
             for byte in answer.body:

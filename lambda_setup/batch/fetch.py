@@ -2,9 +2,12 @@
 
 import argparse
 import gzip
-from collections.abc import Iterator
+import io
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -12,11 +15,20 @@ from lambda_inference.batches import manifest_key
 from lambda_setup.batch.place import Store, store
 from lambda_setup.invoke import say
 
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_AHEAD = 8
+"""Objects that are read before they are needed: each waits for S3 longer than it takes to come."""
+
 
 def run(options: argparse.Namespace) -> int:
     """Join a run's answers; 0 if every line has one or an error of its own."""
     with store(options) as here:
-        lines = _lines(here, manifest_key(options.run))
+        lines = _opened(here, manifest_key(options.run)).iter_lines()
         head = msgspec.json.decode(next(lines))
         partial = options.out.with_name(f".{options.out.name}.partial")
         with partial.open("wb") as out:
@@ -33,11 +45,10 @@ def _join(here: Store, entries: Iterator[bytes], head: dict[str, Any], out: IO[b
 
     encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(dict[str, Any]).decode
     index = failed = 0
-    with Progress(console=Console(stderr=True)) as progress:
+    with Progress(console=Console(stderr=True)) as progress, ThreadPoolExecutor(_AHEAD) as pool:
         task = progress.add_task("fetching", total=head["ranges"])
-        for line in entries:
-            entry = decode(line)
-            for record in map(decode, _answers(here, entry)):
+        for entry, data in _ahead(pool, lambda entry: _packed(here, entry), map(decode, entries)):
+            for record in map(decode, _answers(here, entry, data)):
                 failed += "error" in record
                 out.write(encode({**record, "index": index}))
                 out.write(b"\n")
@@ -46,13 +57,33 @@ def _join(here: Store, entries: Iterator[bytes], head: dict[str, Any], out: IO[b
     return index, failed
 
 
-def _answers(here: Store, entry: dict[str, Any]) -> Iterator[bytes]:
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+    """Yield items in order, each with what was made of it, a few of them beforehand."""
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    for item in items:
+        waiting.append((item, pool.submit(work, item)))
+        if len(waiting) > _AHEAD:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    for done, future in waiting:
+        yield done, future.result()
+
+
+def _packed(here: Store, entry: dict[str, Any]) -> bytes:
+    """Return the object with a range's answers, nothing for a range without."""
+    if "error" in entry:
+        return b""
+    with closing(_opened(here, entry["s3_key"])) as body:
+        return body.read()
+
+
+def _answers(here: Store, entry: dict[str, Any], data: bytes) -> Iterator[bytes]:
     """Yield a range's lines, an error each where it was not answered."""
     if "error" in entry:
         yield from [msgspec.json.encode({"index": 0, "error": entry["error"]})] * entry["lines"]
         return
     count = 0
-    for line in _lines(here, entry["s3_key"]):
+    for line in gzip.GzipFile(fileobj=io.BytesIO(data)):
         yield line
         count += 1
     if count != entry["count"]:
@@ -62,21 +93,16 @@ def _answers(here: Store, entry: dict[str, Any]) -> Iterator[bytes]:
         )
 
 
-def _lines(here: Store, key: str) -> Iterator[bytes]:
-    """Yield an object's lines, unpacking it as it comes.
+def _opened(here: Store, key: str) -> "StreamingBody":
+    """Return an object's bytes as a stream.
 
     Raises:
         RuntimeError: there is no such object.
 
     """
     try:
-        body = here.client.get_object(Bucket=here.bucket, Key=key)["Body"]
+        return here.client.get_object(Bucket=here.bucket, Key=key)["Body"]
     except here.client.exceptions.NoSuchKey:
         raise RuntimeError(
             f"there is no s3://{here.bucket}/{key}: the run was not ended yet, or its results have expired"
         ) from None
-    with closing(body):
-        if key.endswith(".gz"):
-            yield from gzip.GzipFile(fileobj=body)
-        else:
-            yield from body.iter_lines()

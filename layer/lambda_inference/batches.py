@@ -24,8 +24,8 @@ from lambda_inference.storage import Missing
 
 MAX_INDEX = 500_000_000
 """Bytes of an index."""
-_THREADS = 32
-"""Requests at once; each is short, and one processor has no use for more."""
+_THREADS = 256
+"""Requests at once: S3 answers one in a tenth of a second or two, and one processor 4,000 a second."""
 
 
 class Piece(Struct):

@@ -5,10 +5,11 @@ import json
 
 import pytest
 from conftest import MODEL, case
+from proxy import Proxy, refused
 
 from lambda_setup.local import Emulator, Stack
 from lambda_setup.local.dependencies import layers
-from lambda_setup.local.stack import MODEL_BUCKET
+from lambda_setup.local.stack import MODEL_BUCKET, RESULT_BUCKET
 
 HTTP = case("valid/http_v2").event
 
@@ -128,3 +129,24 @@ def test_a_bug_is_a_500_without_its_text(stack, tmp_path):
     text = (tmp_path / "log").read_text()
     assert "KeyError" in text
     assert "Xylophonequartz" not in text
+
+
+def test_results_that_may_not_be_listed_are_looked_for(stack):
+    """To the function's role S3 says 403 for what is not there: a range is answered, a manifest says so."""
+    source = {"key": "inputs/listed.txt", "start": 0, "end": 4}
+    index = [{"id": "not-there", "lines": 1, "source": source}]
+    batch = {"run": "listed", "index": "inputs/listed.json", "request": {}, "corpus": {}}
+    for key, body in {
+        "inputs/listed.txt": b"one\n",
+        "inputs/listed.json": json.dumps(index).encode(),
+    }.items():
+        stack.client.put_object(Bucket=RESULT_BUCKET, Key=key, Body=body)
+    with (
+        Proxy(stack.s3.endpoint) as proxy,
+        stack.function(env={"AWS_ENDPOINT_URL_S3": proxy.endpoint}) as one,
+    ):
+        with proxy.failing(refused(403, "AccessDenied"), on="/results/prediction_outputs/not-there"):
+            assert one.invoke({"manifest": batch})["body"]["failed_ranges"] == 1
+        with proxy.failing(refused(403, "AccessDenied"), on="HEAD /results/prediction_outputs/listed"):
+            answer = one.invoke({"id": "listed", "source": source})
+        assert (answer["statusCode"], answer["body"]["count"]) == (200, 1)

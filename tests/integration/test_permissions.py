@@ -68,17 +68,29 @@ PLAIN_HEADERS = re.compile(
     r"(?!x-amz-|if-match)|x-amz-(date|content-sha256|security-token|meta-.*|checksum-.*|sdk-.*|user-agent)$"
 )
 
-# What never passes the proxy: Lambda itself asks for it, in the name of the function's role. There
-# is no queue in the template, so Lambda reads none, and its buckets' keys are S3's own, not KMS's.
+# What never passes the proxy: Lambda itself asks for it, in the name of the function's role. The
+# keys of buckets and queues are S3's and SQS's own, not KMS's.
 WRITES_LOGS = "Lambda writes what the function prints into the log group that the template makes"
 SENDS_TRACES = "Lambda sends its traces, which know no resources"
+# https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html, "Setting up execution role
+# permissions", has these three; invocation-async-retain-records.html, "Adding a destination", the last.
+READS_QUEUE = "Lambda takes messages from the queue, deletes what was answered, and looks how many there are"
+SENDS_FAILURES = "Lambda records asynchronous invocations that failed"
 BESIDE_S3 = {
     ("logs:CreateLogStream", "FunctionLogGroup.Arn"): WRITES_LOGS,
     ("logs:PutLogEvents", "FunctionLogGroup.Arn"): WRITES_LOGS,
 }
-BESIDE_S3_TRACING = BESIDE_S3 | {
-    ("xray:PutTraceSegments", "*"): SENDS_TRACES,
-    ("xray:PutTelemetryRecords", "*"): SENDS_TRACES,
+BESIDE_S3_IF = {
+    "Tracing": {
+        ("xray:PutTraceSegments", "*"): SENDS_TRACES,
+        ("xray:PutTelemetryRecords", "*"): SENDS_TRACES,
+    },
+    "Queue": {
+        ("sqs:ReceiveMessage", "RequestQueue.Arn"): READS_QUEUE,
+        ("sqs:DeleteMessage", "RequestQueue.Arn"): READS_QUEUE,
+        ("sqs:GetQueueAttributes", "RequestQueue.Arn"): READS_QUEUE,
+        ("sqs:SendMessage", "FailureQueue.Arn"): SENDS_FAILURES,
+    },
 }
 
 
@@ -131,7 +143,8 @@ def needs(exchange: Exchange, buckets: dict[str, str]) -> set[Need]:
     for header in exchange.headers:
         if not PLAIN_HEADERS.match(header):
             found.add(Need(HEADER_ACTIONS[header], f"{bucket_arn}/{key}"))
-    if exchange.status == 404:
+    # The function takes a 403 of its results for a 404; test_faults.py has that.
+    if exchange.status == 404 and bucket != RESULT_BUCKET:
         # Who may not list gets a 403 for what is not there (API_GetObject.html, "Permissions"). The
         # listing that is meant has the key as its prefix: ceph/ceph#68577 does it as AWS does.
         found.add(Need("s3:ListBucket", bucket_arn, key))
@@ -184,8 +197,8 @@ class Role:
             MODEL_BUCKET: environment["MODEL_BUCKET"],
             RESULT_BUCKET: environment["RESULT_BUCKET"],
         }
-        beside = BESIDE_S3_TRACING if parameters.get("Tracing") == "on" else BESIDE_S3
-        self._beside = {Need(action, resource) for action, resource in beside}
+        beside = [BESIDE_S3, *(BESIDE_S3_IF[name] for name in BESIDE_S3_IF if parameters.get(name) == "on")]
+        self._beside = {Need(action, resource) for part in beside for action, resource in part}
 
     def needed(self, exchanges: list[Exchange]) -> set[Need]:
         """Return what the role has to allow."""
@@ -213,6 +226,7 @@ def exchanges(local, tmp_path_factory) -> list[Exchange]:
         every_event(local, proxy.endpoint)
         a_model_that_comes_and_goes(local, proxy.endpoint, tmp_path_factory.mktemp("model"))
         an_input_and_a_large_answer(local, proxy.endpoint, tmp_path_factory.mktemp("function"))
+        a_corpus(local, proxy.endpoint)
         with proxy.failing(lost, first=1):
             lost_answers(local, proxy.endpoint)
     return found
@@ -276,6 +290,20 @@ def an_input_and_a_large_answer(local: Stack, endpoint: str, folder) -> None:
         assert "noise_key" in function.invoke({})["body"]
 
 
+def a_corpus(local: Stack, endpoint: str) -> None:
+    """Answer a range of a corpus twice, and write the manifest of a batch with one range more."""
+    source = {"key": "inputs/corpora/c.txt", "start": 0, "end": 4}
+    index = [{"id": name, "lines": 1, "source": source} for name in ("range", "missing")]
+    for key, body in {source["key"]: b"one\n", "inputs/batches/i.json": json.dumps(index).encode()}.items():
+        local.client.put_object(Bucket=RESULT_BUCKET, Key=key, Body=body)
+    batch = {"run": "run", "index": "inputs/batches/i.json", "request": {}, "corpus": {}}
+    with local.function(env={"AWS_ENDPOINT_URL_S3": endpoint}) as function:
+        for _ in range(2):
+            answer = function.invoke({"attempt": 0, "request": {"id": "range", "source": source}})
+            assert answer["body"]["count"] == 1
+        assert function.invoke({"manifest": batch})["body"]["failed_ranges"] == 1
+
+
 def lost_answers(local: Stack, endpoint: str) -> None:
     """Answer a request whose every first exchange with S3 ends in a 503, after S3 did what it was asked."""
     with local.function(env={"AWS_ENDPOINT_URL_S3": endpoint}) as function:
@@ -286,6 +314,7 @@ def lost_answers(local: Stack, endpoint: str) -> None:
 DEPLOYMENTS = [
     {},
     {"Tracing": "on", "FunctionUrl": "on"},
+    {"Queue": "on"},
     {"BucketName": "one"},
     {"ModelBucketName": "theirs", "ResultBucketName": "ours", "Channel": "prod"},
     {"ModelStackName": "first"},
@@ -342,7 +371,7 @@ class TestComparison:
 
     def test_every_missing_action(self, exchanges):
         """Without any one of its actions the role is found to lack it, by its name."""
-        role = Role(Tracing="on")
+        role = Role(Tracing="on", Queue="on")
         taken = 0
         for document, statement in copies(role.document):
             for action in _list(statement["Action"]):

@@ -34,7 +34,7 @@ def held(proxy, function, event, on):
         asking.join()
 
 
-@pytest.mark.parametrize(("swap", "swaps"), [("beside", 60), ("instead", 20)])
+@pytest.mark.parametrize(("swap", "swaps"), [("beside", 30), ("instead", 10)])
 def test_many_swaps(versions, swap, swaps):
     """Frozen at any moment, while its channel moves at any moment, a function always answers rightly."""
     swapping.assert_right(versions, swap, swaps)
@@ -54,6 +54,18 @@ class TestOneVersion:
         response = {"body": answer["body"] | {"predictions": list(read(path))}}
         assert versions.served(answer | response) == versions.first
         assert versions.served(function.invoke(EVENT)) == versions.second
+
+    @pytest.mark.parametrize("swap", ["beside", "instead"])
+    def test_asked_for(self, versions, swap):
+        """A request that names its version gets it, whatever the channel points to."""
+        with versions.function(MODEL_SWAP=swap) as function:
+            for version in (versions.second, versions.first, versions.second):
+                answer = function.invoke(EVENT | {"model_version": version})
+                assert versions.served(answer) == version
+            assert versions.served(function.invoke(EVENT)) == versions.first
+            unknown = function.invoke(EVENT | {"model_version": "0" * 64})
+            assert unknown["statusCode"] == 400
+            assert unknown["body"]["error"]["field"] == "model_version"
 
     def test_moved_back_while_it_is_read(self, versions, proxy, function):
         """What the channel pointed to when the request came is served, and then what it points to now."""

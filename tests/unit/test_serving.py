@@ -7,8 +7,8 @@ import pytest
 
 from lambda_inference import serving, telemetry
 from lambda_inference.deadline import Deadline
-from lambda_inference.errors import Unavailable
-from lambda_inference.models import File, Manifest, Model, Pointer
+from lambda_inference.errors import BadRequest, Unavailable
+from lambda_inference.models import File, Incomplete, Manifest, Model, Pointer
 from lambda_inference.serving import Models
 
 
@@ -25,6 +25,7 @@ class Store:
         self.looks = 0
         self.reads: list[str] = []
         self.fault: Exception | None = None
+        self.name = "m"
         self.unread: Exception | None = None
         self.hold = threading.Event()
         self.hold.set()
@@ -251,3 +252,84 @@ def test_a_first_model_that_cannot_be_had_is_asked_for_again(store):
             models.current(long())
     store.unread = None
     assert served(models) == "1"
+
+
+def named(models: Models, version: str) -> str:
+    """Return the version that serves a request for one."""
+    now = models.current(long(), version)
+    assert now.predictor.version == now.version
+    return now.version
+
+
+def test_a_request_may_name_its_version(store):
+    """It is read once and kept beside the channel's, which goes on serving all others."""
+    models = Models(Predictor)
+    assert [served(models), named(models, "1"), named(models, "0"), named(models, "0"), served(models)] == [
+        "1", "1", "0", "0", "1"
+    ]  # fmt: skip
+    assert store.reads == ["1", "0"]
+    assert named(models, "00") == "00"
+    assert named(models, "0") == "0"
+    assert store.reads == ["1", "0", "00", "0"]
+
+
+def test_a_named_version_stays_when_the_channel_moves(store, clock, monkeypatch):
+    """A run that began with one version ends with it, and nobody looks at the channel for it."""
+    monkeypatch.setenv("MODEL_REFRESH_SECONDS", "0")
+    models = Models(Predictor)
+    assert named(models, "1") == "1"
+    looks, store.version = store.looks, "2"
+    clock[0] += 3600
+    assert named(models, "1") == "1"
+    assert store.looks == looks
+    assert [served(models), named(models, "1"), served(models)] == ["2", "1", "2"]
+
+
+def test_a_named_version_that_the_channel_moves_to_is_not_read_again(store, clock):
+    """It changes places."""
+    models = Models(Predictor)
+    assert [served(models), named(models, "2")] == ["1", "2"]
+    store.version = "2"
+    clock[0] += 60
+    assert served(models) == "2"
+    assert store.reads == ["1", "2"]
+    assert store.looks == 2
+    clock[0] += 60
+    assert served(models) == "2"
+
+
+def test_a_named_version_needs_no_channel(store):
+    """One that cannot be read keeps nobody from a version that can."""
+    store.unread = Unavailable("no channel")
+    models = Models(Predictor)
+    assert named(models, "0") == "0"
+    with pytest.raises(Unavailable, match="no channel"):
+        models.current(long())
+
+
+def test_a_version_that_is_not_there_is_the_callers_mistake(store, monkeypatch):
+    """It is told with the field; the channel's model serves on."""
+    models = Models(Predictor)
+
+    def missing(_: str) -> Manifest:
+        raise Incomplete("no manifest.json")
+
+    monkeypatch.setattr(store, "manifest", missing)
+    store.load = lambda _: (Model(Store.manifest(store, "1"), "1", {}), "1")
+    with pytest.raises(BadRequest, match=r"no manifest\.json") as caught:
+        models.current(long(), "0")
+    assert caught.value.field == "model_version"
+    assert served(models) == "1"
+
+
+def test_where_memory_holds_one_a_named_version_takes_its_place(store, monkeypatch):
+    """Never are there two, and either comes back when it is asked for."""
+    monkeypatch.setenv("MODEL_SWAP", "instead")
+    models = Models(Predictor)
+    for version in ("1", "0", "1"):
+        if version == "1":
+            assert served(models) == "1"
+        else:
+            assert named(models, version) == version
+        assert [models._serving, models._named].count(None) == 1
+    assert store.reads == ["1", "0", "1"]

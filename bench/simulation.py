@@ -1,0 +1,298 @@
+"""A run of the state machine, simulated event by event.
+
+A run is ranges of lines, each a child of a Distributed Map with one task, the function. A child waits for
+its place among ``concurrency``, for Step Functions to start it, and for Lambda to give it an environment,
+which is new (a cold start) where none is idle; where Lambda has none it is throttled, and comes again as
+the state machine's Retry says. How long a range takes is measured, and so is how much that varies; what
+AWS allows is in ``Quotas``, each with its source in docs/batch_at_scale.md.
+"""
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+TRANSITIONS = 2
+"""Of a child: its start, and its one task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """How a state is tried again: after up to ``interval`` · ``rate``ⁿ seconds, never more than ``most``.
+
+    The wait is drawn evenly from nothing to that, as JitterStrategy FULL has it.
+    """
+
+    interval: float = 2
+    rate: float = 2
+    most: float = 60
+    attempts: int = 30
+
+    def wait(self, tried: int, random: Random) -> float:
+        """Return the seconds before another try, when so many have been retried."""
+        return random.random() * min(self.most, self.interval * self.rate ** min(tried, 60))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quotas:
+    """What AWS allows an account in us-east-1, before it is asked for more.
+
+    Attributes:
+        children: that run at once in one Map Run.
+        starts: of STANDARD children in one Map Run, a second.
+        transitions: of states, a second, and as many at once.
+        environments: of Lambda, at once, in all functions together.
+        scaling: new environments of a function, a second; ten seconds' worth at once.
+        writes: PUTs to a prefix of S3, a second.
+        reads: GETs and HEADs, likewise.
+
+    """
+
+    children: int = 10_000
+    starts: float = 100
+    transitions: float = 5_000
+    environments: int = 1_000
+    scaling: float = 100
+    writes: float = 3_500
+    reads: float = 5_500
+
+    @property
+    def requests(self) -> float:
+        """Invocations a second: ten for each environment."""
+        return 10 * self.environments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What is simulated.
+
+    Attributes:
+        ranges: how many there are.
+        seconds: that a range takes in a warm environment, on average.
+        spread: what single ranges took, as multiples of that average.
+        cold: seconds that the first range of an environment takes longer.
+        delay: seconds from a child's start to its call, and from the call's end to the child's.
+        concurrency: the map's.
+        failures: share of the attempts that fail somewhere on their way.
+        model_reads: GETs of a cold start.
+
+    """
+
+    ranges: int
+    seconds: float
+    spread: Sequence[float] = (1.0,)
+    cold: float = 0.0
+    delay: float = 0.0
+    concurrency: int
+    failures: float = 0.0
+    model_reads: int = 0
+    retry: Retry = field(default_factory=Retry)
+    quotas: Quotas = field(default_factory=Quotas)
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run comes to.
+
+    Attributes:
+        seconds: from the map's start until its last child has ended.
+        billed: seconds of the function, initialisation included.
+        cold: environments that were started.
+        invocations: that began.
+        throttled: that Lambda did not take.
+        retries: of the state machine.
+        lost: ranges that failed at every try.
+        busy: environments at work, on average over the whole run.
+        use: of the limits that a long run lies at, the share that is used until the last child starts.
+        peaks: of rates, the most of a second as a share of the quota.
+        curve: seconds, environments at work and ranges done, once a while.
+
+    """
+
+    seconds: float
+    billed: float
+    cold: int
+    invocations: int
+    throttled: int
+    retries: int
+    lost: int
+    busy: float
+    use: Mapping[str, float]
+    peaks: Mapping[str, float]
+    curve: Sequence[tuple[float, int, int]]
+
+    @property
+    def limit(self) -> str:
+        """The name of the limit that is used most."""
+        return max(self.use, key=lambda name: self.use[name])
+
+
+class Bucket:
+    """Tokens that refill: who finds none waits his turn."""
+
+    def __init__(self, refill: float, size: float = 1) -> None:
+        self._every = 1 / refill
+        self._slack = (size - 1) / refill
+        self._full = -math.inf
+        self._taken = Counter[int]()
+
+    def take(self, now: float, tokens: int = 1) -> float:
+        """Take tokens, and return when the last of them is there."""
+        self._full = max(now, self._full) + tokens * self._every
+        when = max(now, self._full - self._every - self._slack)
+        self._taken[int(when)] += tokens
+        return when
+
+    def has(self, now: float) -> bool:
+        """Return whether a token is there."""
+        return self._full <= now + self._slack + 1e-9
+
+    @property
+    def peak(self) -> float:
+        """The most that was taken within a second, divided by the refill."""
+        return max(self._taken.values(), default=0) * self._every
+
+
+LEAVE, DONE, TRY, START = range(4)
+"""What happens to a child; of what happens at once, what ends comes first."""
+
+
+class Simulation:
+    """A run, event by event."""
+
+    def __init__(self, run: Run) -> None:
+        quotas = run.quotas
+        self._run = run
+        self._random = Random(run.seed)  # noqa: S311 - chance, not secrets
+        self._places = min(run.concurrency, quotas.children)
+        self._starts = Bucket(quotas.starts)
+        self._transitions = Bucket(quotas.transitions, quotas.transitions)
+        self._scaling = Bucket(quotas.scaling, 10 * quotas.scaling)
+        self._requests = Bucket(quotas.requests, quotas.requests)
+        self._models, self._corpus, self._commits = (Bucket(quotas.reads, quotas.reads) for _ in range(3))
+        self._writes = Bucket(quotas.writes, quotas.writes)
+        self._events: list[tuple[float, int, int, bool]] = []
+        self._left = iter(range(run.ranges))
+        self._tried = Counter[int]()
+        self._now = self._busy = self._held = self._billed = 0.0
+        self._running = self._active = self._idle = self._cold = 0
+        self._invocations = self._throttled = self._lost = self._done_ranges = 0
+        self._until_last_start = (0.0, 0.0, 0.0)
+        self._curve = [(0.0, 0, 0)]
+        self._step = run.ranges * run.seconds / min(self._places, quotas.environments) / 300
+
+    def outcome(self) -> Outcome:
+        """Run it."""
+        actions = (self._leave, self._done, self._try, self._start)
+        for _ in range(min(self._places, self._run.ranges)):
+            self._admit()
+        while self._events:
+            when, action, child, good = heapq.heappop(self._events)
+            self._busy += (when - self._now) * self._active
+            self._held += (when - self._now) * self._running
+            self._now = when
+            actions[action](child, good)
+            if when >= self._curve[-1][0] + self._step:
+                self._curve.append((when, self._active, self._done_ranges))
+        return Outcome(
+            seconds=self._now,
+            billed=self._billed,
+            cold=self._cold,
+            invocations=self._invocations,
+            throttled=self._throttled,
+            retries=self._tried.total(),
+            lost=self._lost,
+            busy=self._busy / self._now,
+            use=self._use(),
+            peaks={
+                "transitions": self._transitions.peak,
+                "scaling": self._scaling.peak,
+                "requests": self._requests.peak,
+                "models": self._models.peak,
+                "corpus": self._corpus.peak,
+                "commits": self._commits.peak,
+                "writes": self._writes.peak,
+            },
+            curve=[*self._curve, (self._now, 0, self._done_ranges)],
+        )
+
+    def _use(self) -> dict[str, float]:
+        seconds, busy, held = self._until_last_start
+        if not seconds:
+            return {"concurrency": self._run.ranges / self._places}
+        environments = self._run.quotas.environments
+        place = (
+            {"environments": busy / seconds / environments}
+            if environments <= self._places
+            else {"concurrency": held / seconds / self._places}
+        )
+        return place | {"starts": (self._run.ranges - 1) / seconds / self._run.quotas.starts}
+
+    def _put(self, when: float, action: int, child: int, *, good: bool = True) -> None:
+        heapq.heappush(self._events, (when, action, child, good))
+
+    def _admit(self) -> None:
+        child = next(self._left, None)
+        if child is not None:
+            self._put(self._starts.take(self._now), START, child)
+
+    def _start(self, child: int, _: bool) -> None:
+        self._running += 1
+        self._until_last_start = (self._now, self._busy, self._held)
+        self._put(self._transitions.take(self._now, TRANSITIONS) + self._run.delay, TRY, child)
+
+    def _try(self, child: int, _: bool) -> None:
+        run, now = self._run, self._now
+        takes = self._active < run.quotas.environments and self._requests.has(now)
+        if not takes or not (self._idle or self._scaling.has(now)):
+            self._throttled += 1
+            self._again(child)
+            return
+        self._requests.take(now)
+        begin, seconds = self._corpus.take(now), run.seconds * self._random.choice(run.spread)
+        if self._idle:
+            self._idle -= 1
+        else:
+            self._scaling.take(now)
+            self._cold += 1
+            seconds += run.cold
+            begin = max(begin, self._models.take(now, run.model_reads)) if run.model_reads else begin
+        good = self._random.random() >= run.failures
+        end = begin + seconds * (1 if good else self._random.random())
+        self._invocations += 1
+        self._active += 1
+        self._billed += end - now
+        self._put(end, DONE, child, good=good)
+
+    def _done(self, child: int, good: bool) -> None:
+        self._active -= 1
+        self._idle += 1
+        if not good:
+            self._again(child)
+            return
+        self._commits.take(self._now)
+        self._writes.take(self._now)
+        self._done_ranges += 1
+        self._put(self._now + self._run.delay, LEAVE, child)
+
+    def _again(self, child: int) -> None:
+        tried = self._tried[child]
+        if tried >= self._run.retry.attempts:
+            self._lost += 1
+            self._put(self._now + self._run.delay, LEAVE, child)
+            return
+        self._tried[child] += 1
+        wait = self._run.retry.wait(tried, self._random)
+        self._put(self._transitions.take(self._now) + wait, TRY, child)
+
+    def _leave(self, _child: int, _: bool) -> None:
+        self._running -= 1
+        self._admit()
+
+
+def simulate(run: Run) -> Outcome:
+    """Return what a run comes to; the same run comes to the same."""
+    return Simulation(run).outcome()
