@@ -18,7 +18,7 @@ from bench import show
 from bench.row import Measurement, Row, measurements
 from bench.show import covers, table
 
-AREAS = ("cold_start", "unpack", "layers", "store", "translate", "encode", "examples", "scale")
+AREAS = ("cold_start", "unpack", "layers", "store", "translate", "encode", "examples", "batch", "scale")
 """The modules of this folder that measure rows, in the order of the table."""
 
 RESULTS = Path(__file__).with_name("results.json")

@@ -56,7 +56,7 @@ DELAY = 0.1
 """Seconds of Step Functions between a child and its call, each way: an assumption."""
 MACHINE_TRANSITIONS = 6
 """Of the state machine itself: its start, and its five states."""
-HEADS_AT_ONCE = 32
+HEADS_AT_ONCE = 256
 """Of the last state, which looks at every range's result."""
 
 EXPRESS_REQUEST, EXPRESS_GB_SECOND, EXPRESS_MB = 1e-6, 0.00001667, 64

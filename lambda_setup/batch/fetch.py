@@ -100,9 +100,9 @@ def _opened(here: Store, key: str) -> "StreamingBody":
         RuntimeError: there is no such object.
 
     """
-    try:
-        return here.client.get_object(Bucket=here.bucket, Key=key)["Body"]
-    except here.client.exceptions.NoSuchKey:
-        raise RuntimeError(
-            f"there is no s3://{here.bucket}/{key}: the run was not ended yet, or its results have expired"
-        ) from None
+    if body := here.opened(key):
+        return body
+    raise RuntimeError(
+        f"there is no s3://{here.bucket}/{key}: the run has not ended yet, or its results have expired; "
+        "a run under another name answers again what is missing"
+    )

@@ -18,6 +18,7 @@ from lambda_setup.local.stack import MODEL_BUCKET, RESULT_BUCKET, ROOT, Applicat
 from lambda_setup.local.stepfunctions import StepFunctions
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -32,6 +33,18 @@ class Store:
 
     client: "S3Client"
     bucket: str
+
+    def opened(self, key: str) -> "StreamingBody | None":
+        """Return an object's bytes as a stream, None if there is no such object."""
+        from botocore.exceptions import ClientError
+
+        try:
+            return self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
+        except ClientError as error:
+            # To those who may not list, S3 says the second of what is not there.
+            if error.response["Error"]["Code"] not in {"NoSuchKey", "AccessDenied"}:
+                raise
+        return None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from lambda_inference.batches import manifest_key
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
             )
         if before and not before["failed_ranges"]:
             say(f"the run {options.name} is complete already; nothing is written")
-            return _told(before)
+            return _told(here, before)
         if options.dry_run:
             return _dry(here, corpus, batch)
         if corpora.upload(corpus):
@@ -62,21 +63,16 @@ def run(options: argparse.Namespace) -> int:
             raise RuntimeError(f"the run has no manifest: {failure or 'its state machine ended without one'}")
         if failure:
             say(f"the run failed: {failure}")
-        return _told(after)
+        return _told(here, after)
 
 
 def manifest(store: Store, name: str) -> dict[str, Any] | None:
     """Return the first line of a run's manifest, None if there is none."""
-    from botocore.exceptions import ClientError
-
-    try:
-        found = store.client.get_object(Bucket=store.bucket, Key=manifest_key(name))
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in {"NoSuchKey", "AccessDenied"}:
-            raise
+    found = store.opened(manifest_key(name))
+    if found is None:
         return None
-    with closing(found["Body"]) as body:
-        head: dict[str, Any] = json.loads(next(body.iter_lines()))
+    with closing(found):
+        head: dict[str, Any] = json.loads(next(found.iter_lines()))
     return head
 
 
@@ -96,14 +92,10 @@ def _indexed(
     here: Place, corpus: Corpus, batch: Mapping[str, Any], digest: str, most_lines: int | None
 ) -> tuple[int, int]:
     """Write the index unless it is there, and return how many ranges and lines it has."""
-    from botocore.exceptions import ClientError
-
-    try:
-        data = here.client.get_object(Bucket=here.bucket, Key=batch["index"])["Body"].read()
+    if found := here.opened(batch["index"]):
+        data = found.read()
         say("taking the ranges of an earlier run of this corpus")
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in {"NoSuchKey", "AccessDenied"}:
-            raise
+    else:
         most_bytes = MAX_BYTES if most_lines else _affordable(here, corpus, batch["request"])
         with transfer("cutting the corpus into ranges", corpus.size) as progress:
             pieces = corpora.pieces(corpus, digest, most_bytes, most_lines or MAX_ITEMS, progress)
@@ -172,10 +164,8 @@ def _started(here: Place, batch: Mapping[str, Any]) -> str:
 
 def _watch(here: Place, execution: str, ranges: int, lines: int) -> str | None:
     """Show how far a run is until it ends, and return why it failed, if it did."""
-    prices = bill.prices(here.region) if here.region else None
-    begun = time.monotonic()
+    arn = None
     with _progress(ranges) as show:
-        arn = None
         while True:
             known = here.states.describe_execution(executionArn=execution)
             if arn is None:
@@ -183,15 +173,17 @@ def _watch(here: Place, execution: str, ranges: int, lines: int) -> str | None:
                 arn = runs[0]["mapRunArn"] if runs else None
             if arn:
                 counts = here.states.describe_map_run(mapRunArn=arn)["itemCounts"]
+                seconds = max((datetime.now(UTC) - known["startDate"]).total_seconds(), 1)
                 done = counts["succeeded"]
-                told = [f"{counts['failed']:,} failed"] if counts["failed"] else []
-                seconds = time.monotonic() - begun
-                told.append(
-                    f"~{done * lines // max(ranges, 1):,} lines, {done * lines / ranges / seconds:,.0f}/s"
-                )
-                if prices:
-                    busy = min(seconds * (done + counts["running"]), done * SHARE * here.timeout)
-                    told.append(f"~${_cost(here, prices, done, busy).total:,.2f}")
+                told = [
+                    f"about {done * lines // ranges:,} lines, {done * lines / ranges / seconds:,.0f} a second"
+                ]
+                if counts["failed"]:
+                    told.append(f"{counts['failed']:,} failed")
+                # No range knows yet how long it took: as long as it was cut for, or as long as there was.
+                busy = min(seconds * (done + counts["running"]), done * SHARE * here.timeout)
+                if cost := _cost(here, done, busy):
+                    told.append(cost)
                 show(done + counts["failed"], ", ".join(told))
             if known["status"] != "RUNNING":
                 break
@@ -217,9 +209,15 @@ def _progress(ranges: int) -> Iterator[Any]:
         yield lambda done, told: progress.update(task, completed=done, told=told)
 
 
-def _cost(here: Place, prices: bill.Prices, ranges: int, seconds: float) -> bill.RunCost:
-    """Return what ranges cost that took so many seconds of the function in all."""
-    return bill.run_cost(
+def _cost(here: Place, ranges: int, seconds: float) -> str:
+    """Say what ranges cost that took so many seconds of the function in all; nothing, on this machine."""
+    if not here.region:
+        return ""
+    try:
+        prices = bill.prices(here.region)
+    except ValueError:  # of a region whose prices are not known
+        return ""
+    cost = bill.run_cost(
         gb_seconds=seconds * here.memory / 1024,
         requests=ranges,
         transitions=2 * ranges,
@@ -228,9 +226,10 @@ def _cost(here: Place, prices: bill.Prices, ranges: int, seconds: float) -> bill
         architecture=here.architecture,
         of=prices,
     )
+    return f"about ${cost.total:,.2f}"
 
 
-def _told(head: Mapping[str, Any]) -> int:
+def _told(here: Place, head: Mapping[str, Any]) -> int:
     """Print a run's summary; 0 if every range was answered."""
     version = head["model"]["version"][:12] if head["model"] else "none"
     rows = [
@@ -242,5 +241,7 @@ def _told(head: Mapping[str, Any]) -> int:
         ["model version", version],
         ["manifest", manifest_key(head["run"])],
     ]
+    if cost := _cost(here, head["ranges"], head["predict_ms"] / 1000):
+        rows.append(["cost", cost])
     table({"run": "left", head["run"]: "left"}, rows)
     return 1 if head["failed_ranges"] else 0

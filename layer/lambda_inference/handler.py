@@ -108,7 +108,8 @@ class Service:
             found = InternalError(f"an internal error; the log has it under the request id {request_id}")
         server_fault = found.status >= 500  # noqa: PLR2004
         telemetry.count("Failed" if server_fault else "Rejected")
-        telemetry.info("not answered", status=found.status, code=found.code)
+        message = {"message_id": call.message_id} if call.message_id else {}
+        telemetry.info("not answered", status=found.status, code=found.code, **message)
         response = call.answer(found.status, found.body())
         if call.http or call.message_id or not (server_fault or raised):
             return response

@@ -188,6 +188,9 @@ def _explained(message: str, payload: dict[str, Any], request_type: type[BaseReq
         return BadRequest(f"{field} is missing; it takes {_takes(field, request_type)}", field=field)
     field = path.rstrip("`").removeprefix(".")
     name = field.partition("[")[0].partition(".")[0]
+    if "missing required field" in reason:
+        field = f"{field}.{reason.partition('`')[2].rstrip('`')}"
+        return BadRequest(f"{field} is missing; {name} takes {_takes(name, request_type)}", field=field)
     return BadRequest(
         f"{field} takes {_takes(name, request_type)}; got {describe(_at(payload, field))}"
         if field == name

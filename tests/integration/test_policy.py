@@ -75,7 +75,14 @@ class TestCfnLint:
         "parameters",
         [
             {},
-            {"Engine": "ctranslate2", "Architecture": "x86_64", "Tracing": "on", "FunctionUrl": "on"},
+            {
+                "Engine": "ctranslate2",
+                "Architecture": "x86_64",
+                "Tracing": "on",
+                "FunctionUrl": "on",
+                "Batch": "on",
+                "Queue": "on",
+            },
             {"LambdaLayerArn": "arn:aws:lambda:eu-central-1:999988887777:layer:mine:7", "BucketName": "one"},
         ],
         ids=["default", "all-on", "all-given"],

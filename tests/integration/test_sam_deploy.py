@@ -18,6 +18,7 @@ import zipfile
 from io import BytesIO
 from pathlib import Path
 
+import boto3
 import cloud
 import flask
 import pytest
@@ -27,10 +28,13 @@ from cloud import ACCOUNT, REGION
 from conftest import ROOT, case
 from moto.awslambda.models import LambdaBackend
 
+from lambda_setup.__main__ import main
 from lambda_setup.local import S3Server
 
 # moto says so of each resource that it does not create: NOT_CREATED.
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS.*S3.*BucketPolicy:UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Tried to parse AWS.*(S3.*BucketPolicy|SQS.*QueuePolicy|Lambda.*EventInvokeConfig):UserWarning"
+)
 
 SAM = Path(sysconfig.get_path("scripts")) / "sam"
 # No credentials, endpoint or configuration of whoever runs the tests reaches any of these.
@@ -52,6 +56,9 @@ ARTIFACTS = {
 NOT_CREATED = {
     "ModelBucketPolicy": "moto has AWS::S3::BucketPolicy in S3's own interface only",
     "ResultBucketPolicy": "the same",
+    "RequestQueuePolicy": "moto has AWS::SQS::QueuePolicy in SQS's own interface only",
+    "FailureQueuePolicy": "the same",
+    "AsynchronousRequests": "moto has AWS::Lambda::EventInvokeConfig in Lambda's own interface only",
 }
 # Properties that moto's CloudFormation drops when it creates a resource: its Lambda and S3 take most
 # of them from their own interfaces, and none of them from a template.
@@ -166,7 +173,7 @@ class TestPackage:
         before = client.list_objects_v2(Bucket="artifacts")["Contents"]
         again()
 
-        assert len(before) == len(ARTIFACTS)
+        assert len(before) == len(ARTIFACTS) + 1  # the state machine's definition
         assert client.list_objects_v2(Bucket="artifacts")["Contents"] == before
 
 
@@ -198,9 +205,9 @@ def dev(aws, project):
     return "translation-dev"
 
 
-def document(policy):
+def document(policy, name="PolicyDocument"):
     """Return a policy's document, which moto gives as Python's text where it came from a template."""
-    return ast.literal_eval(policy["PolicyDocument"])
+    return ast.literal_eval(policy[name]) if isinstance(policy[name], str) else policy[name]
 
 
 def plain(name):
@@ -233,7 +240,8 @@ class TestDeploy:
             "ModelBucket", "ModelBucketPolicy", "ResultBucket", "ResultBucketPolicy",
         }  # fmt: skip
         # moto reports no address of a version, though it published one: test_alias.
-        assert resolved.keys() - created == NOT_CREATED.keys() | {"TranslationFunctionVersion"}
+        unknown = {"TranslationFunctionVersion", *NOT_CREATED}
+        assert resolved.keys() - created == resolved.keys() & unknown
         assert described(aws, dev)["StackStatus"] == "CREATE_COMPLETE"
 
     def test_outputs(self, aws, dev):
@@ -395,7 +403,7 @@ class TestDeploy:
         done = sam("deploy", "--config-env", "dev", "--no-execute-changeset", cwd=project, **aws.environment)
 
         assert done.returncode == 0
-        assert done.stderr.count("File with same data already exists") == len(ARTIFACTS) + 1
+        assert done.stderr.count("File with same data already exists") == len(ARTIFACTS) + 2
         assert "CloudFormation stack changeset" in done.stdout
         assert not re.search(r"^[-+*] (Add|Modify|Delete) ", done.stdout, re.MULTILINE)
 
@@ -414,6 +422,162 @@ class TestDeploy:
         assert "ModelBucket" not in aws.resolved["translation-prod-2"]
         function = aws.resolved["translation-prod-2"]["TranslationFunction"]["Environment"]["Variables"]
         assert function["MODEL_CHANNEL"] == "prod"
+
+
+@pytest.fixture(scope="module")
+def queued(aws, project):
+    """The name of a stack with a queue."""
+    name = "translation-queued"
+    succeeded(
+        "deploy", "--config-env", "dev", "--stack-name", name, "--s3-prefix", name,
+        "--parameter-overrides", "Engine=ctranslate2 Architecture=arm64 Channel=dev Queue=on Batch=on",
+        cwd=project, **aws.environment,
+    )  # fmt: skip
+    return name
+
+
+class TestQueue:
+    """What ``Queue=on`` adds."""
+
+    @pytest.fixture
+    def resolved(self, aws, queued):
+        """The properties of each resource, as CloudFormation worked them out."""
+        return {plain(name): properties for name, properties in aws.resolved[queued].items()}
+
+    def attributes(self, aws, queued, queue):
+        """Return a queue's attributes."""
+        url = outputs(aws, queued)[f"{queue}Url"]
+        return aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+
+    def test_resources(self, aws, queued, resolved):
+        """The stack has two queues, what reads one and writes to the other, and no second function."""
+        listed = aws.client("cloudformation").describe_stack_resources(StackName=queued)["StackResources"]
+        created = {plain(one["LogicalResourceId"]) for one in listed if one.get("PhysicalResourceId")}
+        added = {"RequestQueue", "FailureQueue", "QueuedRequests", "RequestQueuePolicy",
+                 "FailureQueuePolicy", "AsynchronousRequests"}  # fmt: skip
+
+        assert added <= resolved.keys()
+        assert added - created == added & NOT_CREATED.keys()
+        assert [name for name in resolved if name.endswith("Function")] == ["TranslationFunction"]
+
+    def test_queues(self, aws, queued):
+        """Both are encrypted; messages stay hidden for ten timeouts, and after five receives they failed."""
+        requests, failures = (self.attributes(aws, queued, one) for one in ("RequestQueue", "FailureQueue"))
+
+        assert (requests["VisibilityTimeout"], requests["MessageRetentionPeriod"]) == ("1200", "604800")
+        assert json.loads(requests["RedrivePolicy"]) == {
+            "deadLetterTargetArn": failures["QueueArn"],
+            "maxReceiveCount": 5,
+        }
+        assert failures["MessageRetentionPeriod"] == "1209600"
+        assert "RedrivePolicy" not in failures
+        assert (requests["SqsManagedSseEnabled"], failures["SqsManagedSseEnabled"]) == ("true", "true")
+
+    @pytest.mark.parametrize("queue", ["RequestQueue", "FailureQueue"])
+    def test_policies(self, aws, queued, resolved, queue):
+        """Both refuse plain HTTP."""
+        policy = resolved[f"{queue}Policy"]
+        (statement,) = policy["PolicyDocument"]["Statement"]
+
+        assert [url.rpartition("/")[2] for url in policy["Queues"]] == [
+            outputs(aws, queued)[f"{queue}Url"].rpartition("/")[2]
+        ]
+        assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "sqs:*")
+        assert statement["Resource"] == self.attributes(aws, queued, queue)["QueueArn"]
+        assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+    def test_mapping(self, aws, queued, resolved):
+        """The queue's messages go to the alias, which says of each whether it failed."""
+        alias = outputs(aws, queued)["FunctionAliasArn"]
+        queue = self.attributes(aws, queued, "RequestQueue")["QueueArn"]
+        listed = aws.client("lambda").list_event_source_mappings(EventSourceArn=queue)
+        (found,) = listed["EventSourceMappings"]
+
+        assert resolved["QueuedRequests"]["FunctionName"] == alias
+        assert (found["BatchSize"], found["FunctionResponseTypes"]) == (5, ["ReportBatchItemFailures"])
+        assert int(found["ScalingConfig"]["MaximumConcurrency"]) == 5
+
+    def test_asynchronous(self, aws, queued, resolved):
+        """Asynchronous invocations of the alias that fail are recorded in the failure queue."""
+        config, found = resolved["AsynchronousRequests"], outputs(aws, queued)
+
+        assert f"{config['FunctionName']}:{config['Qualifier']}" == found["FunctionAliasArn"].split(":", 6)[6]
+        assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == (2, 21600)
+        assert config["DestinationConfig"] == {
+            "OnFailure": {"Destination": self.attributes(aws, queued, "FailureQueue")["QueueArn"]}
+        }
+
+    def test_role(self, aws, queued, resolved):
+        """The function may take messages from the one queue and add to the other, and nothing else."""
+        iam, name = aws.client("iam"), resolved["TranslationFunction"]["Role"].split("/")[-1]
+        names = iam.list_role_policies(RoleName=name)["PolicyNames"]
+
+        assert set(names) == {"models", "results", "inputs", "logs", "queues"}
+        policy = iam.get_role_policy(RoleName=name, PolicyName="queues")
+        assert document(policy)["Statement"] == [
+            {
+                "Effect": "Allow",
+                "Action": ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
+                "Resource": self.attributes(aws, queued, "RequestQueue")["QueueArn"],
+            },
+            {
+                "Effect": "Allow",
+                "Action": "sqs:SendMessage",
+                "Resource": self.attributes(aws, queued, "FailureQueue")["QueueArn"],
+            },
+        ]
+
+
+class TestBatch:
+    """What ``Batch=on`` adds."""
+
+    def test_state_machine(self, aws, queued):
+        """Its definition is the file, its placeholders are the stack's, and no second function is there."""
+        found = aws.resolved[queued]["BatchStateMachine"]
+        definition = aws.client("s3").get_object(
+            Bucket=found["DefinitionS3Location"]["Bucket"], Key=found["DefinitionS3Location"]["Key"]
+        )
+        text = (ROOT / "statemachines" / "translate_corpus.asl.json").read_text()
+        assert json.loads(definition["Body"].read()) == json.loads(text)
+        outs = outputs(aws, queued)
+        assert found["DefinitionSubstitutions"] == {
+            "FunctionAliasArn": outs["FunctionAliasArn"],
+            "ResultBucket": outs["ResultBucketName"],
+            "MaxConcurrency": 100,
+            "ToleratedFailurePercentage": 5,
+        }
+        assert ":stateMachine:" in outs["BatchStateMachineArn"]
+
+    def test_role(self, aws, queued):
+        """Only Step Functions of this account may take it, and its children are its own."""
+        role = aws.client("iam").get_role(
+            RoleName=aws.resolved[queued]["BatchStateMachine"]["RoleArn"].split("/")[-1]
+        )
+        (statement,) = document(role["Role"], "AssumeRolePolicyDocument")["Statement"]
+        assert statement["Principal"] == {"Service": "states.amazonaws.com"}
+        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+
+    def test_run(self, aws, queued, monkeypatch, tmp_path, capsys):
+        """``batch run`` finds everything by the stack's name, and says what it would do."""
+        for name, value in aws.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        (tmp_path / "corpus.txt").write_text("one\n")
+        arguments = ["batch", "run", str(tmp_path / "corpus.txt"), "--name", "first", "--dry-run", "--stack"]
+        assert main([*arguments, queued]) == 2
+        assert "there is no model en-es-ct2" in capsys.readouterr().err
+        outs, version = outputs(aws, queued), "a" * 64
+        aws.client("s3").put_object(
+            Bucket=outs["ModelBucketName"],
+            Key="models/en-es/channels/dev.json",
+            Body=json.dumps({"version": version}).encode(),
+        )
+        assert main([*arguments, queued]) == 0
+        told = capsys.readouterr().out
+        assert f"start {outs['BatchStateMachineArn']} with " in told
+        assert f'"model_version": "{version}"' in told
+        assert f"put s3://{outs['ResultBucketName']}/inputs/corpora/" in told
 
 
 class TestGuided:
@@ -538,20 +702,18 @@ class TestSync:
 class TestDelete:
     """``sam delete``."""
 
-    def test_stack(self, aws, project):
-        """It removes the stack with its function, layers, role and log, and what SAM uploaded for it."""
-        name = "translation-gone"
-        succeeded(
-            "deploy", "--config-env", "dev", "--stack-name", name, "--s3-prefix", name,
-            cwd=project, **aws.environment,
-        )  # fmt: skip
+    def test_stack(self, aws, project, queued):
+        """It removes the stack with its function, layers, queues, role and log, and what SAM uploaded."""
+        name = queued
         function = outputs(aws, name)["FunctionName"]
         bucket = aws.resolved[name]["TranslationFunction"]["Code"]["S3Bucket"]
-        assert aws.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"{name}/")["KeyCount"] == 4
+        assert aws.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"{name}/")["KeyCount"] == 5
         succeeded("delete", "--stack-name", name, "--s3-prefix", name, "--region", REGION, "--no-prompts",
                   cwd=project, **aws.environment)  # fmt: skip
 
         assert described(aws, name) is None
+        assert "QueueUrls" not in aws.client("sqs").list_queues(QueueNamePrefix=name)
+        assert not aws.client("lambda").list_event_source_mappings()["EventSourceMappings"]
         with pytest.raises(ClientError, match="ResourceNotFound"):
             aws.client("lambda").get_function(FunctionName=function)
         assert not [

@@ -188,7 +188,7 @@ def test_only_inputs_are_read():
 @pytest.mark.parametrize(
     ("source", "field"),
     [
-        ({"key": "inputs/a", "start": 0}, "source"),
+        ({"key": "inputs/a", "start": 0}, "source.end"),
         ({"key": "inputs/a", "start": -1, "end": 4}, "source.start"),
         ({"key": "inputs/a", "start": "0", "end": 4}, "source.start"),
         ({"key": "inputs/a", "start": 0, "end": True}, "source.end"),

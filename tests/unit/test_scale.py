@@ -172,7 +172,7 @@ def test_a_plan_fills_a_quarter_of_the_timeout() -> None:
     assert scale.Plan(rate=40, cold=1, lines=2000).ranges == 50_000
     assert plan.quotas.environments == 1000
     assert scale.Plan(rate=40, cold=1, concurrency=3000).quotas.environments == 3000
-    assert plan.manifest_seconds == pytest.approx(math.ceil(83_334 / 32) * 0.15)
+    assert plan.manifest_seconds == pytest.approx(math.ceil(83_334 / 256) * 0.15)
 
 
 def test_a_run_costs_what_its_parts_cost() -> None:

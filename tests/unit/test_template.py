@@ -22,7 +22,13 @@ from lambda_setup.functions import found
 ACCOUNT, REGION = "111122223333", "eu-central-1"
 SOURCE = yaml_parse((ROOT / "template.yaml").read_text())
 SAMCONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
-ARTIFACTS = {"TranslationFunction": "code-1", "DependencyLayer": "tree-1", "LambdaInferenceLayer": "own-1"}
+ARTIFACTS = {
+    "TranslationFunction": "code-1",
+    "DependencyLayer": "tree-1",
+    "LambdaInferenceLayer": "own-1",
+    "BatchStateMachine": "definition-1",
+}
+PLACES = ("CodeUri", "ContentUri", "DefinitionUri")
 ABSENT = object()
 
 
@@ -40,7 +46,7 @@ class Stack:
         source = json.loads(json.dumps(SOURCE))
         for resource, artifact in self.artifacts.items():
             properties = source["Resources"][resource]["Properties"]
-            uri = "CodeUri" if "CodeUri" in properties else "ContentUri"
+            (uri,) = (name for name in PLACES if name in properties)
             properties[uri] = f"s3://artifacts/{artifact}"
         session = boto3.Session(region_name=REGION)
         return Translator({}, Parser(), boto_session=session).translate(
@@ -211,6 +217,12 @@ ROLE = {
     ("logs:PutLogEvents", "FunctionLogGroup.Arn", "{}"),
 }
 TRACES = {("xray:PutTelemetryRecords", "*", "{}"), ("xray:PutTraceSegments", "*", "{}")}
+QUEUES = {
+    ("sqs:DeleteMessage", "RequestQueue.Arn", "{}"),
+    ("sqs:GetQueueAttributes", "RequestQueue.Arn", "{}"),
+    ("sqs:ReceiveMessage", "RequestQueue.Arn", "{}"),
+    ("sqs:SendMessage", "FailureQueue.Arn", "{}"),
+}
 LAYER = "arn:aws:lambda:eu-central-1:999988887777:layer:mine:7"
 
 
@@ -224,6 +236,10 @@ class TestRole:
     def test_traces(self):
         """Only a function that traces may write traces."""
         assert granted(Stack(Tracing="on")) == ROLE | TRACES
+
+    def test_queues(self):
+        """Only a function with a queue may take from it, and add to the failures; not the other way round."""
+        assert granted(Stack(Queue="on")) == ROLE | QUEUES
 
     def test_given_buckets(self):
         """With buckets of somebody else's, the role names those, and the same prefixes in them."""
@@ -239,7 +255,7 @@ class TestRole:
 
     def test_nothing_beside(self):
         """There is one role, without managed policies, which only Lambda can take on."""
-        role = Stack(Tracing="on", FunctionUrl="on").one("IAM::Role")
+        role = Stack(Tracing="on", FunctionUrl="on", Queue="on").one("IAM::Role")
 
         assert "ManagedPolicyArns" not in role
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
@@ -256,12 +272,12 @@ class TestRole:
 class TestPublic:
     """Nothing is open to the world."""
 
-    @pytest.mark.parametrize("url", ["on", "off"])
-    def test_no_open_grant(self, url):
+    @pytest.mark.parametrize("switch", ["on", "off"])
+    def test_no_open_grant(self, switch):
         """No policy and no permission allows anybody outside the account anything."""
-        stack = Stack(FunctionUrl=url)
+        stack = Stack(FunctionUrl=switch, Queue=switch)
 
-        for policy in stack.all("S3::BucketPolicy"):
+        for policy in stack.all("S3::BucketPolicy") + stack.all("SQS::QueuePolicy"):
             assert {statement["Effect"] for statement in policy["PolicyDocument"]["Statement"]} == {"Deny"}
         assert {permission["Principal"] for permission in stack.all("Lambda::Permission")} <= {ACCOUNT}
 
@@ -379,6 +395,105 @@ class TestBuckets:
         assert not Stack(ModelBucketName="theirs", ResultBucketName="ours").refused()
         assert not Stack(BucketName="one").refused()
         assert not Stack().refused()
+
+
+class TestQueues:
+    """A queue in front of the function, and one for what failed."""
+
+    def test_only_when_asked_for(self):
+        """Without the parameter there is no queue, nothing that reads one, and no output of one."""
+        stack = Stack()
+
+        for kind in ("Queue", "QueuePolicy"):
+            assert stack.all(f"SQS::{kind}") == []
+        for kind in ("EventSourceMapping", "EventInvokeConfig"):
+            assert stack.all(f"Lambda::{kind}") == []
+        assert not [name for name in stack.outputs if "Queue" in name]
+
+    def test_the_function_is_the_same(self):
+        """The queue changes nothing of the function."""
+        assert Stack(Queue="on").function == Stack().function
+
+    def test_requests(self):
+        """The alias answers what is in the queue, message by message, at the pace that the parameters say."""
+        stack = Stack(Queue="on", QueueBatchSize=1, QueueConcurrency=40)
+
+        assert stack.one("Lambda::EventSourceMapping") == {
+            "EventSourceArn": "RequestQueue.Arn",
+            "FunctionName": "TranslationFunctionAliaslive",
+            "BatchSize": 1,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            "ScalingConfig": {"MaximumConcurrency": 40},
+        }
+
+    def test_asynchronous(self):
+        """What the alias could not answer asynchronously, after two retries, goes to the failure queue."""
+        stack = Stack(Queue="on")
+
+        assert stack.resources["AsynchronousRequests"]["DependsOn"] == "TranslationFunctionAliaslive"
+        assert stack.one("Lambda::EventInvokeConfig") == {
+            "FunctionName": "TranslationFunction",
+            "Qualifier": stack.one("Lambda::Alias")["Name"],
+            "MaximumRetryAttempts": 2,
+            "MaximumEventAgeInSeconds": 21600,
+            "DestinationConfig": {"OnFailure": {"Destination": "FailureQueue.Arn"}},
+        }
+
+    def test_dead_letters(self):
+        """A message that was received five times, AWS's least for a function, goes to the failure queue."""
+        requests = Stack(Queue="on").resources["RequestQueue"]["Properties"]
+
+        assert requests["RedrivePolicy"] == {"deadLetterTargetArn": "FailureQueue.Arn", "maxReceiveCount": 5}
+
+    @pytest.mark.parametrize("timeout", [10, 120, 900])
+    def test_hidden_while_answered(self, timeout):
+        """A message stays hidden for at least six times the function's timeout, as SQS allows.
+
+        The advice: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+        """
+        requests = Stack(Queue="on", Timeout=timeout).resources["RequestQueue"]["Properties"]
+
+        assert 6 * timeout <= int(requests["VisibilityTimeout"]) <= 43200
+
+    def test_time_to_look(self):
+        """What fails on its last day in the queue is kept for a week: a message's age goes with it."""
+        stack = Stack(Queue="on")
+        requests, failures = (
+            stack.resources[name]["Properties"]["MessageRetentionPeriod"]
+            for name in ("RequestQueue", "FailureQueue")
+        )
+
+        assert failures - requests == 7 * 86400
+        assert failures <= 1209600  # SQS's most
+
+    def test_private(self):
+        """Both queues are encrypted, and refuse every request that is not."""
+        stack = Stack(Queue="on")
+        policies = {
+            policy["Queues"][0]: policy["PolicyDocument"]["Statement"]
+            for policy in stack.all("SQS::QueuePolicy")
+        }
+
+        assert [queue["SqsManagedSseEnabled"] for queue in stack.all("SQS::Queue")] == [True, True]
+        assert policies == {
+            queue: [
+                {
+                    "Sid": "EncryptedTransportOnly",
+                    "Effect": "Deny",
+                    "Principal": "*",
+                    "Action": "sqs:*",
+                    "Resource": f"{queue}.Arn",
+                    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                }
+            ]
+            for queue in ("RequestQueue", "FailureQueue")
+        }
+
+    def test_outputs(self):
+        """The operator is told where to send, and where to look for what failed."""
+        found = Stack(Queue="on").outputs
+
+        assert (found["RequestQueueUrl"], found["FailureQueueUrl"]) == ("RequestQueue", "FailureQueue")
 
 
 class TestEnvironments:
@@ -529,6 +644,12 @@ class TestVersion:
         [
             {"LogRetentionDays": 7},
             {"FunctionUrl": "on"},
+            {"Batch": "on"},
+            {"BatchConcurrency": 7},
+            {"BatchToleratedFailurePercentage": 7},
+            {"Queue": "on"},
+            {"QueueBatchSize": 1},
+            {"QueueConcurrency": 40},
             {"ResultExpirationDays": 3},
             {"CodeFolder": "examples/spacy_function"},  # the code that lies there is what counts
         ],

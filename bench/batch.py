@@ -1,0 +1,141 @@
+"""A corpus through the state machine on this machine: two functions beside one, and what fetching takes.
+
+Run: ``make bench ROW=batch``. Each side of each repetition has a store of its own, so that every line is
+answered; its time is that of the state machine, from its start to its end, cold starts included.
+"""
+
+import argparse
+import contextlib
+import gzip
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from bench.row import AS_FAST, Row, measures, ratio  # noqa: E402
+from lambda_setup.batch import place, run  # noqa: E402
+from lambda_setup.batch.place import Place  # noqa: E402
+
+MODEL = ROOT / "models" / "en-es"
+REPETITIONS = 3
+LINES = 3_000
+FEW, MANY = 2_000, 20_000
+REQUEST = '{"beam": 1}'
+
+_FETCH = """
+import resource, sys
+from pathlib import Path
+from lambda_setup.__main__ import main
+from lambda_setup.batch import place
+place.STORE = Path(sys.argv[1])
+assert main(["batch", "fetch", sys.argv[2], "--local", "--out", sys.argv[3]]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def corpus(folder: Path, lines: int, longest: int = 10_000) -> Path:
+    """Write a corpus of sentences of the test split, none longer than so many characters."""
+    with gzip.open(MODEL / "test.en.gz", "rt", encoding="utf-8") as file:
+        sentences = [line for line in file if len(line) <= longest]
+    path = folder / f"{lines}.txt"
+    path.write_text("".join(sentences[number % len(sentences)] for number in range(lines)), encoding="utf-8")
+    return path
+
+
+def batch(here: Place, path: Path, name: str, lines: int) -> float:
+    """Run a batch and return the seconds that its state machine took."""
+    begun: list[float] = []
+    started, watch = run._started, run._watch  # noqa: SLF001
+
+    def start(*arguments: object) -> str:
+        begun.append(time.perf_counter())
+        return started(*arguments)  # type: ignore[arg-type]
+
+    def watched(*arguments: object) -> str | None:
+        reason = watch(*arguments)  # type: ignore[arg-type]
+        begun.append(time.perf_counter())
+        return reason
+
+    from lambda_setup.__main__ import main
+
+    arguments = [
+        "batch",
+        "run",
+        str(path),
+        "--name",
+        name,
+        "--local",
+        "--request",
+        REQUEST,
+        "--lines",
+        str(lines),
+    ]
+    with (
+        mock.patch.object(run, "place", return_value=contextlib.nullcontext(here)),
+        mock.patch.object(run, "_started", start),
+        mock.patch.object(run, "_watch", watched),
+        mock.patch.object(run, "_POLL_SECONDS", 0.1),
+    ):
+        if code := main(arguments):
+            raise RuntimeError(f"the batch ended with {code}")
+    return begun[1] - begun[0]
+
+
+@contextlib.contextmanager
+def running(workers: int, store: Path) -> Iterator[Place]:
+    """Run so many functions with a store in a folder, and give the place."""
+    options = argparse.Namespace(stack=None, local=True, model=MODEL, function="translation", workers=workers)
+    with mock.patch.object(place, "STORE", store), place.place(options) as here:
+        yield here
+
+
+@measures("batch.two_workers")
+def two_workers() -> Iterator[Row]:
+    """Two functions against one, on the same corpus."""
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(REPETITIONS):
+        for workers, times in seconds.items():
+            with tempfile.TemporaryDirectory(prefix="bench-") as name:
+                folder = Path(name)
+                with running(workers, folder / "store") as here:
+                    times.append(batch(here, corpus(folder, LINES), "measured", LINES // 12))
+    yield Row(
+        name="batch.two_workers",
+        unit=AS_FAST,
+        better="higher",
+        baseline=f"the same {LINES:,} lines with one function",
+        goal=1.6,
+        **ratio(seconds[1], seconds[2]),
+    )
+
+
+@measures("batch.fetch_memory")
+def fetch_memory() -> Iterator[Row]:
+    """The most memory that fetching takes, of many lines against few, in processes of their own."""
+    peaks: dict[int, list[int]] = {FEW: [], MANY: []}
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        with running(2, folder / "store") as here:
+            for lines in peaks:
+                batch(here, corpus(folder, lines, longest=60), f"of-{lines}", 500)
+        for _ in range(REPETITIONS):
+            for lines, found in peaks.items():
+                arguments = [folder / "store", f"of-{lines}", folder / "out.jsonl"]
+                done = subprocess.run(
+                    [sys.executable, "-c", _FETCH, *arguments],
+                    cwd=ROOT, capture_output=True, text=True, check=True,
+                )  # fmt: skip
+                found.append(int(done.stdout))
+    yield Row(
+        name="batch.fetch_memory",
+        unit="× of the baseline's peak memory",  # noqa: RUF001 - the sign, not the letter
+        baseline=f"fetching {FEW:,} lines, against {MANY:,}",
+        goal=1.05,
+        **ratio(peaks[MANY], peaks[FEW]),
+    )
