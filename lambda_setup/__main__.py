@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lambda_setup import cost, invoke, manage, new, publish, results, score, serve
+from lambda_setup import batch, cost, invoke, manage, new, playground, publish, results, score, serve
 from lambda_setup.channels import CHANNELS
 from lambda_setup.conversions import CONVERTERS, QUANTIZATIONS
 from lambda_setup.local import SHIPPED_MODEL
@@ -108,25 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     group = commands.add_parser("results", help="look at results").add_subparsers(
         required=True, metavar="COMMAND"
     )
-    command = group.add_parser(
-        "show",
-        help="show saved results as a table and a picture",
-        description="Show what `invoke --save DIR` saved as a table, and one item as a PNG: a translation's "
-        "attention maps, or whatever the function's own show.py draws.",
-    )
-    command.add_argument("folder", type=Path, metavar="PATH",
-                         help="a predictions.jsonl.gz, or where results were saved")  # fmt: skip
-    command.add_argument("--item", type=int, default=0, metavar="N",
-                         help="whose picture to draw (default: %(default)s)")  # fmt: skip
-    command.add_argument("--function", metavar="NAME", default="translation",
-                         help="the function that answered (default: %(default)s)")  # fmt: skip
-    command.add_argument("-e", "--event", type=Path, metavar="FILE",
-                         help="what it was asked, for the picture (default: the function's own)")  # fmt: skip
-    command.add_argument(
-        "--html", type=Path, metavar="FILE", help="write it as one page for a browser instead"
-    )
-    command.add_argument("--open", action="store_true", help="write the page beside the result, and open it")
-    command.set_defaults(command=results.run)
+    results.add_parser(group)
+    batch.add_parser(commands)
+    playground.add_parser(commands)
     cost.add_parser(commands)
     new.add_parser(commands)
     return parser

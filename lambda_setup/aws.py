@@ -1,8 +1,10 @@
 """What the operator's commands ask of AWS."""
 
 import contextlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 
 def stack_output(stack: str, output: str, hint: str = "is it a stack of this template?") -> str:
@@ -20,6 +22,26 @@ def stack_output(stack: str, output: str, hint: str = "is it a stack of this tem
         if one.get("OutputKey") == output:
             return one.get("OutputValue", "")
     raise RuntimeError(f"stack {stack} has no output {output}; {hint}")
+
+
+def function(name: str) -> Callable[[Any], str]:
+    """Return what sends an event to a deployed function and returns its answer as it is, in JSON.
+
+    It asks once, and waits for as long as Lambda may take: what takes its time is not to be asked for again.
+    """
+    import boto3
+    from botocore.config import Config
+
+    config = Config(read_timeout=960, retries={"total_max_attempts": 1}, tcp_keepalive=True)
+    with explained(f"function {name}"):
+        client = boto3.client("lambda", config=config)
+
+    def call(event: Any) -> str:
+        with explained(f"function {name}"):
+            answer = client.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+            return answer["Payload"].read().decode()
+
+    return call
 
 
 def identity() -> str:

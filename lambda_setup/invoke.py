@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         if options.log_file:
             options.log_file.parent.mkdir(parents=True, exist_ok=True)
             log = stack.enter_context(options.log_file.open("wb"))
-        local = stack.enter_context(_application(options, asked, log))
+        local = stack.enter_context(application(options, asked, log))
         function = stack.enter_context(local.function())
         good = True
         for path, event in zip(paths, events, strict=True):
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-def _application(options: argparse.Namespace, asked: functions.Function, log: Any) -> Application:
+def application(options: argparse.Namespace, asked: functions.Function, log: Any) -> Application:
     """Return S3 with models: the one that ``make s3`` serves, or one of our own with a folder's."""
     if not options.local:
         if options.name or options.channel:

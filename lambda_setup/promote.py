@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from lambda_inference.models import Manifest
-from lambda_setup import channels
+from lambda_setup import aws, channels
 from lambda_setup.aws import explained
 from lambda_setup.invoke import say
 from lambda_setup.manage import move, said
@@ -76,13 +76,9 @@ def tried(options: argparse.Namespace, store: ModelBucket, manifest: Published) 
 
 
 def _deployed(function: str, event: dict[str, Any]) -> Any:
-    import boto3
-
     from lambda_setup.local.emulator import understood
 
-    with explained(f"function {function}"):
-        answer = boto3.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
-        return understood(answer["Payload"].read().decode())
+    return understood(aws.function(function)(event))
 
 
 def _local(store: ModelBucket, manifest: Manifest, event: dict[str, Any]) -> Any:

@@ -1,98 +1,278 @@
 """``results``: predictions as people look at them."""
 
 import argparse
+import contextlib
+import functools
 import gzip
 import importlib.util
+import io
 import json
+import re
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from lambda_inference.requests import ID_PATTERN
+from lambda_inference.results import PREFIX
 from lambda_setup import functions
+from lambda_setup.aws import explained, stack_output
+from lambda_setup.local import served
+from lambda_setup.local.stack import RESULT_BUCKET
+from lambda_setup.store import SHOWN
+from lambda_setup.viewer import failed
 
 PREDICTIONS = "predictions.jsonl.gz"
 
 if TYPE_CHECKING:
     import numpy as np
+    from mypy_boto3_s3 import S3Client
     from rich.table import Table
+
+    Maps = dict[int, list[np.ndarray[Any, Any]]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result, wherever it lies.
+
+    Attributes:
+        name: what it is called.
+        place: where its predictions are.
+        records: its predictions, or errors in their places, in order.
+        arrays: of its attention maps, where they are, and what opens them.
+        about: what is known of it.
+        folder: that it lies in, if it lies on this machine.
+
+    """
+
+    name: str
+    place: str
+    records: list[dict[str, Any]]
+    arrays: Mapping[str, Callable[[], IO[bytes]]]
+    about: list[str]
+    folder: Path | None = None
+
+    def maps(self) -> "Maps":
+        """Return its attention maps, see ``attention``."""
+        found: Maps = {}
+        for opened in self.arrays.values():
+            with opened() as file:
+                found |= attention(file)
+        return found
+
+
+def add_parser(group: Any) -> None:
+    """Add the command to ``python -m lambda_setup results``."""
+    command = group.add_parser(
+        "show",
+        help="show results as tables and pictures, or as a page for a browser",
+        description="Show a result as a table, and one item of it as a PNG: a translation's attention maps, "
+        "or whatever the function's own show.py draws. With --html or --open it becomes one page for a "
+        "browser, with every item and every map, that needs no network and no other file. A result is what "
+        "`invoke --save DIR` saved, or, with --stack or --local, what a function stored in S3; nothing is "
+        "written then but the page.",
+        epilog="examples: python -m lambda_setup results show .demo; python -m lambda_setup results show ID "
+        "--stack translation --open",
+    )
+    command.add_argument("what", metavar="KEY|FILE",
+                         help="a predictions.jsonl.gz, a folder to look for them in, or JSON lines; with "
+                         "--stack or --local the s3_key of an answer, or its request's id")  # fmt: skip
+    place = command.add_mutually_exclusive_group()
+    place.add_argument("--stack", metavar="NAME", help="the deployed stack whose result bucket has it")
+    place.add_argument("--local", action="store_true", help="it is in the S3 that `make s3` serves")
+    command.add_argument("--html", type=Path, metavar="FILE", help="write it as one page instead")
+    command.add_argument("--open", action="store_true",
+                         help="open the page; without --html it is written beside the result, or, of one in "
+                         "S3, into the current folder")  # fmt: skip
+    command.add_argument("--item", type=int, default=0, metavar="N",
+                         help="whose picture to draw (default: %(default)s)")  # fmt: skip
+    command.add_argument("--function", metavar="NAME", default="translation",
+                         help="the function that answered (default: %(default)s)")  # fmt: skip
+    command.add_argument("-e", "--event", type=Path, metavar="FILE",
+                         help="what it was asked, for the picture (default: the function's own)")  # fmt: skip
+    command.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show every result in a folder."""
-    found = [options.folder] if options.folder.is_file() else sorted(options.folder.rglob(PREDICTIONS))
-    if not found:
-        raise FileNotFoundError(
-            f"there is no predictions.jsonl.gz below {options.folder}; save one with: python -m lambda_setup "
-            f"invoke --event events/event.json --save {options.folder}"
-        )
+    """Show a result in S3, or every result in a folder."""
+    if options.stack or options.local:
+        with explained("result bucket"):
+            client, bucket = _bucket(options)
+            found: Iterator[Result] = iter([stored(client, bucket, key_of(options.what))])
+            return _shown(found, options)
+    paths = _paths(Path(options.what))
+    if (options.html or options.open) and len(paths) > 1:
+        raise ValueError(f"there are {len(paths)} results below {options.what}; name one {PREDICTIONS}")
+    return _shown(map(saved, paths), options)
+
+
+def _shown(results: Iterator[Result], options: argparse.Namespace) -> int:
     if options.html or options.open:
-        return _page(found, options)
+        _page(next(results), options)
+        return 0
     function = functions.named(options.function)
     event = json.loads((options.event or function.event).read_text(encoding="utf-8"))
-    for path in found:
-        show(path, options.item, _viewer(function), event)
+    for result in results:
+        show(result, options.item, own_viewer(function), event)
     return 0
 
 
-def _page(found: list[Path], options: argparse.Namespace) -> int:
-    """Write one result as a page of its own, and open it if that is asked for."""
-    if len(found) > 1:
-        raise ValueError(f"there are {len(found)} results below {options.folder}; name one {PREDICTIONS}")
+def _paths(path: Path) -> list[Path]:
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no {path} on this machine; for a result in S3 give --stack NAME, or --local, too"
+        )
+    found = [path] if path.is_file() else sorted(path.rglob(PREDICTIONS))
+    if not found:
+        raise FileNotFoundError(
+            f"there is no {PREDICTIONS} below {path}; save one with: python -m lambda_setup "
+            f"invoke --event events/event.json --save {path}"
+        )
+    return found
+
+
+def _bucket(options: argparse.Namespace) -> tuple["S3Client", str]:
+    """Return the result bucket that the command line names, and a client of the S3 that has it."""
+    if options.local:
+        return served().client(), RESULT_BUCKET
+    import boto3
+
+    return boto3.client("s3"), stack_output(options.stack, "ResultBucketName")
+
+
+def key_of(what: str) -> str:
+    """Return the key of a result's predictions: of the key itself, s3://BUCKET/KEY, or a request's id."""
+    what = re.sub(r"\As3://[^/]*/", "", what)
+    if re.search(ID_PATTERN, what):
+        what = f"{PREFIX}/{what}"
+    return what if what.endswith(".gz") else f"{what.rstrip('/')}/{PREDICTIONS}"
+
+
+def saved(path: Path) -> Result:
+    """Return a result of this machine: a ``predictions.jsonl.gz`` and the arrays beside it, or JSON lines."""
+    folder, whole = path.parent, path.name == PREDICTIONS
+    found = sorted(folder.glob("attention-*.npz")) if whole else []
+    arrays = {str(one): functools.partial(_opened, one) for one in found}
+    name = folder.resolve().name if whole else path.name
+    return Result(name, str(path), list(read(path)), arrays, [], folder)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def stored(client: "S3Client", bucket: str, key: str) -> Result:
+    """Return a result in S3, with the arrays that its commit names.
+
+    Raises:
+        FileNotFoundError: it is not there.
+
+    """
+    try:
+        answer = client.get_object(Bucket=bucket, Key=key)
+    except client.exceptions.NoSuchKey:
+        raise FileNotFoundError(
+            f"there is no s3://{bucket}/{key}; its key is the s3_key of the function's answer, and the "
+            "request's id names it too"
+        ) from None
+    body = json.loads(answer["Metadata"].get("result", "{}"))
+    records = [json.loads(line) for line in gzip.decompress(answer["Body"].read()).split(b"\n") if line]
+    arrays: dict[str, Callable[[], IO[bytes]]] = {}
+    if name := body.get("attention_key"):
+        arrays[f"s3://{bucket}/{name}"] = lambda: io.BytesIO(
+            client.get_object(Bucket=bucket, Key=name)["Body"].read()
+        )
+    return Result(Path(key).parent.name or key, f"s3://{bucket}/{key}", records, arrays, facts(body))
+
+
+def facts(body: Mapping[str, Any]) -> list[str]:
+    """Return what an answer says of itself, for people: model, engine, times."""
+    found = []
+    if "model" in body:
+        found.append(f"{body['model']['name']} {body['model']['version'][:SHOWN]}")
+    if "engine" in body:
+        found.append(str(body["engine"]))
+    times = body.get("timings_ms", {})
+    found += [f"{name} {milliseconds / 1000:.2f} s" for name, milliseconds in times.items()]
+    return found
+
+
+def _page(result: Result, options: argparse.Namespace) -> None:
+    """Write a result as a page of its own, whole or not at all, and open it if that is asked for."""
     from lambda_setup import viewer
 
-    [path] = found
-    maps: dict[int, list[np.ndarray[Any, Any]]] = {}
-    for arrays in sorted(path.parent.glob("attention-*.npz")):
-        maps |= attention(arrays)
-    target = options.html or path.with_name("predictions.html")
+    stem = Path(result.place).name.partition(".")[0] if result.folder else result.name
+    target = options.html or (result.folder or Path()) / f"{stem}.html"
+    text = viewer.page(result.name, result.records, result.maps(), result.about)
     partial = target.with_name(f".{target.name}.partial")
-    partial.write_text(viewer.page(path.parent.name, read(path), maps), encoding="utf-8")
-    partial.replace(target)
+    with contextlib.ExitStack() as failing:
+        failing.callback(partial.unlink, missing_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(target)
     print(f"page         {target}")
     if options.open:
         webbrowser.open(target.resolve().as_uri())
-    return 0
 
 
-def show(path: Path, item: int, viewer: Any = None, event: Any = None) -> None:
+def show(result: Result, item: int, viewer: Any = None, event: Any = None) -> None:
     """Print a result as a table, and draw one item beside it.
 
     Args:
-        path: a ``predictions.jsonl.gz``.
+        result: one in S3 gets no picture.
         item: which one to draw.
-        viewer: has ``table(records)`` and may have ``picture(record, item, path)``.
+        viewer: may have ``table(records)`` and ``picture(record, item, path)``.
         event: what was asked.
 
     """
     from rich.console import Console
+    from rich.text import Text
 
-    records = list(read(path))
-    console = Console()
-    table = viewer.table if viewer else translations if _translated(records) else fields
-    console.print(table(records))
-    console.print(f"predictions  {path}", soft_wrap=True)
-    if not 0 <= item < len(records):
+    records, console = result.records, Console()
+    failures = [record for record in records if failed(record)]
+    if hasattr(viewer, "table") or not _translated(records):
+        table = viewer.table if hasattr(viewer, "table") else fields
+        console.print(table([record for record in records if not failed(record)]))
+        for record in failures:
+            console.print(Text(f"item {record.get('index')} failed: {_fault(record)}"), soft_wrap=True)
+    else:
+        console.print(translations(records))
+    if failures:
+        console.print(f"failed       {len(failures)} of {len(records)} items")
+    console.print(f"predictions  {result.place}", soft_wrap=True)
+    for place in result.arrays:
+        console.print(f"attention    {place}", soft_wrap=True)
+    if result.folder is None:
+        console.print("page         give --html FILE or --open", soft_wrap=True)
+    elif not 0 <= item < len(records):
         console.print(f"there is no item {item}; choose another with --item")
-        return
+    elif failed(records[item]):
+        console.print(f"item {item} has failed; choose another with --item")
+    else:
+        _draw(result, result.folder, item, viewer, event, console)
+
+
+def _draw(result: Result, folder: Path, item: int, viewer: Any, event: Any, console: Any) -> None:
+    record = result.records[item]
     if hasattr(viewer, "picture"):
-        picture = path.parent / f"item-{item}.png"
+        picture = folder / f"item-{item}.png"
         asked = event.get("data") if isinstance(event, dict) else None
-        same = isinstance(asked, list) and len(asked) == len(records)
-        viewer.picture(records[item], asked[item] if same and asked else None, picture)
+        same = isinstance(asked, list) and len(asked) == len(result.records)
+        viewer.picture(record, asked[item] if same and asked else None, picture)
         console.print(f"picture      {picture}", soft_wrap=True)
-    for arrays in sorted(path.parent.glob("attention-*.npz")):
-        console.print(f"attention    {arrays}", soft_wrap=True)
-        maps = attention(arrays).get(item)
-        if maps is None:
-            console.print(f"item {item} has no attention; choose another with --item")
-            continue
-        picture = path.parent / f"attention-{item}.png"
-        draw(records[item], maps, picture)
-        console.print(f"picture      {picture}", soft_wrap=True)
+    if not result.arrays:
+        return
+    maps = result.maps().get(item)
+    if maps is None:
+        console.print(f"item {item} has no attention; choose another with --item")
+        return
+    picture = folder / f"attention-{item}.png"
+    draw(record, maps, picture)
+    console.print(f"picture      {picture}", soft_wrap=True)
 
 
-def _viewer(function: functions.Function) -> Any:
+def own_viewer(function: functions.Function) -> Any:
     """Return the module by which a function's answers are shown, if it has one."""
     path = function.code / "show.py"
     spec = importlib.util.spec_from_file_location(f"show_{function.name}", path) if path.is_file() else None
@@ -104,7 +284,11 @@ def _viewer(function: functions.Function) -> Any:
 
 
 def _translated(records: list[dict[str, Any]]) -> bool:
-    return all("hypotheses" in record for record in records)
+    return all("hypotheses" in record or failed(record) for record in records)
+
+
+def _fault(record: dict[str, Any]) -> str:
+    return f"{record['error']['code']}: {record['error']['message']}"
 
 
 def translations(records: list[dict[str, Any]]) -> "Table":
@@ -114,8 +298,10 @@ def translations(records: list[dict[str, Any]]) -> "Table":
 
     table = Table("#", "source", "translations, the best first", "score")
     for record in records:
-        first = (str(record["index"]), Text(record["source"]))
-        for one in record["hypotheses"]:
+        first = (str(record["index"]), Text(record.get("source", "")))
+        if failed(record):
+            table.add_row(*first, Text(_fault(record), style="red"), "failed")
+        for one in record.get("hypotheses", ()):
             table.add_row(*first, Text(one["text"]), f"{one['score']:.3f}")
             first = ("", Text(""))
         table.add_section()
@@ -138,18 +324,18 @@ def fields(records: list[dict[str, Any]]) -> "Table":
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a ``predictions.jsonl.gz`` in order."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
+    """Yield the records of a ``predictions.jsonl.gz``, or of JSON lines as they are, in order."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
         yield from map(json.loads, lines)
 
 
-def attention(path: Path) -> dict[int, list["np.ndarray[Any, Any]"]]:
+def attention(npz: Path | IO[bytes]) -> "Maps":
     """Return the attention maps of an npz, by item, a map (target by source) a hypothesis."""
     import numpy as np
 
-    with np.load(path, allow_pickle=False) as file:
+    with np.load(npz, allow_pickle=False) as file:
         index, values = file["index"], file["values"]  # each look-up reads the whole array
-    maps: dict[int, list[np.ndarray[Any, Any]]] = {}
+    maps: Maps = {}
     start = 0
     for item, _, rows, columns in index.tolist():
         end = start + rows * columns

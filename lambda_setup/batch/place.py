@@ -109,13 +109,10 @@ def place(options: argparse.Namespace) -> Iterator[Place]:
 
 def _deployed(stack: str) -> Place:
     import boto3
-    from botocore.config import Config
 
     machine = aws.stack_output(stack, "BatchStateMachineArn", hint="deploy it with the parameter Batch=on")
     alias = aws.stack_output(stack, "FunctionAliasArn")
-    # One attempt: a prediction that takes its time is not to be asked for again.
-    patience = Config(read_timeout=960, retries={"total_max_attempts": 1})
-    client, s3 = boto3.client("lambda", config=patience), boto3.client("s3")
+    ask, client, s3 = aws.function(alias), boto3.client("lambda"), boto3.client("s3")
     function = client.get_function_configuration(FunctionName=alias)
     settings = function["Environment"]["Variables"]
     name, bucket = settings["MODEL_NAME"], settings["MODEL_BUCKET"]
@@ -123,17 +120,12 @@ def _deployed(stack: str) -> Place:
     if pointer is None:
         raise RuntimeError(f"there is no model {name} in s3://{bucket} yet; publish one")
 
-    def call(event: Any) -> Any:
-        return json.loads(
-            client.invoke(FunctionName=alias, Payload=json.dumps(event).encode())["Payload"].read()
-        )
-
     return Place(
         s3,
         settings["RESULT_BUCKET"],
         boto3.client("stepfunctions"),
         machine,
-        call,
+        lambda event: json.loads(ask(event)),
         name,
         pointer.version,
         function["Timeout"],

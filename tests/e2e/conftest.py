@@ -1,5 +1,7 @@
 """Shared by the runs in containers: the engine, the image, what ``sam build`` leaves, and S3."""
 
+import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.engine import ROOT, WORK, Engine, container_engine, runtime_image
+from e2e.engine import ROOT, WORK, Engine, _apt, container_engine, runtime_image
 from lambda_setup.local.process import Program, listens
 from layer.target import HOST, named
 
@@ -71,6 +73,18 @@ def say(request):
             print(f"  {line}", flush=True)
 
     return said
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Chromium's program; that there is none is a failure."""
+    if not shutil.which("chromium") and shutil.which("apt-get") and not os.geteuid():
+        _apt("chromium")
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    assert found, (
+        "the pages are tested in Chromium, and only root on Debian can install it here: install yours"
+    )
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -150,3 +150,5 @@ def test_results_that_may_not_be_listed_are_looked_for(stack):
         with proxy.failing(refused(403, "AccessDenied"), on="HEAD /results/prediction_outputs/listed"):
             answer = one.invoke({"id": "listed", "source": source})
         assert (answer["statusCode"], answer["body"]["count"]) == (200, 1)
+        beyond = one.invoke({"source": source | {"start": 400, "end": 500}})
+        assert (beyond["statusCode"], beyond["body"]["error"]["field"]) == (400, "source.end")

@@ -102,22 +102,16 @@ def answered(function, application, sentences, batch_size, folder, n_best=N_BEST
     return records, maps
 
 
-@pytest.fixture(scope="module")
-def reference_engine(function, stack, test_split, tmp_path_factory) -> tuple[list, dict]:
-    """What the torch engine answers to the whole test split; how many come back changes no best one."""
-    return answered(function, stack, test_split, 620, tmp_path_factory.mktemp("engine"), BEAM)
-
-
 @pytest.mark.parametrize(("n_best", "batch_sizes"), [(1, (620, 32, 1)), (N_BEST, (32,)), (BEAM, (620, 32))])
 def test_ctranslate2_answers_as_the_reference_engine(
-    reference_engine, converted, test_split, n_best, batch_sizes, tmp_path
+    function, stack, converted, test_split, n_best, batch_sizes, tmp_path
 ):
     """Of the whole test split 99.5 % of the best texts are equal, their scores and attention closer still.
 
     CTranslate2's search is another one: see docs/decisions/008-ctranslate2-answers.md. That the torch engine
     answers as the reference command does is tested above.
     """
-    expected, expected_maps = reference_engine
+    expected, expected_maps = answered(function, stack, test_split, 620, tmp_path, n_best)
     with converted.function() as other:
         for batch_size in batch_sizes:
             records, maps = answered(other, converted, test_split, batch_size, tmp_path, n_best)

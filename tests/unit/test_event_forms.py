@@ -40,6 +40,15 @@ def test_what_is_no_base64_is_refused(body):
     assert caught.value.field == "body"
 
 
+def test_step_functions_say_which_attempt_it_is():
+    """The request stands beside its number; anything else is a direct event."""
+    [call], queued = calls({"attempt": 2, "request": {"data": ["a"]}})
+    assert (call.payload(), call.attempt, call.direct, queued) == ({"data": ["a"]}, 2, True, False)
+    for event in ({"attempt": "2", "request": {}}, {"attempt": 2}, {"attempt": 2, "request": {}, "id": "a"}):
+        [call], _ = calls(event)
+        assert (call.payload(), call.attempt) == (event, None)
+
+
 def test_messages_keep_their_ids():
     """Each record of a queue's event is a call that its message's id names."""
     found, queued = calls({"Records": [SQS, SQS | {"messageId": "m-2", "body": "{"}]})

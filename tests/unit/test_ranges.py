@@ -149,6 +149,7 @@ def test_running_out_of_time_is_no_lines_fault(bucket):
         (1, 4, "source.start", "begins inside a line"),
         (0, 3, "source.end", "ends inside a line"),
         (0, 9, "source.end", "which has 8 bytes"),
+        (20, 25, "source.end", "which has 8 bytes"),
         (4, 4, "source.end", "1 to 64,000,000 bytes; got 0"),
         (0, 64_000_001, "source.end", "got 64,000,001"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from lambda_inference import serving, telemetry
 from lambda_inference.deadline import Deadline
 from lambda_inference.errors import BadRequest, Unavailable
-from lambda_inference.models import File, Incomplete, Manifest, Model, Pointer
+from lambda_inference.models import File, Manifest, Model, Pointer
 from lambda_inference.serving import Models
 
 
@@ -312,7 +312,9 @@ def test_a_version_that_is_not_there_is_the_callers_mistake(store, monkeypatch):
     models = Models(Predictor)
 
     def missing(_: str) -> Manifest:
-        raise Incomplete("no manifest.json")
+        fault = Unavailable("no manifest.json")
+        fault.missing = True
+        raise fault
 
     monkeypatch.setattr(store, "manifest", missing)
     store.load = lambda _: (Model(Store.manifest(store, "1"), "1", {}), "1")

@@ -13,15 +13,17 @@ from conftest import ROOT
 
 from lambda_setup import viewer
 from lambda_setup.__main__ import main
+from lambda_setup.results import key_of
 
 HOSTILE = "</script><script>alert(1)</script>\u202e<!--"
+FAILED = {"index": 7, "error": {"code": "BadRequest", "message": "data takes"}}
 MAP = np.array([[0.25, 0.75], [1, 0], [0, 1]], np.float32)
 
 
-def translation(text: str) -> dict:
+def translation(text: str, index: int = 0) -> dict:
     """Return a record with one hypothesis."""
     hypothesis = {"text": f"[{text}]", "tokens": ["a", "b", "c"], "score": -0.5}
-    return {"index": 0, "source": text, "hypotheses": [hypothesis], "source_tokens": ["x", "y"]}
+    return {"index": index, "source": text, "hypotheses": [hypothesis], "source_tokens": ["x", "y"]}
 
 
 def unpacked(page: str, name: str):
@@ -33,12 +35,12 @@ def unpacked(page: str, name: str):
 def test_every_item_is_in_its_block():
     """The index has every item in order, and each block its items, all fields of them."""
     count = 2 * viewer.BLOCK + 1
-    page = viewer.page("many", (translation(f"text {number}") for number in range(count)), {})
+    page = viewer.page("many", (translation(f"text {n}", n) for n in range(count)), {})
     index = unpacked(page, "index")
     assert index["size"] == viewer.BLOCK
-    assert [text for _, text in index["index"]] == [f"text {n}\n[text {n}]" for n in range(count)]
+    assert index["items"] == [[str(n), f"text {n}\n[text {n}]", False] for n in range(count)]
     assert page.count('id="block-') == 3
-    assert unpacked(page, "block-2") == [translation(f"text {count - 1}")]
+    assert unpacked(page, "block-2") == [translation(f"text {count - 1}", count - 1)]
 
 
 def test_maps_keep_their_numbers():
@@ -60,7 +62,21 @@ def test_no_text_is_markup(record):
     parser.feed(page)
     assert found.count("script") == 3
     assert "<script>alert" not in page
-    assert HOSTILE in unpacked(page, "index")["index"][0][1]
+    assert HOSTILE in unpacked(page, "index")["items"][0][1]
+
+
+def test_errors_stand_in_the_place_of_predictions():
+    """An item that failed is found by its code and message, keeps its number, and is told apart."""
+    page = viewer.page("some", [translation("a"), FAILED | {"source": "b  c"}], {0: [MAP]})
+    index = unpacked(page, "index")["items"]
+    assert index[1] == ["7", "Failed: BadRequest\ndata takes\nb c", True]
+    assert unpacked(page, "block-0")[1]["error"] == FAILED["error"]
+    assert not viewer.failed({"index": 0, "error": "a fork's own field"})
+
+
+def test_facts_stand_below_the_title_as_text():
+    """What is known of a result is escaped like everything else."""
+    assert "<bdi>&lt;b&gt;</bdi> · <bdi>c</bdi>" in viewer.page("one", [], {}, ["<b>", "c"])
 
 
 def test_policy_lets_run_what_is_there_and_nothing_else():
@@ -83,19 +99,55 @@ def test_script_sets_texts_as_texts():
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(", script)
 
 
+def write(path, records) -> None:
+    """Write a result."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+
+
 def test_command(tmp_path, capsys):
     """``results show --html`` writes the page of one result, and asks which where there are several."""
-    folder = tmp_path / "saved" / "one"
-    folder.mkdir(parents=True)
-    with gzip.open(folder / "predictions.jsonl.gz", "wt", encoding="utf-8") as file:
-        file.write(json.dumps(translation("a")) + "\n")
-    target = tmp_path / "page.html"
+    first, second, target = tmp_path / "saved" / "one", tmp_path / "saved" / "two", tmp_path / "page.html"
+    write(first / "predictions.jsonl.gz", [translation("a")])
     assert main(["results", "show", str(tmp_path / "saved"), "--html", str(target)]) == 0
     assert unpacked(target.read_text(encoding="utf-8"), "block-0") == [translation("a")]
-    (tmp_path / "saved" / "two").mkdir()
-    second = folder.rename(tmp_path / "saved" / "two" / "one") / "predictions.jsonl.gz"
-    folder.mkdir()
-    (folder / "predictions.jsonl.gz").write_bytes(second.read_bytes())
+    write(second / "predictions.jsonl.gz", [translation("b")])
     assert main(["results", "show", str(tmp_path / "saved"), "--html", str(target)]) == 2
     assert "there are 2 results" in capsys.readouterr().err
-    assert main(["results", "show", str(second), "--html", str(target)]) == 0
+    assert main(["results", "show", str(second / "predictions.jsonl.gz"), "--html", str(target)]) == 0
+    assert main(["results", "show", str(tmp_path / "none")]) == 2
+    assert "--stack NAME" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
+    """A failure on the way leaves the old page and no part of the new one."""
+    write(tmp_path / "predictions.jsonl.gz", [translation("a")])
+    target = tmp_path / "page.html"
+    target.write_text("old")
+    monkeypatch.setattr(viewer, "page", lambda *_: "whole, but\udc80 not to be encoded")
+    assert main(["results", "show", str(tmp_path), "--html", str(target)]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "predictions.jsonl.gz"]
+    assert target.read_text() == "old"
+
+
+@pytest.mark.parametrize("record", [translation("a"), {"index": 0, "label": "a"}])
+def test_table_has_errors_in_their_places(tmp_path, capsys, monkeypatch, record):
+    """The terminal shows what failed, with its code and message, whatever the function answers else."""
+    monkeypatch.setenv("COLUMNS", "200")
+    write(tmp_path / "predictions.jsonl.gz", [record, FAILED])
+    assert main(["results", "show", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "BadRequest: data takes" in shown
+    assert "failed       1 of 2 items" in shown
+    assert main(["results", "show", str(tmp_path), "--item", "1"]) == 0
+    assert "item 1 has failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "what", ["some-id", "prediction_outputs/some-id", "prediction_outputs/some-id/predictions.jsonl.gz",
+             "s3://bucket/prediction_outputs/some-id/predictions.jsonl.gz"],
+)  # fmt: skip
+def test_a_result_in_s3_is_named_by_its_key_or_its_id(what):
+    """Whatever an answer or an operator calls it, it is one key."""
+    assert key_of(what) == "prediction_outputs/some-id/predictions.jsonl.gz"

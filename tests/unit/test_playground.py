@@ -1,0 +1,220 @@
+"""The playground's server: whom it answers, and what it makes of a function's answers."""
+
+import base64
+import contextlib
+import gzip
+import http.client
+import json
+import re
+import threading
+import urllib.error
+from typing import get_type_hints
+
+import numpy as np
+import pytest
+from msgspec import Meta
+
+from lambda_setup import functions, viewer
+from lambda_setup.playground import FORM, LIMIT, Backend, Playground, form_of
+from translator import TranslationRequest
+
+RECORD = {"index": 0, "source": "a b", "source_tokens": ["a", "b"],
+          "hypotheses": [{"text": "c", "tokens": ["c"], "score": -0.5}]}  # fmt: skip
+ANSWER = {"statusCode": 200, "body": {"predictions": [RECORD], "engine": "one"}}
+
+
+@contextlib.contextmanager
+def serving(invoke):
+    """Serve a playground whose function is a Python one."""
+    with Playground(Backend("here", invoke, None), "test", FORM) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def events():
+    """What the function was sent."""
+    return []
+
+
+@pytest.fixture
+def server(events):
+    """A playground."""
+    with serving(lambda event: events.append(event) or ANSWER) as running:
+        yield running
+
+
+def call(server, method="POST", path="/invoke", body=b"{}", **changed):
+    """Call as the page does but for some headers, None being none; return the response and its body."""
+    own = {"Host": f"127.0.0.1:{server.server_port}", "Origin": f"http://127.0.0.1:{server.server_port}",
+           "Authorization": f"Bearer {server.token}", "Content-Length": str(len(body))}  # fmt: skip
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+    for name, value in (own | changed).items():
+        if value is not None:
+            connection.putheader(name, value)
+    connection.endheaders(body)
+    response = connection.getresponse()
+    return response, response.read()
+
+
+def test_the_page_asks_and_is_answered(server, events):
+    """A call with all that it takes reaches the function, which may answer inline or by S3."""
+    response, body = call(server, body=b'{"data": ["a b"]}')
+    assert response.status == 200
+    assert events == [{"result": "auto", "data": ["a b"]}]
+    answer = json.loads(body)
+    assert answer["about"][0] == "here"
+    assert unpacked(answer["blocks"][0]) == [RECORD]
+
+
+def unpacked(text):
+    """Return what the page unpacks."""
+    return json.loads(gzip.decompress(base64.b64decode(text)))
+
+
+@pytest.mark.parametrize(
+    ("status", "changed"),
+    [
+        (403, {"Authorization": None}),
+        (403, {"Authorization": "Bearer "}),
+        (403, {"Authorization": "Bearer \xe4"}),
+        (403, {"Authorization": None, "Cookie": "token={token}"}),
+        (403, {"Origin": None}),
+        (403, {"Origin": "null"}),
+        (403, {"Origin": "http://127.0.0.1:1"}),
+        (403, {"Origin": "https://127.0.0.1:{port}"}),
+        (403, {"Origin": "http://evil.example"}),
+        (421, {"Host": None}),
+        (421, {"Host": "evil.example:{port}"}),
+        (421, {"Host": "127.0.0.1"}),
+        (421, {"Host": "127.0.0.1.evil.example:{port}"}),
+        (404, {"path": "/?"}),
+        (411, {"Content-Length": None}),
+        (411, {"Content-Length": "-1"}),
+        (411, {"Content-Length": None, "Transfer-Encoding": "chunked", "body": b"2\r\n{}\r\n0\r\n\r\n"}),
+        (413, {"body": b'"' + b"a" * LIMIT}),
+        (400, {"body": b"{"}),
+        (400, {"body": b"[]"}),
+        (400, {"body": b"\xff"}),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_nobody_else_reaches_the_function(server, events, status, changed):
+    """A call that lacks anything is refused with a reason, and the function is not asked."""
+    known = {"port": server.server_port, "token": server.token}
+    changed = {key: one.format(**known) if isinstance(one, str) else one for key, one in changed.items()}
+    response, body = call(server, **changed)
+    assert response.status == status
+    assert set(json.loads(body)["error"]) == {"code", "message"}
+    assert events == []
+
+
+def test_localhost_is_this_machine_too(server, events):
+    """The page may have been opened by either name."""
+    local = f"localhost:{server.server_port}"
+    assert call(server, Host=local, Origin=f"http://{local}")[0].status == 200
+    assert len(events) == 1
+
+
+def test_every_response_says_what_a_browser_may_do_with_it(server):
+    """Page and refusals alike are kept by nobody, framed by nobody, and may load nothing from elsewhere."""
+    for method, path, changed in (("GET", "/", {}), ("GET", "/no", {}), ("POST", "/invoke", {}),
+                                  ("GET", "/", {"Host": "evil.example"})):  # fmt: skip
+        response, _ = call(server, method, path, **changed)
+        policy = response.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'")
+        assert "frame-ancestors 'none'" in policy
+        assert not re.search(r"unsafe|https?:|\*", policy)
+        assert {name: response.headers[name] for name in ("X-Content-Type-Options", "Referrer-Policy",
+                "Cache-Control", "Access-Control-Allow-Origin")} == {
+            "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store", "Access-Control-Allow-Origin": None}  # fmt: skip
+
+
+def test_the_page_holds_no_secret(server):
+    """Everybody on this machine can fetch the page: the token is not in it, and new at every start."""
+    page = call(server, "GET", "/", Authorization=None, Origin=None)[1].decode()
+    assert server.token not in page
+    assert len(server.token) >= 43
+    with serving(None) as other:
+        assert other.token != server.token
+
+
+def test_it_listens_on_the_loopback_interface_alone(server):
+    """No other machine can connect."""
+    assert server.socket.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_taken_port_says_what_to_do(server):
+    """The error names the option."""
+    with pytest.raises(OSError, match="--port"):
+        Playground(server._backend, "test", FORM, server.server_port)
+
+
+def test_inline_attention_becomes_maps():
+    """The numbers inside the records come to the page as maps, as those of an npz do."""
+    weights = [[0.25, 0.75]]
+    record = RECORD | {"hypotheses": [RECORD["hypotheses"][0] | {"attention": weights}]}
+    with serving(lambda _: {"statusCode": 200, "body": {"predictions": [record]}}) as server:
+        answer = server.ask({})
+    packed = viewer.packed([RECORD], {0: [np.array(weights, np.float32)]})
+    assert (answer["index"], answer["blocks"]) == (packed.index, packed.blocks)
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        ({"statusCode": 400, "body": {"error": {"code": "BadRequest", "message": "no", "field": "beam"}}},
+         {"status": 400, "error": {"code": "BadRequest", "message": "no", "field": "beam"}}),
+        ({"statusCode": 500, "body": "[]"}, {"status": 500}),
+        (["a list"], {"status": None}),
+        (RuntimeError("no key"), {"error": {"code": "RuntimeError", "message": "no key"}}),
+        (http.client.BadStatusLine("x"), {"error": {"code": "BadStatusLine", "message": "x"}}),
+        (urllib.error.URLError("gone"), {}),
+    ],
+    ids=lambda value: str(value)[:60],
+)  # fmt: skip
+def test_errors_reach_the_page(response, expected):
+    """What the function answers, raises or does not say comes as an error with a code and a message."""
+
+    def invoke(_):
+        if isinstance(response, Exception):
+            raise response
+        return response
+
+    with serving(invoke) as server:
+        answer = server.ask({})
+    assert expected.items() <= answer.items()
+    assert {"code", "message"} <= set(answer["error"])
+
+
+def test_an_answer_without_predictions_is_shown_as_it_is():
+    """A warm-up's answer stands among the facts."""
+    with serving(lambda _: {"statusCode": 200, "body": {"warmup": "confirmed"}}) as server:
+        assert server.ask({})["about"][-1] == '{"warmup": "confirmed"}'
+
+
+def test_the_form_is_the_request():
+    """Each field of the form is one of the translator's, within its bounds."""
+    hints = get_type_hints(TranslationRequest, include_extras=True)
+    for field in FORM:
+        assert field["name"] in TranslationRequest.__struct_fields__
+        if field["kind"] == "number":
+            [bounds] = [one for one in hints[field["name"]].__metadata__ if isinstance(one, Meta)]
+            assert (field["min"], field["max"]) == (bounds.ge, bounds.le)
+            assert bounds.ge <= field["value"] <= bounds.le
+
+
+def test_other_functions_are_asked_by_their_own_form_or_json(tmp_path):
+    """A function's show.py may have a form; without one its event is what to begin with."""
+    assert form_of(functions.named("translation")) == FORM
+    own = functions.Function(tmp_path / "own_function", tmp_path)
+    own.code.mkdir()
+    (own.code / "show.py").write_text("FORM = [{'name': 'x', 'kind': 'flag', 'label': 'X'}]")
+    assert form_of(own) == [{"name": "x", "kind": "flag", "label": "X"}]
+    [field] = form_of(functions.named("keras"))
+    assert json.loads(field["value"]) == json.loads(functions.named("keras").event.read_text())
