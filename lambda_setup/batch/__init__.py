@@ -33,7 +33,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     command.add_argument("--request", type=_request, default={}, metavar="JSON",
                          help="the other fields of every request, such as '{\"beam\": 1}'")  # fmt: skip
     command.add_argument("--lines", type=int, metavar="N",
-                         help="a range has at most (default: as many as the sample says)")  # fmt: skip
+                         help="how many lines a range has at most "
+                         "(default: as many as the sample says)")  # fmt: skip
     command.add_argument("--function", metavar="NAME", default="translation",
                          help="with --local: which function (default: %(default)s)")  # fmt: skip
     command.add_argument("--model", type=Path, metavar="DIR",

@@ -56,10 +56,12 @@ class Unavailable(Fault):
 
     Attributes:
         refused: whether S3 refused access, as it also does for what is not there to those who may not list.
+        missing: whether it is a version of a model that is not there, or not all of it.
 
     """
 
     refused = False
+    missing = False
 
     status = 503
     code = "Unavailable"

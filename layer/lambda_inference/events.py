@@ -29,6 +29,11 @@ class Call:
     message_id: str | None = None
     attempt: int | None = None
 
+    @property
+    def direct(self) -> bool:
+        """Whether it is an invocation of Lambda's own, by somebody or by Step Functions."""
+        return not self.http and self.message_id is None
+
     def answer(self, status: int, body: dict[str, Any]) -> dict[str, Any]:
         """Return the response in the form that the caller wants."""
         if not self.http:

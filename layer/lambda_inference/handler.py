@@ -92,7 +92,7 @@ class Service:
         raised = False
         try:
             payload = call.payload()
-            if isinstance(payload, dict) and payload.keys() == {"manifest"}:
+            if isinstance(payload, dict) and payload.keys() == {"manifest"} and call.direct:
                 raised = True
                 from lambda_inference import batches
 

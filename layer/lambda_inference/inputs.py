@@ -34,15 +34,21 @@ def read(key: str, field: str, most: int) -> memoryview:
 
 
 def read_range(key: str, field: str, start: int, end: int) -> tuple[memoryview, int]:
-    """Return the bytes of an object from ``start`` to before ``end``, or to its own end, and its size.
+    """Return an object's bytes from ``start`` to before ``end`` as far as there are any, and its size.
 
     Raises:
-        BadRequest: it lies elsewhere, is not there, or ends before ``start``.
+        BadRequest: it lies elsewhere, or is not there.
         Unavailable: S3 did not answer, or refused.
 
     """
     with _named(key, field) as store:
-        return store.read_range(key, start, end)
+        try:
+            return store.read_range(key, start, end)
+        except Unavailable:
+            # S3's clients tell "it ends before that" like any other failure.
+            if (size := store.size(key)) > start:
+                raise
+            return memoryview(b""), size
 
 
 @contextlib.contextmanager

@@ -129,10 +129,6 @@ class Pointer:
     etag: str | None
 
 
-class Incomplete(Unavailable):
-    """There is no such version of a model, or not all of it."""
-
-
 class ModelStore:
     """The channel of one model in a bucket, as a function reads it."""
 
@@ -206,7 +202,9 @@ class ModelStore:
         try:
             manifest = self._decode(key, self.bucket.read(key)[0], Manifest)
         except Missing:
-            raise Incomplete(f"version {version} of model {self.name} is incomplete: no {key}") from None
+            fault = Unavailable(f"version {version} of model {self.name} is incomplete: no {key}")
+            fault.missing = True
+            raise fault from None
         if manifest.version != version:
             raise Unavailable(f"{self._url(key)} is damaged: it is not what its name says")
         compatible.check(manifest)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from lambda_inference import built, storage, telemetry
 from lambda_inference.deadline import Deadline
 from lambda_inference.errors import BadRequest, Fault, Unavailable
-from lambda_inference.models import Fetch, Incomplete, Manifest, Model, ModelStore, Pointer, slow
+from lambda_inference.models import Fetch, Manifest, Model, ModelStore, Pointer, slow
 from lambda_inference.predictor import Predictor
 
 _INIT_SECONDS = 4
@@ -132,7 +132,9 @@ class Models:
         store = ModelStore.from_environment()
         try:
             manifest = Fetch(lambda _: store.manifest(version)).result(deadline.remaining() / 2)
-        except Incomplete as fault:
+        except Unavailable as fault:
+            if not fault.missing:
+                raise
             raise BadRequest(
                 f"model_version takes a version of the model {store.name} that is in the bucket; {fault}",
                 field="model_version",
