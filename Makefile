@@ -36,7 +36,7 @@ demo: $(VENV)/ready ## answer a function's event on this machine, and show it; E
 	@echo "response     .demo/response.json"
 
 test: $(VENV)/ready $(VENV)/checkov/bin/checkov ## run every test, against a real S3 server, the real emulator and the real model
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 	@echo "Nothing ran in a container: that is make e2e."
 
 e2e: $(VENV)/ready ## run the application in containers: sam local, and under Lambda's terms

@@ -566,7 +566,7 @@ class TestBatch:
         (tmp_path / "corpus.txt").write_text("one\n")
         arguments = ["batch", "run", str(tmp_path / "corpus.txt"), "--name", "first", "--dry-run", "--stack"]
         assert main([*arguments, queued]) == 2
-        assert "there is no model en-es-ct2" in capsys.readouterr().err
+        assert "there is no model en-es in s3://" in capsys.readouterr().err
         outs, version = outputs(aws, queued), "a" * 64
         aws.client("s3").put_object(
             Bucket=outs["ModelBucketName"],
@@ -657,7 +657,7 @@ class TestSync:
     def synced(cls, aws, project, tmp_path_factory):
         """A whole project, because it builds anew, whose stack ``sam sync`` has deployed."""
         folder = tmp_path_factory.mktemp("synced")
-        for name in ("translation_function", "layer"):
+        for name in ("translation_function", "layer", "statemachines"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("template.yaml", "samconfig.toml"):
             shutil.copyfile(project / name, folder / name)
