@@ -46,6 +46,10 @@ class Store:
                 raise
         return None
 
+    def put(self, key: str, data: bytes) -> None:
+        """Write JSON."""
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType="application/json")
+
 
 @dataclass(frozen=True)
 class Place(Store):

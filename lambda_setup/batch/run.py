@@ -19,6 +19,7 @@ from lambda_setup.batch.corpus import Corpus
 from lambda_setup.batch.place import Place, Store, place
 from lambda_setup.invoke import say
 from lambda_setup.output import table, transfer
+from lambda_setup.store import SHOWN
 
 SHARE = 0.25
 """Of the function's timeout, that a range is to take."""
@@ -35,19 +36,8 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--lines takes a number from 1 to {MAX_ITEMS:,}")
     with place(options) as here:
         corpus = corpora.found(here.client, here.bucket, options.input)
-        request = {**options.request, "model_version": here.version, "errors": "raise"}
-        digest = digest_of({"corpus": corpus.identity, "model": here.model, "request": request})[:24]
-        batch = {
-            "run": options.name,
-            "index": f"{PREFIX}batches/{digest}/index.json",
-            "request": request,
-            "corpus": corpus.about(),
-        }
+        batch, begun = _batch(here, corpus, options)
         before = manifest(here, options.name)
-        if before and not _same(before, batch):
-            raise ValueError(
-                f"the run {options.name} is of another corpus, request or model version; choose another name"
-            )
         if before and not before["failed_ranges"]:
             say(f"the run {options.name} is complete already; nothing is written")
             return _told(here, before)
@@ -55,9 +45,16 @@ def run(options: argparse.Namespace) -> int:
             return _dry(here, corpus, batch)
         if corpora.upload(corpus):
             say(f"uploaded s3://{corpus.bucket}/{corpus.key}")
-        ranges, lines = _indexed(here, corpus, batch, digest, options.lines)
+        if not begun:
+            here.put(_record(options.name), json.dumps(batch).encode())
+        ranges, lines = _indexed(here, corpus, batch, options.lines)
         execution = _started(here, batch)
-        failure = _watch(here, execution, ranges, lines)
+        try:
+            failure = _watch(here, execution, ranges, lines)
+        except KeyboardInterrupt:
+            goes_on = "it goes on" if here.region else "what is answered stays answered"
+            say(f"left {options.name}; {goes_on}, and the same command takes it up again")
+            raise
         after = manifest(here, options.name)
         if after is None:
             raise RuntimeError(f"the run has no manifest: {failure or 'its state machine ended without one'}")
@@ -76,8 +73,39 @@ def manifest(store: Store, name: str) -> dict[str, Any] | None:
     return head
 
 
-def _same(head: Mapping[str, Any], batch: Mapping[str, Any]) -> bool:
-    return all(head[name] == batch[name] for name in ("corpus", "request"))
+def _record(name: str) -> str:
+    """Return the key of what a run was begun with."""
+    return f"{PREFIX}batches/runs/{name}.json"
+
+
+def _batch(here: Place, corpus: Corpus, options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
+    """Return what the state machine is told, and whether the run was begun before, with just that.
+
+    Raises:
+        ValueError: the run's name is another one's.
+
+    """
+    request = {**options.request, "model_version": here.version, "errors": "raise"}
+    digest = digest_of({"corpus": corpus.identity, "model": here.model, "request": request})[:24]
+    batch = {
+        "run": options.name,
+        "index": f"{PREFIX}batches/{digest}/index.json",
+        "request": request,
+        "corpus": corpus.about(),
+    }
+    found = here.opened(_record(options.name))
+    if found is None:
+        return batch, False
+    begun: dict[str, Any] = json.loads(found.read())
+    version = begun["request"]["model_version"]
+    if begun["corpus"] != batch["corpus"] or begun["request"] != {**request, "model_version": version}:
+        raise ValueError(f"the run {options.name} is of another corpus or request; choose another name")
+    if version != here.version:
+        say(
+            f"{options.name} was begun with version {version[:SHOWN]} and stays with it; "
+            f"a run of another name takes {here.version[:SHOWN]}"
+        )
+    return begun, True
 
 
 def _dry(here: Place, corpus: Corpus, batch: Mapping[str, Any]) -> int:
@@ -89,7 +117,7 @@ def _dry(here: Place, corpus: Corpus, batch: Mapping[str, Any]) -> int:
 
 
 def _indexed(
-    here: Place, corpus: Corpus, batch: Mapping[str, Any], digest: str, most_lines: int | None
+    here: Place, corpus: Corpus, batch: Mapping[str, Any], most_lines: int | None
 ) -> tuple[int, int]:
     """Write the index unless it is there, and return how many ranges and lines it has."""
     if found := here.opened(batch["index"]):
@@ -98,11 +126,10 @@ def _indexed(
     else:
         most_bytes = MAX_BYTES if most_lines else _affordable(here, corpus, batch["request"])
         with transfer("cutting the corpus into ranges", corpus.size) as progress:
+            digest = batch["index"].split("/")[-2]
             pieces = corpora.pieces(corpus, digest, most_bytes, most_lines or MAX_ITEMS, progress)
             data = corpora.encoded(pieces)
-        here.client.put_object(
-            Bucket=here.bucket, Key=batch["index"], Body=data, ContentType="application/json"
-        )
+        here.put(batch["index"], data)
     entries = json.loads(data)
     lines = sum(one["lines"] for one in entries)
     say(f"{lines:,} lines in {len(entries):,} ranges: s3://{here.bucket}/{batch['index']}")
@@ -154,8 +181,6 @@ def _started(here: Place, batch: Mapping[str, Any]) -> str:
             say(f"started {name}")
             return started["executionArn"]
         if known["status"] == "RUNNING":
-            if json.loads(known["input"]) != batch:
-                raise ValueError(f"a run called {name} of another corpus or request is under way")
             say(f"{name} is under way")
             return arn
         name = f"{batch['run']}-again-{number}"
@@ -231,7 +256,7 @@ def _cost(here: Place, ranges: int, seconds: float) -> str:
 
 def _told(here: Place, head: Mapping[str, Any]) -> int:
     """Print a run's summary; 0 if every range was answered."""
-    version = head["model"]["version"][:12] if head["model"] else "none"
+    version = head["model"]["version"][:SHOWN] if head["model"] else "none"
     rows = [
         ["lines answered", f"{head['done']:,}"],
         ["lines failed", f"{head['failed']:,}"],

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import threading
 
@@ -159,7 +160,8 @@ def test_another_run_of_the_same_corpus_answers_nothing_twice(here, corpus):
     after = objects(here[0])
     assert {key: after[key] for key in before} == before
     new = after.keys() - before.keys()
-    assert all(key.startswith("prediction_outputs/batches/second/") for key in new)
+    assert new > {"inputs/batches/runs/second.json", "prediction_outputs/batches/second/manifest.jsonl"}
+    assert all(key.startswith(("inputs/batches/runs/", "prediction_outputs/batches/second/")) for key in new)
     assert manifest(here[0], "second")[1:] == manifest(here[0], "first")[1:]
 
 
@@ -211,6 +213,28 @@ def test_a_run_that_is_not_there_cannot_be_fetched(tmp_path, capsys):
         "there is no s3://results/prediction_outputs/batches/none/manifest.jsonl" in capsys.readouterr().err
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("here")
+def test_a_run_that_is_left_is_taken_up_again(here, tmp_path, monkeypatch, capsys):
+    """Ctrl-C ends the watching; the same command finds the run, and its version though the channel moved."""
+    path = tmp_path / "left.txt"
+    path.write_bytes(b"one\ntwo\n")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_watch", interrupted)
+        assert batch(path, "left", lines=1) == 130
+    assert "the same command takes it up again" in capsys.readouterr().err
+    [here, _] = here
+    moved = dataclasses.replace(here, version="0" * 64)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "place", lambda _: contextlib.nullcontext(moved))
+        assert batch(path, "left", lines=1) == 0
+    assert manifest(here, "left")[0]["model"]["version"] == here.version
+    assert capsys.readouterr().out.count("lines answered  2") == 1
 
 
 @pytest.mark.usefixtures("here")

@@ -45,9 +45,7 @@ def answer() -> list[Any]:
 def _queued(handler: Any) -> Any:
     """Send two messages, as a queue does, one of them bad."""
     bodies = {"m-1": '{"data": ["one"]}', "m-2": '{"data": 5}'}
-    messages = [
-        {"messageId": name, "body": body, "eventSource": "aws:sqs"} for name, body in bodies.items()
-    ]
+    messages = [{"messageId": name, "body": body, "eventSource": "aws:sqs"} for name, body in bodies.items()]
     return handler({"Records": messages}, Context())
 
 
