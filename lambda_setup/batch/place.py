@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lambda_setup import aws, channels, functions, models
+from lambda_setup import aws, channels, functions
 from lambda_setup.invoke import say, shown
 from lambda_setup.local.lambda_service import LambdaService
 from lambda_setup.local.s3 import S3Server
-from lambda_setup.local.stack import MODEL_BUCKET, RESULT_BUCKET, ROOT, Application
+from lambda_setup.local.stack import RESULT_BUCKET, ROOT, Stack
 from lambda_setup.local.stepfunctions import StepFunctions
 
 if TYPE_CHECKING:
@@ -142,27 +142,20 @@ def _deployed(stack: str) -> Place:
 @contextlib.contextmanager
 def _local(options: argparse.Namespace) -> Iterator[Place]:
     folder = options.model or functions.named(options.function).model
-    manifest = models.describe(folder)
     workers = options.workers or os.cpu_count() or 1
     with contextlib.ExitStack() as stack:
         stack.enter_context(alone())
-        say(f"starting S3 in {shown(STORE)}, with the model in {shown(folder)}")
-        server = stack.enter_context(S3Server(folder=STORE))
-        client = server.client()
-        for bucket in (MODEL_BUCKET, RESULT_BUCKET):
-            with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
-                client.create_bucket(Bucket=bucket)
-        models.upload(folder, manifest, client, MODEL_BUCKET)
         log = stack.enter_context((STORE / "functions.log").open("ab"))
+        say(f"starting S3 in {shown(STORE)}, with the model in {shown(folder)}")
+        application = stack.enter_context(Stack(folder, s3=S3Server(folder=STORE), log=log))
         say(
             f"starting {workers} functions, which log to {shown(STORE / 'functions.log')}, and Step Functions"
         )
-        application = stack.enter_context(Application(server, manifest.name, manifest.engine, log=log))
         emulators = [stack.enter_context(application.function()) for _ in range(workers)]
         service = stack.enter_context(LambdaService(emulators))
         states = stack.enter_context(
             StepFunctions(
-                env={**server.environment(), "AWS_ENDPOINT_URL_LAMBDA": service.endpoint},
+                env={**application.s3.environment(), "AWS_ENDPOINT_URL_LAMBDA": service.endpoint},
                 log=stack.enter_context((STORE / "states.log").open("wb")),
             )
         )
@@ -175,13 +168,13 @@ def _local(options: argparse.Namespace) -> Iterator[Place]:
             )
         )
         yield Place(
-            client,
+            application.client,
             RESULT_BUCKET,
             states.client,
             machine,
             lambda event: service.invoke(json.dumps(event).encode()),
-            manifest.name,
-            manifest.version,
+            application.manifest.name,
+            application.manifest.version,
             emulators[0].timeout,
             1769,
             "x86_64",

@@ -117,7 +117,9 @@ class Stack(Application):
             super().__enter__()
             stack.push(super().__exit__)
             for bucket in (MODEL_BUCKET, RESULT_BUCKET):
-                self.client.create_bucket(Bucket=bucket)
+                # A server whose data are kept has them from the last time.
+                with contextlib.suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
+                    self.client.create_bucket(Bucket=bucket)
             models.upload(self._model, self.manifest, self.client, MODEL_BUCKET)
             self._exit = stack.pop_all()
         return self
