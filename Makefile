@@ -21,7 +21,7 @@ EXAMPLE := translation
 # They have modules of the same names, so they are checked one by one.
 FUNCTIONS := $(filter-out translation_function,$(wildcard *_function examples/*_function))
 # One of every layer that is built for Lambda or for this machine.
-LOCKS := $(wildcard layer/recipes/*/*.lock)
+LOCKS := $(wildcard layer/recipes/*/python*/wheels.lock layer/recipes/*/host/*/wheels.lock)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test e2e soak bench lint layer prove s3 score build clean
@@ -66,8 +66,8 @@ layer: $(VENV)/ready ## build the layer that the local function runs in, and its
 
 prove: $(VENV)/ready ## prove every layer anew, after a change to a function or a recipe; needs qemu-user-static
 	@$(PY) -m layer interpreter python3.13-arm64
-	@for lock in $(LOCKS); do target=$$(basename $$lock .lock) && \
-		$(PY) -m layer build $$(basename $$(dirname $$lock)) --target $${target%%-python*-*} || exit 1; done
+	@for lock in $(LOCKS); do path=$${lock#layer/recipes/} && rest=$${path#*/} && \
+		$(PY) -m layer build $${path%%/*} --target $${rest%%/*} || exit 1; done
 
 build: $(VENV)/ready ## build the SAM application for this machine's own architecture
 	@$(VENV)/bin/sam build --config-env $(if $(filter arm64 aarch64,$(shell uname -m)),default,x86)

@@ -45,10 +45,10 @@ from lambda_setup.conversions import convert
 from lambda_setup.local.dependencies import layers
 from lambda_setup.local.emulator import link_runtime
 from lambda_setup.local.s3 import S3Server
-from layer.build import WORK
-from layer.bytecode import compile_tree
-from layer.interpreter import find_compiler
-from layer.target import HOST, named
+from layer.builder.build import WORK
+from layer.builder.interpreter import find_compiler
+from layer.builder.pack.bytecode import compile_tree
+from layer.builder.target import HOST, named
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models" / "en-es"

@@ -18,10 +18,10 @@ from bench.cold_start import BUCKET, Deploy, Place, Side, compared, copy, ours
 from bench.layers import unpacked
 from bench.row import Row, measures, of_size, scratch_folder
 from bench.usual import BASELINES, LEARNER, MODELS, ROOT, ZIP
-from layer import build, tree
-from layer.recipe import load
-from layer.target import HOST, named
-from layer.treemap import human
+from layer.builder import build, tree
+from layer.builder.recipe import load
+from layer.builder.report.treemap import human
+from layer.builder.target import HOST, named
 
 Read = Callable[[dict[str, Any]], Any]
 

@@ -25,9 +25,12 @@ from bench.baselines import nested_zip  # noqa: E402
 from bench.row import OF_TIME, Row, measures, of_size, ratio, scratch_folder  # noqa: E402
 from bench.unpack import nested_layer  # noqa: E402
 from lambda_inference.unpack import unpack  # noqa: E402
-from layer import build, lock, patch, tree, wheels  # noqa: E402
-from layer.recipe import load  # noqa: E402
-from layer.target import HOST, named  # noqa: E402
+from layer.builder import build, tree
+from layer.builder.recipe import load  # noqa: E402
+from layer.builder.slim import patch  # noqa: E402
+from layer.builder.target import HOST, named  # noqa: E402
+from layer.builder.wheels import install as wheels
+from layer.builder.wheels import lock
 
 REPETITIONS = 9
 EVENT = {"data": ["The table has been changed."], "result": "inline"}
@@ -147,10 +150,10 @@ def cold_start(kind: Kind, folder: Path) -> tuple[float, float]:
     folder.mkdir()
     (folder / "event.json").write_text(json.dumps(EVENT))
     places = [ROOT / "bench" / "baselines"] if kind.how == "extractall" else []
-    places += [ROOT / "layer" / "lambda_inference"] if kind.how == "ours" else []
+    places += [ROOT / "layer" / "python" / "lambda_inference"] if kind.how == "ours" else []
     beside = build.default_out(load("inference"), named(HOST)) / "layer" / "python"
-    recipes = ROOT / "layer" / "recipes"
-    places += [recipes, recipes / "shared", ROOT / "translation_function", ROOT / "layer", beside]
+    smoke = ROOT / "layer" / "recipes" / "parts" / "smoke"
+    places += [smoke, ROOT / "translation_function", ROOT / "layer" / "python", beside]
     arguments: list[str | Path] = [kind.how, kind.packed, kind.index, folder, *places]
     done = subprocess.run(
         [sys.executable, "-s", "-S", "-P", "-B", "-c", COLD_START, *arguments],

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import seeds
 from bench.chart import Bar, Panel, draw
-from layer.treemap import human
+from layer.builder.report.treemap import human
 
 TELLING = (
     "cold_start",

@@ -28,9 +28,10 @@ sys.path.insert(0, str(ROOT))
 
 from bench.baselines import nested_zip  # noqa: E402
 from bench.row import AS_FAST, Row, measures, ratio, scratch_folder  # noqa: E402
-from layer import archive, build  # noqa: E402
-from layer.recipe import load  # noqa: E402
-from layer.target import HOST, named  # noqa: E402
+from layer.builder import build  # noqa: E402
+from layer.builder.pack import archive
+from layer.builder.recipe import load  # noqa: E402
+from layer.builder.target import HOST, named  # noqa: E402
 
 REPETITIONS = 7
 PATIENCE = 600  # seconds
@@ -50,7 +51,7 @@ from pathlib import Path
 nested_zip.extract(Path(archive), Path(folder, "requirements"))
 """,
 }
-FOLDERS = {"ours": ROOT / "layer" / "lambda_inference", "extractall": ROOT / "bench" / "baselines"}
+FOLDERS = {"ours": ROOT / "layer" / "python" / "lambda_inference", "extractall": ROOT / "bench" / "baselines"}
 FRAME = """
 import os, sys, time
 place, cores, archive, index, folder = sys.argv[1:]

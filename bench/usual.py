@@ -16,10 +16,10 @@ from pathlib import Path
 
 from bench.baselines import nested_zip
 from bench.cold_start import DECLARED, copy_installed
-from layer import tree
-from layer.build import WORK
-from layer.report import LIMIT
-from layer.strip import strip_tree
+from layer.builder import tree
+from layer.builder.build import WORK
+from layer.builder.report.facts import LIMIT
+from layer.builder.slim.strip import strip_tree
 
 ROOT = Path(__file__).resolve().parent.parent
 BASELINES = ROOT / "bench" / "baselines"

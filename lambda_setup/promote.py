@@ -69,7 +69,7 @@ def tried(options: argparse.Namespace, store: ModelBucket, manifest: Published) 
         return []
     if (version := body["model"]["version"]) != manifest.version:
         return [f"{version[:SHOWN]} answered: did dev move, or does the function follow another channel?"]
-    from layer.smoke import differences
+    from layer.builder.verify.smoke import differences
 
     text, expected = (json.dumps(one) for one in (body["predictions"], smoke.predictions))
     return differences(text, expected, TOLERANCE)

@@ -1,12 +1,11 @@
 """The layers that the local function runs in: built as for Lambda, for this machine's Python."""
 
 import sys
-import tempfile
 from pathlib import Path
 
-from layer.build import Job, build, default_out
-from layer.recipe import ROOT, load
-from layer.target import named
+from layer.builder.build import Job, build, default_out
+from layer.builder.recipe import ROOT, load
+from layer.builder.target import named
 
 
 def layers(engine: str) -> list[Path]:
@@ -17,20 +16,7 @@ def layers(engine: str) -> list[Path]:
         _say("building the layers that the function runs in, as for Lambda; about a minute, this once")
     build(job, _say)
     folders = [one.out / "layer" / "python" for one in (job, job.beside) if one]
-    return [*folders, _own_code()]
-
-
-def _own_code() -> Path:
-    """Return a folder from which lambda_inference is imported, and none of its neighbours."""
-    folder = ROOT / ".layers" / "code"
-    folder.mkdir(parents=True, exist_ok=True)
-    link = folder / "lambda_inference"
-    if not link.is_symlink():
-        with tempfile.TemporaryDirectory(dir=folder) as name:
-            made = Path(name) / "link"
-            made.symlink_to(ROOT / "layer" / "lambda_inference")
-            made.replace(link)
-    return folder
+    return [*folders, ROOT / "layer" / "python"]
 
 
 def _say(message: str) -> None:

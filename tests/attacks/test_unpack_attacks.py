@@ -27,8 +27,8 @@ from conftest import ROOT
 
 from lambda_inference import unpack
 from lambda_inference.unpack import UnpackError
-from layer import archive
-from layer.build import ARCHIVE, MARKER, UNZIP
+from layer.builder.build import ARCHIVE, MARKER, UNZIP
+from layer.builder.pack import archive
 
 SEED = 20261121
 INSTANTS = 50

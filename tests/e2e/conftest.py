@@ -13,7 +13,7 @@ import pytest
 
 from e2e.engine import ROOT, WORK, Engine, _apt, container_engine, runtime_image
 from lambda_setup.local.process import Program, listens
-from layer.target import HOST, named
+from layer.builder.target import HOST, named
 
 HERE = named(HOST)
 PYTHON, ARCHITECTURE, CONFIG = HERE.python, HERE.architecture, "e2e"

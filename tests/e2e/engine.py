@@ -19,8 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lambda_setup.local.process import Program
-from layer.interpreter import debian_mirror
-from layer.target import Target
+from layer.builder.interpreter import debian_mirror
+from layer.builder.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,10 +18,11 @@ from conftest import ROOT, Case, Running, cases
 from lambda_setup import channels, functions, models
 from lambda_setup.local.stack import MODEL_BUCKET, RESULT_BUCKET
 from lambda_setup.results import read
-from layer import build, report
-from layer.recipe import load
-from layer.smoke import differences
-from layer.target import named
+from layer.builder import build
+from layer.builder.recipe import load
+from layer.builder.report import facts as report
+from layer.builder.target import named
+from layer.builder.verify.smoke import differences
 
 FUNCTIONS = functions.found()
 OTHERS = [one for one in FUNCTIONS if one.home != ROOT]

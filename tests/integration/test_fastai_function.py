@@ -16,9 +16,10 @@ from PIL import Image
 
 from lambda_setup import models, pickles
 from lambda_setup.local.stack import MODEL_BUCKET, RESULT_BUCKET
-from layer import build, report
-from layer.recipe import load
-from layer.target import named
+from layer.builder import build
+from layer.builder.recipe import load
+from layer.builder.report import facts as report
+from layer.builder.target import named
 
 MODEL = ROOT / "models" / "digits"
 REFERENCE = json.loads(gzip.decompress((MODEL / "reference.json.gz").read_bytes()))

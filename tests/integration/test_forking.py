@@ -64,7 +64,7 @@ def state(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def walked(copy) -> tuple[Path, set[str], str]:
     """The copy after the walk, the files that were written by hand, and what the commands printed."""
-    before = state(copy / "layer" / "lambda_inference")
+    before = state(copy / "layer" / "python" / "lambda_inference")
     by_hand, printed, end = set(), [], 0
     for block in BLOCK.finditer(WALK):
         language, content = block.groups()
@@ -81,7 +81,7 @@ def walked(copy) -> tuple[Path, set[str], str]:
         elif not content.startswith(OUTPUT):
             printed += [run(line, copy) for line in content.splitlines()]
         end = block.end()
-    assert state(copy / "layer" / "lambda_inference") == before
+    assert state(copy / "layer" / "python" / "lambda_inference") == before
     return copy, by_hand, "\n".join(printed)
 
 
@@ -89,7 +89,7 @@ def test_few_files_by_hand(walked):
     """Four files, none of them in what every function imports."""
     _, by_hand, _ = walked
     assert len(by_hand) == 4
-    assert not [path for path in by_hand if path.startswith("layer/lambda_inference")]
+    assert not [path for path in by_hand if path.startswith("layer/python/lambda_inference")]
 
 
 def test_demo_shows_what_the_page_does(walked):

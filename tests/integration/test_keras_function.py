@@ -19,9 +19,10 @@ from lambda_setup import models
 from lambda_setup.local import Stack
 from lambda_setup.local.dependencies import layers
 from lambda_setup.local.stack import MODEL_BUCKET
-from layer import build, report
-from layer.recipe import load
-from layer.target import named
+from layer.builder import build
+from layer.builder.recipe import load
+from layer.builder.report import facts as report
+from layer.builder.target import named
 
 ONNX, KERAS = ROOT / "models" / "tumours", ROOT / "models" / "tumours-keras"
 REFERENCE = json.loads(gzip.decompress((ONNX / "reference.json.gz").read_bytes()))

@@ -17,8 +17,9 @@ import boto3
 import pytest
 from conftest import ROOT
 
-from layer import publish, report
-from layer.__main__ import main
+from layer.builder.cli import main
+from layer.builder.publish import layer as publish
+from layer.builder.report import facts as report
 
 REGIONS = ("eu-west-1", "us-east-1")
 NAME = "mine-python313-arm64"
@@ -476,7 +477,7 @@ def test_unproven_allowed(out):
 def test_standard_library_alone():
     """The builder runs where nothing but Python is; boto3 is imported when something is published."""
     code = (
-        "import sys; import layer.publish, layer.report; "
+        "import sys; import layer.builder.publish.layer, layer.builder.report.facts; "
         "print([name for name in ('boto3', 'botocore') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

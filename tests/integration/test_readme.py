@@ -13,7 +13,7 @@ from conftest import ROOT, case
 
 from lambda_inference.errors import Fault
 from lambda_inference.requests import BaseRequest
-from layer.__main__ import _parser
+from layer.builder.cli import _parser
 from translator import TranslationRequest
 
 README = (ROOT / "README.md").read_text()

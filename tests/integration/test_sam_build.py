@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from layer import proof, tree
-from layer import report as reports
-from layer.recipe import load
-from layer.target import named
+from layer.builder import tree
+from layer.builder.recipe import load
+from layer.builder.report import facts as reports
+from layer.builder.target import named
+from layer.builder.verify import proof
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 ENVIRONMENT = os.environ | {"SAM_CLI_TELEMETRY": "0", "PYTHON": sys.executable, "PYTHONPATH": ""}
@@ -149,7 +150,7 @@ class TestBuild:
         code = {path.name: path.read_bytes() for path in (ROOT / "translation_function").glob("*.py")}
         copy = folder / "TranslationFunction"
         assert {path.name: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == code
-        names = {f"{path.stem}.pyc" for path in (ROOT / "layer" / "lambda_inference").glob("*.py")}
+        names = {f"{path.stem}.pyc" for path in (ROOT / "layer" / "python" / "lambda_inference").glob("*.py")}
         copy = folder / "LambdaInferenceLayer" / "python" / "lambda_inference"
         assert {path.name for path in copy.rglob("*") if path.is_file()} == names
 

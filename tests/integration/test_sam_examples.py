@@ -13,8 +13,9 @@ from integration.test_sam_deploy import succeeded
 
 from lambda_setup import functions
 from lambda_setup.__main__ import main
-from layer import report, tree
-from layer.recipe import load
+from layer.builder import tree
+from layer.builder.recipe import load
+from layer.builder.report import facts as report
 
 SAMPLE = "keras"
 BESIDE = {"README.md", "template.yaml", "samconfig.toml", "show.py", "events", "__pycache__", ".aws-sam"}
@@ -65,7 +66,7 @@ def test_layer_is_proven(built):
     one, folder, _ = built
     target = report.read(ROOT / ".layers" / f"{one.engine}-python3.13-arm64" / report.REPORT)
     assert target.layer_sha256 == report.folder_sha256(folder / "Application" / "DependencyLayer")
-    recorded = (load(one.engine).folder / "python3.13-arm64.proof.json").exists()
+    recorded = (load(one.engine).folder / "python3.13-arm64" / "proof.json").exists()
     assert target.proven == recorded
 
 

@@ -21,8 +21,8 @@ FETCHED = ("inputs", "interpreters", "wheels")
 PARTS = (
     "lambda_setup/invoke.py",
     "lambda_setup/local/stack.py",
-    "layer/build.py",
-    "layer/lambda_inference/handler.py",
+    "layer/builder/build.py",
+    "layer/python/lambda_inference/handler.py",
     "translation_function/app.py",
 )
 
@@ -128,4 +128,4 @@ class TestDemo:
         assert set(PARTS) <= modules
         assert (
             copy / ".layers" / "code" / "lambda_inference"
-        ).resolve() == copy / "layer" / "lambda_inference"
+        ).resolve() == copy / "layer" / "python" / "lambda_inference"

@@ -13,10 +13,11 @@ from conftest import ROOT
 from lambda_setup import functions
 from lambda_setup.local import Emulator, Stack
 from lambda_setup.local.dependencies import layers
-from layer import build, report
-from layer.prune import prune
-from layer.recipe import load
-from layer.target import named
+from layer.builder import build
+from layer.builder.recipe import load
+from layer.builder.report import facts as report
+from layer.builder.slim.prune import prune
+from layer.builder.target import named
 
 MODEL = ROOT / "models" / "en-web-sm"
 IN_LAYER = MODEL / "in-layer"

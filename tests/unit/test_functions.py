@@ -5,7 +5,7 @@ from conftest import ROOT
 from samtranslator.yaml_helper import yaml_parse
 
 from lambda_setup import functions
-from layer.recipe import load
+from layer.builder.recipe import load
 
 ROOT_TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 OTHERS = [one for one in functions.found() if one.home != ROOT]

@@ -30,7 +30,7 @@ BUDGET = {"import lambda_inference": 230, "import app": 235, "import engine_ctra
 def modules_after(statement: str, *, whole: bool = False) -> set[str]:
     """Return the modules that a fresh interpreter holds after a statement, whole or their top level."""
     code = f"{statement}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
-    environment = {"PYTHONPATH": f"{ROOT / 'layer'}:{ROOT / 'translation_function'}"}
+    environment = {"PYTHONPATH": f"{ROOT / 'layer' / 'python'}:{ROOT / 'translation_function'}"}
     output = subprocess.run(
         [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
     ).stdout
@@ -47,7 +47,11 @@ def test_unpacker_is_imported_where_there_is_something_to_unpack():
     """A layer whose files lie there as they are costs nothing more."""
     code = "import sys, lambda_inference; print('lambda_inference.unpack' in sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT / "layer", check=True, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT / "layer" / "python",
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert done.stdout == "False\n"
 
@@ -60,7 +64,7 @@ def test_app_imports_nothing_heavy_outside_lambda():
 def test_ctranslate2_imports_neither_torch_nor_numpy(tmp_path):
     """From the cold start to the stored answer, though all of this machine's packages are in reach."""
     convert(MODEL, describe(MODEL), tmp_path, "ctranslate2", "int8")
-    layers = [str(ROOT / "layer" / "recipes" / "shared")]
+    layers = [str(ROOT / "layer" / "recipes" / "parts" / "smoke")]
     imported = modules_after(LAYERED.format(layers=layers, model=str(tmp_path)))
     assert imported >= {"ctranslate2", "sentencepiece", "obstore"}
     assert imported & {"torch", "numpy", "boto3", "onmt", "yaml", "requests"} == set()

@@ -10,8 +10,8 @@ import pytest
 import zstandard
 
 from lambda_inference.unpack import unpack
-from layer import archive
-from layer.archive import ArchiveError, pack
+from layer.builder.pack import archive
+from layer.builder.pack.archive import ArchiveError, pack
 
 FILES = {
     "package/__init__.py": b"",

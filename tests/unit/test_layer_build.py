@@ -17,18 +17,25 @@ import pytest
 from conftest import ROOT
 
 from lambda_inference import unpack
-from layer import build, elf, interpreter, lock, plan, proof, publish, report, smoke, tree, wheels
-from layer.__main__ import main
-from layer.recipe import RECIPES, load
-from layer.report import folder_sha256
-from layer.table import table
-from layer.target import HOST, named
+from layer.builder import build, interpreter, tree
+from layer.builder.cli import main
+from layer.builder.pack import plan
+from layer.builder.publish import layer as publish
+from layer.builder.recipe import RECIPES, load
+from layer.builder.report import facts as report
+from layer.builder.report.facts import folder_sha256
+from layer.builder.report.table import table
+from layer.builder.slim import elf
+from layer.builder.target import HOST, named
+from layer.builder.verify import proof, smoke
+from layer.builder.wheels import install as wheels
+from layer.builder.wheels import lock
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the toy's shared library is one of Linux")
 
 EXTENSION = Path(importlib.util.find_spec("regex._regex").origin)
 LIBRARY = f"toy/{EXTENSION.name}"
-KNOWN = sorted(path.stem for path in RECIPES.glob("*.toml"))
+KNOWN = sorted(path.parent.name for path in RECIPES.glob("*/recipe.toml"))
 SYMBOLS = b"symbols, which no loader reads" * 1000
 ANSWER = {"greeting": "hello you", "words": 3, "compiled": 4}
 
@@ -100,7 +107,7 @@ KEPT = [
 BUILDER = """\
 import sys
 from pathlib import Path
-from layer import build, recipe, target
+from layer.builder import build, recipe, target
 
 job = build.Job(recipe.load(sys.argv[1]), target.named("host"), Path(sys.argv[2]), work=Path(sys.argv[3]))
 build.build(job, lambda line: print(line, flush=True))
@@ -133,8 +140,8 @@ class Built:
     def job(self) -> build.Job:
         return job_of(self.recipe, self.out, self.work)
 
-    def record(self, suffix: str) -> Path:
-        return self.recipe.with_suffix("") / f"{named(HOST).record}{suffix}"
+    def record(self, name: str) -> Path:
+        return self.recipe.with_suffix("") / named(HOST).record / name
 
     def pips(self) -> list[str]:
         """Return what pip was asked to do."""
@@ -319,7 +326,7 @@ class TestFirst:
     def test_records(self, built, index):
         """Beside the recipe stand the wheels' hashes, the files that are needed, and what was answered."""
         hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in index.iterdir()}
-        header, *lines = built.record(".lock").read_text().splitlines()
+        header, *lines = built.record("wheels.lock").read_text().splitlines()
         assert header.startswith("# requirements ")
         assert lines == [
             f"{name}==1.0 --hash=sha256:{hashes[file]}  # {file}"
@@ -327,8 +334,8 @@ class TestFirst:
             if (file := f"{name}-1.0-py3-none-any.whl")
         ]
         needed = [name for name in KEPT if not name.endswith("LICENSE")]
-        assert built.record(".trace").read_text().splitlines()[1:] == sorted(needed)
-        recorded = json.loads(built.record(".proof.json").read_text())
+        assert built.record("files.trace").read_text().splitlines()[1:] == sorted(needed)
+        recorded = json.loads(built.record("proof.json").read_text())
         assert (recorded["digest"], recorded["answer"]) == (built.report.digest, ANSWER)
         assert built.report.proven
 
@@ -336,7 +343,7 @@ class TestFirst:
         """The same recipe gives the same records and the same tree elsewhere, from nothing again."""
         again = run(written(tmp_path / "recipes"), tmp_path / "out", tmp_path / "work")
 
-        for suffix in (".lock", ".trace", ".proof.json"):
+        for suffix in ("wheels.lock", "files.trace", "proof.json"):
             assert again.record(suffix).read_bytes() == built.record(suffix).read_bytes()
         assert again.report.digest == built.report.digest
         assert again.pips() == built.pips() == ["install", "download", "install"]
@@ -357,12 +364,12 @@ class TestAgain:
 
     @pytest.mark.parametrize(
         "name",
-        ["recipes/toy.toml", "recipes/toy/smoke.py", ".trace", ".proof.json",
+        ["recipes/toy.toml", "recipes/toy/smoke.py", "files.trace", "proof.json",
          "out/layer/python/toy/words.pyc", "out/layer/python/new.py", "out/report.json", "out/build.json"],
     )  # fmt: skip
     def test_changed(self, built, name):
         """Whatever the layer is made from, and whatever is in it, is looked at before it is kept."""
-        path = built.record(name) if name.startswith(".") else built.recipe.parents[1] / name
+        path = built.record(name) if "/" not in name else built.recipe.parents[1] / name
         before = path.read_bytes() if path.exists() else None
         locked = lock.read(built.job.recipe, built.job.target)
         try:
@@ -372,11 +379,10 @@ class TestAgain:
             path.write_bytes(before) if before is not None else path.unlink()
         assert build.unchanged(built.job, locked) == built.report
 
-    @pytest.mark.parametrize("name", ["strip.py", "rules.toml"])
+    @pytest.mark.parametrize("name", ["slim/strip.py", "slim/rules.toml"])
     def test_builder_changed(self, built, name, tmp_path, monkeypatch):
         """Another builder makes another layer, also by other common rules alone."""
-        for path in [*(ROOT / "layer").glob("*.py"), ROOT / "layer" / "rules.toml"]:
-            shutil.copy(path, tmp_path)
+        shutil.copytree(ROOT / "layer" / "builder", tmp_path, dirs_exist_ok=True)
         monkeypatch.setattr(build, "__file__", str(tmp_path / "build.py"))
         locked = lock.read(built.job.recipe, built.job.target)
         before = build.inputs(built.job, locked)
@@ -399,7 +405,7 @@ class TestAgain:
 
     def test_stale_trace(self, copy):
         """A prediction that needs more than was recorded is traced anew."""
-        assert "toy/extra.py" not in copy.record(".trace").read_text().splitlines()
+        assert "toy/extra.py" not in copy.record("files.trace").read_text().splitlines()
         copy.recipe.write_text(
             RECIPE.replace('arguments.word = "you"', 'arguments = { word = "you", more = ["toy.extra"] }')
         )
@@ -408,13 +414,13 @@ class TestAgain:
         assert [
             line for line in again.said if "No module named 'toy.extra'" in line and "tracing anew" in line
         ]
-        assert "toy/extra.py" in copy.record(".trace").read_text().splitlines()
+        assert "toy/extra.py" in copy.record("files.trace").read_text().splitlines()
         assert (copy.layer / "python" / "toy" / "extra.pyc").is_file()
         assert again.report.proven
 
     def test_interpreter_arrived(self, copy, monkeypatch):
         """An unproven layer is built again, and proven, once there is a Python that runs it."""
-        copy.record(".proof.json").unlink()
+        copy.record("proof.json").unlink()
         with monkeypatch.context() as without:
             without.setattr(interpreter, "find", lambda *_: None)
             assert not run(copy.recipe, copy.out, copy.work).report.proven
@@ -472,14 +478,14 @@ class TestProof:
     def test_mistake(self, copy, mistake, message):
         """A recipe that breaks the toy gives an error that names the loss, and leaves the former layer."""
         copy.recipe.write_text(RECIPE + mistake)
-        before, proven = contents(copy.out), copy.record(".proof.json").read_bytes()
+        before, proven = contents(copy.out), copy.record("proof.json").read_bytes()
 
         with pytest.raises(build.ERRORS) as told:
             run(copy.recipe, copy.out, copy.work, retrace=True)
         assert message in str(told.value)
         assert contents(copy.out) == before
         assert not list(copy.out.glob(".build-*"))
-        assert copy.record(".proof.json").read_bytes() == proven
+        assert copy.record("proof.json").read_bytes() == proven
 
     def test_no_trace_helps(self, copy):
         """What a rule took out is missed with a recorded trace as well, after tracing anew."""
@@ -497,7 +503,7 @@ class TestProof:
         done = run(copy.recipe, copy.out, copy.work)
 
         assert done.report.proven
-        assert json.loads(copy.record(".proof.json").read_text())["answer"]["greeting"] == "hi you"
+        assert json.loads(copy.record("proof.json").read_text())["answer"]["greeting"] == "hi you"
 
     @pytest.mark.skipif(not shutil.which("cc"), reason="it takes a C compiler to link two libraries")
     def test_linked(self, tmp_path, monkeypatch):
@@ -707,7 +713,7 @@ class TestCommand:
         assert main(["build", str(built.recipe), "--out", str(out), "--dry-run"]) == 0
 
         said = capsys.readouterr().out
-        for text in (f"locked in {built.record('.lock').name}", "    helper-1.0-py3-none-any.whl",
+        for text in (f"locked in {built.record('wheels.lock').name}", "    helper-1.0-py3-none-any.whl",
                      "take out: guides, nobody reads them there", "take out: headers",
                      "trace and prove with CPython",
                      f"write {out / 'layer'}, strategy auto"):  # fmt: skip

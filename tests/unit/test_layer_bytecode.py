@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from layer import interpreter
-from layer import tree as trees
-from layer.__main__ import main
-from layer.bytecode import CompileError, compile_tree
-from layer.interpreter import Interpreter
+from layer.builder import interpreter
+from layer.builder import tree as trees
+from layer.builder.cli import main
+from layer.builder.interpreter import Interpreter
+from layer.builder.pack.bytecode import CompileError, compile_tree
 
 HERE = Interpreter((sys.executable,), {}, "the running one", emulated=False)
 SOURCE = '''\

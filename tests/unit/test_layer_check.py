@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from layer import check as checks
-from layer.check import CheckError, check
-from layer.elf import Needs, is_elf
-from layer.target import named
+from layer.builder.slim.elf import Needs, is_elf
+from layer.builder.target import named
+from layer.builder.verify import check as checks
+from layer.builder.verify.check import CheckError, check
 
 ARM = named("python3.13-arm64")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from layer.elf import ElfError, Needs, check_loadable, is_elf, read_needs, strip
+from layer.builder.slim.elf import ElfError, Needs, check_loadable, is_elf, read_needs, strip
 
 LOAD, DYNAMIC = 1, 2
 PROGRAM_HEADERS = 64

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from layer import interpreter
-from layer.interpreter import InterpreterError, fetch, find, find_compiler
-from layer.target import named
+from layer.builder import interpreter
+from layer.builder.interpreter import InterpreterError, fetch, find, find_compiler
+from layer.builder.target import named
 
 ARM64 = named("python3.13-arm64")
 X86_64 = named("python3.13-x86_64")

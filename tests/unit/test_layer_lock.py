@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from layer import lock as locks
-from layer.lock import Lock
-from layer.recipe import RECIPES, load, parse
-from layer.resolve import ResolveError
-from layer.target import named
+from layer.builder.recipe import RECIPES, load, parse
+from layer.builder.target import named
+from layer.builder.wheels import lock as locks
+from layer.builder.wheels.lock import Lock
+from layer.builder.wheels.resolve import ResolveError
 
 ARM, X86 = named("python3.13-arm64"), named("python3.13-x86_64")
 
@@ -57,11 +57,11 @@ class TestLock:
             f"{name}=={version} --hash=sha256:{hashlib.sha256(key).hexdigest()}"
             for name, version, key in (("jinja2", "3.1", b"Jinja2"), ("six", "1.17.0", b"six"))
         ]
-        assert [path.name for path in mine.folder.iterdir()] == ["python3.13-arm64.lock"]
+        assert [path.name for path in (mine.folder / "python3.13-arm64").iterdir()] == ["wheels.lock"]
 
     def test_host(self, recipe):
         """The lock of a host says which interpreter and machine it is for."""
-        assert locks.path_of(recipe(), named("host")).name.startswith("host-python3.")
+        assert locks.path_of(recipe(), named("host")).parent.name.startswith("python3.")
 
     @pytest.mark.parametrize(
         "other", [("six==1.16.0",), ("six==1.17.0", "a==1"), ()], ids=["version", "one more", "none"]
@@ -116,8 +116,8 @@ class TestLock:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(RECIPES.glob("*/python*.lock")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+    "path", sorted(RECIPES.glob("*/python*/wheels.lock")), ids=lambda path: "-".join(path.parts[-3:-1])
 )
 def test_shipped(path):
     """The locks that come with the project are of what its recipes require today."""
-    assert locks.read(load(path.parent.name), named(path.stem))
+    assert locks.read(load(path.parts[-3]), named(path.parts[-2]))

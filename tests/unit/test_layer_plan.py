@@ -2,8 +2,8 @@
 
 import pytest
 
-from layer.plan import EPHEMERAL_STORAGE, PlanError, check_fits, decide
-from layer.report import LIMIT
+from layer.builder.pack.plan import EPHEMERAL_STORAGE, PlanError, check_fits, decide
+from layer.builder.report.facts import LIMIT
 
 
 class TestDecide:

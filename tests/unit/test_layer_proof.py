@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from layer import proof
-from layer.proof import Proof
-from layer.recipe import RECIPES, load, parse
-from layer.smoke import differences
-from layer.target import named
+from layer.builder.recipe import RECIPES, load, parse
+from layer.builder.target import named
+from layer.builder.verify import proof
+from layer.builder.verify.proof import Proof
+from layer.builder.verify.smoke import differences
 
 ARM = named("python3.13-arm64")
 PROOF = Proof(
@@ -33,7 +33,7 @@ def test_read(recipe):
 
     assert proof.read(recipe, ARM) == PROOF
     assert proof.read(recipe, named("python3.13-x86_64")) is None
-    assert [path.name for path in recipe.folder.iterdir()] == ["python3.13-arm64.proof.json"]
+    assert [path.name for path in (recipe.folder / "python3.13-arm64").iterdir()] == ["proof.json"]
 
 
 def test_same_bytes(recipe):
@@ -49,16 +49,20 @@ def test_same_bytes(recipe):
 @pytest.mark.parametrize("text", ["", "<<<<<<< ours\n{}", "{}", "[]", '{"digest": "x"}'])
 def test_damaged(text, recipe):
     """A file that is no whole proof proves nothing."""
+    proof.path_of(recipe, ARM).parent.mkdir(parents=True)
     proof.path_of(recipe, ARM).write_text(text)
 
     assert proof.read(recipe, ARM) is None
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in RECIPES.glob("*/recipe.toml")))
 def test_shipped(name):
     """The shipped proofs, of whichever machines, are of one answer, within a tolerance."""
     recipe = load(name)
-    found = [proof.read(recipe, named(path.stem)) for path in sorted(recipe.folder.glob("python*.lock"))]
+    found = [
+        proof.read(recipe, named(path.parent.name))
+        for path in sorted(recipe.folder.glob("python*/wheels.lock"))
+    ]
 
     assert all(found)
     assert [differences(one.answer, found[0].answer) for one in found] == [[]] * len(found)

@@ -4,10 +4,10 @@ from importlib.metadata import PathDistribution
 
 import pytest
 
-from layer import tree as trees
-from layer.prune import Rule, prune
-from layer.recipe import common_rules
-from layer.report import Removed
+from layer.builder import tree as trees
+from layer.builder.recipe import common_rules
+from layer.builder.report.facts import Removed
+from layer.builder.slim.prune import Rule, prune
 
 REMOVED = {
     "headers": ["torch/include/ATen/x.cuh", "numpy/core/npy.h", "share/cmake/a.txt", "x/lib/y.cmake"],

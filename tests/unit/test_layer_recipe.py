@@ -5,11 +5,11 @@ import tomllib
 import pytest
 from conftest import ROOT
 
-from layer.recipe import RECIPES, RecipeError, load, normalise, parse
+from layer.builder.recipe import RECIPES, RecipeError, load, normalise, parse
 
 MINIMAL = {"name": "small", "requirements": ["six==1.17.0"]}
 PATCH = {"name": "fix", "reason": "r", "upstream": "u", "stage": "cut", "path": "a.py"}
-SHIPPED = sorted(path.stem for path in RECIPES.glob("*.toml"))
+SHIPPED = sorted(path.parent.name for path in RECIPES.glob("*/recipe.toml"))
 
 
 class TestParse:
@@ -173,7 +173,9 @@ class TestLoad:
         assert load(str(path)).beside == load("inference")
 
         path.write_text('name = "mine"\nbeside = "interference"')
-        with pytest.raises(RecipeError, match=r"mine\.toml: there is no recipe .*interference\.toml; known"):
+        with pytest.raises(
+            RecipeError, match=r"mine\.toml: there is no recipe .*interference.recipe\.toml; known"
+        ):
             load(str(path))
 
     @pytest.mark.parametrize("name", SHIPPED)

@@ -8,8 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from layer.page import page
-from layer.report import (
+from layer.builder.report.facts import (
     LIMIT,
     Archive,
     Budget,
@@ -26,7 +25,8 @@ from layer.report import (
     read,
     write,
 )
-from layer.table import table
+from layer.builder.report.page import page
+from layer.builder.report.table import table
 
 REPORT = Report(
     recipe="opennmt",

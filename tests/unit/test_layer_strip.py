@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from layer import strip as module
-from layer.elf import is_elf
-from layer.report import Stripped
-from layer.strip import strip_tree
+from layer.builder.report.facts import Stripped
+from layer.builder.slim import strip as module
+from layer.builder.slim.elf import is_elf
+from layer.builder.slim.strip import strip_tree
 
 SYMBOLS = b"symbols" * 1000
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from layer.target import TargetError, named
+from layer.builder.target import TargetError, named
 
 
 def chosen(options, name):

@@ -2,12 +2,12 @@
 
 import pytest
 
-from layer import trace
-from layer import tree as trees
-from layer.lock import Lock, Locked
-from layer.recipe import parse
-from layer.report import Removed
-from layer.target import named
+from layer.builder import tree as trees
+from layer.builder.recipe import parse
+from layer.builder.report.facts import Removed
+from layer.builder.slim import trace
+from layer.builder.target import named
+from layer.builder.wheels.lock import Lock, Locked
 
 ARM = named("python3.13-arm64")
 
@@ -34,11 +34,12 @@ class TestRecord:
         assert trace.read(recipe, ARM, lock(tmp_path)) == ["a.py", "b.so"]
         assert trace.read(recipe, ARM, lock(tmp_path, "b" * 64)) is None
         assert trace.read(recipe, named("python3.13-x86_64"), lock(tmp_path)) is None
-        assert [path.name for path in recipe.folder.iterdir()] == ["python3.13-arm64.trace"]
+        assert [path.name for path in (recipe.folder / "python3.13-arm64").iterdir()] == ["files.trace"]
 
     @pytest.mark.parametrize("text", ["", "a.py\n"])
     def test_damaged(self, text, recipe, tmp_path):
         """A file that does not say which wheels it is of does not count."""
+        trace.path_of(recipe, ARM).parent.mkdir()
         trace.path_of(recipe, ARM).write_text(text)
 
         assert trace.read(recipe, ARM, lock(tmp_path)) is None

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from layer import tree as trees
-from layer.globs import matches
-from layer.tree import File, TreeError
+from layer.builder import tree as trees
+from layer.builder.slim.globs import matches
+from layer.builder.tree import File, TreeError
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from layer.treemap import Leaf, Node, Rectangle, draw, folder, human, squarify
+from layer.builder.report.treemap import Leaf, Node, Rectangle, draw, folder, human, squarify
 
 
 def area(one: Rectangle) -> float:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from layer.lock import Lock, Locked
-from layer.resolve import CudaBuildError, ResolveError, pip
-from layer.target import named
-from layer.wheels import facts, fetch, have_tool, install
+from layer.builder.target import named
+from layer.builder.wheels.install import facts, fetch, have_tool, install
+from layer.builder.wheels.lock import Lock, Locked
+from layer.builder.wheels.resolve import CudaBuildError, ResolveError, pip
 
 HOST = named("host")
 INDEX = "https://host/cpu"

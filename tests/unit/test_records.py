@@ -4,11 +4,15 @@ import pytest
 from conftest import ROOT
 
 from lambda_setup import functions
-from layer import lock, proof, smoke, target, trace
-from layer.recipe import RECIPES, load
+from layer.builder import target
+from layer.builder.recipe import RECIPES, load
+from layer.builder.slim import trace
+from layer.builder.verify import proof, smoke
+from layer.builder.wheels import lock
 
 RECORDED = [
-    (path.parent.name, path.name.removesuffix(".proof.json")) for path in RECIPES.glob("*/*.proof.json")
+    (path.relative_to(RECIPES).parts[0], "/".join(path.relative_to(RECIPES).parts[1:-1]))
+    for path in RECIPES.rglob("proof.json")
 ]
 
 
@@ -38,10 +42,10 @@ def test_every_example_is_proven_for_arm64():
     assert engines <= {name for name, record in RECORDED if record == "python3.13-arm64"}
 
 
-@pytest.mark.parametrize("record", ["host-python3.11-linux-x86_64", "python3.13-arm64"])
+@pytest.mark.parametrize("record", ["host/python3.11-linux-x86_64", "python3.13-arm64"])
 def test_one_torch_for_all(record):
     """Every recipe with torch has the same wheel of it, byte for byte."""
-    locks = [path.read_text(encoding="utf-8") for path in RECIPES.glob(f"*/{record}.lock")]
+    locks = [path.read_text(encoding="utf-8") for path in RECIPES.glob(f"*/{record}/wheels.lock")]
     found = [line for text in locks for line in text.splitlines() if line.startswith("torch==")]
     assert len(found) > 1
     assert len(set(found)) == 1

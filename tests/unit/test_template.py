@@ -598,7 +598,7 @@ class TestParameters:
         stack = Stack(LambdaLayerArn=LAYER)
 
         uri = SOURCE["Resources"]["DependencyLayer"]["Properties"]["ContentUri"]
-        assert stack.value(uri) == "layer/targets/none"
+        assert stack.value(uri) == "layer/recipes/parts/none"
         assert [layer["LayerName"] for layer in stack.all("Lambda::LayerVersion")] == [
             "lambda-inference-arm64"
         ]

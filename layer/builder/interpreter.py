@@ -1,0 +1,308 @@
+"""A target's interpreter on a machine that may be another, to compile for the target and to try a layer out.
+
+Where none is installed, Debian's is fetched into a folder, with the C library that it needs; nothing gets
+installed. It runs through its own loader, and under QEMU if the machine is of another architecture.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from layer.builder.target import HOST, Target
+
+_RELEASES = {"python3.13": "trixie"}
+"""Of each runtime, the stable release of Debian that has it."""
+
+_PACKAGES = ("{runtime}-minimal", "lib{runtime}-stdlib", "libstdc++6")
+"""apt adds what these depend on; wheels take libstdc++ for granted."""
+
+# Besides, the machine's own configuration holds: its proxy, certificates and passwords.
+_APT = """\
+#clear APT::Update;
+APT::Update::Error-Mode "any";
+APT::Architecture "{architecture}";
+APT::Architectures "{architecture}";
+APT::Default-Release "";
+APT::Sandbox::User "root";
+Dir::Cache "{folder}/cache";
+Dir::State "{folder}/state";
+Dir::State::status "{folder}/state/status";
+Dir::Etc::sourcelist "{folder}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+"""
+
+# It is what sys.executable says, too: subprocess and multiprocessing start it again.
+_LAUNCHER = """\
+#!/bin/sh
+usr=${{0%/*}}/..
+lib=$usr/lib/{machine}-linux-gnu
+exec {emulator} "$lib/{loader}" --argv0 "$0" --library-path "$lib" "$usr/bin/{runtime}" "$@"
+"""
+
+_QUESTIONS = """\
+import importlib.machinery, json, sys
+print(json.dumps({
+    "version": sys.version.split()[0],
+    "bytecode": f"{sys.implementation.cache_tag} {sys.version_info.releaselevel}",
+    "extensions": importlib.machinery.EXTENSION_SUFFIXES[0],
+}))
+"""
+
+_LIBRARIES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""Where some installed interpreters find their own library."""
+
+
+@dataclass(frozen=True)
+class _Architecture:
+    """What Linux and Debian call it, its loader, and what QEMU calls CPUs of it, the best first."""
+
+    machine: str
+    debian: str
+    loader: str
+    cpus: tuple[str, ...]
+
+
+_ARCHITECTURES = {
+    # The first is Lambda's. QEMU's own choice signs pointers, which makes Python five times slower.
+    "arm64": _Architecture("aarch64", "arm64", "ld-linux-aarch64.so.1", ("neoverse-n1", "max")),
+    # QEMU's own choice lacks SSE4, which numpy needs.
+    "x86_64": _Architecture("x86_64", "amd64", "ld-linux-x86-64.so.2", ("max",)),
+}
+
+
+class InterpreterError(RuntimeError):
+    """An interpreter could not be fetched; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A CPython that was seen to start.
+
+    Attributes:
+        command: what comes before Python's own options.
+        environment: variables that it needs.
+        description: for reports, such as ``CPython 3.13.5, Debian's, under QEMU (neoverse-n1)``.
+        emulated: whether it is many times slower than the machine.
+
+    """
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    description: str
+    emulated: bool
+
+
+def find(target: Target, cache: Path) -> Interpreter | None:
+    """Return an interpreter that the target's layers run on: an installed one, or one in the cache."""
+    candidates = [*_installed(target), *_fetched(target, target.architecture, cache)]
+    return _first(candidates, {} if target.name == HOST else _for_running(target, target.architecture))
+
+
+def find_compiler(target: Target, cache: Path) -> Interpreter | None:
+    """Return an interpreter whose bytecode is the target's, on whatever machine, an emulated one last."""
+    candidates = [*_installed(target)]
+    for architecture in sorted(_ARCHITECTURES, key=lambda name: name != native()):
+        candidates += _fetched(target, architecture, cache)
+    return _first(candidates, {} if target.name == HOST else {"bytecode": f"{_tag(target)} final"})
+
+
+def fetch(
+    target: Target, cache: Path, say: Callable[[str], None], *, architecture: str | None = None
+) -> None:
+    """Fetch what ``find`` runs and, if nothing fast compiles for the target, this machine's own as well.
+
+    apt does it, and checks it against Debian's signature. What the cache has already, and works, is kept.
+
+    Args:
+        target: for ``host`` there is nothing to fetch.
+        cache: a folder; each interpreter is there whole or not at all.
+        say: takes a line on what is being done.
+        architecture: fetch the interpreter of this one and no other.
+
+    Raises:
+        InterpreterError: the machine lacks what it takes, or apt failed.
+
+    """
+    if target.name == HOST:
+        return
+    wanted = [architecture or target.architecture]
+    here, compiler = native(), find_compiler(target, cache)
+    if not architecture and here and (compiler is None or compiler.emulated):
+        wanted.insert(0, here)
+    for each in dict.fromkeys(wanted):
+        if found := _first(_fetched(target, each, cache), _for_running(target, each)):
+            say(f"{target.runtime} for {each} is there: {found.description}")
+        else:
+            _fetch(target, each, cache, say)
+
+
+def _tag(target: Target) -> str:
+    return f"cpython-{target.python.replace('.', '')}"
+
+
+def _for_running(target: Target, architecture: str) -> dict[str, str]:
+    """Return what an interpreter says that loads the target's extension modules: glibc's, with a GIL."""
+    return {"extensions": f".{_tag(target)}-{_ARCHITECTURES[architecture].machine}-linux-gnu.so"}
+
+
+def native() -> str | None:
+    """Return the machine's own architecture as Lambda writes it, on Linux."""
+    names = {facts.machine: name for name, facts in _ARCHITECTURES.items()}
+    return names.get(platform.machine()) if platform.system() == "Linux" else None
+
+
+def _installed(target: Target) -> Iterator[Interpreter]:
+    libraries = {name: os.environ[name] for name in _LIBRARIES if name in os.environ}
+    found = {sys.executable: "the running one"}
+    if path := shutil.which(target.runtime):
+        found.setdefault(str(Path(path).absolute()), f"{target.runtime} on the PATH")
+    for path, description in found.items():
+        yield Interpreter((path,), {}, description, emulated=False)
+        if libraries:
+            yield Interpreter((path,), libraries, description, emulated=False)
+
+
+def _fetched(target: Target, architecture: str, cache: Path) -> Iterator[Interpreter]:
+    launcher = _launcher(_folder(target, architecture, cache).resolve())
+    if not launcher.is_file():
+        return
+    if architecture == native():
+        yield Interpreter((str(launcher),), {}, "Debian's", emulated=False)
+        return
+    for cpu in _ARCHITECTURES[architecture].cpus:
+        environment = {"QEMU_CPU": cpu}
+        yield Interpreter((str(launcher),), environment, f"Debian's, under QEMU ({cpu})", emulated=True)
+
+
+def _folder(target: Target, architecture: str, cache: Path) -> Path:
+    return cache / f"{target.runtime}-{architecture}"
+
+
+def _launcher(root: Path) -> Path:
+    return root / "usr" / "bin" / "python"
+
+
+def _first(candidates: Iterable[Interpreter], expected: dict[str, str]) -> Interpreter | None:
+    """Return the first candidate that starts and says what is expected."""
+    for one in candidates:
+        said = _ask(one)
+        if said and expected.items() <= said.items():
+            return replace(one, description=f"CPython {said['version']}, {one.description}")
+    return None
+
+
+def _ask(candidate: Interpreter) -> dict[str, str]:
+    """Return what an interpreter says of itself, nothing if it does not start."""
+    try:
+        done = _start(candidate, ["-I", "-S", "-c", _QUESTIONS], timeout=60)
+        said: dict[str, str] = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return {}
+    return said
+
+
+def _start(
+    interpreter: Interpreter, arguments: list[str], timeout: float | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    environment = {"PATH": os.environ.get("PATH", ""), **interpreter.environment}
+    command = [*interpreter.command, *arguments]
+    return subprocess.run(command, capture_output=True, env=environment, timeout=timeout, check=False)
+
+
+def _fetch(target: Target, architecture: str, cache: Path, say: Callable[[str], None]) -> None:
+    facts, final = _ARCHITECTURES[architecture], _folder(target, architecture, cache)
+    source = _source(target, facts)
+    emulator = "" if architecture == native() else f'"{_emulator(facts)}"'
+    packages = [package.format(runtime=target.runtime) for package in _PACKAGES]
+    say(f"fetching Debian's {target.runtime} for {architecture}, some 25 MB")
+    shutil.rmtree(final, ignore_errors=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".interpreter-", dir=cache.resolve()) as name:
+        folder = Path(name)
+        for part in ("cache/archives/partial", "state/lists/partial"):
+            (folder / part).mkdir(parents=True)
+        (folder / "state" / "status").touch()
+        (folder / "sources.list").write_text(source, encoding="utf-8")
+        (folder / "apt.conf").write_text(
+            _APT.format(architecture=facts.debian, folder=name), encoding="utf-8"
+        )
+        apt = ["apt-get", "-q", "-c", str(folder / "apt.conf")]
+        _run([*apt, "update"])
+        _run([*apt, "install", "--yes", "--download-only", "--no-install-recommends", *packages])
+        root = folder / "root"
+        for archive in sorted((folder / "cache" / "archives").glob("*.deb")):
+            _run(["dpkg-deb", "--extract", str(archive), str(root)])
+        launcher = _LAUNCHER.format(
+            emulator=emulator, machine=facts.machine, loader=facts.loader, runtime=target.runtime
+        )
+        _launcher(root).write_text(launcher, encoding="utf-8")
+        _launcher(root).chmod(0o755)
+        # As Debian does on installing it: an emulator takes half a minute to.
+        itself = Interpreter((str(_launcher(root)),), {"QEMU_CPU": facts.cpus[0]}, "", emulated=False)
+        options = ["-I", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
+        library = root / "usr" / "lib" / target.runtime
+        _start(find_compiler(target, cache) or itself, [*options, str(library)])
+        try:
+            root.rename(final)
+        except OSError:
+            if not final.exists():  # Nobody else fetched it meanwhile.
+                raise
+    found = _first(_fetched(target, architecture, cache), _for_running(target, architecture))
+    if not found:
+        raise InterpreterError(f"{final} was fetched, but does not start; try {_launcher(final)} --version")
+    say(f"fetched {found.description}")
+
+
+def _source(target: Target, facts: _Architecture) -> str:
+    """Return where apt finds the target's interpreter, for its sources.list."""
+    otherwise = (
+        f"install {target.runtime}: any will do to compile; to run the layer it takes one for Linux on "
+        f"{target.architecture}, such as a container's"
+    )
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        raise InterpreterError(f"only apt-get and dpkg-deb can fetch an interpreter; {otherwise}")
+    if target.runtime not in _RELEASES:
+        raise InterpreterError(f"no stable release of Debian has {target.runtime}; {otherwise}")
+    mirror = debian_mirror()
+    if not mirror:
+        raise InterpreterError(f"apt knows no mirror of Debian; name one in DEBIAN_MIRROR, or {otherwise}")
+    keyring = next(Path("/usr/share/keyrings").glob("debian-archive-keyring.[gp]*"), None)
+    if not keyring:
+        raise InterpreterError("Debian's keys are missing: apt-get install debian-archive-keyring")
+    options = f"arch={facts.debian} target=Packages lang=none signed-by={keyring}"
+    return f"deb [{options}] {mirror} {_RELEASES[target.runtime]} main\n"
+
+
+def debian_mirror() -> str | None:
+    """Return the mirror of Debian that ``DEBIAN_MIRROR`` names, or else the one that apt uses."""
+    if mirror := os.environ.get("DEBIAN_MIRROR"):
+        return mirror
+    known = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"])
+    return next((uri for uri in known.splitlines() if uri.rstrip("/").endswith("/debian")), None)
+
+
+def _emulator(facts: _Architecture) -> str:
+    names = (f"qemu-{facts.machine}-static", f"qemu-{facts.machine}")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if not found:
+        raise InterpreterError(f"to run what is for {facts.machine}: apt-get install qemu-user-static")
+    return str(Path(found).absolute())
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}, check=False
+    )
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
+        raise InterpreterError(f"{command[0]} failed:\n" + "\n".join(errors or [done.stderr.strip()]))
+    return done.stdout

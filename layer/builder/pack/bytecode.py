@@ -1,0 +1,46 @@
+"""Byte-compiling a tree for its target, which no cold start can afford to do, and /opt does not let it."""
+
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from layer.builder import tree as trees
+from layer.builder.interpreter import Interpreter
+
+_RUNNER = Path(__file__).with_name("compile_runner.py")
+
+
+class CompileError(RuntimeError):
+    """A source does not compile for the target."""
+
+
+def compile_tree(tree: Path, compiler: Interpreter) -> int:
+    """Replace every source by its bytecode, as many at once as there are cores, and return how many.
+
+    Raises:
+        CompileError: the message names the file.
+
+    """
+    sources = [file.path for file in trees.files(tree) if file.path.endswith(".py")]
+    width = os.cpu_count() or 1
+    # Sets of strings are then in the same order each time.
+    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0", **compiler.environment}
+
+    def compile_some(names: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*compiler.command, "-s", "-P", "-S", "-B", str(_RUNNER)],
+            cwd=tree,
+            input="".join(f"{name}\n" for name in names),
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+        )
+
+    with ThreadPoolExecutor(width) as pool:
+        done = pool.map(compile_some, [sources[number::width] for number in range(width)])
+    failures = [one.stderr.strip() for one in done if one.returncode]
+    if failures:
+        raise CompileError("compiling failed:\n" + "\n".join(failures)[-2000:])
+    return len(sources)

@@ -1,0 +1,70 @@
+"""How a tree goes into a layer: directly, or in an archive that is unpacked at a cold start."""
+
+from dataclasses import dataclass
+
+from layer.builder.report.facts import LIMIT
+
+STRATEGIES = ("auto", "direct", "nested")
+
+EPHEMERAL_STORAGE = 512 * 1024 * 1024
+"""Bytes of /tmp that a function has without asking for more."""
+
+
+class PlanError(RuntimeError):
+    """A tree fits Lambda in no way, or not in the way that was asked for."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``direct`` or ``nested``, and why, in one sentence with numbers."""
+
+    strategy: str
+    reason: str
+
+
+def decide(tree: int, function: int, nestable: bool, asked: str = "auto") -> Plan:
+    """Return how a tree goes into a layer.
+
+    Args:
+        tree: bytes of the tree.
+        function: bytes of the function's own code.
+        nestable: whether the recipe names a layer beside it that unpacks.
+        asked: ``auto``, or a strategy to take whatever the numbers say.
+
+    Raises:
+        PlanError: it is too big, and nothing beside it unpacks.
+
+    """
+    total = tree + function
+    sentence = f"{tree:,} bytes and the function's {function:,} are {total:,} of the {LIMIT:,} Lambda takes"
+    if asked == "direct" and total > LIMIT:
+        raise PlanError(
+            f"{sentence}: it does not fit directly; leave --strategy to the builder, or say nested"
+        )
+    if asked == "nested" or (asked == "auto" and total > LIMIT):
+        if not nestable:
+            raise PlanError(
+                f"{sentence}, and no layer beside this one could unpack an archive. Name one that can in the "
+                'recipe (beside = "inference"), take more out, or deploy the function as a container image, '
+                "which may have 10 GB"
+            )
+        why = "as asked for" if asked == "nested" else "too big to lie in the layer as it is"
+        storage = ""
+        if tree > EPHEMERAL_STORAGE:
+            storage = f"; give the function an EphemeralStorage of at least {-(-tree // 1_000_000) + 50} MB"
+        return Plan("nested", f"{sentence}: {why}, so it is unpacked to /tmp at a cold start{storage}")
+    return Plan("direct", f"{sentence}: it fits as it is, and nothing is unpacked")
+
+
+def check_fits(layer: int, function: int) -> None:
+    """Refuse a layer that Lambda would refuse.
+
+    Raises:
+        PlanError: it says by how much.
+
+    """
+    if layer + function > LIMIT:
+        raise PlanError(
+            f"even packed, the layer has {layer:,} bytes, the function {function:,}, and Lambda takes "
+            f"{LIMIT:,}: take more out, or deploy the function as a container image, which may have 10 GB"
+        )

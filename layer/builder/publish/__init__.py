@@ -1,0 +1,1 @@
+"""A built layer's way to AWS."""

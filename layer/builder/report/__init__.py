@@ -1,0 +1,1 @@
+"""What the builder says about a layer: JSON, a table, a page."""

@@ -1,0 +1,287 @@
+"""What the builder tells about a layer: ``report.json`` for programs, ``report.html`` for people.
+
+Both say the same: what is in, what was taken out and by which rule, and whether Lambda takes it.
+"""
+
+import hashlib
+import json
+import os
+import types
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from layer.builder import tree as trees
+
+LIMIT = 262_144_000
+"""Bytes that Lambda takes unzipped: the function and all its layers together."""
+
+REPORT = "report.json"
+PAGE = "report.html"
+
+
+class ReportError(ValueError):
+    """There is no report, or not one that this version of the builder wrote."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether the layer was run as its target runs it, and how in one sentence."""
+
+    status: Literal["proven", "unproven"]
+    how: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Where it is known from what the function needs, in one sentence."""
+
+    source: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes unzipped: what Lambda takes, the layer, the function, and the last two together."""
+
+    limit: int
+    layer: int
+    function: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The archive in the layer: its bytes, and the bytes and number of the files in it."""
+
+    bytes: int
+    tree_bytes: int
+    files: int
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that is in: in the layer as it is, or in the layer's archive."""
+
+    path: str
+    bytes: int
+    package: str
+    place: Literal["layer", "archive"]
+
+
+@dataclass(frozen=True)
+class Removed:
+    """The files of a package that a step or rule took out, and why in one sentence."""
+
+    step_or_rule: str
+    reason: str
+    package: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Stripped:
+    """Files that lost their symbols: their bytes before and after; those in ``restored`` have them again."""
+
+    files: int
+    before: int
+    after: int
+    restored: tuple[str, ...]
+
+    @property
+    def saved(self) -> int:
+        """The bytes that stripping took."""
+        return self.before - self.after
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that was looked at, and what was found."""
+
+    name: str
+    result: str
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel that the layer was made from; ``bytes`` are those of its file."""
+
+    name: str
+    version: str
+    file: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the builder tells about a layer.
+
+    Attributes:
+        recipe: the recipe's name.
+        engine: the engine that the layer serves.
+        target: the target's name, ``python3.13-arm64``.
+        runtime: as Lambda writes it.
+        architecture: as Lambda writes it.
+        strategy: ``direct``: files as they are; ``nested``: most of them in an archive.
+        reason: why this strategy, in one sentence with numbers.
+        digest: of the tree of files that are in.
+        layer_sha256: of the folder to publish, by ``folder_sha256``.
+        proof: whether it was run.
+        trace: from what it is known what is needed.
+        compiled: one sentence on bytecode.
+        budget: bytes against Lambda's limit.
+        archive: what is packed, for a nested layer.
+        files: what is in.
+        removed: whole files that were taken out, by step or rule and package.
+        stripped: files that are in and got smaller.
+        checks: what was looked at.
+        wheels: what it was made from.
+
+    """
+
+    recipe: str
+    engine: str
+    target: str
+    runtime: str
+    architecture: str
+    strategy: Literal["direct", "nested"]
+    reason: str
+    digest: str
+    layer_sha256: str
+    proof: Proof
+    trace: Trace
+    compiled: str
+    budget: Budget
+    archive: Archive | None
+    files: tuple[File, ...]
+    removed: tuple[Removed, ...]
+    stripped: Stripped
+    checks: tuple[Check, ...]
+    wheels: tuple[Wheel, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether Lambda takes it, together with the function."""
+        return self.budget.total <= self.budget.limit
+
+    @property
+    def proven(self) -> bool:
+        """Whether the layer was run as its target runs it."""
+        return self.proof.status == "proven"
+
+    @property
+    def verdict(self) -> str:
+        """Whether it can be deployed, in one sentence."""
+        left = self.budget.limit - self.budget.total
+        if self.fits:
+            return f"it fits: {left:,} bytes are left"
+        return f"it does not fit: {-left:,} bytes too many; as it is, this layer cannot be deployed"
+
+
+def folder_sha256(folder: Path) -> str:
+    """Return a hash of the paths, sizes and contents of all files in a folder."""
+    lines = []
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            name = os.fsencode(path.relative_to(folder).as_posix())
+            lines.append(name + f"\0{path.stat().st_size}\0{found}\n".encode())
+    return hashlib.sha256(b"".join(sorted(lines))).hexdigest()
+
+
+def write(report: Report, out: Path) -> None:
+    """Write ``report.json``, with keys and files sorted, and ``report.html``; each is replaced as a whole."""
+    report = replace(
+        report,
+        files=tuple(sorted(report.files, key=lambda file: (file.path, file.place))),
+        wheels=tuple(sorted(report.wheels, key=lambda wheel: wheel.file)),
+    )
+    from layer.builder.report.page import page  # which draws what is defined here
+
+    for name, text in (
+        (REPORT, json.dumps(asdict(report), indent=2, sort_keys=True) + "\n"),
+        (PAGE, page(report)),
+    ):
+        trees.write_whole(out / name, text)
+
+
+def read(path: Path) -> Report:
+    """Read a ``report.json``.
+
+    Raises:
+        ReportError: it is not there, or not what this version of the builder writes.
+
+    """
+    try:
+        report: Report = _typed(Report, json.loads(path.read_text(encoding="utf-8")), "it")
+    except FileNotFoundError:
+        raise ReportError(f"there is no {path}; build the layer, which writes it") from None
+    except ValueError as error:
+        raise ReportError(f"{path} is no report of this builder: {error}; build the layer again") from None
+    return report
+
+
+def _typed(kind: Any, value: Any, what: str) -> Any:
+    """Return a value of JSON as the type that a dataclass declares for it."""
+    if isinstance(kind, types.UnionType):
+        optional, none = get_args(kind)
+        return None if value is None and none is types.NoneType else _typed(optional, value, what)
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+    elif get_origin(kind) is tuple:
+        if isinstance(value, list):
+            return tuple(_typed(get_args(kind)[0], one, what) for one in value)
+    elif is_dataclass(kind):
+        names = {field.name for field in fields(kind)}
+        if isinstance(value, dict) and value.keys() == names:
+            hints = get_type_hints(kind)
+            make: Any = kind
+            return make(**{name: _typed(hints[name], value[name], name) for name in names})
+    elif type(value) is kind:
+        return value
+    raise ValueError(f"{what} is not as it should be")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step or rule took out of all packages."""
+
+    step: str
+    reason: str
+    files: int
+    bytes: int
+    packages: tuple[tuple[str, int], ...]
+
+
+def by_step(report: Report) -> list[Step]:
+    """Return the steps, that which took out most first, each with its packages in the same order."""
+    grouped: dict[str, list[Removed]] = {}
+    for one in report.removed:
+        grouped.setdefault(one.step_or_rule, []).append(one)
+    steps = []
+    for step, rows in grouped.items():
+        packages: Counter[str] = Counter()
+        for row in rows:
+            packages[row.package] += row.bytes
+        reason = "; ".join(dict.fromkeys(row.reason for row in rows))
+        files = sum(row.files for row in rows)
+        steps.append(Step(step, reason, files, sum(packages.values()), tuple(packages.most_common())))
+    return sorted(steps, key=lambda one: (-one.bytes, one.step))
+
+
+def by_package(files: Iterable[File]) -> dict[str, tuple[int, int]]:
+    """Return every package's number of files and bytes."""
+    found: dict[str, tuple[int, int]] = {}
+    for file in files:
+        count, total = found.get(file.package, (0, 0))
+        found[file.package] = (count + 1, total + file.bytes)
+    return found
+
+
+def plain(text: str) -> str:
+    """Return a text in which what no terminal or page should be given is escaped."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

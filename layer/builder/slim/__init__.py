@@ -1,0 +1,1 @@
+"""What is taken out of the installed packages: patches, rules, traces, symbols."""

@@ -1,0 +1,78 @@
+"""A folder of installed packages: its files, its size, its digest, and whose file is whose."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class TreeError(ValueError):
+    """A tree holds what a layer cannot."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a tree: its path from there, written with ``/``, and its bytes."""
+
+    path: str
+    size: int
+
+    @property
+    def package(self) -> str:
+        """What it belongs to: the top-level folder or module; ``x.libs`` and ``x-1.0.dist-info`` are x's."""
+        top = self.path.partition("/")[0]
+        if top.endswith(".dist-info"):
+            return top.partition("-")[0]
+        return top.removesuffix(".libs").partition(".")[0] or top
+
+
+def files(tree: Path) -> list[File]:
+    """Return a tree's files, sorted by path.
+
+    Raises:
+        TreeError: one of them is no regular file; layers hold no links.
+
+    """
+    found = []
+    for path in tree.rglob("*"):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise TreeError(f"{path} is no regular file")
+        if path.is_file():
+            found.append(File(path.relative_to(tree).as_posix(), path.stat().st_size))
+    return sorted(found, key=lambda file: file.path)
+
+
+def size(folder: Path) -> int:
+    """Return the bytes of all files in a folder, as Lambda counts them."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def digest(tree: Path) -> str:
+    """Return the sha256 of a tree: of all its files' paths and contents."""
+    total = hashlib.sha256()
+    for file in files(tree):
+        with (tree / file.path).open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
+        total.update(f"{file.path}\0{content}\n".encode())
+    return total.hexdigest()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that others see whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove(tree: Path, paths: list[str]) -> None:
+    """Remove files, and the folders that are empty after that."""
+    for path in paths:
+        (tree / path).unlink()
+    for folder in sorted({(tree / path).parent for path in paths}, reverse=True):
+        while folder != tree and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent  # noqa: PLW2901

@@ -1,0 +1,103 @@
+"""Whether a tree's shared libraries would load where the layer goes, which this machine cannot show.
+
+As auditwheel does for platform tags: every library's machine, the libraries that it is linked to,
+and the newest version of each symbol that it takes from the runtime's own libraries.
+"""
+
+import platform
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from layer.builder import tree as trees
+from layer.builder.report.facts import Check
+from layer.builder.slim.elf import ElfError, Needs, is_elf, read_needs
+from layer.builder.target import HOST, OFFERED, Target
+
+# What Amazon Linux 2023 brings itself, of what PEP 600 lets a wheel expect.
+_SYSTEM = re.compile(
+    r"(libc|libm|libdl|librt|libpthread|libutil|libresolv|libnsl|libanl)\.so\.\d+"
+    r"|ld-linux-\S+|libstdc\+\+\.so\.6|libgcc_s\.so\.1|libz\.so\.1|libpython3\S*|linux-vdso\S*"
+)
+_VERSION = re.compile(r"([A-Z]+)_(\d+(?:\.\d+)*)")
+
+
+class CheckError(RuntimeError):
+    """A library would not load in the runtime that the layer is for."""
+
+
+def check(tree: Path, target: Target) -> list[Check]:
+    """Check every shared library of a tree against what the target's runtime offers.
+
+    Raises:
+        CheckError: it names all files, symbols and libraries that would not do.
+
+    """
+    needs, faults = _read(tree)
+    own = {Path(path).name for path in needs}
+    # Not by library: libm.so.6 offers the versions of glibc that libc.so.6 does.
+    limits = {kind: limit for library in _offered(target).values() for kind, limit in library.items()}
+    newest: dict[str, tuple[tuple[int, ...], str]] = {}
+    for path, need in needs.items():
+        faults += _faults(path, need, own, target)
+        for library, names in need.versions.items():
+            if library in own:  # the layer brings its own
+                continue
+            for name in names:
+                if not (match := _VERSION.fullmatch(name)):
+                    continue
+                version = tuple(int(part) for part in match[2].split("."))
+                newest[match[1]] = max(newest.get(match[1], ((0,), "")), (version, path))
+                limit = limits.get(match[1])
+                if limit and version > limit:
+                    faults.append(
+                        f"{path} needs {name} of {library}; {target.runtime} offers {match[1]}_{_text(limit)}"
+                    )
+    if faults:
+        raise CheckError(
+            f"what would not load in {target.runtime} on {target.architecture}:\n  " + "\n  ".join(faults)
+            + "\nPin versions whose wheels are built for an older system (manylinux_2_28 or before)"
+        )  # fmt: skip
+    return [
+        Check("shared libraries", f"{len(needs)}, all for {target.machine}"),
+        *(
+            Check(f"newest {kind}", f"{_text(version)} ({path}); offered: {_text(limits[kind])}")
+            for kind, (version, path) in sorted(newest.items())
+            if kind in limits
+        ),
+    ]
+
+
+def _read(tree: Path) -> tuple[dict[str, Needs], list[str]]:
+    """Return what each shared library needs, and which ones are damaged."""
+    needs, faults = {}, []
+    for file in trees.files(tree):
+        if is_elf(tree / file.path):
+            try:
+                needs[file.path] = read_needs(tree / file.path)
+            except ElfError as error:
+                faults.append(str(error).removeprefix(f"{tree}/"))
+    return needs, faults
+
+
+def _faults(path: str, need: Needs, own: set[str], target: Target) -> list[str]:
+    faults = []
+    if need.machine != target.machine:
+        faults.append(f"{path} is for {need.machine}, not {target.machine}")
+    faults += [
+        f"{path} is linked to {library}, which neither the layer nor {target.runtime} has"
+        for library in need.libraries
+        if library not in own and not _SYSTEM.fullmatch(library)
+    ]
+    return faults
+
+
+def _offered(target: Target) -> Mapping[str, Mapping[str, tuple[int, ...]]]:
+    if target.name != HOST:
+        return OFFERED
+    name, version = platform.libc_ver()
+    return {"libc.so.6": {"GLIBC": tuple(map(int, version.split(".")))}} if name == "glibc" else {}
+
+
+def _text(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

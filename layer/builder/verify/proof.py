@@ -1,0 +1,50 @@
+"""Proofs: that a slim tree answers what the full one answers; kept beside the lock.
+
+A proof holds the digest of the tree that was proven, and that of the prediction: the function's code,
+its model, the events, and the layer beside it. Whoever builds a tree of the same digest for the same
+prediction has the same files, and needs no machine that could run them. The digest is taken before
+byte-compiling: CPython does not promise the same bytecode file twice.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from layer.builder import tree as trees
+from layer.builder.recipe import Recipe
+from layer.builder.target import Target
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Which tree was proven, by which prediction, on which interpreter; and the answer, as canonical JSON."""
+
+    digest: str
+    prediction: str
+    interpreter: str
+    answer: str
+
+
+def path_of(recipe: Recipe, target: Target) -> Path:
+    """Return where a target's proof stands."""
+    return recipe.folder / target.record / "proof.json"
+
+
+def read(recipe: Recipe, target: Target) -> Proof | None:
+    """Return a target's proof, of whichever tree it is; None where there is no whole one."""
+    path = path_of(recipe, target)
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        prediction, interpreter = found["prediction"], found["interpreter"]
+        return Proof(found["digest"], prediction, interpreter, json.dumps(found["answer"], sort_keys=True))
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def write(recipe: Recipe, target: Target, proof: Proof) -> None:
+    """Record a proof."""
+    table = {**asdict(proof), "answer": json.loads(proof.answer)}
+    text = json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False)
+    trees.write_whole(path_of(recipe, target), text + "\n")

@@ -1,0 +1,223 @@
+"""The smoke prediction: what a layer is traced by, and proven by.
+
+It runs in the target's Python, without site-packages and without a network, on one thread, so that
+the same code gives the same bytes; see ``smoke_runner.py``.
+"""
+
+import functools
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layer.builder import tree as trees
+from layer.builder.interpreter import Interpreter
+from layer.builder.recipe import ROOT, Smoke
+
+_RUNNER = Path(__file__).with_name("smoke_runner.py")
+_NO_NETWORK = ("unshare", "--map-root-user", "--net", "--")
+_ERROR = re.compile(r"^ *([\w.]*(?:Error|Exception)(?:: .*)?)$", re.MULTILINE)
+_TOLERANCE = 1e-4
+"""How far numbers may be apart between processors of different kinds."""
+
+
+class SmokeError(RuntimeError):
+    """The prediction failed; the message ends with what it said itself."""
+
+    @property
+    def cause(self) -> str:
+        """The first error of the chain: what is missing."""
+        found = _ERROR.search(str(self))
+        return found[1] if found else str(self).splitlines()[0]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a prediction answered, as canonical JSON, and the files of the tree that it opened or mapped."""
+
+    answer: str
+    opened: frozenset[str]
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the answer."""
+        return hashlib.sha256(self.answer.encode()).hexdigest()
+
+
+def code_files(smoke: Smoke) -> list[Path]:
+    """Return the files that the prediction consists of, beside the tree."""
+    code = [path for folder in smoke.code for path in _deployed(folder)]
+    events = [one for path in smoke.arguments.get("events", []) for one in _events(ROOT / path)]
+    prepare = [smoke.prepare] if smoke.prepare else []
+    return [smoke.script, _RUNNER, *prepare, *code, *events, *smoke.inputs]
+
+
+def digest(smoke: Smoke, beside: str) -> str:
+    """Return the sha256 of all that the prediction consists of, beside the tree.
+
+    Args:
+        smoke: the prediction.
+        beside: the digest of the tree of the layer that is always deployed with this one.
+
+    """
+    total = hashlib.sha256(json.dumps([smoke.arguments, beside], sort_keys=True).encode())
+    for path in code_files(smoke):
+        total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def code_bytes(smoke: Smoke) -> int:
+    """Return the bytes that the function's own code takes beside the layer."""
+    return sum(path.stat().st_size for folder in smoke.function for path in _deployed(folder))
+
+
+def _deployed(folder: Path) -> list[Path]:
+    """Return a function's modules, without the one that only shows its answers, and without builds."""
+    found = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*.py")))
+    return [path for path, parts in found if parts[-1] != "show.py" and not parts[0].startswith(".")]
+
+
+def _events(path: Path) -> list[Path]:
+    """Return an event's file, or a folder's events without the answers beside them."""
+    return [one for one in sorted(path.rglob("*.json")) if ".answer" not in one.name] or [path]
+
+
+def prepare(smoke: Smoke, folder: Path) -> bool:
+    """Make what the prediction needs, once for each state of its sources; return whether it is there.
+
+    It is made by the running Python, which may lack the libraries for it.
+    """
+    if smoke.prepare is None:
+        return True
+    stamp = folder.with_name(f".{folder.name}.sha256")
+    sources = hashlib.sha256()
+    for path in (smoke.prepare, *smoke.inputs):
+        sources.update(hashlib.sha256(path.read_bytes()).digest())
+    if folder.is_dir() and stamp.is_file() and stamp.read_text(encoding="utf-8") == sources.hexdigest():
+        return True
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".prepare-", dir=folder.parent) as name:
+        made = Path(name) / "made"
+        made.mkdir()
+        done = subprocess.run([sys.executable, smoke.prepare, made], capture_output=True, check=False)
+        if done.returncode == 0:
+            made.rename(folder)
+            stamp.write_text(sources.hexdigest(), encoding="utf-8")
+    return folder.is_dir()
+
+
+def run(smoke: Smoke, layer_trees: Sequence[Path], interpreter: Interpreter, prepared: Path) -> Outcome:
+    """Run the prediction on a tree alone, and on those of the layers that are always beside it.
+
+    Args:
+        smoke: the prediction.
+        layer_trees: the only packages that it gets; the first is the one that is traced.
+        interpreter: of the target.
+        prepared: what ``prepare`` made.
+
+    Raises:
+        SmokeError: it failed, reached for a network or another package, or wrote to the tree.
+
+    """
+    before = [trees.digest(tree) for tree in layer_trees]
+    with tempfile.TemporaryDirectory(prefix="smoke-") as name:
+        folder = Path(name)
+        result = folder / "result.json"
+        plan = {
+            "trees": [str(tree.resolve()) for tree in layer_trees],
+            "code": _importable(smoke, folder),
+            "script": str(smoke.script),
+            "arguments": smoke.arguments | ({"prepared": str(prepared)} if smoke.prepare else {}),
+            "result": str(result),
+        }
+        (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+        command = [*interpreter.command, "-s", "-P", "-S", "-B", str(_RUNNER), str(folder / "plan.json")]
+        done = subprocess.run(
+            [*(_NO_NETWORK if _can_isolate() else ()), *command],
+            cwd=folder,
+            # Nothing of this machine's settings reaches it.
+            env={
+                "PATH": os.environ.get("PATH", ""),
+                "HOME": name,
+                "TMPDIR": name,
+                "LANG": "C.UTF-8",
+                "OMP_NUM_THREADS": "1",
+                **interpreter.environment,
+            },
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode or not result.is_file():
+            raise SmokeError(_last_words(done))
+        found = json.loads(result.read_text(encoding="utf-8"))
+    if [trees.digest(tree) for tree in layer_trees] != before:
+        raise SmokeError("the prediction changed its own layer, which Lambda mounts read-only")
+    return Outcome(json.dumps(found["answer"], sort_keys=True), frozenset(found["opened"]))
+
+
+def isolation() -> str:
+    """Return how the prediction is kept from a network, for reports."""
+    if _can_isolate():
+        return "in a network namespace of its own"
+    return "with Python's own network calls refused"
+
+
+def differences(answer: str, reference: str, tolerance: float = _TOLERANCE) -> list[str]:
+    """Return where an answer is not the reference's, numbers within a tolerance."""
+    return list(_differences(json.loads(answer), json.loads(reference), tolerance, "answer"))
+
+
+def _differences(left: Any, right: Any, tolerance: float, place: str) -> list[str]:
+    if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
+        return [d for key in left for d in _differences(left[key], right[key], tolerance, f"{place}.{key}")]
+    if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        pairs = enumerate(zip(left, right, strict=True))
+        return [d for i, (one, other) in pairs for d in _differences(one, other, tolerance, f"{place}[{i}]")]
+    if isinstance(left, float) and isinstance(right, float):
+        return (
+            [] if math.isclose(left, right, rel_tol=0, abs_tol=tolerance) else [f"{place}: {left}, {right}"]
+        )
+    if type(left) is type(right) and left == right:
+        return []
+    return [f"{place}: {str(left)[:60]}, not {str(right)[:60]}"]
+
+
+def _importable(smoke: Smoke, folder: Path) -> list[str]:
+    """Return the folders to import the function's code from; a package's neighbours stay out."""
+    packages = folder / "packages"
+    packages.mkdir()
+    paths = []
+    for code in smoke.code:
+        if (code / "__init__.py").is_file():
+            (packages / code.name).symlink_to(code)
+        else:
+            paths.append(str(code))
+    return [*paths, str(packages)]
+
+
+@functools.cache
+def _can_isolate() -> bool:
+    try:
+        return subprocess.run([*_NO_NETWORK, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+    if done.returncode < 0:
+        return f"the prediction was ended by signal {-done.returncode}; {done.stderr[-2000:]}"
+    lines = [line for line in done.stderr.splitlines() if not line.startswith('{"')]
+    return "the prediction failed:\n  " + "\n  ".join(lines[-60:])

@@ -1,0 +1,1 @@
+"""Which wheels a target gets: resolved, locked, fetched and installed."""

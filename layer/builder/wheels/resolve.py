@@ -1,0 +1,185 @@
+"""From pins to wheels: which files pip would install for a target, judged before they are fetched."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from layer.builder.recipe import Contents, Recipe, normalise
+from layer.builder.target import Target
+
+_CUDA = re.compile(r"(nvidia|cuda|triton|pytorch-triton)(-.*)?")
+
+Pip = Callable[[Sequence[str]], str]
+"""Runs pip with arguments and returns its output."""
+
+
+class ResolveError(RuntimeError):
+    """There is no set of wheels that a layer can be made of."""
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel that pip chose.
+
+    Attributes:
+        name: of its distribution, normalised.
+        version: with its local part, such as ``2.13.0+cpu``.
+        file: its file name.
+        sha256: of the file.
+        requires: normalised names that it declares for the target.
+
+    """
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    requires: tuple[str, ...]
+
+    def pin(self) -> str:
+        """Return the requirement that only this file meets."""
+        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The wheels for a target, and the options that pip needs to find them again."""
+
+    wheels: tuple[Wheel, ...]
+    pip_options: tuple[str, ...]
+
+
+class CudaBuildError(ResolveError):
+    """The only wheel there is was made for a GPU."""
+
+
+def pip(arguments: Sequence[str]) -> str:
+    """Run the running interpreter's pip and return what it prints.
+
+    Raises:
+        ResolveError: pip failed; the message is what it said.
+
+    """
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
+    # Whoever installs for their own user all the same installs this into a folder.
+    environment = {key: value for key, value in os.environ.items() if key not in {"PIP_TARGET", "PIP_USER"}}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise ResolveError("pip could not do it:\n" + "\n".join(errors or [done.stderr.strip()]))
+    return done.stdout
+
+
+def resolve(recipe: Recipe, target: Target, run: Pip = pip) -> Resolution:
+    """Return the wheels of a recipe for a target; no wheel is fetched whose index has its metadata.
+
+    Raises:
+        CudaBuildError: one is a CUDA build, and neither pip's indexes nor the recipe's has another.
+        ResolveError: pip finds none, or one needs something that the recipe does not mention.
+
+    """
+    contents = recipe.contents(target.name)
+    options = tuple(target.pip_options())
+    wheels = _query(contents, target, options, run)
+    if cuda := find_cuda(wheels):
+        if recipe.cpu_index:
+            options = (*options, "--extra-index-url", recipe.cpu_index)
+            impatient = ("--retries", "1", "--timeout", "15")
+            wheels = _query(contents, target, (*options, *impatient), run)
+            cuda = find_cuda(wheels)
+        if cuda:
+            raise CudaBuildError(_advice(cuda, recipe, target))
+    check_complete(contents, wheels)
+    return Resolution(wheels, options)
+
+
+def find_cuda(wheels: Iterable[Wheel]) -> dict[Wheel, list[str]]:
+    """Return the wheels that are for a GPU, each with what gives it away."""
+    found = {}
+    for wheel in wheels:
+        signs = [name for name in wheel.requires if _CUDA.fullmatch(name)]
+        if _CUDA.fullmatch(wheel.name) or re.search(r"\+cu\d", wheel.version):
+            signs.append(f"{wheel.name} {wheel.version} itself")
+        if signs:
+            found[wheel] = signs
+    return found
+
+
+def check_complete(contents: Contents, wheels: Iterable[Wheel]) -> None:
+    """Refuse a set of wheels in which one declares what is neither in it nor left out on purpose.
+
+    Raises:
+        ResolveError: it names them all.
+
+    """
+    wheels = list(wheels)
+    there = {wheel.name for wheel in wheels} | contents.left_out
+    missing = [
+        f"{wheel.name} {wheel.version} requires {name}"
+        for wheel in wheels
+        if wheel.name not in contents.no_deps
+        for name in wheel.requires
+        if name not in there
+    ]
+    if missing:
+        raise ResolveError(
+            f"the recipe is not complete: {'; '.join(missing)}. Pin it, or name it in left_out"
+        )
+
+
+def _query(contents: Contents, target: Target, options: Sequence[str], run: Pip) -> tuple[Wheel, ...]:
+    """Ask pip which wheels it would install."""
+    with tempfile.TemporaryDirectory() as nowhere:
+        report = run(
+            ["install", "--quiet", "--dry-run", "--report", "-", "--ignore-installed", "--no-deps",
+             "--target", nowhere, *options, *contents.requirements]
+        )  # fmt: skip
+    installs = json.loads(report)["install"]
+    return tuple(sorted((_wheel(install, target) for install in installs), key=lambda wheel: wheel.name))
+
+
+def _wheel(install: dict[str, Any], target: Target) -> Wheel:
+    metadata, download = install["metadata"], install["download_info"]
+    return Wheel(
+        name=normalise(metadata["name"]),
+        version=metadata["version"],
+        file=download["url"].rpartition("/")[2].replace("%2B", "+"),
+        sha256=download["archive_info"]["hashes"]["sha256"],
+        requires=_requires(metadata.get("requires_dist", []), target),
+    )
+
+
+def _requires(declared: Iterable[str], target: Target) -> tuple[str, ...]:
+    # pip brings the standard's own parser; there is none in the standard library.
+    from pip._vendor.packaging.requirements import Requirement
+
+    requirements = (Requirement(text) for text in declared)
+    markers = target.markers()
+    names = {normalise(one.name) for one in requirements if not one.marker or one.marker.evaluate(markers)}
+    return tuple(sorted(names))
+
+
+def _advice(cuda: dict[Wheel, list[str]], recipe: Recipe, target: Target) -> str:
+    lines = [f"for {target.name} pip finds only wheels that are made for a GPU, which Lambda has not:"]
+    lines += [
+        f"  {wheel.file} ({', '.join(signs[:3])}{', …' if len(signs) > 3 else ''})"  # noqa: PLR2004
+        for wheel, signs in cuda.items()
+    ]
+    if recipe.cpu_index:
+        lines += [
+            f"{recipe.cpu_index} was asked as well, and did not answer or has none. One of these helps:",
+            f"  - reach it, or a mirror of it: PIP_EXTRA_INDEX_URL={recipe.cpu_index}",
+            "  - fetch the CPU wheel elsewhere into a folder: PIP_FIND_LINKS=that/folder",
+        ]
+    else:
+        lines.append("Give pip an index with CPU builds (PIP_EXTRA_INDEX_URL), or the recipe a cpu_index.")
+    others = [name for name in recipe.targets if name not in {target.name, "host"}]
+    if others:
+        lines.append(f"  - or build for another target: {', '.join(others)}")
+    return "\n".join(lines)
