@@ -19,8 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from bench.row import AS_FAST, Row, measures, ratio  # noqa: E402
-from lambda_setup.batch import place, run  # noqa: E402
-from lambda_setup.batch.place import Place  # noqa: E402
+from lambda_setup.batch import run  # noqa: E402
+from lambda_setup.deployment import batch_place as place
+from lambda_setup.deployment.batch_place import Place  # noqa: E402
 
 MODEL = ROOT / "models" / "en-es"
 REPETITIONS = 3

@@ -40,11 +40,12 @@ from msgspec.structs import replace
 
 from bench.baselines import nested_zip
 from bench.row import AS_FAST, Row, measures, ratio
-from lambda_setup import functions, models
-from lambda_setup.conversions import convert
-from lambda_setup.local.dependencies import layers
-from lambda_setup.local.emulator import link_runtime
-from lambda_setup.local.s3 import S3Server
+from lambda_setup import functions
+from lambda_setup.deployment.local.emulator import link_runtime
+from lambda_setup.deployment.local.layers import layers
+from lambda_setup.deployment.local.s3 import S3Server
+from lambda_setup.models import describe as models
+from lambda_setup.models.convert import convert
 from layer.builder.build import WORK
 from layer.builder.interpreter import find_compiler
 from layer.builder.pack.bytecode import compile_tree

@@ -26,12 +26,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "layer"), str(ROOT / "translation_function")]
 
 from bench.row import OF_TIME, Row, measures, ratio, scratch_folder  # noqa: E402
-from lambda_setup import results as files  # noqa: E402
+from lambda_setup.commands import results as files  # noqa: E402
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from lambda_setup.local.s3 import S3Server
+    from lambda_setup.deployment.local.s3 import S3Server
 
 REPETITIONS = 9
 SENTENCES, BEST = 20_000, 5
@@ -47,7 +47,7 @@ def translate(folder: Path) -> None:
     """Translate the test split as the function does, and write its result files into a folder."""
     from lambda_inference import Deadline, Model
     from lambda_inference.results import lines, npz
-    from lambda_setup.models import describe
+    from lambda_setup.models.describe import describe
     from translator import TranslationRequest, Translator
 
     manifest = describe(MODEL)
@@ -108,7 +108,7 @@ def ours(folder: Path) -> Action:
 def everyones(folder: Path) -> Action:
     """Store them as everyone does."""
     from bench.baselines import gzip_pickle
-    from lambda_setup.local.s3 import S3
+    from lambda_setup.deployment.local.s3 import S3
 
     records, arrays = [], []
     for record, maps in items(folder):
@@ -175,7 +175,7 @@ def compare(server: "S3Server", folder: Path) -> None:
 @measures("results.time", "results.bytes")
 def storing() -> Iterator[Row]:
     """Compare storing with a gzipped pickle."""
-    from lambda_setup.local.s3 import S3Server
+    from lambda_setup.deployment.local.s3 import S3Server
 
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     stored: dict[str, list[int]] = {side: [] for side in SIDES}

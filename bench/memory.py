@@ -45,7 +45,7 @@ def answer(model: Path, requests: list[dict[str, Any]]) -> int:
     """Answer requests in this process with the model in a folder, and return its peak in MB."""
     sys.path[:0] = [str(ROOT / "layer"), str(ROOT / "translation_function")]
     from lambda_inference import Deadline, Model
-    from lambda_setup.models import describe
+    from lambda_setup.models.describe import describe
     from translator import TranslationRequest, Translator
 
     manifest = describe(model)
@@ -61,8 +61,8 @@ def answer(model: Path, requests: list[dict[str, Any]]) -> int:
 
 def main() -> None:
     """Print a row a sequence of requests, a column an engine."""
-    from lambda_setup.conversions import convert
-    from lambda_setup.models import describe
+    from lambda_setup.models.convert import convert
+    from lambda_setup.models.describe import describe
 
     with tempfile.TemporaryDirectory() as scratch:
         models = [MODEL]

@@ -21,8 +21,8 @@ from bench.row import Row, measures
 from bench.show import put
 from bench.simulation import TRANSITIONS, Outcome, Quotas, Retry, Run, simulate
 from bench.worker import BEAM, sentences
-from lambda_setup.bill import GB, RunCost, prices, run_cost
-from lambda_setup.local import Application, Emulator
+from lambda_setup.costs.pricing import GB, RunCost, prices, run_cost
+from lambda_setup.deployment.local import Application, Emulator
 
 ROOT = Path(__file__).resolve().parent.parent
 MACHINE = ROOT / "statemachines" / "translate_corpus.asl.json"

@@ -56,7 +56,7 @@ def ours() -> Action:
 def everyones() -> Action:
     """From the pointer to tensors, as everyone does it."""
     from bench.baselines import boto3_load
-    from lambda_setup.local.s3 import S3
+    from lambda_setup.deployment.local.s3 import S3
 
     client = S3(os.environ["AWS_ENDPOINT_URL_S3"], *credentials()).client()
     return lambda: boto3_load.load(client, BUCKET, NAME, CHANNEL)
@@ -194,8 +194,8 @@ class Server:
 @contextmanager
 def served() -> Iterator[Server]:
     """Serve a large model."""
-    from lambda_setup import models
-    from lambda_setup.local.s3 import S3Server
+    from lambda_setup.deployment.local.s3 import S3Server
+    from lambda_setup.models import describe as models
 
     with scratch_folder() as folder, S3Server() as server:
         make(folder)

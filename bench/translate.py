@@ -31,9 +31,10 @@ from bench import cold_start  # noqa: E402
 from bench.baselines import onmt_command  # noqa: E402
 from bench.row import AS_FAST, OF_TIME, Row, measures, ratio, scratch_folder  # noqa: E402
 from bench.worker import BEAM, sentences, tokenised  # noqa: E402
-from lambda_setup import conversions, models  # noqa: E402
-from lambda_setup.local import MODEL_BUCKET, SHIPPED_MODEL, Application, Emulator, S3Server  # noqa: E402
-from lambda_setup.local.dependencies import layers  # noqa: E402
+from lambda_setup.deployment.local import MODEL_BUCKET, SHIPPED_MODEL, Application, Emulator, S3Server  # noqa: E402
+from lambda_setup.deployment.local.layers import layers  # noqa: E402
+from lambda_setup.models import convert as conversions  # noqa: E402
+from lambda_setup.models import describe as models
 
 REPETITIONS = 5
 COUNT = 500

@@ -4,13 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from lambda_setup import batch, cost, invoke, manage, new, playground, publish, results, score, serve
-from lambda_setup.channels import CHANNELS
-from lambda_setup.conversions import CONVERTERS, QUANTIZATIONS
-from lambda_setup.local import SHIPPED_MODEL
-from lambda_setup.local.process import termination_unwinds
-from lambda_setup.local.stack import PORT
-from lambda_setup.store import add_place
+from lambda_setup import batch
+from lambda_setup.commands import cost, invoke, manage, new, playground, publish, results, score
+from lambda_setup.commands import s3 as serve
+from lambda_setup.deployment.local import SHIPPED_MODEL
+from lambda_setup.deployment.local.application import PORT
+from lambda_setup.deployment.local.process import termination_unwinds
+from lambda_setup.models.bucket import add_place
+from lambda_setup.models.channels import CHANNELS
+from lambda_setup.models.convert import CONVERTERS, QUANTIZATIONS
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,11 +3,25 @@
 import argparse
 import contextlib
 import json
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 
-def told(options: argparse.Namespace, what: Any, text: Callable[[], None]) -> int:
+def relative_path(path: Path) -> Path:
+    """Return a path as people read it: relative, where it lies below the current folder."""
+    with contextlib.suppress(ValueError):
+        return path.resolve().relative_to(Path.cwd())
+    return path
+
+
+def status(message: str) -> None:
+    """Tell the operator what is happening; standard output is for answers."""
+    print(f"· {message}", file=sys.stderr, flush=True)
+
+
+def print_result(options: argparse.Namespace, what: Any, text: Callable[[], None]) -> int:
     """Print what was found, as JSON where that was asked for; return 0."""
     if options.json:
         print(json.dumps(what, indent=2))

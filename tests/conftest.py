@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lambda_setup import functions
-from lambda_setup.local import Emulator, Stack
+from lambda_setup.deployment.local import Emulator, Stack
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models" / "en-es"

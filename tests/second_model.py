@@ -15,9 +15,10 @@ import torch
 from botocore.exceptions import ClientError
 from conftest import MODEL, case
 
-from lambda_setup import channels, models
-from lambda_setup.local import Emulator, Stack
-from lambda_setup.local.stack import MODEL_BUCKET
+from lambda_setup.deployment.local import Emulator, Stack
+from lambda_setup.deployment.local.application import MODEL_BUCKET
+from lambda_setup.models import channels
+from lambda_setup.models import describe as models
 
 EVENT = case("valid/inline").event
 BANNED = ("▁Pulse", "▁Se")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from second_model import EVENT, Versions, metrics
 
-from lambda_setup.local import Emulator
+from lambda_setup.deployment.local import Emulator
 
 SEED = 20261121
 SLACK = 50

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lambda_setup.batch import clean, fetch, run
+from lambda_setup.batch import fetch, run
+from lambda_setup.commands import batch_clean as clean
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 

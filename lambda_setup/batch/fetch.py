@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from lambda_inference.batches import manifest_key
-from lambda_setup.batch.place import Store, store
-from lambda_setup.invoke import say
+from lambda_setup.deployment.batch_place import Store, store
+from lambda_setup.output import status
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         with partial.open("wb") as out:
             count, failed = _join(here, lines, head, out)
         partial.replace(options.out)
-    say(f"{count:,} lines, {failed:,} of them with an error, in {options.out}")
+    status(f"{count:,} lines, {failed:,} of them with an error, in {options.out}")
     return 1 if head["failed_ranges"] else 0
 
 

@@ -13,13 +13,12 @@ from lambda_inference.inputs import PREFIX
 from lambda_inference.ranges import MAX_BYTES
 from lambda_inference.requests import digest as digest_of
 from lambda_inference.texts import MAX_ITEMS
-from lambda_setup import bill
 from lambda_setup.batch import corpus as corpora
 from lambda_setup.batch.corpus import Corpus
-from lambda_setup.batch.place import Place, Store, place
-from lambda_setup.invoke import say
-from lambda_setup.output import table, transfer
-from lambda_setup.store import SHOWN
+from lambda_setup.costs import pricing as bill
+from lambda_setup.deployment.batch_place import Place, Store, place
+from lambda_setup.models.bucket import SHOWN
+from lambda_setup.output import status, table, transfer
 
 SHARE = 0.25
 """Of the function's timeout, that a range is to take."""
@@ -39,12 +38,12 @@ def run(options: argparse.Namespace) -> int:
         batch, begun = _batch(here, corpus, options)
         before = manifest(here, options.name)
         if before and not before["failed_ranges"]:
-            say(f"the run {options.name} is complete already; nothing is written")
+            status(f"the run {options.name} is complete already; nothing is written")
             return _told(here, before)
         if options.dry_run:
             return _dry(here, corpus, batch)
         if corpora.upload(corpus):
-            say(f"uploaded s3://{corpus.bucket}/{corpus.key}")
+            status(f"uploaded s3://{corpus.bucket}/{corpus.key}")
         if not begun:
             here.put(_record(options.name), json.dumps(batch).encode())
         ranges, lines = _indexed(here, corpus, batch, options.lines)
@@ -53,13 +52,13 @@ def run(options: argparse.Namespace) -> int:
             failure = _watch(here, execution, ranges, lines)
         except KeyboardInterrupt:
             goes_on = "it goes on" if here.region else "what is answered stays answered"
-            say(f"left {options.name}; {goes_on}, and the same command takes it up again")
+            status(f"left {options.name}; {goes_on}, and the same command takes it up again")
             raise
         after = manifest(here, options.name)
         if after is None:
             raise RuntimeError(f"the run has no manifest: {failure or 'its state machine ended without one'}")
         if failure:
-            say(f"the run failed: {failure}")
+            status(f"the run failed: {failure}")
         return _told(here, after)
 
 
@@ -101,7 +100,7 @@ def _batch(here: Place, corpus: Corpus, options: argparse.Namespace) -> tuple[di
     if begun["corpus"] != batch["corpus"] or begun["request"] != {**request, "model_version": version}:
         raise ValueError(f"the run {options.name} is of another corpus or request; choose another name")
     if version != here.version:
-        say(
+        status(
             f"{options.name} was begun with version {version[:SHOWN]} and stays with it; "
             f"a run of another name takes {here.version[:SHOWN]}"
         )
@@ -122,7 +121,7 @@ def _indexed(
     """Write the index unless it is there, and return how many ranges and lines it has."""
     if found := here.opened(batch["index"]):
         data = found.read()
-        say("taking the ranges of an earlier run of this corpus")
+        status("taking the ranges of an earlier run of this corpus")
     else:
         most_bytes = MAX_BYTES if most_lines else _affordable(here, corpus, batch["request"])
         with transfer("cutting the corpus into ranges", corpus.size) as progress:
@@ -132,7 +131,7 @@ def _indexed(
         here.put(batch["index"], data)
     entries = json.loads(data)
     lines = sum(one["lines"] for one in entries)
-    say(f"{lines:,} lines in {len(entries):,} ranges: s3://{here.bucket}/{batch['index']}")
+    status(f"{lines:,} lines in {len(entries):,} ranges: s3://{here.bucket}/{batch['index']}")
     return len(entries), lines
 
 
@@ -140,14 +139,14 @@ def _affordable(here: Place, corpus: Corpus, request: Mapping[str, Any]) -> int:
     """Return how many bytes the function answers in the time that a range may take, as it does a sample."""
     size = milliseconds = 0.0
     for source in corpora.sample(corpus):
-        say(f"measuring the function on bytes {source['start']:,} to {source['end']:,}")
+        status(f"measuring the function on bytes {source['start']:,} to {source['end']:,}")
         answer = here.call({**request, "source": source, "result": "inline"})
         if not isinstance(answer, dict) or answer.get("statusCode") != 200:  # noqa: PLR2004
             raise RuntimeError(f"the function does not answer a sample of the corpus: {_message(answer)}")
         size += source["end"] - source["start"]
         milliseconds += answer["body"]["predict_ms"]
     rate = size / max(milliseconds / 1000, 1e-3)
-    say(
+    status(
         f"it answers {rate:,.0f} bytes a second; a range is to take {SHARE * here.timeout:.0f} s "
         f"of the {here.timeout} that it has"
     )
@@ -178,10 +177,10 @@ def _started(here: Place, batch: Mapping[str, Any]) -> str:
             known = here.states.describe_execution(executionArn=arn)
         except here.states.exceptions.ExecutionDoesNotExist:
             started = here.states.start_execution(stateMachineArn=here.machine, name=name, input=asked)
-            say(f"started {name}")
+            status(f"started {name}")
             return started["executionArn"]
         if known["status"] == "RUNNING":
-            say(f"{name} is under way")
+            status(f"{name} is under way")
             return arn
         name = f"{batch['run']}-again-{number}"
     raise RuntimeError(f"the run {batch['run']} was begun {_ATTEMPTS} times; choose another name")

@@ -82,7 +82,7 @@ def playground(title: str, about: Sequence[str], form: Sequence[Mapping[str, Any
     Args:
         title: of the page.
         about: facts that stand below the title.
-        form: the fields of a request, see ``lambda_setup.playground``.
+        form: the fields of a request, see ``lambda_setup.commands.playground``.
 
     """
     return _page(title, about, ["viewer.js", "playground.js"], {"form": _packed(form)}, "connect-src 'self'")

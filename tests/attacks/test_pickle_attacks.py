@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 import torch
 
-from lambda_setup import pickles
 from lambda_setup.__main__ import main
-from lambda_setup.local import S3Server
+from lambda_setup.deployment.local import S3Server
+from lambda_setup.models import pickles
 
 BUCKET = "attacked"
 MARKER = "marker"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from e2e.engine import ROOT, WORK, Engine, _apt, container_engine, runtime_image
-from lambda_setup.local.process import Program, listens
+from lambda_setup.deployment.local.process import Program, listens
 from layer.builder.target import HOST, named
 
 HERE = named(HOST)

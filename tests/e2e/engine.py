@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from lambda_setup.local.process import Program
+from lambda_setup.deployment.local.process import Program
 from layer.builder.interpreter import debian_mirror
 from layer.builder.target import Target
 

@@ -24,8 +24,9 @@ import pytest
 from conftest import ROOT, case
 from playwright.sync_api import expect, sync_playwright
 
-from lambda_setup import playground, results, viewer
+from lambda_setup import viewer
 from lambda_setup.__main__ import main
+from lambda_setup.commands import playground, results
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
              "--disable-background-networking", "--disable-component-update",

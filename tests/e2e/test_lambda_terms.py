@@ -22,7 +22,7 @@ from samcli import local as samcli_local
 
 from e2e.conftest import ARCHITECTURE, PYTHON, ROOT
 from e2e.engine import container, wait_until
-from lambda_setup.local.emulator import understood
+from lambda_setup.deployment.local.emulator import understood
 
 MEMORY, TEMPORARY, TIMEOUT = 1769, 512, 120  # the template's defaults
 EMULATOR = Path(samcli_local.__path__[0]) / "rapid" / f"aws-lambda-rie-{ARCHITECTURE}"

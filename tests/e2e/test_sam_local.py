@@ -18,8 +18,8 @@ from botocore.config import Config
 from conftest import AFTER, Case, case, cases
 
 from e2e.conftest import CONFIG, OPTIONS, ROOT
-from lambda_setup.local.emulator import understood
-from lambda_setup.local.process import Program, free_ports, listens
+from lambda_setup.deployment.local.emulator import understood
+from lambda_setup.deployment.local.process import Program, free_ports, listens
 
 EVENT = case("event")
 CONVERTED = "en-es-ct2"

@@ -13,10 +13,11 @@ from test_permissions import Need, grants, needs
 from unit.test_template import Stack as Deployed
 
 from lambda_setup.__main__ import main
-from lambda_setup.batch import fetch, place, run
-from lambda_setup.local.emulator import Emulator
-from lambda_setup.local.stack import RESULT_BUCKET
-from lambda_setup.local.stepfunctions import StepFunctions
+from lambda_setup.batch import fetch, run
+from lambda_setup.deployment import batch_place as place
+from lambda_setup.deployment.local.application import RESULT_BUCKET
+from lambda_setup.deployment.local.emulator import Emulator
+from lambda_setup.deployment.local.stepfunctions import StepFunctions
 
 TEXTS = ["Open the file", "Save", "", "Select all of the text", "Close the window", "Print %d pages"]
 LINES = [TEXTS[number % len(TEXTS)] for number in range(60)]

@@ -15,9 +15,11 @@ import pytest
 from answers import differences as differing
 from conftest import ROOT, Case, Running, cases
 
-from lambda_setup import channels, functions, models
-from lambda_setup.local.stack import MODEL_BUCKET, RESULT_BUCKET
-from lambda_setup.results import read
+from lambda_setup import functions
+from lambda_setup.commands.results import read
+from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET
+from lambda_setup.models import channels
+from lambda_setup.models import describe as models
 from layer.builder import build
 from layer.builder.recipe import load
 from layer.builder.report import facts as report

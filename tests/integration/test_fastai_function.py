@@ -14,8 +14,9 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from lambda_setup import models, pickles
-from lambda_setup.local.stack import MODEL_BUCKET, RESULT_BUCKET
+from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET
+from lambda_setup.models import describe as models
+from lambda_setup.models import pickles
 from layer.builder import build
 from layer.builder.recipe import load
 from layer.builder.report import facts as report

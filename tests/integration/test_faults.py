@@ -7,9 +7,9 @@ import pytest
 from conftest import MODEL, case
 from proxy import Proxy, refused
 
-from lambda_setup.local import Emulator, Stack
-from lambda_setup.local.dependencies import layers
-from lambda_setup.local.stack import MODEL_BUCKET, RESULT_BUCKET
+from lambda_setup.deployment.local import Emulator, Stack
+from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET
+from lambda_setup.deployment.local.layers import layers
 
 HTTP = case("valid/http_v2").event
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, case
 
-from lambda_setup.results import read
+from lambda_setup.commands.results import read
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

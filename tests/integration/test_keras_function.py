@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from lambda_setup import models
-from lambda_setup.local import Stack
-from lambda_setup.local.dependencies import layers
-from lambda_setup.local.stack import MODEL_BUCKET
+from lambda_setup.deployment.local import Stack
+from lambda_setup.deployment.local.application import MODEL_BUCKET
+from lambda_setup.deployment.local.layers import layers
+from lambda_setup.models import describe as models
 from layer.builder import build
 from layer.builder.recipe import load
 from layer.builder.report import facts as report

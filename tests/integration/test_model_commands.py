@@ -13,11 +13,12 @@ import boto3
 import pytest
 from conftest import MODEL, ROOT, case
 
-from lambda_setup import channels, models
-from lambda_setup.local import MODEL_BUCKET, S3Server
-from lambda_setup.local.process import free_ports
-from lambda_setup.local.stack import ACCESS_KEY, RESULT_BUCKET, SECRET_KEY
-from lambda_setup.store import ModelBucket
+from lambda_setup.deployment.local import MODEL_BUCKET, S3Server
+from lambda_setup.deployment.local.application import ACCESS_KEY, RESULT_BUCKET, SECRET_KEY
+from lambda_setup.deployment.local.process import free_ports
+from lambda_setup.models import channels
+from lambda_setup.models import describe as models
+from lambda_setup.models.bucket import ModelBucket
 
 BUCKET = "operated"
 WHO = "arn:aws:sts::123456789012:user/moto"

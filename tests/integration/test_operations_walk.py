@@ -11,9 +11,9 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from lambda_setup.local import SHIPPED_MODEL
-from lambda_setup.local.process import free_ports
-from lambda_setup.models import describe
+from lambda_setup.deployment.local import SHIPPED_MODEL
+from lambda_setup.deployment.local.process import free_ports
+from lambda_setup.models.describe import describe
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 WALK = PAGE.partition("## A second model in five minutes\n")[2].partition("\n## ")[0]

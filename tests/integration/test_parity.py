@@ -12,11 +12,11 @@ from conftest import MODEL
 from msgspec.structs import replace
 from sentencepiece import SentencePieceProcessor
 
-from lambda_setup import models
-from lambda_setup.conversions import convert
-from lambda_setup.local import MODEL_BUCKET, Application
-from lambda_setup.models import describe
-from lambda_setup.results import attention, read
+from lambda_setup.commands.results import attention, read
+from lambda_setup.deployment.local import MODEL_BUCKET, Application
+from lambda_setup.models import describe as models
+from lambda_setup.models.convert import convert
+from lambda_setup.models.describe import describe
 
 BEAM, N_BEST = 5, 3
 # Not a language: the model runs away on them until the length cap ends it.

@@ -16,10 +16,10 @@ from conftest import MODEL, case, cases
 from proxy import Exchange, Proxy, lost
 from unit.test_template import Stack as Deployed
 
-from lambda_setup import models
-from lambda_setup.local import Emulator, Stack
-from lambda_setup.local.dependencies import layers
-from lambda_setup.local.stack import MODEL_BUCKET, RESULT_BUCKET
+from lambda_setup.deployment.local import Emulator, Stack
+from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET
+from lambda_setup.deployment.local.layers import layers
+from lambda_setup.models import describe as models
 
 # What S3 asks for, from "Required permissions for Amazon S3 API operations"
 # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html): the

@@ -11,8 +11,8 @@ import boto3
 import pytest
 from conftest import MODEL, ROOT, case
 
-from lambda_setup import score
-from lambda_setup.local.process import free_ports
+from lambda_setup.commands import score
+from lambda_setup.deployment.local.process import free_ports
 
 BUCKET = "published-models"
 

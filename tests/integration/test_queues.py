@@ -20,7 +20,7 @@ from cloud import REGION
 from conftest import ROOT, Running, case
 from unit.test_template import ARTIFACTS, Stack
 
-from lambda_setup.local.stack import RESULT_BUCKET
+from lambda_setup.deployment.local.application import RESULT_BUCKET
 
 # test_sam_deploy has the list of what moto does not create.
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")

@@ -9,8 +9,8 @@ import pytest
 from conftest import MODEL, case
 from proxy import Gate, Proxy
 
-from lambda_setup.local.stack import RESULT_BUCKET
-from lambda_setup.results import attention, read
+from lambda_setup.commands.results import attention, read
+from lambda_setup.deployment.local.application import RESULT_BUCKET
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from conftest import ROOT, case
 from moto.awslambda.models import LambdaBackend
 
 from lambda_setup.__main__ import main
-from lambda_setup.local import S3Server
+from lambda_setup.deployment.local import S3Server
 
 # moto says so of each resource that it does not create: NOT_CREATED.
 pytestmark = pytest.mark.filterwarnings(

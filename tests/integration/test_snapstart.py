@@ -13,10 +13,10 @@ from urllib.parse import unquote
 import pytest
 from second_model import EVENT, Versions
 
-from lambda_setup.local.dependencies import layers
-from lambda_setup.local.emulator import link_runtime
-from lambda_setup.local.process import Program
-from lambda_setup.local.stack import ROOT
+from lambda_setup.deployment.local.application import ROOT
+from lambda_setup.deployment.local.emulator import link_runtime
+from lambda_setup.deployment.local.layers import layers
+from lambda_setup.deployment.local.process import Program
 
 TOKEN = "the token of this environment"  # noqa: S105 - of nobody's
 

@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT
 
 from lambda_setup import functions
-from lambda_setup.local import Emulator, Stack
-from lambda_setup.local.dependencies import layers
+from lambda_setup.deployment.local import Emulator, Stack
+from lambda_setup.deployment.local.layers import layers
 from layer.builder import build
 from layer.builder.recipe import load
 from layer.builder.report import facts as report

@@ -10,7 +10,7 @@ from proxy import Gate, refused, shortened
 from second_model import EVENT, metrics
 from swapping import MANY, memory
 
-from lambda_setup.results import read
+from lambda_setup.commands.results import read
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ import pytest
 from conftest import MODEL, case
 
 from lambda_setup.__main__ import main
-from lambda_setup.batch import fetch, place, run
-from lambda_setup.local.emulator import Emulator
-from lambda_setup.local.stack import RESULT_BUCKET
+from lambda_setup.batch import fetch, run
+from lambda_setup.deployment import batch_place as place
+from lambda_setup.deployment.local.application import RESULT_BUCKET
+from lambda_setup.deployment.local.emulator import Emulator
 
 LINES = 20_000
 POISONED = {777: b"x" * 10_001, 12_345: b"\xff\xfe not UTF-8"}

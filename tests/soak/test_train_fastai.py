@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from lambda_setup import pickles
+from lambda_setup.models import pickles
 
 MODEL = ROOT / "models" / "digits"
 TRAIN = MODEL / "train"

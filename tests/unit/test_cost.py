@@ -17,10 +17,12 @@ import pytest
 from moto.awslambda.models import LambdaFunction
 
 from lambda_inference.models import File
-from lambda_setup import bill, cost, usage
 from lambda_setup.__main__ import main
-from lambda_setup.bill import Calls, prices, speed
-from lambda_setup.models import Published
+from lambda_setup.commands import cost
+from lambda_setup.costs import pricing as bill
+from lambda_setup.costs import usage
+from lambda_setup.costs.pricing import Calls, prices, speed
+from lambda_setup.models.describe import Published
 
 REGION = "eu-central-1"
 US = prices("us-east-1")

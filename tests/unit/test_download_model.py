@@ -15,10 +15,10 @@ import boto3
 import pytest
 from conftest import MODEL, ROOT
 
-from lambda_setup import models
-from lambda_setup.download_model import main
-from lambda_setup.local import S3Server
-from lambda_setup.local.process import Program
+from lambda_setup.deployment.local import S3Server
+from lambda_setup.deployment.local.process import Program
+from lambda_setup.models import describe as models
+from lambda_setup.models.download import main
 
 WEIGHTS = random.Random(1).randbytes(1_000_000)  # noqa: S311
 FILES = {"weights.pt": WEIGHTS, "pieces.model": b"pieces"}
@@ -341,7 +341,7 @@ class TestHttp:
         web.waits = threading.Event()
         folder = tmp_path / "model"
         first = Program(
-            [sys.executable, "-m", "lambda_setup.download_model", web.url, "--to", folder],
+            [sys.executable, "-m", "lambda_setup.models.download", web.url, "--to", folder],
             env=os.environ, cwd=ROOT, log=2, grace=0,
         )  # fmt: skip
         first.wait_until((folder / ".weights.pt.partial").exists, seconds=30)
@@ -677,7 +677,7 @@ def test_imports_no_boto3_without_s3(tmp_path):
     """Only s3:// needs boto3."""
     shutil.copytree(MODEL, tmp_path / "model", ignore=shutil.ignore_patterns("train"))
     code = (
-        "import sys; from lambda_setup.download_model import main; "
+        "import sys; from lambda_setup.models.download import main; "
         "main(sys.argv[1:]); print('boto3' in sys.modules)"
     )
     log = tmp_path / "log"

@@ -10,8 +10,8 @@ from sentencepiece import SentencePieceProcessor
 import engine_ctranslate2
 from engine_ctranslate2 import CTranslate2, _Found, _reference
 from lambda_inference import Deadline, Model, OutOfTime
-from lambda_setup.conversions import convert
-from lambda_setup.models import describe
+from lambda_setup.models.convert import convert
+from lambda_setup.models.describe import describe
 
 SENTENCES = [
     "The table has been changed.",

@@ -9,7 +9,7 @@ from sentencepiece import SentencePieceProcessor
 import engine_opennmt
 import onmt_speed
 from lambda_inference import Deadline, Model, OutOfTime
-from lambda_setup.models import describe
+from lambda_setup.models.describe import describe
 
 BATCH = [["▁Choose"] * 40, ["▁Choose"] * 3]
 

@@ -6,8 +6,8 @@ import sys
 
 from conftest import MODEL, ROOT
 
-from lambda_setup.conversions import convert
-from lambda_setup.models import describe
+from lambda_setup.models.convert import convert
+from lambda_setup.models.describe import describe
 
 LAYERED = """
 import os, sys

@@ -15,7 +15,7 @@ import pytest
 from msgspec import Meta
 
 from lambda_setup import functions, viewer
-from lambda_setup.playground import FORM, LIMIT, Backend, Playground, form_of
+from lambda_setup.commands.playground import FORM, LIMIT, Backend, Playground, form_of
 from translator import TranslationRequest
 
 RECORD = {"index": 0, "source": "a b", "source_tokens": ["a", "b"],

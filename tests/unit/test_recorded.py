@@ -6,7 +6,7 @@ import pytest
 from answers import differences
 from conftest import cases
 
-from lambda_setup.invoke import recorded
+from lambda_setup.commands.invoke import recorded
 
 REQUEST_ID = "8c3a1b62-0d5e-4f27-9c1d-aa0b53e4f9d0"
 RESPONSE = {

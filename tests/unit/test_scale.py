@@ -12,7 +12,7 @@ import pytest
 
 from bench import scale
 from bench.simulation import Bucket, Quotas, Retry, Run, simulate
-from lambda_setup.bill import LOG_BYTES, prices, run_cost
+from lambda_setup.costs.pricing import LOG_BYTES, prices, run_cost
 
 FREE = Quotas(starts=1e9, transitions=1e9, environments=10**6, scaling=1e9, writes=1e9, reads=1e9)
 """What limits nothing."""

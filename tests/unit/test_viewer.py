@@ -13,7 +13,7 @@ from conftest import ROOT
 
 from lambda_setup import viewer
 from lambda_setup.__main__ import main
-from lambda_setup.results import key_of
+from lambda_setup.commands.results import key_of
 
 HOSTILE = "</script><script>alert(1)</script>\u202e<!--"
 FAILED = {"index": 7, "error": {"code": "BadRequest", "message": "data takes"}}

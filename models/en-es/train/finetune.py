@@ -22,8 +22,8 @@ from release import release
 from tokenise import read_lines, write_lines
 from training import resumption
 
-from lambda_setup.local import SHIPPED_MODEL, predictions
-from lambda_setup.models import describe
+from lambda_setup.deployment.local import SHIPPED_MODEL, predictions
+from lambda_setup.models.describe import describe
 
 HERE = Path(__file__).resolve().parent
 STEPS = 40

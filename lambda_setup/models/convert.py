@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import tomlkit
 
-from lambda_setup.models import Published
+from lambda_setup.models.describe import Published
 
 QUANTIZATIONS = ("float32", "int8")
 

@@ -17,10 +17,10 @@ from typing import IO, TYPE_CHECKING, Any
 from lambda_inference.requests import ID_PATTERN
 from lambda_inference.results import PREFIX
 from lambda_setup import functions
-from lambda_setup.aws import explained, stack_output
-from lambda_setup.local import served
-from lambda_setup.local.stack import RESULT_BUCKET
-from lambda_setup.store import SHOWN
+from lambda_setup.deployment.aws import explained, stack_output
+from lambda_setup.deployment.local import served
+from lambda_setup.deployment.local.application import RESULT_BUCKET
+from lambda_setup.models.bucket import SHOWN
 from lambda_setup.viewer import failed
 
 PREDICTIONS = "predictions.jsonl.gz"

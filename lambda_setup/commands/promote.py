@@ -6,14 +6,14 @@ import sys
 from typing import Any
 
 from lambda_inference.models import Manifest
-from lambda_setup import aws, channels
-from lambda_setup.aws import explained
-from lambda_setup.invoke import say
-from lambda_setup.manage import move, said
-from lambda_setup.models import Published
-from lambda_setup.output import told
-from lambda_setup.responses import body_of
-from lambda_setup.store import SHOWN, ModelBucket, opened
+from lambda_setup.commands.manage import move, said
+from lambda_setup.deployment import aws
+from lambda_setup.deployment.aws import explained
+from lambda_setup.deployment.responses import body_of
+from lambda_setup.models import channels
+from lambda_setup.models.bucket import SHOWN, ModelBucket, opened
+from lambda_setup.models.describe import Published
+from lambda_setup.output import print_result, status
 
 TOLERANCE = 1e-4
 """How far a score may be from the expected one: between processors, and numbers of threads."""
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
             channels.move(store.client, store.name, options.name, "prod", version,
                           before=prod, by=store.who())  # fmt: skip
     what = {**move(options, "prod", before, version, moved=does and not faults), "faults": faults}
-    told(options, what, lambda: _print(what))
+    print_result(options, what, lambda: _print(what))
     return 1 if faults else 0
 
 
@@ -55,12 +55,12 @@ def tried(options: argparse.Namespace, store: ModelBucket, manifest: Published) 
     smoke = manifest.smoke
     event = {**smoke.request, "result": "inline"} if smoke else {"warmup": True}
     if smoke is None:
-        say("no smoke request was published with it: it is only loaded")
+        status("no smoke request was published with it: it is only loaded")
     if options.function:
-        say(f"asking {options.function}")
+        status(f"asking {options.function}")
         response = _deployed(options.function, event)
     else:
-        say("starting the function on this machine with the candidate")
+        status("starting the function on this machine with the candidate")
         response = _local(store, manifest, event)
     body = body_of(response)
     if not isinstance(response, dict) or response.get("statusCode") != 200:  # noqa: PLR2004
@@ -76,15 +76,15 @@ def tried(options: argparse.Namespace, store: ModelBucket, manifest: Published) 
 
 
 def _deployed(function: str, event: dict[str, Any]) -> Any:
-    from lambda_setup.local.emulator import understood
+    from lambda_setup.deployment.local.emulator import understood
 
     return understood(aws.function(function)(event))
 
 
 def _local(store: ModelBucket, manifest: Manifest, event: dict[str, Any]) -> Any:
     from lambda_setup import functions
-    from lambda_setup.local import Emulator
-    from lambda_setup.local.dependencies import layers
+    from lambda_setup.deployment.local import Emulator
+    from lambda_setup.deployment.local.layers import layers
 
     environment = {
         **store.environment(),

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from lambda_setup import channels
-from lambda_setup.aws import explained
-from lambda_setup.output import table, told, transfer
-from lambda_setup.store import SHOWN, ModelBucket, add_place, opened
+from lambda_setup.deployment.aws import explained
+from lambda_setup.models import channels
+from lambda_setup.models.bucket import SHOWN, ModelBucket, add_place, opened
+from lambda_setup.output import print_result, table, transfer
 
 
 def _summary(store: ModelBucket, name: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def list_models(options: argparse.Namespace) -> int:
             ],
         )  # fmt: skip
 
-    return told(options, found, text)
+    return print_result(options, found, text)
 
 
 def show(options: argparse.Namespace) -> int:
@@ -85,7 +85,7 @@ def show(options: argparse.Namespace) -> int:
             ],
         )
 
-    return told(options, what, text)
+    return print_result(options, what, text)
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -99,7 +99,7 @@ def verify(options: argparse.Namespace) -> int:
         with transfer("reading", version.bytes) as progress:
             faults = store.verify(options.name, version, progress)
     what = {"version": version.version, "faults": faults}
-    told(options, what, lambda: print("\n".join(faults) or f"{version.version[:SHOWN]} is whole"))
+    print_result(options, what, lambda: print("\n".join(faults) or f"{version.version[:SHOWN]} is whole"))
     if faults:
         print("publish it again, which uploads what is missing or differs", file=sys.stderr)
     return 1 if faults else 0
@@ -121,7 +121,9 @@ def rollback(options: argparse.Namespace) -> int:
             channels.move(store.client, store.name, options.name, options.channel, former.version,
                           before=pointer, by=store.who())  # fmt: skip
     what = move(options, options.channel, pointer.version, former.version, moved=not options.dry_run)
-    return told(options, what, lambda: print(("moved" if what["moved"] else "would move"), said(what)))
+    return print_result(
+        options, what, lambda: print(("moved" if what["moved"] else "would move"), said(what))
+    )
 
 
 def move(
@@ -155,12 +157,12 @@ def prune(options: argparse.Namespace) -> int:
             if not options.dry_run:
                 store.delete(one)
     what = {"removed": [one.version for one in removed], "bytes": sum(one.bytes for one in removed)}
-    return told(options, what, lambda: print(f"together {what['bytes']:,} bytes"))
+    return print_result(options, what, lambda: print(f"together {what['bytes']:,} bytes"))
 
 
 def add_parsers(group: Any) -> None:
     """Add the commands to ``python -m lambda_setup model``."""
-    from lambda_setup import promote  # which needs what is here
+    from lambda_setup.commands import promote  # which needs what is here
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str, *, model: bool = True) -> Any:
         parser = group.add_parser(name, help=text.partition(".")[0].lower(), description=text)

@@ -32,7 +32,7 @@ import msgspec
 from msgspec import Struct
 
 from lambda_inference.models import PART_SIZE, File, Manifest
-from lambda_setup import channels
+from lambda_setup.models import channels
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -191,7 +191,7 @@ def calls(manifest: Manifest, bucket: str, channel: str) -> list[str]:
 
 def _guessed(folder: Path) -> dict[str, Any]:
     if any(folder.glob(".*.partial")):
-        raise FileNotFoundError(f"{folder} holds half of a model; run lambda_setup.download_model again")
+        raise FileNotFoundError(f"{folder} holds half of a model; run lambda_setup.models.download again")
     files = [path.name for suffix in ("*.pt", "*.model") for path in sorted(folder.glob(suffix))]
     if [Path(name).suffix for name in files] != [".pt", ".model"]:
         raise FileNotFoundError(

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
-from lambda_setup import functions, models
-from lambda_setup.local.dependencies import layers
-from lambda_setup.local.emulator import Emulator
-from lambda_setup.local.s3 import S3, S3Server
-from lambda_setup.responses import body_of, succeeded
+from lambda_setup import functions
+from lambda_setup.deployment.local.emulator import Emulator
+from lambda_setup.deployment.local.layers import layers
+from lambda_setup.deployment.local.s3 import S3, S3Server
+from lambda_setup.deployment.responses import body_of, succeeded
+from lambda_setup.functions import ROOT
+from lambda_setup.models import describe as models
 
-ROOT = Path(__file__).resolve().parents[2]
 SHIPPED_MODEL = ROOT / "models" / "en-es"
 MODEL_BUCKET = "models"
 RESULT_BUCKET = "results"

@@ -25,10 +25,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lambda_setup import aws, functions, viewer
-from lambda_setup.invoke import application, say
-from lambda_setup.responses import body_of, succeeded
-from lambda_setup.results import facts, own_viewer, stored
+from lambda_setup import functions, viewer
+from lambda_setup.commands.invoke import application
+from lambda_setup.commands.results import facts, own_viewer, stored
+from lambda_setup.deployment import aws
+from lambda_setup.deployment.responses import body_of, succeeded
+from lambda_setup.output import status
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -100,13 +102,13 @@ def run(options: argparse.Namespace) -> int:
         server = stack.enter_context(Playground(backend, function.name, form_of(function), options.port))
         try:
             print(server.url, flush=True)
-            say("serving the playground there; Ctrl-C ends it")
+            status("serving the playground there; Ctrl-C ends it")
             if options.open:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="playground-"))
                 _open(server.url, Path(folder))
             server.serve_forever()
         except KeyboardInterrupt:
-            say("ended")
+            status("ended")
     return 0
 
 
@@ -124,7 +126,7 @@ def _deployed(stack: str) -> Backend:
     """Return the function of a deployed stack, by the alias that callers use."""
     import boto3
 
-    from lambda_setup.local.emulator import understood
+    from lambda_setup.deployment.local.emulator import understood
 
     ask = aws.function(aws.stack_output(stack, "FunctionAliasArn"))
     return Backend(f"stack {stack}", lambda event: understood(ask(event)), boto3.client("s3"))

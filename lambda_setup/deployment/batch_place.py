@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lambda_setup import aws, channels, functions
-from lambda_setup.invoke import say, shown
-from lambda_setup.local.lambda_service import LambdaService
-from lambda_setup.local.s3 import S3Server
-from lambda_setup.local.stack import RESULT_BUCKET, ROOT, Stack
-from lambda_setup.local.stepfunctions import StepFunctions
+from lambda_setup import functions
+from lambda_setup.deployment import aws
+from lambda_setup.deployment.local.application import RESULT_BUCKET, Stack
+from lambda_setup.deployment.local.lambda_service import LambdaService
+from lambda_setup.deployment.local.s3 import S3Server
+from lambda_setup.deployment.local.stepfunctions import StepFunctions
+from lambda_setup.functions import ROOT
+from lambda_setup.models import channels
+from lambda_setup.output import relative_path, status
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -92,7 +95,7 @@ def store(options: argparse.Namespace) -> Iterator[Store]:
         return
     if not STORE.exists():
         raise FileNotFoundError(
-            f"there are no local runs: no {shown(STORE)}; start one with batch run --local"
+            f"there are no local runs: no {relative_path(STORE)}; start one with batch run --local"
         )
     with alone(), S3Server(folder=STORE) as server, aws.explained("local store"):
         yield Store(server.client(), RESULT_BUCKET)
@@ -146,10 +149,10 @@ def _local(options: argparse.Namespace) -> Iterator[Place]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(alone())
         log = stack.enter_context((STORE / "functions.log").open("ab"))
-        say(f"starting S3 in {shown(STORE)}, with the model in {shown(folder)}")
+        status(f"starting S3 in {relative_path(STORE)}, with the model in {relative_path(folder)}")
         application = stack.enter_context(Stack(folder, s3=S3Server(folder=STORE), log=log))
-        say(
-            f"starting {workers} functions, which log to {shown(STORE / 'functions.log')}, and Step Functions"
+        status(
+            f"starting {workers} functions, which log to {relative_path(STORE / 'functions.log')}, and Step Functions"
         )
         emulators = [stack.enter_context(application.function()) for _ in range(workers)]
         service = stack.enter_context(LambdaService(emulators))
@@ -199,5 +202,7 @@ def alone() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RuntimeError(f"another batch command is using {shown(STORE)}; wait for it to end") from None
+            raise RuntimeError(
+                f"another batch command is using {relative_path(STORE)}; wait for it to end"
+            ) from None
         yield

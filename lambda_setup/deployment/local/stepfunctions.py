@@ -1,18 +1,18 @@
 """Step Functions on this machine: moto's interpreter in a process of its own, on the loopback interface.
 
 It runs the same definition as AWS. It knows no tolerated failures: a run goes on whatever fails.
-``python -m lambda_setup.local.stepfunctions PORT`` is that process.
+``python -m lambda_setup.deployment.local.stepfunctions PORT`` is that process.
 """
 
 import os
 import sys
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from lambda_setup.local.process import Program, free_ports, listens
-from lambda_setup.local.s3 import REGION
+from lambda_setup.deployment.local.process import Program, free_ports, listens
+from lambda_setup.deployment.local.s3 import REGION
+from lambda_setup.functions import ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -41,9 +41,9 @@ class StepFunctions:
 
         [port] = free_ports(1)
         self._program = Program(
-            [sys.executable, "-m", "lambda_setup.local.stepfunctions", str(port)],
+            [sys.executable, "-m", "lambda_setup.deployment.local.stepfunctions", str(port)],
             env={"PATH": os.environ.get("PATH", ""), **self._env},
-            cwd=Path(__file__).resolve().parents[2],
+            cwd=ROOT,
             log=self._log,
             grace=0,
         )

@@ -4,15 +4,15 @@ import argparse
 import contextlib
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 from lambda_setup import functions
-from lambda_setup.aws import explained
-from lambda_setup.local import MODEL_BUCKET, Application, Stack, served
-from lambda_setup.responses import succeeded
-from lambda_setup.store import ModelBucket
+from lambda_setup.deployment.aws import explained
+from lambda_setup.deployment.local import MODEL_BUCKET, Application, Stack, served
+from lambda_setup.deployment.responses import succeeded
+from lambda_setup.models.bucket import ModelBucket
+from lambda_setup.output import relative_path, status
 
 _VARYING = {
     "<request id>": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
@@ -36,17 +36,17 @@ def run(options: argparse.Namespace) -> int:
         good = True
         for path, event in zip(paths, events, strict=True):
             waits = "; the first answer waits for the model" if path is paths[0] else ""
-            say(f"sending {shown(path)}{waits}")
+            status(f"sending {relative_path(path)}{waits}")
             response = function.invoke(event)
             print(json.dumps(response, ensure_ascii=False), flush=True)
             good = good and succeeded(response)
             if options.record:
                 answer = path.with_suffix(".answer.json")
                 answer.write_text(json.dumps(recorded(response), indent=2, ensure_ascii=False) + "\n")
-                say(f"recorded {shown(answer)}")
+                status(f"recorded {relative_path(answer)}")
             if options.save:
                 for saved in local.save(response, options.save):
-                    say(f"saved {saved}, {saved.stat().st_size:,} bytes")
+                    status(f"saved {saved}, {saved.stat().st_size:,} bytes")
     return 0 if good else 1
 
 
@@ -56,12 +56,12 @@ def application(options: argparse.Namespace, asked: functions.Function, log: Any
         if options.name or options.channel:
             raise ValueError("--name and --channel are of a model in the local store; give --local, too")
         model = options.model or asked.model
-        say(f"starting S3 and putting the model in {shown(model)} there")
+        status(f"starting S3 and putting the model in {relative_path(model)} there")
         return Stack(model, log=log)
     s3, name, channel = served(), options.name or asked.model.name, options.channel or "dev"
     with explained("local store"):
         manifest = ModelBucket(s3.client(), MODEL_BUCKET, s3).manifest(name, channel)
-    say(f"taking {channel} of {name} from {s3.endpoint}")
+    status(f"taking {channel} of {name} from {s3.endpoint}")
     return Application(s3, name, manifest.engine, channel=channel, log=log)
 
 
@@ -83,18 +83,6 @@ def recorded(response: Any) -> Any:
             for placeholder, pattern in _VARYING.items():
                 response = re.sub(pattern, placeholder, response)
     return response
-
-
-def shown(path: Path) -> Path:
-    """Return a path as people read it: relative, where it lies below the current folder."""
-    with contextlib.suppress(ValueError):
-        return path.resolve().relative_to(Path.cwd())
-    return path
-
-
-def say(message: str) -> None:
-    """Tell the operator what is happening; standard output is for answers."""
-    print(f"· {message}", file=sys.stderr, flush=True)
 
 
 def _read(path: Path) -> Any:

@@ -3,16 +3,16 @@
 import argparse
 import shutil
 
-from lambda_setup.batch.place import STORE, alone
-from lambda_setup.invoke import say, shown
+from lambda_setup.deployment.batch_place import STORE, alone
+from lambda_setup.output import relative_path, status
 
 
 def run(_: argparse.Namespace) -> int:
     """Delete the local store."""
     if not STORE.exists():
-        say(f"there is no {shown(STORE)}")
+        status(f"there is no {relative_path(STORE)}")
         return 0
     with alone():
         shutil.rmtree(STORE)
-    say(f"deleted {shown(STORE)}")
+    status(f"deleted {relative_path(STORE)}")
     return 0

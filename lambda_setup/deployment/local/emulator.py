@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
-from lambda_setup.local.process import Program, free_ports, listens
+from lambda_setup.deployment.local.process import Program, free_ports, listens
 
 RUNTIME = "python3.13"
 """What the template deploys to; the emulated function is told that it runs there."""

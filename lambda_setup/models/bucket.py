@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lambda_setup import aws, channels
-from lambda_setup.local import MODEL_BUCKET, S3, served
-from lambda_setup.models import Published
+from lambda_setup.deployment import aws
+from lambda_setup.deployment.local import MODEL_BUCKET, S3, served
+from lambda_setup.models import channels
+from lambda_setup.models.describe import Published
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

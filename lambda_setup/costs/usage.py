@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lambda_setup.aws import explained
-from lambda_setup.bill import FREE_TMP_MB, Calls, reads, speed
-from lambda_setup.store import ModelBucket
+from lambda_setup.costs.pricing import FREE_TMP_MB, Calls, reads, speed
+from lambda_setup.deployment.aws import explained
+from lambda_setup.models.bucket import ModelBucket
 
 _TEXT = {
     "Duration": "durationMs",

@@ -5,8 +5,8 @@ import gzip
 from pathlib import Path
 from typing import NamedTuple
 
-from lambda_setup.invoke import say, shown
-from lambda_setup.local import predictions
+from lambda_setup.deployment.local import predictions
+from lambda_setup.output import relative_path, status
 
 
 class Scores(NamedTuple):
@@ -32,7 +32,9 @@ def score(folder: Path, beam: int = 5) -> tuple[Scores, int]:
     from sacrebleu.metrics.chrf import CHRF
 
     sources, references = (_lines(folder / f"test.{language}.gz") for language in ("en", "es"))
-    say(f"starting S3 and the function with {shown(folder)}, and translating {len(sources)} sentences")
+    status(
+        f"starting S3 and the function with {relative_path(folder)}, and translating {len(sources)} sentences"
+    )
     found = predictions(folder, {"data": sources, "beam": beam}, timeout=900)
     texts = [one["hypotheses"][0]["text"] for one in found]
     bleu, chrf = BLEU(), CHRF()

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from lambda_setup.local.process import Program, free_ports
+from lambda_setup.deployment.local.process import Program, free_ports
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

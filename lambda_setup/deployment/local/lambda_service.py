@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from lambda_setup.local.emulator import Emulator
+from lambda_setup.deployment.local.emulator import Emulator
 
 _PATH = re.compile(r"/2015-03-31/functions/[^/]+/invocations")
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lambda_setup import models, pickles
-from lambda_setup.aws import explained
-from lambda_setup.conversions import QUANTIZATIONS, convert
-from lambda_setup.invoke import say
-from lambda_setup.output import told, transfer
-from lambda_setup.store import opened
+from lambda_setup.deployment.aws import explained
+from lambda_setup.models import describe as models
+from lambda_setup.models import pickles
+from lambda_setup.models.bucket import opened
+from lambda_setup.models.convert import QUANTIZATIONS, convert
+from lambda_setup.output import print_result, status, transfer
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         manifest = models.describe(folder)
         pickles.check(folder / file.name for file in manifest.files)
         if options.engine:
-            say(f"converting it for {options.engine}")
+            status(f"converting it for {options.engine}")
             target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="converted-")))
             convert(folder, manifest, target, options.engine, options.quantization or QUANTIZATIONS[0])
             folder, manifest = target, models.describe(target)
@@ -57,7 +57,7 @@ def _publish(options: argparse.Namespace, folder: Path, manifest: models.Publish
                     folder, manifest, store.client, store.name, options.channel,
                     progress=progress, by=store.who(),
                 )  # fmt: skip
-    return told(options, what, lambda: _print(what))
+    return print_result(options, what, lambda: _print(what))
 
 
 def _print(what: dict[str, Any]) -> None:

@@ -4,15 +4,24 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from lambda_setup.bill import Calls, Cost, Prices, cold_share, cost, metric_hours, prices, reads, speed
-from lambda_setup.local import SHIPPED_MODEL
-from lambda_setup.models import describe
-from lambda_setup.output import table, told
+from lambda_setup.costs.pricing import (
+    Calls,
+    Cost,
+    Prices,
+    cold_share,
+    cost,
+    metric_hours,
+    prices,
+    reads,
+    speed,
+)
+from lambda_setup.deployment.local import SHIPPED_MODEL
+from lambda_setup.functions import ROOT
+from lambda_setup.models.describe import describe
+from lambda_setup.output import print_result, table
 
-ROOT = Path(__file__).resolve().parent.parent
 ENGINES = ROOT / "bench" / "engines.json"
 MEASURE = "make bench ROW=throughput"
 DOCUMENT = ROOT / "docs" / "cost.md"
@@ -139,7 +148,7 @@ def run(options: argparse.Namespace) -> int:
             raise ValueError(f"--{name.replace('_', '-')} takes a number above 0, not {given:g}")
     deployed = None
     if options.function:
-        from lambda_setup import usage
+        from lambda_setup.costs import usage
 
         if options.calls_per_day or options.items_per_call:
             raise ValueError("how many calls and items there were the log of --function says; leave them out")
@@ -180,7 +189,7 @@ def run(options: argparse.Namespace) -> int:
             print()
         print("docs/cost.md has what is counted, and what is assumed.")
 
-    return told(options, what, text)
+    return print_result(options, what, text)
 
 
 def add_parser(commands: Any) -> None:

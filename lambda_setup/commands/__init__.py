@@ -1,0 +1,1 @@
+"""The operator's commands, a module each: its parser, the call, what it prints."""

@@ -1,0 +1,1 @@
+"""Where a function runs: a deployed stack, or this machine."""
