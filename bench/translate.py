@@ -307,7 +307,7 @@ def translations() -> Iterator[Row]:
     with gzip.open(SHIPPED_MODEL / "test.es.gz", "rt", encoding="utf-8") as file:
         references = [[line.rstrip("\n") for line in file]]
     with served() as serving:
-        # The same at any batch size (tests/integration/test_parity.py); at one it is the reference itself.
+        # The same at any batch size (tests/integration/functions/test_parity.py); at one it is the reference itself.
         texts = {kind: serving.run(kind, "texts", 1 if kind is OPENNMT else 32) for kind in KINDS}
     bleu = {kind: BLEU().corpus_score(found, references).score for kind, found in texts.items()}
     for kind, found in texts.items():

@@ -105,7 +105,7 @@ def function(stack) -> Emulator:
 @pytest.fixture(scope="session")
 def two_versions(tmp_path_factory):
     """The shipped model and a second version of it, in a stack of their own."""
-    from second_model import Versions
+    from support.second_model import Versions
 
     folder = tmp_path_factory.mktemp("versions")
     with (folder / "function.log").open("wb") as log, Stack(MODEL, log=log) as running:
@@ -122,7 +122,7 @@ def versions(two_versions):
 @pytest.fixture
 def proxy(versions):
     """A proxy in front of the S3 that has both versions."""
-    from proxy import Proxy
+    from support.proxy import Proxy
 
     with Proxy(versions.stack.s3.endpoint) as running:
         yield running

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import MODEL
-from second_model import EVENT, folder_with, load, metrics
-from swapping import memory
+from support.second_model import EVENT, folder_with, load, metrics
+from support.swapping import memory
 
 NOISE = random.Random(20261121).randbytes(100_000)  # noqa: S311 - nothing secret
 SHIPPED = (MODEL / "en-es.pt").read_bytes()

@@ -36,7 +36,7 @@ DAMAGED = "the layer is damaged or incomplete: deploy it again"
 FRAME_LIMIT = unpack.FRAME_LIMIT
 
 PYTHON = (sys.executable, "-I", "-S")
-IMPORTS = f"{ROOT / 'layer' / 'lambda_inference'}:{Path(zstandard.__file__).parent.parent}"
+IMPORTS = f"{ROOT / 'layer' / 'python' / 'lambda_inference'}:{Path(zstandard.__file__).parent.parent}"
 """What the unpacker needs, and nothing that would make its start slow."""
 
 Contents = dict[str, tuple[str, int | str]]

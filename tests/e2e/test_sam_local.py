@@ -13,9 +13,9 @@ from contextlib import contextmanager
 
 import boto3
 import pytest
-from answers import differences
 from botocore.config import Config
 from conftest import AFTER, Case, case, cases
+from support.answers import differences
 
 from e2e.conftest import CONFIG, OPTIONS, ROOT
 from lambda_setup.deployment.local.emulator import understood

@@ -6,8 +6,8 @@ import threading
 import time
 
 import pytest
-from answers import differences
 from conftest import case, cases
+from support.answers import differences
 
 SEEDS = range(1500)
 KILLS = 60

@@ -1,7 +1,7 @@
 """Hundreds of swaps."""
 
 import pytest
-import swapping
+from support import swapping
 
 
 @pytest.mark.parametrize("swap", ["beside", "instead"])

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from conftest import MODEL, case
-from proxy import Proxy, refused
+from support.proxy import Proxy, refused
 
 from lambda_setup.deployment.local import Emulator, Stack
 from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET

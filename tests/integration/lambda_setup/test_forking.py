@@ -109,10 +109,10 @@ def test_copy_passes_its_tests(walked):
     run("ruff check language_function && ruff format --check language_function", folder)
     options = "--ignore-missing-imports --no-warn-unused-ignores"
     run(f"MYPYPATH=language_function mypy {options} language_function", folder)
-    run("python -m pytest -q -p no:cacheprovider tests/unit/test_functions.py", folder)
+    run("python -m pytest -q -p no:cacheprovider tests/unit/lambda_setup/test_functions.py", folder)
     printed = run(
-        "python -m pytest -q -p no:cacheprovider tests/unit/test_template.py tests/unit/test_records.py "
-        "tests/integration/test_every_function.py -k language",
+        "python -m pytest -q -p no:cacheprovider tests/unit/application/test_template.py tests/unit/layer/test_records.py "
+        "tests/integration/functions/test_every_function.py -k language",
         folder,
     )
     assert int(re.search(r"(\d+) passed", printed)[1]) > 20
@@ -129,7 +129,7 @@ def test_new_function_works_as_it_stands(copy, source):
     made = state(copy).keys() - before.keys()
     assert made == {line.removeprefix("would make  ") for line in planned if line.startswith("would make")}
     run(f"ruff check {name}_function && ruff format --check {name}_function", copy)
-    units = "tests/unit/test_functions.py tests/unit/test_template.py"
+    units = "tests/unit/lambda_setup/test_functions.py tests/unit/application/test_template.py"
     run(f"python -m pytest -q -p no:cacheprovider {units} -k {name}", copy)
     again = subprocess.run(
         [sys.executable, "-m", "lambda_setup", "new", name, "--from", source],

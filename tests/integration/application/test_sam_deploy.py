@@ -19,14 +19,14 @@ from io import BytesIO
 from pathlib import Path
 
 import boto3
-import cloud
 import flask
 import pytest
-from answers import differences
 from botocore.exceptions import ClientError
-from cloud import ACCOUNT, REGION
 from conftest import ROOT, case
 from moto.awslambda.models import LambdaBackend
+from support import cloud
+from support.answers import differences
+from support.cloud import ACCOUNT, REGION
 
 from lambda_setup.__main__ import main
 from lambda_setup.deployment.local import S3Server

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from answers import differences
 from conftest import cases
+from support.answers import differences
 
 from lambda_setup.commands.invoke import recorded
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from conftest import MODEL, case
-from proxy import Proxy
+from support.proxy import Proxy
 from test_permissions import Need, grants, needs
 from unit.test_template import Stack as Deployed
 

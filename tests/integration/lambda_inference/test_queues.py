@@ -14,10 +14,10 @@ import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
-import cloud
 import pytest
-from cloud import REGION
 from conftest import ROOT, Running, case
+from support import cloud
+from support.cloud import REGION
 from unit.test_template import ARTIFACTS, Stack
 
 from lambda_setup.deployment.local.application import RESULT_BUCKET

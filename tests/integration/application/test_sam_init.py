@@ -9,8 +9,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from answers import differences
 from conftest import ROOT, case
+from support.answers import differences
 
 SAM = Path(sysconfig.get_path("scripts")) / "sam"
 MADE = {".venv", ".layers", ".aws-sam", ".demo", ".e2e"}

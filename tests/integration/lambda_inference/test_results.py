@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 from conftest import MODEL, case
-from proxy import Gate, Proxy
+from support.proxy import Gate, Proxy
 
 from lambda_setup.commands.results import attention, read
 from lambda_setup.deployment.local.application import RESULT_BUCKET

@@ -6,10 +6,10 @@ import time
 from importlib.metadata import version
 
 import pytest
-from answers import differences
 from conftest import case
-from proxy import Proxy, flipped, hanging, refused, reset, shortened, trickling, truncated
-from second_model import EVENT, metrics
+from support.answers import differences
+from support.proxy import Proxy, flipped, hanging, refused, reset, shortened, trickling, truncated
+from support.second_model import EVENT, metrics
 
 FAULTS = {
     "reset": reset,

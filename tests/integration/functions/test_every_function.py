@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answers import differences as differing
 from conftest import ROOT, Case, Running, cases
+from support.answers import differences as differing
 
 from lambda_setup import functions
 from lambda_setup.commands.results import read

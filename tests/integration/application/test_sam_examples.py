@@ -6,10 +6,10 @@ Here one of them stands for all, the quickest to build; tests/soak takes the oth
 import json
 
 import boto3
-import cloud
 import pytest
 from conftest import ROOT
 from integration.test_sam_deploy import succeeded
+from support import cloud
 
 from lambda_setup import functions
 from lambda_setup.__main__ import main

@@ -4,11 +4,11 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-import swapping
 from conftest import case
-from proxy import Gate, refused, shortened
-from second_model import EVENT, metrics
-from swapping import MANY, memory
+from support import swapping
+from support.proxy import Gate, refused, shortened
+from support.second_model import EVENT, metrics
+from support.swapping import MANY, memory
 
 from lambda_setup.commands.results import read
 

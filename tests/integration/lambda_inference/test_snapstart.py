@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 import pytest
-from second_model import EVENT, Versions
+from support.second_model import EVENT, Versions
 
 from lambda_setup.deployment.local.application import ROOT
 from lambda_setup.deployment.local.emulator import link_runtime

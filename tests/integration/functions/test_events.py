@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from answers import differences
 from conftest import AFTER, Case, case, cases
+from support.answers import differences
 
 
 @pytest.mark.parametrize("one", cases(), ids=lambda one: one.name)

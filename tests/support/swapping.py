@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from second_model import EVENT, Versions, metrics
-
 from lambda_setup.deployment.local import Emulator
+from support.second_model import EVENT, Versions, metrics
 
 SEED = 20261121
 SLACK = 50

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from conftest import MODEL, case, cases
-from proxy import Exchange, Proxy, lost
+from support.proxy import Exchange, Proxy, lost
 from unit.test_template import Stack as Deployed
 
 from lambda_setup.deployment.local import Emulator, Stack

@@ -16,7 +16,7 @@ pytest.importorskip("lxml")
 pytest.importorskip("polib")
 pytest.importorskip("sentencepiece")
 
-TRAIN = Path(__file__).resolve().parents[2] / "models" / "en-es" / "train"
+TRAIN = Path(__file__).resolve().parents[3] / "models" / "en-es" / "train"
 EMBEDDING = "embeddings.make_embedding.emb_luts.0.weight"
 POSITIONS = "embeddings.make_embedding.pe.pe"
 
