@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import ROOT
-from integration.test_sam_examples import (  # noqa: F401 - they are collected here, too
+from integration.application.test_sam_examples import (  # noqa: F401 - they are collected here, too
     SAMPLE,
     built,
     test_deployed,

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 from conftest import MODEL, case, cases
 from support.proxy import Exchange, Proxy, lost
-from unit.test_template import Stack as Deployed
+from unit.application.test_template import Stack as Deployed
 
 from lambda_setup.deployment.local import Emulator, Stack
 from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET

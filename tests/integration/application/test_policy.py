@@ -11,7 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from unit.test_template import SOURCE, Stack
+from unit.application.test_template import SOURCE, Stack
 
 CFN_LINT = Path(sysconfig.get_path("scripts")) / "cfn-lint"
 CHECKOV = Path(sys.prefix) / "checkov" / "bin" / "checkov"  # it needs an older boto3 than everything else

@@ -8,7 +8,7 @@ import json
 import boto3
 import pytest
 from conftest import ROOT
-from integration.test_sam_deploy import succeeded
+from integration.application.test_sam_deploy import succeeded
 from support import cloud
 
 from lambda_setup import functions

@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, Running, case
 from support import cloud
 from support.cloud import REGION
-from unit.test_template import ARTIFACTS, Stack
+from unit.application.test_template import ARTIFACTS, Stack
 
 from lambda_setup.deployment.local.application import RESULT_BUCKET
 

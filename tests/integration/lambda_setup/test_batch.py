@@ -8,9 +8,9 @@ import threading
 
 import pytest
 from conftest import MODEL, case
+from integration.application.test_permissions import Need, grants, needs
 from support.proxy import Proxy
-from test_permissions import Need, grants, needs
-from unit.test_template import Stack as Deployed
+from unit.application.test_template import Stack as Deployed
 
 from lambda_setup.__main__ import main
 from lambda_setup.batch import fetch, run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from unit.test_template import SOURCE, Stack
+from unit.application.test_template import SOURCE, Stack
 
 from lambda_inference import errors
 
