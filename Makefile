@@ -16,6 +16,10 @@ endif
 
 CHECKOV := 3.3.30
 
+# pip writes absolute paths: after the folder was copied or moved, its environment follows.
+$(shell [ ! -e "$(VENV)/ready" ] || [ "$$(cat "$(VENV)/prefix" 2>/dev/null)" = "$(abspath $(VENV))" ] \
+	|| $(PY) tools/environment.py "$(VENV)")
+
 # Whose event `make demo` sends: the folder's name without _function.
 EXAMPLE := translation
 # They have modules of the same names, so they are checked one by one.
@@ -30,10 +34,12 @@ help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: $(VENV)/ready ## answer a function's event on this machine, and show it; EXAMPLE=spacy, fastai or keras
-	@rm -rf .demo && mkdir .demo
-	@$(PY) -m lambda_setup invoke --function $(EXAMPLE) --save .demo --log-file .demo/function.log > .demo/response.json
-	@$(PY) -m lambda_setup results show .demo --function $(EXAMPLE)
-	@echo "response     .demo/response.json"
+	@exec 9> .demo.lock; folder=.demo; \
+	$(PY) -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2> /dev/null || folder=.demo-$$$$; \
+	rm -rf "$$folder" && mkdir "$$folder" && \
+	$(PY) -m lambda_setup invoke --function $(EXAMPLE) --save "$$folder" --log-file "$$folder/function.log" > "$$folder/response.json" && \
+	$(PY) -m lambda_setup results show "$$folder" --function $(EXAMPLE) && \
+	echo "response     $$folder/response.json"
 
 test: $(VENV)/ready $(VENV)/checkov/bin/checkov ## run every test, against a real S3 server, the real emulator and the real model
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile
@@ -73,7 +79,7 @@ build: $(VENV)/ready ## build the SAM application for this machine's own archite
 	@$(VENV)/bin/sam build --config-env $(if $(filter arm64 aarch64,$(shell uname -m)),default,x86)
 
 clean: ## remove what make made
-	rm -rf $(VENV) .demo .e2e .aws-sam .layers
+	rm -rf $(VENV) .demo .demo-* .demo.lock .e2e .aws-sam .layers
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -89,6 +95,7 @@ $(VENV)/ready: pyproject.toml
 	@echo "[3/3] everything else"
 	@$(PIP) --quiet --editable '.[dev]' 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
 	@$(PY) -m layer mend opennmt "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	@$(PY) tools/environment.py $(VENV)
 	@touch $@
 
 # checkov needs an older boto3 than everything else here: it has an environment of its own.
