@@ -13,6 +13,7 @@ from lambda_setup.deployment.local.process import termination_unwinds
 from lambda_setup.models.bucket import add_place
 from lambda_setup.models.channels import CHANNELS
 from lambda_setup.models.convert import CONVERTERS, QUANTIZATIONS
+from layer.builder.errors import LayerError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
             code: int = options.command(options)
     except KeyboardInterrupt:
         return 130
-    except (OSError, RuntimeError, ValueError) as error:
+    except (LayerError, OSError, RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return code

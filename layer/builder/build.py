@@ -25,6 +25,7 @@ from pathlib import Path
 
 from layer.builder import interpreter
 from layer.builder import tree as trees
+from layer.builder.errors import BuildError, InterpreterError, ReportError, SmokeError
 from layer.builder.pack import archive, bytecode, plan
 from layer.builder.recipe import ROOT, Recipe, common_rules
 from layer.builder.report import facts as reports
@@ -36,7 +37,6 @@ from layer.builder.verify import check as checks
 from layer.builder.verify import proof, smoke
 from layer.builder.wheels import install as wheels
 from layer.builder.wheels import lock as locks
-from layer.builder.wheels.resolve import ResolveError
 
 WORK = ROOT / ".layers"
 """Where wheels, fetched interpreters and, unless said otherwise, layers are."""
@@ -52,17 +52,6 @@ _UNFINISHED = ".build-"
 _RECORDED = "recorded with the same wheels"
 
 Say = Callable[[str], None]
-
-
-class BuildError(RuntimeError):
-    """A layer could not be built."""
-
-
-ERRORS = (
-    BuildError, ResolveError, archive.ArchiveError, bytecode.CompileError, checks.CheckError,
-    interpreter.InterpreterError, patch.PatchError, plan.PlanError, smoke.SmokeError, trees.TreeError,
-)  # fmt: skip
-"""What a build can end with."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +104,7 @@ def build(job: Job, say: Say) -> Report:
     """Build a layer, unless the one that is there was built from the same, and return its report.
 
     Raises:
-        ERRORS: a step failed; what was there before is still there.
+        LayerError: a step failed; what was there before is still there.
 
     """
     if (job.out / "layer").exists() and not (job.out / _STATE).is_file():
@@ -169,7 +158,7 @@ def unchanged(job: Job, lock: locks.Lock) -> Report | None:
     try:
         state = json.loads((job.out / _STATE).read_text())
         report = reports.read(job.out / reports.REPORT)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ReportError):
         return None
     if state.get("inputs") != inputs(job, lock):
         return None
@@ -341,7 +330,7 @@ class _Steps:
         try:
             with self._step("predicting with what is left, alone"):
                 answer = smoke.run(self.recipe.smoke, self._trees(), self.python, self.prepared).answer
-        except smoke.SmokeError as error:
+        except SmokeError as error:
             if recorded:
                 raise _StaleTraceError(error.cause) from None
             raise
@@ -380,7 +369,7 @@ class _Steps:
             return found
         try:
             interpreter.fetch(self.target, cache, self.say, architecture=interpreter.native())
-        except interpreter.InterpreterError as error:
+        except InterpreterError as error:
             self.say(
                 f"WARNING: not byte-compiled, so a cold start will be several times slower: there is no "
                 f"{self.target.runtime} here, and none could be fetched ({error}). Install it, build again"

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from layer.builder import build as builder
 from layer.builder import interpreter
+from layer.builder.errors import LayerError
 from layer.builder.pack import bytecode
 from layer.builder.pack.plan import STRATEGIES
 from layer.builder.publish import layer as publish
-from layer.builder.recipe import Recipe, RecipeError, common_rules, load
+from layer.builder.recipe import Recipe, common_rules, load
 from layer.builder.report import facts as report
 from layer.builder.report.table import table
 from layer.builder.slim import patch
-from layer.builder.target import Target, TargetError, named
+from layer.builder.target import Target, named
 from layer.builder.wheels import lock as locks
 from layer.builder.wheels.resolve import resolve
 
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
-    except (*builder.ERRORS, publish.PublishError, RecipeError, TargetError, OSError) as error:
+    except (LayerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return code

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from layer.builder.errors import InterpreterError
 from layer.builder.target import HOST, Target
 
 _RELEASES = {"python3.13": "trixie"}
@@ -77,10 +78,6 @@ _ARCHITECTURES = {
     # QEMU's own choice lacks SSE4, which numpy needs.
     "x86_64": _Architecture("x86_64", "amd64", "ld-linux-x86-64.so.2", ("max",)),
 }
-
-
-class InterpreterError(RuntimeError):
-    """An interpreter could not be fetched; the message says what to do."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from layer.builder.errors import RecipeError
 from layer.builder.slim.patch import Patch
 from layer.builder.slim.prune import Rule
 
@@ -61,10 +62,6 @@ _OPTIONS = {
     "package_data",
 }
 _ACTIONS = {"remove", "empty", "content", "old"}
-
-
-class RecipeError(ValueError):
-    """A recipe says something that cannot be built."""
 
 
 @dataclass(frozen=True)

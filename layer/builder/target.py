@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from layer.builder.errors import TargetError
+
 HOST = "host"
 """The name of the target that is the running interpreter."""
 
@@ -24,10 +26,6 @@ _OLDEST_MANYLINUX = 17
 _OLDEST_RUNTIME = 12
 
 _MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
-
-
-class TargetError(ValueError):
-    """There is no such target."""
 
 
 @dataclass(frozen=True)

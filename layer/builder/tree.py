@@ -5,9 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-
-class TreeError(ValueError):
-    """A tree holds what a layer cannot."""
+from layer.builder.errors import TreeError
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from layer.builder.errors import ArchiveError
+
 LEVEL = 9
 FRAME = 4 << 20
 """Bytes of the tar stream in a frame: smaller ones compress worse, larger ones are spread worse."""
@@ -52,10 +54,6 @@ DEPTH_LIMIT = 64
 
 _BIG = 1 << 20
 _READ = 1 << 20
-
-
-class ArchiveError(RuntimeError):
-    """A tree could not be packed."""
 
 
 @dataclass(frozen=True)

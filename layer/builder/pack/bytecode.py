@@ -6,13 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from layer.builder import tree as trees
+from layer.builder.errors import CompileError
 from layer.builder.interpreter import Interpreter
 
 _RUNNER = Path(__file__).with_name("compile_runner.py")
-
-
-class CompileError(RuntimeError):
-    """A source does not compile for the target."""
 
 
 def compile_tree(tree: Path, compiler: Interpreter) -> int:

@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 
+from layer.builder.errors import PlanError
 from layer.builder.report.facts import LIMIT
 
 STRATEGIES = ("auto", "direct", "nested")
 
 EPHEMERAL_STORAGE = 512 * 1024 * 1024
 """Bytes of /tmp that a function has without asking for more."""
-
-
-class PlanError(RuntimeError):
-    """A tree fits Lambda in no way, or not in the way that was asked for."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from layer.builder import tree as trees
+from layer.builder.errors import PublishError, ReportError
 from layer.builder.recipe import ROOT
-from layer.builder.report.facts import LIMIT, REPORT, Report, ReportError, folder_sha256, read
+from layer.builder.report.facts import LIMIT, REPORT, Report, folder_sha256, read
 
 RECORD = Path(__file__).with_name("published.json")
 """The layers that everybody may use: those that were published from here, the newest of each."""
@@ -49,10 +50,6 @@ _DOING = {
 }
 
 Say = Callable[[str], None]
-
-
-class PublishError(RuntimeError):
-    """A layer was not published, or not in this region."""
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from layer.builder import tree as trees
+from layer.builder.errors import ReportError
 
 LIMIT = 262_144_000
 """Bytes that Lambda takes unzipped: the function and all its layers together."""
 
 REPORT = "report.json"
 PAGE = "report.html"
-
-
-class ReportError(ValueError):
-    """There is no report, or not one that this version of the builder wrote."""
 
 
 @dataclass(frozen=True)

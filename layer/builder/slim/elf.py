@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from layer.builder.errors import ElfError
+
 MACHINES = {62: "x86_64", 183: "aarch64"}
 
 _MAGIC = b"\x7fELF"
@@ -25,10 +27,6 @@ _SECTION_COUNTS = struct.Struct("<HH")  # e_shnum and e_shstrndx
 _SECTION_COUNTS_AT = 60
 _DAMAGES = (struct.error, LookupError, ValueError, OverflowError)
 """What reading by numbers from a damaged file can end with."""
-
-
-class ElfError(ValueError):
-    """A file begins like a shared library and is none."""
 
 
 class Segment(NamedTuple):

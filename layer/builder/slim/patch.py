@@ -20,9 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
-class PatchError(ValueError):
-    """A patch does not fit what is installed: upstream has changed."""
+from layer.builder.errors import PatchError
 
 
 @dataclass(frozen=True)

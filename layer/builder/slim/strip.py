@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from layer.builder import tree as trees
+from layer.builder.errors import ElfError
 from layer.builder.report.facts import Stripped
-from layer.builder.slim.elf import ElfError, check_loadable, is_elf, strip
+from layer.builder.slim.elf import check_loadable, is_elf, strip
 
 
 def strip_tree(tree: Path) -> Stripped:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from layer.builder import tree as trees
+from layer.builder.errors import CheckError, ElfError
 from layer.builder.report.facts import Check
-from layer.builder.slim.elf import ElfError, Needs, is_elf, read_needs
+from layer.builder.slim.elf import Needs, is_elf, read_needs
 from layer.builder.target import HOST, OFFERED, Target
 
 # What Amazon Linux 2023 brings itself, of what PEP 600 lets a wheel expect.
@@ -20,10 +21,6 @@ _SYSTEM = re.compile(
     r"|ld-linux-\S+|libstdc\+\+\.so\.6|libgcc_s\.so\.1|libz\.so\.1|libpython3\S*|linux-vdso\S*"
 )
 _VERSION = re.compile(r"([A-Z]+)_(\d+(?:\.\d+)*)")
-
-
-class CheckError(RuntimeError):
-    """A library would not load in the runtime that the layer is for."""
 
 
 def check(tree: Path, target: Target) -> list[Check]:

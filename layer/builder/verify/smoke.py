@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,24 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from layer.builder import tree as trees
+from layer.builder.errors import SmokeError
 from layer.builder.interpreter import Interpreter
 from layer.builder.recipe import ROOT, Smoke
 
 _RUNNER = Path(__file__).with_name("smoke_runner.py")
 _NO_NETWORK = ("unshare", "--map-root-user", "--net", "--")
-_ERROR = re.compile(r"^ *([\w.]*(?:Error|Exception)(?:: .*)?)$", re.MULTILINE)
 _TOLERANCE = 1e-4
 """How far numbers may be apart between processors of different kinds."""
-
-
-class SmokeError(RuntimeError):
-    """The prediction failed; the message ends with what it said itself."""
-
-    @property
-    def cause(self) -> str:
-        """The first error of the chain: what is missing."""
-        found = _ERROR.search(str(self))
-        return found[1] if found else str(self).splitlines()[0]
 
 
 @dataclass(frozen=True)

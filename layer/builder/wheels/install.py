@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from layer.builder.errors import CudaBuildError, ResolveError
 from layer.builder.report.facts import Wheel
 from layer.builder.target import Target
 from layer.builder.wheels.lock import Lock, Locked
-from layer.builder.wheels.resolve import CudaBuildError, Pip, ResolveError, pip
+from layer.builder.wheels.resolve import Pip, pip
 
 Say = Callable[[str], None]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from layer.builder.errors import CudaBuildError, ResolveError
 from layer.builder.recipe import Contents, Recipe, normalise
 from layer.builder.target import Target
 
@@ -17,10 +18,6 @@ _CUDA = re.compile(r"(nvidia|cuda|triton|pytorch-triton)(-.*)?")
 
 Pip = Callable[[Sequence[str]], str]
 """Runs pip with arguments and returns its output."""
-
-
-class ResolveError(RuntimeError):
-    """There is no set of wheels that a layer can be made of."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +50,6 @@ class Resolution:
 
     wheels: tuple[Wheel, ...]
     pip_options: tuple[str, ...]
-
-
-class CudaBuildError(ResolveError):
-    """The only wheel there is was made for a GPU."""
 
 
 def pip(arguments: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ import pytest
 from conftest import ROOT
 
 from layer.builder.cli import main
+from layer.builder.errors import PublishError
 from layer.builder.publish import layer as publish
 from layer.builder.report import facts as report
 
@@ -404,37 +405,37 @@ class TestRefused:
         """An unproven layer says how it is proven."""
         report.write(told(out / "layer", proof=report.Proof("unproven", "nothing here runs it")), out)
         how = r"unproven \(nothing here runs it\)\. .*qemu-user.*--allow-unproven"
-        with pytest.raises(publish.PublishError, match=how):
+        with pytest.raises(PublishError, match=how):
             run(out)
 
     def test_changed(self, out):
         """A folder that is not what was built is not published."""
         (out / "layer" / "python" / "six.py").write_bytes(b"SIX")
-        with pytest.raises(publish.PublishError, match="was changed since"):
+        with pytest.raises(PublishError, match="was changed since"):
             run(out)
 
     def test_added(self, out):
         """A file that the builder did not make is found out, too."""
         (out / "layer" / "python" / "more.py").touch()
-        with pytest.raises(publish.PublishError, match="was changed since"):
+        with pytest.raises(PublishError, match="was changed since"):
             run(out)
 
     def test_a_link(self, out):
         """A link would become a copy of what it leads to."""
         (out / "layer" / "python" / "elsewhere").symlink_to(out / "report.json")
-        with pytest.raises(publish.PublishError, match="elsewhere is a link"):
+        with pytest.raises(PublishError, match="elsewhere is a link"):
             run(out)
 
     def test_no_report(self, out):
         """A folder that nobody built is not published."""
         (out / "report.json").unlink()
-        with pytest.raises(publish.PublishError, match=r"there is no .*report\.json; build the layer"):
+        with pytest.raises(PublishError, match=r"there is no .*report\.json; build the layer"):
             run(out)
 
     def test_host(self, out):
         """A layer for whoever built it is not one for Lambda."""
         report.write(told(out / "layer", target="host"), out)
-        with pytest.raises(publish.PublishError, match="for the machine that built it"):
+        with pytest.raises(PublishError, match="for the machine that built it"):
             run(out)
 
     def test_too_big(self, out):
@@ -442,7 +443,7 @@ class TestRefused:
         with (out / "layer" / "python" / "big.so").open("wb") as big:
             big.truncate(report.LIMIT)
         report.write(told(out / "layer"), out)
-        with pytest.raises(publish.PublishError, match="262,164,003 bytes, and Lambda takes 262,144,000"):
+        with pytest.raises(PublishError, match="262,164,003 bytes, and Lambda takes 262,144,000"):
             run(out)
 
     @pytest.mark.parametrize(
@@ -456,12 +457,12 @@ class TestRefused:
     )
     def test_arguments(self, out, options, message):
         """A mistake in what was asked for is told with the way out."""
-        with pytest.raises(publish.PublishError, match=message):
+        with pytest.raises(PublishError, match=message):
             run(out, **options)
 
     def test_name(self, out):
         """A name that Lambda does not take is told before anything is zipped."""
-        with pytest.raises(publish.PublishError, match="'my layer' is no name for a layer"):
+        with pytest.raises(PublishError, match="'my layer' is no name for a layer"):
             run(out, "--name", "my layer")
 
 

@@ -10,8 +10,9 @@ import pytest
 import zstandard
 
 from lambda_inference.unpack import unpack
+from layer.builder.errors import ArchiveError
 from layer.builder.pack import archive
-from layer.builder.pack.archive import ArchiveError, pack
+from layer.builder.pack.archive import pack
 
 FILES = {
     "package/__init__.py": b"",

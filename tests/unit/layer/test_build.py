@@ -19,6 +19,7 @@ from conftest import ROOT
 from lambda_inference import unpack
 from layer.builder import build, interpreter, tree
 from layer.builder.cli import main
+from layer.builder.errors import InterpreterError, LayerError, PlanError, PublishError, SmokeError
 from layer.builder.pack import plan
 from layer.builder.publish import layer as publish
 from layer.builder.recipe import RECIPES, load
@@ -27,7 +28,7 @@ from layer.builder.report.facts import folder_sha256
 from layer.builder.report.table import table
 from layer.builder.slim import elf
 from layer.builder.target import HOST, named
-from layer.builder.verify import proof, smoke
+from layer.builder.verify import proof
 from layer.builder.wheels import install as wheels
 from layer.builder.wheels import lock
 
@@ -480,7 +481,7 @@ class TestProof:
         copy.recipe.write_text(RECIPE + mistake)
         before, proven = contents(copy.out), copy.record("proof.json").read_bytes()
 
-        with pytest.raises(build.ERRORS) as told:
+        with pytest.raises(LayerError) as told:
             run(copy.recipe, copy.out, copy.work, retrace=True)
         assert message in str(told.value)
         assert contents(copy.out) == before
@@ -492,7 +493,7 @@ class TestProof:
         copy.recipe.write_text(RECIPE + rule("toy/words.py"))
         before = contents(copy.out)
 
-        with pytest.raises(smoke.SmokeError, match=r"No module named 'toy\.words'"):
+        with pytest.raises(SmokeError, match=r"No module named 'toy\.words'"):
             run(copy.recipe, copy.out, copy.work)
         assert contents(copy.out) == before
 
@@ -529,7 +530,7 @@ class TestProof:
         before = contents(whole.out)
 
         recipe.write_text(recipe.read_text() + rule("**/libdep.so"))
-        with pytest.raises(build.ERRORS, match=r"pair/libuser\.so is linked to libdep\.so, which neither"):
+        with pytest.raises(LayerError, match=r"pair/libuser\.so is linked to libdep\.so, which neither"):
             run(recipe, tmp_path / "out", tmp_path / "work")
         assert contents(whole.out) == before
 
@@ -579,7 +580,7 @@ class TestElsewhere:
         """A layer for Lambda that nobody has run is not published, unless that is asked for."""
 
         def nowhere(*_, **__):
-            raise interpreter.InterpreterError("no mirror")
+            raise InterpreterError("no mirror")
 
         monkeypatch.setattr(interpreter, "find_compiler", lambda *_: None)
         monkeypatch.setattr(interpreter, "fetch", nowhere)
@@ -594,7 +595,7 @@ class TestElsewhere:
             "unproven",
             f"none: no Python of this machine runs {target.name}; rules alone",
         )
-        with pytest.raises(publish.PublishError, match="this layer is unproven"):
+        with pytest.raises(PublishError, match="this layer is unproven"):
             publish.checked(tmp_path / "out", allow_unproven=False)
         assert publish.checked(tmp_path / "out", allow_unproven=True) == done
 
@@ -643,16 +644,14 @@ class TestStrategy:
         monkeypatch.setattr(plan, "LIMIT", 1000)
         before = contents(copy.out)
 
-        with pytest.raises(
-            plan.PlanError, match=r"of the 1,000 Lambda takes: it does not fit directly; leave"
-        ):
+        with pytest.raises(PlanError, match=r"of the 1,000 Lambda takes: it does not fit directly; leave"):
             run(copy.recipe, copy.out, copy.work, strategy="direct")
         assert contents(copy.out) == before
 
     def test_too_big_alone(self):
         """What only fits packed takes a layer beside it that can unpack; the error says how to name one."""
         assert plan.decide(report.LIMIT, 1, nestable=True).strategy == "nested"
-        with pytest.raises(plan.PlanError, match=r'no layer beside this one.*\(beside = "inference"\)'):
+        with pytest.raises(PlanError, match=r'no layer beside this one.*\(beside = "inference"\)'):
             plan.decide(report.LIMIT, 1, nestable=False)
         assert plan.decide(report.LIMIT - 1, 1, nestable=False).strategy == "direct"
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from layer.builder.errors import CheckError
 from layer.builder.slim.elf import Needs, is_elf
 from layer.builder.target import named
 from layer.builder.verify import check as checks
-from layer.builder.verify.check import CheckError, check
+from layer.builder.verify.check import check
 
 ARM = named("python3.13-arm64")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from layer.builder.slim.elf import ElfError, Needs, check_loadable, is_elf, read_needs, strip
+from layer.builder.errors import ElfError
+from layer.builder.slim.elf import Needs, check_loadable, is_elf, read_needs, strip
 
 LOAD, DYNAMIC = 1, 2
 PROGRAM_HEADERS = 64

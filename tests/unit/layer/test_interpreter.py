@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from layer.builder import interpreter
-from layer.builder.interpreter import InterpreterError, fetch, find, find_compiler
+from layer.builder.errors import InterpreterError
+from layer.builder.interpreter import fetch, find, find_compiler
 from layer.builder.target import named
 
 ARM64 = named("python3.13-arm64")

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from layer.builder.errors import ResolveError
 from layer.builder.recipe import RECIPES, load, parse
 from layer.builder.target import named
 from layer.builder.wheels import lock as locks
 from layer.builder.wheels.lock import Lock
-from layer.builder.wheels.resolve import ResolveError
 
 ARM, X86 = named("python3.13-arm64"), named("python3.13-x86_64")
 

@@ -5,7 +5,8 @@ import hashlib
 import pytest
 
 from layer.builder import tree as trees
-from layer.builder.slim.patch import Patch, PatchError, apply, is_done
+from layer.builder.errors import PatchError
+from layer.builder.slim.patch import Patch, apply, is_done
 
 SOURCE = "import heavy\nx = 1\n"
 SHA = hashlib.sha256(SOURCE.encode()).hexdigest()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from layer.builder.pack.plan import EPHEMERAL_STORAGE, PlanError, check_fits, decide
+from layer.builder.errors import PlanError
+from layer.builder.pack.plan import EPHEMERAL_STORAGE, check_fits, decide
 from layer.builder.report.facts import LIMIT
 
 

@@ -5,7 +5,8 @@ import tomllib
 import pytest
 from conftest import ROOT
 
-from layer.builder.recipe import RECIPES, RecipeError, load, normalise, parse
+from layer.builder.errors import RecipeError
+from layer.builder.recipe import RECIPES, load, normalise, parse
 
 MINIMAL = {"name": "small", "requirements": ["six==1.17.0"]}
 PATCH = {"name": "fix", "reason": "r", "upstream": "u", "stage": "cut", "path": "a.py"}

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from layer.builder.errors import ReportError
 from layer.builder.report.facts import (
     LIMIT,
     Archive,
@@ -17,7 +18,6 @@ from layer.builder.report.facts import (
     Proof,
     Removed,
     Report,
-    ReportError,
     Stripped,
     Trace,
     Wheel,

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from layer.builder.errors import CudaBuildError, ResolveError
 from layer.builder.recipe import parse
 from layer.builder.target import named
-from layer.builder.wheels.resolve import CudaBuildError, ResolveError, pip, resolve
+from layer.builder.wheels.resolve import pip, resolve
 
 ARM, X86 = named("python3.13-arm64"), named("python3.13-x86_64")
 INDEX = "https://download.pytorch.org/whl/cpu"

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from layer.builder import tree as trees
+from layer.builder.errors import SmokeError
 from layer.builder.interpreter import Interpreter
 from layer.builder.recipe import Smoke
 from layer.builder.slim.elf import is_elf
 from layer.builder.verify import smoke as smokes
-from layer.builder.verify.smoke import SmokeError, code_bytes, code_files, differences, prepare, run
+from layer.builder.verify.smoke import code_bytes, code_files, differences, prepare, run
 
 HERE = Interpreter((sys.executable,), {"GIVEN": "yes"}, "the running one", emulated=False)
 

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from layer.builder.target import TargetError, named
+from layer.builder.errors import TargetError
+from layer.builder.target import named
 
 
 def chosen(options, name):

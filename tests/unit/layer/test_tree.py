@@ -5,8 +5,9 @@ import os
 import pytest
 
 from layer.builder import tree as trees
+from layer.builder.errors import TreeError
 from layer.builder.slim.globs import matches
-from layer.builder.tree import File, TreeError
+from layer.builder.tree import File
 
 
 @pytest.fixture

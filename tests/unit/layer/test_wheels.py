@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from layer.builder.errors import CudaBuildError, ResolveError
 from layer.builder.target import named
 from layer.builder.wheels.install import facts, fetch, have_tool, install
 from layer.builder.wheels.lock import Lock, Locked
-from layer.builder.wheels.resolve import CudaBuildError, ResolveError, pip
+from layer.builder.wheels.resolve import pip
 
 HOST = named("host")
 INDEX = "https://host/cpu"
