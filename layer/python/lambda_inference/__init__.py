@@ -18,7 +18,7 @@ from lambda_inference.deadline import Deadline
 from lambda_inference.errors import BadRequest, Conflict, Fault, OutOfTime, TooLarge, Unavailable
 from lambda_inference.handler import serve
 from lambda_inference.models import Manifest, Model
-from lambda_inference.predictor import Array, Prediction, Predictor
+from lambda_inference.predictor import Array, Prediction, Predictor, load_engine_module
 from lambda_inference.requests import BaseRequest
 
 __all__ = [
@@ -35,5 +35,6 @@ __all__ = [
     "Predictor",
     "TooLarge",
     "Unavailable",
+    "load_engine_module",
     "serve",
 ]

@@ -1,9 +1,13 @@
 """How much of an invocation's time is left."""
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lambda_inference.errors import OutOfTime
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,25 @@ class Deadline:
         """Return the seconds that are left, below zero when there are none."""
         return self.at - time.monotonic()
 
+    def batches(self, items: Sequence[T], size: int) -> Iterator[tuple[int, Sequence[T]]]:
+        """Yield slices of at most ``size`` items with the position of their first one, while there is time.
+
+        ::
+
+            for start, batch in deadline.batches(request.data, 32):
+                for index, label in enumerate(self.model.classify(batch), start):
+                    yield Prediction({"index": index, "label": label})
+
+        Raises:
+            OutOfTime: before a slice that there is no time left for.
+
+        """
+        for start in range(0, len(items), size):
+            self.check(start, len(items))
+            yield start, items[start : start + size]
+
     def check(self, done: int, total: int) -> None:
-        """Raise OutOfTime, saying how far it came, when no time is left."""
+        """Raise OutOfTime when no time is left; its message says how many of the items were done."""
         if self.remaining() <= 0:
             raise OutOfTime(
                 f"{done} of {total} items were done when the time ran out ({self.seconds:.0f} s were left at "

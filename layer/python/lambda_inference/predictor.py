@@ -1,7 +1,9 @@
 """The contract between a fork's model and everything around it."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, ClassVar, Literal, Protocol, cast
 
 from lambda_inference.deadline import Deadline
@@ -80,3 +82,15 @@ class Predictor(Protocol):
 
     def predict(self, request: Any, deadline: Deadline) -> Iterable[Prediction]:
         """Answer the items of a valid request in their order, one prediction an item."""
+
+
+def load_engine_module(default: str) -> Any:
+    """Import the module ``engine_<name>`` beside the predictor that the variable ENGINE chooses.
+
+    Call it in ``Predictor.__init__``, where imports cost no time of their own.
+
+    Args:
+        default: the name of the engine where ENGINE is not set.
+
+    """
+    return import_module(f"engine_{os.environ.get('ENGINE', default)}")

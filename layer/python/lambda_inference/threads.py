@@ -1,13 +1,22 @@
-"""How many threads an engine computes with."""
+"""The number of threads that an engine computes with."""
 
 import os
+from typing import Any
+
+__all__ = ["thread_count"]
 
 
-def threads() -> int:
-    """Return how many threads the granted memory pays for.
+def thread_count() -> int:
+    """Return how many threads the function's memory pays for.
 
     Lambda grants one core's time per 1,769 MB (AWS Lambda Developer Guide, "Configure Lambda
     function memory"); threads beyond that only wait for each other.
     """
     memory = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769"))
     return max(1, min(round(memory / 1769), os.cpu_count() or 1))
+
+
+def __getattr__(name: str) -> Any:
+    from lambda_inference._deprecated import resolve
+
+    return resolve(__name__, name, {"threads": (thread_count, f"from {__name__} import thread_count")})

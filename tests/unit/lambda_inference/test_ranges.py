@@ -2,31 +2,23 @@
 
 import hashlib
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import obstore
 import pytest
 from msgspec import Meta
 from obstore.store import MemoryStore
 
-from lambda_inference import BadRequest, BaseRequest, Deadline, OutOfTime, Prediction, storage, telemetry
+from lambda_inference import BadRequest, Deadline, OutOfTime, Prediction, storage, telemetry
 from lambda_inference.ranges import Range
 from lambda_inference.requests import parse
-from lambda_inference.texts import TextData, checked, text_of
+from lambda_inference.texts import TextRequest
 
 
-class Request(BaseRequest, kw_only=True):
+class Request(TextRequest, kw_only=True):
     """Texts, and a mark to put behind them."""
 
-    data: TextData
     mark: Annotated[str, Meta(max_length=1, description="one character")] = "!"
-
-    def __post_init__(self):
-        self.data = checked(self.data)
-
-    @classmethod
-    def item(cls, value: Any) -> Any:
-        return text_of(value)
 
 
 class Shout:
