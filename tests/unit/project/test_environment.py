@@ -8,7 +8,7 @@ import venv
 import pytest
 from conftest import ROOT
 
-PROBE = "import lambda_setup, lambda_inference; print(lambda_setup.__file__, lambda_inference.__file__)"
+PROBE = "import lambda_setup, lambda_inference; print(lambda_setup.__file__, lambda_inference.__file__, sep=chr(10))"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,9 @@ def follow(folder):
 
 def imported(*command):
     """Return what a fresh process imports, started from nowhere near the project."""
-    return subprocess.run(command, check=True, capture_output=True, text=True, cwd="/").stdout.split()
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd="/", env={}
+    ).stdout.splitlines()
 
 
 def own(folder):
