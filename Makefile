@@ -37,7 +37,7 @@ demo: $(VENV)/ready ## answer a function's event on this machine, and show it; E
 	@exec 9> .demo.lock; folder=.demo; \
 	$(PY) -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2> /dev/null || folder=.demo-$$$$; \
 	rm -rf "$$folder" && mkdir "$$folder" && \
-	$(PY) -m lambda_setup invoke --function $(EXAMPLE) --save "$$folder" --log-file "$$folder/function.log" > "$$folder/response.json" && \
+	$(PY) -m lambda_setup invoke --function $(EXAMPLE) --out "$$folder" --log-file "$$folder/function.log" > "$$folder/response.json" && \
 	$(PY) -m lambda_setup results show "$$folder" --function $(EXAMPLE) && \
 	echo "response     $$folder/response.json"
 

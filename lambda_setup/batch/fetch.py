@@ -28,7 +28,7 @@ _AHEAD = 8
 def run(options: argparse.Namespace) -> int:
     """Join a run's answers; 0 if every line has one or an error of its own."""
     with store(options) as here:
-        lines = _opened(here, manifest_key(options.run)).iter_lines()
+        lines = _opened(here, manifest_key(options.run_name)).iter_lines()
         head = msgspec.json.decode(next(lines))
         partial = options.out.with_name(f".{options.out.name}.partial")
         with partial.open("wb") as out:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lambda_setup.commands.options import add_command, add_json
 from lambda_setup.costs.pricing import (
     Calls,
     Cost,
@@ -192,16 +193,18 @@ def run(options: argparse.Namespace) -> int:
     return print_result(options, what, text)
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to ``python -m lambda_setup``."""
-    parser = commands.add_parser(
+def configure_parser(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
         "cost",
+        run,
         help="what a million items cost on Lambda, and which memory size is best",
         description="Show what a million items cost, by engine, processor and memory size, and for what: by "
         f"the throughput that `{MEASURE}` measured on this machine, or with --function by what a "
         "deployed function logged. Of sizes that cost about the same the fastest is the best. docs/cost.md "
         "has what is counted, and what is assumed.",
-        epilog="example: python -m lambda_setup cost --calls-per-day 50000 --items-per-call 1 --writes 0",
+        example="python -m lambda_setup cost --calls-per-day 50000 --items-per-call 1 --writes 0",
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--function", metavar="NAME",
@@ -219,5 +222,4 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--region", metavar="REGION",
                         help="whose prices, and where the --function is "
                              "(default: us-east-1; with --function the configured one)")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(command=run)
+    add_json(parser)

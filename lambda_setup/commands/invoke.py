@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lambda_setup import functions
+from lambda_setup.commands.options import add_command, add_function, add_out, add_target
 from lambda_setup.deployment.aws import explained
 from lambda_setup.deployment.local import MODEL_BUCKET, Application, Stack, served
 from lambda_setup.deployment.responses import succeeded
 from lambda_setup.models.bucket import ModelBucket
+from lambda_setup.models.channels import CHANNELS
 from lambda_setup.output import relative_path, status
 
 _VARYING = {
@@ -19,6 +21,38 @@ _VARYING = {
     "<sha256>": r"\b[0-9a-f]{64}\b",
     "-<digest>.npz": r"-[0-9a-f]{16}\.npz",
 }
+
+
+def configure_parser(commands: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands,
+        "invoke",
+        run,
+        help="run the function on this machine and send it events",
+        description="Start an S3 server and the function under AWS's Runtime Interface Emulator, send the "
+        "events to the one warm function in their order, print one response a line, and stop both. The "
+        "model's engine decides which function runs. With --local the function uses the S3 that `make s3` "
+        "serves. Exits 0 only if every response was a 200.",
+        example="python -m lambda_setup invoke --event events/event.json --out .demo",
+    )
+    add_function(parser, "function of this project whose event and model are the defaults")
+    parser.add_argument("-e", "--event", type=Path, action="append", metavar="FILE",
+                        help="JSON event; may be repeated (default: the function's own)")  # fmt: skip
+    add_out(parser, "DIR", "folder for the objects that the responses name, as DIR/<s3 key>",
+            former="--save")  # fmt: skip
+    parser.add_argument("--record", action="store_true",
+                        help="write each response beside its event, as the tests compare it")  # fmt: skip
+    add_target(
+        parser,
+        stack="",
+        local="take the model from what `make s3` serves, and store results there",
+        model="folder of the model (default: the function's)",
+    )
+    parser.add_argument("--name", metavar="NAME", help="with --local: the model (default: the function's)")
+    parser.add_argument("--channel", choices=CHANNELS, help="with --local: its channel (default: dev)")
+    parser.add_argument("-l", "--log-file", type=Path, metavar="FILE",
+                        help="file for the function's log (default: standard error)")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,8 +78,8 @@ def run(options: argparse.Namespace) -> int:
                 answer = path.with_suffix(".answer.json")
                 answer.write_text(json.dumps(recorded(response), indent=2, ensure_ascii=False) + "\n")
                 status(f"recorded {relative_path(answer)}")
-            if options.save:
-                for saved in local.save(response, options.save):
+            if options.out:
+                for saved in local.save(response, options.out):
                     status(f"saved {saved}, {saved.stat().st_size:,} bytes")
     return 0 if good else 1
 

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +9,7 @@ import msgspec
 
 from lambda_setup.deployment.aws import explained
 from lambda_setup.models import channels
-from lambda_setup.models.bucket import SHOWN, ModelBucket, add_place, opened
+from lambda_setup.models.bucket import SHOWN, ModelBucket, opened
 from lambda_setup.output import print_result, table, transfer
 
 
@@ -158,41 +157,3 @@ def prune(options: argparse.Namespace) -> int:
                 store.delete(one)
     what = {"removed": [one.version for one in removed], "bytes": sum(one.bytes for one in removed)}
     return print_result(options, what, lambda: print(f"together {what['bytes']:,} bytes"))
-
-
-def add_parsers(group: Any) -> None:
-    """Add the commands to ``python -m lambda_setup model``."""
-    from lambda_setup.commands import promote  # which needs what is here
-
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, *, model: bool = True) -> Any:
-        parser = group.add_parser(name, help=text.partition(".")[0].lower(), description=text)
-        if model:
-            parser.add_argument("name", metavar="NAME", help="the model's name; see: model list")
-        add_place(parser)
-        parser.add_argument("--json", action="store_true", help="print JSON")
-        parser.set_defaults(command=run)
-        return parser
-
-    command("list", list_models, "List the models in a bucket.", model=False)
-    command("show", show, "Show a model's versions and how its channels moved.")
-    parser = command("verify", verify, "Read every byte of a version and compare it with its manifest. "
-                     "Exits 1 if something is wrong.")  # fmt: skip
-    parser.add_argument("version", metavar="VERSION", help="dev, prod, or a version's first characters")
-    parser = command("rollback", rollback, "Move a channel back to where it was before its last move. "
-                     "Functions take that up as any other move.")  # fmt: skip
-    parser.add_argument("--channel", choices=channels.CHANNELS, default="prod", help="(default: %(default)s)")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be moved")
-    parser = command(
-        "promote",
-        promote.run,
-        "Try what dev has, and move prod to it. The version's own smoke request is sent to the function on "
-        "this machine, or to a deployed one; prod moves only if the answer is the one that was published.",
-    )
-    parser.add_argument("--function", metavar="NAME", help="ask this deployed function, which follows dev")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be moved")
-    parser = command("prune", prune, "Remove a model's old versions. What a channel points to, or would be "
-                     "rolled back to, stays.")  # fmt: skip
-    parser.add_argument(
-        "--keep", type=int, required=True, metavar="K", help="how many of the newest stay, too"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="print what would be removed")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_setup import functions
+from lambda_setup.commands.options import add_command, add_dry_run
 from lambda_setup.functions import ROOT, SUFFIX, Function
 
 SOURCES = {"translation": "translation", "text": "spacy", "image": "fastai", "table": "keras"}
@@ -21,21 +22,22 @@ _LEFT = {"README.md", "template.yaml", "samconfig.toml", "__pycache__", ".aws-sa
 _TARGETS = ("arm64", "x86_64", "host")
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to ``python -m lambda_setup``."""
-    command = commands.add_parser(
+def configure_parser(commands: Any) -> None:
+    """Declare the command."""
+    command = add_command(
+        commands,
         "new",
+        run,
         help="begin a function for another model",
         description="Make a function for another model: its folder with code, template and events, its "
         "recipe, its layer's targets and a model, all copied from a function that works. It passes "
         "`make test` as it is; docs/forking.md shows how to change it.",
-        epilog="example: python -m lambda_setup new sentiment --from text && make demo EXAMPLE=sentiment",
+        example="python -m lambda_setup new sentiment --from text && make demo EXAMPLE=sentiment",
     )
     command.add_argument("name", metavar="NAME", help="1 to 16 of a-z, 0-9 and _, the first a letter")
     command.add_argument("--from", dest="source", choices=SOURCES, required=True,
                          help="what a request holds; text is sentences, table rows of numbers")  # fmt: skip
-    command.add_argument("--dry-run", action="store_true", help="print what would be made")
-    command.set_defaults(command=run)
+    add_dry_run(command, "print the files to make")
 
 
 def run(options: argparse.Namespace) -> int:

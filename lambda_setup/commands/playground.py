@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambda_setup import functions, viewer
 from lambda_setup.commands.invoke import application
+from lambda_setup.commands.options import add_command, add_function, add_target
 from lambda_setup.commands.results import facts, own_viewer, stored
 from lambda_setup.deployment import aws
 from lambda_setup.deployment.responses import body_of, succeeded
@@ -70,28 +71,29 @@ class Backend:
     s3: "S3Client"
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to ``python -m lambda_setup``."""
-    command = commands.add_parser(
+def configure_parser(commands: Any) -> None:
+    """Declare the command."""
+    command = add_command(
+        commands,
         "playground",
+        run,
         help="try the function from a page in the browser",
         description="Serve a page on 127.0.0.1 with a form, send what is asked there to the function, and "
         "show the answers as `results show --html` does, until Ctrl-C. The function runs on this machine, as "
         "with `invoke`; with --stack it is a deployed one, which is called with your AWS credentials. They "
         "never reach the page. Only who has the address that is printed can use it.",
-        epilog="example: python -m lambda_setup playground --stack translation --open",
+        example="python -m lambda_setup playground --stack translation --open",
     )
-    source = command.add_mutually_exclusive_group()
-    source.add_argument("--stack", metavar="NAME", help="ask the function of this deployed stack")
-    source.add_argument("--local", action="store_true",
-                        help="take the model from what `make s3` serves; leave results there")  # fmt: skip
-    source.add_argument("--model", type=Path, metavar="DIR",
-                        help="the model's folder (default: the function's)")  # fmt: skip
-    command.add_argument("--function", metavar="NAME", default="translation",
-                         help="the folder's name without _function (default: %(default)s)")  # fmt: skip
+    add_target(
+        command,
+        stack="deployed stack whose function answers",
+        local="take the model from what `make s3` serves, and store results there",
+        model="folder of the model (default: the function's)",
+    )
+    add_function(command)
     command.add_argument("--port", type=int, default=0, metavar="N", help="(default: one that is free)")
     command.add_argument("--open", action="store_true", help="open the page in the browser")
-    command.set_defaults(command=run, name=None, channel=None)
+    command.set_defaults(name=None, channel=None)
 
 
 def run(options: argparse.Namespace) -> int:

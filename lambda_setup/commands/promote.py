@@ -56,9 +56,12 @@ def tried(options: argparse.Namespace, store: ModelBucket, manifest: Published) 
     event = {**smoke.request, "result": "inline"} if smoke else {"warmup": True}
     if smoke is None:
         status("no smoke request was published with it: it is only loaded")
-    if options.function:
-        status(f"asking {options.function}")
-        response = _deployed(options.function, event)
+    function = options.function
+    if options.try_on:
+        function = aws.stack_output(options.try_on, "FunctionAliasArn")
+    if function:
+        status(f"asking {function}")
+        response = _deployed(function, event)
     else:
         status("starting the function on this machine with the candidate")
         response = _local(store, manifest, event)

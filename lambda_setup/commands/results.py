@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from lambda_inference.requests import ID_PATTERN
 from lambda_inference.results import PREFIX
 from lambda_setup import functions
+from lambda_setup.commands.options import add_command, add_function, add_group, add_target
 from lambda_setup.deployment.aws import explained, stack_output
 from lambda_setup.deployment.local import served
 from lambda_setup.deployment.local.application import RESULT_BUCKET
@@ -63,36 +64,36 @@ class Result:
         return found
 
 
-def add_parser(group: Any) -> None:
-    """Add the command to ``python -m lambda_setup results``."""
-    command = group.add_parser(
+def configure_parser(commands: Any) -> None:
+    """Declare the command."""
+    group = add_group(commands, "results", "show results")
+    command = add_command(
+        group,
         "show",
+        run,
         help="show results as tables and pictures, or as a page for a browser",
         description="Show a result as a table, and one item of it as a PNG: a translation's attention maps, "
         "or whatever the function's own show.py draws. With --html or --open it becomes one page for a "
         "browser, with every item and every map, that needs no network and no other file. A result is what "
-        "`invoke --save DIR` saved, or, with --stack or --local, what a function stored in S3; nothing is "
+        "`invoke --out DIR` saved, or, with --stack or --local, what a function stored in S3; nothing is "
         "written then but the page.",
-        epilog="examples: python -m lambda_setup results show .demo; python -m lambda_setup results show ID "
+        example="python -m lambda_setup results show .demo; python -m lambda_setup results show ID "
         "--stack translation --open",
     )
     command.add_argument("what", metavar="KEY|FILE",
                          help="a predictions.jsonl.gz, a folder to look for them in, or JSON lines; with "
                          "--stack or --local the s3_key of an answer, or its request's id")  # fmt: skip
-    place = command.add_mutually_exclusive_group()
-    place.add_argument("--stack", metavar="NAME", help="the deployed stack whose result bucket has it")
-    place.add_argument("--local", action="store_true", help="it is in the S3 that `make s3` serves")
+    add_target(command, stack="deployed stack whose result bucket has it",
+               local="it is in the S3 that `make s3` serves")  # fmt: skip
     command.add_argument("--html", type=Path, metavar="FILE", help="write it as one page instead")
     command.add_argument("--open", action="store_true",
                          help="open the page; without --html it is written beside the result, or, of one in "
                          "S3, into the current folder")  # fmt: skip
     command.add_argument("--item", type=int, default=0, metavar="N",
                          help="whose picture to draw (default: %(default)s)")  # fmt: skip
-    command.add_argument("--function", metavar="NAME", default="translation",
-                         help="the function that answered (default: %(default)s)")  # fmt: skip
+    add_function(command, "function of this project that answered")
     command.add_argument("-e", "--event", type=Path, metavar="FILE",
                          help="what it was asked, for the picture (default: the function's own)")  # fmt: skip
-    command.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -128,7 +129,7 @@ def _paths(path: Path) -> list[Path]:
     if not found:
         raise FileNotFoundError(
             f"there is no {PREDICTIONS} below {path}; save one with: python -m lambda_setup "
-            f"invoke --event events/event.json --save {path}"
+            f"invoke --event events/event.json --out {path}"
         )
     return found
 

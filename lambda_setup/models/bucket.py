@@ -178,14 +178,6 @@ def _user() -> str:
     return "unknown"
 
 
-def add_place(parser: argparse.ArgumentParser) -> None:
-    """Let a command take the model bucket that it works on."""
-    place = parser.add_mutually_exclusive_group(required=True)
-    place.add_argument("--stack", metavar="STACK", help="the deployed stack whose model bucket it is")
-    place.add_argument("--bucket", metavar="BUCKET", help="the bucket itself")
-    place.add_argument("--local", action="store_true", help="the one that `make s3` serves on this machine")
-
-
 def opened(options: argparse.Namespace) -> ModelBucket:
     """Return the model bucket that the command line names.
 

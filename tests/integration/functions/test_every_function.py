@@ -219,7 +219,7 @@ def test_demo(one, tmp_path):
     command = [sys.executable, "-m", "lambda_setup"]
     folder = tmp_path / "demo"
     done = subprocess.run(
-        [*command, "invoke", "--function", one.name, "--save", folder, "--log-file", tmp_path / "log"],
+        [*command, "invoke", "--function", one.name, "--out", folder, "--log-file", tmp_path / "log"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -41,7 +41,7 @@ def saved(tmp_path_factory):
     """The demo's event and a warm-up, sent by the command, with everything saved."""
     folder = tmp_path_factory.mktemp("saved")
     done = subprocess.run(
-        command("invoke", "-e", case("event").path, "-e", case("valid/warmup").path, "--save", folder),
+        command("invoke", "-e", case("event").path, "-e", case("valid/warmup").path, "--out", folder),
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done, folder

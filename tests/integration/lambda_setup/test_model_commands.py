@@ -436,7 +436,7 @@ class TestLocal:
         assert {move["by"] for move in moves} == {f"local:{getpass.getuser()}"}
 
         event = str(case("valid/own_id").path)
-        code, said, errors = alone("invoke", "--event", event, "--channel", "prod", "--save", str(tmp_path))
+        code, said, errors = alone("invoke", "--event", event, "--channel", "prod", "--out", str(tmp_path))
         assert code == 0, errors
         body = json.loads(said)["body"]
         assert body["model"] == {"name": "en-es", "version": versions[0]}

@@ -1,0 +1,70 @@
+"""Options that mean the same in every command."""
+
+import argparse
+
+import pytest
+
+from lambda_setup.__main__ import _parser, main
+from lambda_setup.commands import options
+
+
+def leaves(parser: argparse.ArgumentParser, name: str = ""):
+    """Yield each command with its parser."""
+    groups = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    if not groups:
+        yield name.strip(), parser
+    for group in groups:
+        for verb, below in group.choices.items():
+            yield from leaves(below, f"{name} {verb}")
+
+
+COMMANDS = {name: parser for name, parser in leaves(_parser()) if name != "layer"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_takes_debug_and_runs_something(name):
+    """A command is declared in one way: it has a function that runs it, and --debug."""
+    parser = COMMANDS[name]
+    assert callable(parser.get_default("run"))
+    assert "--debug" in parser.format_help()
+
+
+@pytest.mark.parametrize("name", [name for name, one in COMMANDS.items() if "--stack" in one.format_help()])
+def test_commands_that_talk_to_aws_take_an_account(name):
+    """With --stack come --region and --profile."""
+    text = COMMANDS[name].format_help()
+    assert "--region" in text
+    assert "--profile" in text
+
+
+def test_every_option_has_a_help_text():
+    """No option is left without a word, but for those that are hidden."""
+    for parser in COMMANDS.values():
+        assert all(action.help for action in parser._actions)
+
+
+def test_former_options_work_and_warn(capsys):
+    """An option under a former name has the value of its successor, and the warning names that."""
+    parser = argparse.ArgumentParser()
+    options.add_out(parser, "DIR", "folder", former="--save")
+    assert str(parser.parse_args(["--save", "x"]).out) == "x"
+    assert capsys.readouterr().err == "warning: --save is deprecated; use --out\n"
+    assert "--save" not in parser.format_help()
+    assert parser.parse_args([]).out is None
+
+
+def test_debug_shows_the_traceback(tmp_path, capsys):
+    """Without --debug an error is one line; with it the traceback stands before."""
+    missing = str(tmp_path / "missing")
+    assert main(["results", "show", missing]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert main(["results", "show", missing, "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_layer_is_the_builder(capsys):
+    """``lambda-inference layer`` is ``python -m layer``."""
+    with pytest.raises(SystemExit) as ended:
+        main(["layer", "--help"])
+    assert ended.value.code == 0
+    assert "build" in capsys.readouterr().out
