@@ -53,6 +53,7 @@ soak: $(VENV)/ready ## run what takes too long for every change: Lambda's arm64,
 
 bench: $(VENV)/ready ## measure every number again, or ROW=store or ROW=store.load_time alone
 	@$(PY) -m bench $(ROW)
+	@$(PY) -m tools.docs
 
 lint: $(VENV)/ready ## check style and types
 	@$(VENV)/bin/ruff check

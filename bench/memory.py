@@ -1,6 +1,6 @@
 """How much memory a request takes: the peak of a fresh process that answers it, after others or alone.
 
-Run: ``.venv/bin/python bench/memory.py``. Each number is of a process of its own that loads the shipped
+Run: ``.venv/bin/python -m bench.memory``. Each number is of a process of its own that loads the shipped
 model, converted for its engine, and answers the requests in their order; the peak is the kernel's
 (VmHWM: ru_maxrss would count the process that this one was forked from).
 """
@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench.row import ROOT, function_environment
+
 MODEL = ROOT / "models" / "en-es"
 
 LONG = "Select the cell range. " * 434  # 9,982 characters
@@ -43,7 +44,6 @@ def rows() -> dict[str, list[dict[str, Any]]]:
 
 def answer(model: Path, requests: list[dict[str, Any]]) -> int:
     """Answer requests in this process with the model in a folder, and return its peak in MB."""
-    sys.path[:0] = [str(ROOT / "layer"), str(ROOT / "translation_function")]
     from lambda_inference import Deadline, Model
     from lambda_setup.models.describe import describe
     from translator import TranslationRequest, Translator
@@ -73,8 +73,10 @@ def main() -> None:
         for name, requests in rows().items():
             peaks = []
             for model in models:
-                command = [sys.executable, __file__, str(model), json.dumps(requests)]
-                done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+                command = [sys.executable, "-m", "bench.memory", str(model), json.dumps(requests)]
+                done = subprocess.run(
+                    command, capture_output=True, text=True, check=True, cwd=ROOT, env=function_environment()
+                )
                 peaks.append(f"{int(done.stdout):,}")
             print(f"| {name} | {' | '.join(peaks)} |", flush=True)
 

@@ -1,6 +1,6 @@
-"""A row of the results: a number, what it is compared with, and what it has to be.
+"""A row of the results: a number, its baseline, and its goal.
 
-An area is a module of this folder with functions that measure, each naming its rows::
+An area is a module of bench/areas with functions that measure, each naming its rows::
 
     @measures("store.load_time")
     def load_time() -> Iterator[Row]: ...
@@ -8,6 +8,7 @@ An area is a module of this folder with functions that measure, each naming its 
 and it stands among AREAS in ``__main__``.
 """
 
+import os
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
 
 OF_TIME = "× of the baseline's time"  # noqa: RUF001 - the sign, not the letter
 AS_FAST = "× as fast as the baseline"  # noqa: RUF001
@@ -74,11 +77,11 @@ def ratio(ours: Sequence[float], baseline: Sequence[float]) -> dict[str, Any]:
     """Return value and runs of a row that divides ours by the baseline, repetition by repetition."""
     return {
         "value": round(statistics.median(ours) / statistics.median(baseline), 3),
-        "runs": [round(one / other, 3) for one, other in zip(ours, baseline, strict=True)],
+        "runs": [round(mine / other, 3) for mine, other in zip(ours, baseline, strict=True)],
     }
 
 
-def of_size(name: str, size: int, goal: int, what: str) -> Row:
+def make_size_row(name: str, size: int, goal: int, what: str) -> Row:
     """Return the row of a layer's bytes."""
     return Row(
         name=f"layer.size.{name}",
@@ -111,9 +114,15 @@ def measures(*names: str) -> Callable[[Callable[[], Iterator[Row]]], Callable[[]
     return register
 
 
+def function_environment() -> dict[str, str]:
+    """Return this process's environment, with the translation function among the folders of modules."""
+    folders = [str(ROOT / "translation_function"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Make a folder for what is measured: in memory where there is such a place, for disks differ most."""
+    """Make a temporary folder, in memory where the machine has such a place, for disks differ most."""
     memory = Path("/dev/shm")  # noqa: S108
     with tempfile.TemporaryDirectory(prefix="bench-", dir=memory if memory.is_dir() else None) as name:
         yield Path(name)

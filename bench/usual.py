@@ -14,14 +14,14 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.areas.cold_start import DECLARED, copy_distributions
 from bench.baselines import nested_zip
-from bench.cold_start import DECLARED, copy_installed
+from bench.row import ROOT
 from layer.builder import tree
 from layer.builder.build import WORK
 from layer.builder.report.facts import LIMIT
 from layer.builder.slim.strip import strip_tree
 
-ROOT = Path(__file__).resolve().parent.parent
 BASELINES = ROOT / "bench" / "baselines"
 MODELS = ROOT / "models"
 FASTAI = ROOT / "examples" / "fastai_function"
@@ -49,12 +49,12 @@ for name in ("nms", "qnms"):
 from rebuild import Description, learner
 description, weights, target = sys.argv[1:]
 with open(description, "rb") as file:
-    said = msgspec.json.decode(file.read(), type=Description)
-learner(said, torch.load(weights), threads=1).export(target)
+    parsed = msgspec.json.decode(file.read(), type=Description)
+learner(parsed, torch.load(weights), threads=1).export(target)
 """
 
 
-def made(name: str, make: Callable[[Path], None], *of: Path) -> Path:
+def make_once(name: str, make: Callable[[Path], None], *of: Path) -> Path:
     """Return a folder that a function fills, from earlier if all that it is made of is still the same.
 
     Args:
@@ -91,7 +91,7 @@ def spacy_layer() -> Path:
         strip_tree(folder)
         _check("usual_spacy", tree.size(folder))
 
-    return made(requirements.stem, make, requirements)
+    return make_once(requirements.stem, make, requirements)
 
 
 def fastai_zip() -> Path:
@@ -126,13 +126,13 @@ def learner() -> Path:
         subprocess.run(command, env=os.environ | {"PYTHONPATH": path, "HOME": str(packages)}, check=True)
 
     code = (FASTAI / "rebuild.py", FASTAI / "network.py")
-    return made("learner", make, description, weights, *code) / LEARNER
+    return make_once("learner", make, description, weights, *code) / LEARNER
 
 
 def wide_models() -> Path:
     """Return a folder with ``tumours`` and ``tumours-keras`` of 18 million parameters, never trained."""
     requirements = BASELINES / "training_keras.txt"
-    described = [MODELS / name / "model.toml" for name in ("tumours", "tumours-keras")]
+    descriptions = [MODELS / name / "model.toml" for name in ("tumours", "tumours-keras")]
 
     def make(folder: Path) -> None:
         packages = folder.with_name("packages")
@@ -148,10 +148,10 @@ def wide_models() -> Path:
             "0",
         ]
         subprocess.run(command, env=os.environ | {"PYTHONPATH": str(packages)}, check=True)
-        for path in described:
+        for path in descriptions:
             shutil.copyfile(path, folder / path.parent.name / path.name)
 
-    return made("wide", make, requirements, TRAINING, *described)
+    return make_once("wide", make, requirements, TRAINING, *descriptions)
 
 
 def _install(requirements: Path, folder: Path) -> None:
@@ -169,7 +169,7 @@ def _zip(requirements: Path) -> Path:
     def make(folder: Path) -> None:
         packages = folder.with_name("packages")
         _install(requirements, packages)
-        copy_installed(("torch", *DECLARED), packages)
+        copy_distributions(("torch", *DECLARED), packages)
         for unused in UNUSED_OF_TORCH:
             for path in (packages / unused).rglob("*"):
                 if path.is_file() and path != packages / NEEDED_OF_TORCH:
@@ -178,7 +178,7 @@ def _zip(requirements: Path) -> Path:
         nested_zip.pack(packages, folder / ZIP)
         _check(requirements.stem, (folder / ZIP).stat().st_size)
 
-    return made(requirements.stem, make, requirements)
+    return make_once(requirements.stem, make, requirements)
 
 
 def _check(name: str, size: int) -> None:

@@ -40,7 +40,7 @@ def sentences(count: int | None = None) -> list[str]:
         return [line.strip() for line in file][:count]
 
 
-def numbered(count: int) -> list[str]:
+def number_sentences(count: int) -> list[str]:
     """Return so many sentences that differ and are, on average, equally long, whatever their number.
 
     The test split comes again and again, each time with another number of two digits behind its sentences;
@@ -53,7 +53,7 @@ def numbered(count: int) -> list[str]:
     return [*chosen, *(f"{split[place]} ({rounds + 10})" for place in places)]
 
 
-def answered(data: list[str], **fields: Any) -> dict[str, Any]:
+def ask(data: list[str], **fields: Any) -> dict[str, Any]:
     """Have the handler answer a request, and return the answer's body with the seconds that all took."""
     from app import lambda_handler
 
@@ -74,9 +74,9 @@ def warm() -> None:
     lambda_handler({"warmup": True}, Context())
 
 
-def predicting(data: list[str], **fields: Any) -> float:
+def time_prediction(data: list[str], **fields: Any) -> float:
     """Return the seconds that the Translator takes for a request."""
-    return float(answered(data, **fields)["timings_ms"]["predict"]) / 1000
+    return float(ask(data, **fields)["timings_ms"]["predict"]) / 1000
 
 
 def translate(count: str) -> dict[str, float]:
@@ -90,7 +90,7 @@ def translate(count: str) -> dict[str, float]:
     warm()
     loaded = status("VmRSS")
     clock = network_clock()
-    seconds = predicting(sentences(int(count)))
+    seconds = time_prediction(sentences(int(count)))
     return {
         "seconds": seconds,
         "network": sum(clock) / seconds,
@@ -106,19 +106,19 @@ def network_clock() -> list[float]:
         from onmt.translate.translator import Translator
 
         for name in ("_run_encoder", "_decode_and_generate"):
-            setattr(Translator, name, _timed(getattr(Translator, name), clock))
+            setattr(Translator, name, _time(getattr(Translator, name), clock))
     return clock
 
 
-def _timed(function: Callable[..., Any], clock: list[float]) -> Callable[..., Any]:
-    def timed(*args: Any, **options: Any) -> Any:
+def _time(function: Callable[..., Any], clock: list[float]) -> Callable[..., Any]:
+    def measure(*args: Any, **options: Any) -> Any:
         start = time.perf_counter()
         try:
             return function(*args, **options)
         finally:
             clock.append(time.perf_counter() - start)
 
-    return timed
+    return measure
 
 
 def translate_bare(count: str, precision: str, model: str) -> dict[str, float]:
@@ -131,12 +131,12 @@ def translate_bare(count: str, precision: str, model: str) -> dict[str, float]:
     return {"seconds": time.perf_counter() - start}
 
 
-def texts(batch_size: str) -> list[str]:
+def translate_split(batch_size: str) -> list[str]:
     """Return the best translation of each sentence of the test split, searched in batches of a size."""
     import translator
 
     translator.MAX_BATCH = int(batch_size)
-    found = answered(sentences(), result="inline")["predictions"]
+    found = ask(sentences(), result="inline")["predictions"]
     return [one["hypotheses"][0]["text"] for one in found]
 
 
@@ -144,11 +144,11 @@ def attention(count: str, repetitions: str) -> list[list[float]]:
     """Return pairs of seconds: with attention, and the same call without, in changing order."""
     warm()
     data = sentences(int(count))
-    predicting(data[:32], n_best=BEAM, return_attention=True)
+    time_prediction(data[:32], n_best=BEAM, return_attention=True)
     found = []
     for repetition in range(int(repetitions)):
         order = (True, False) if repetition % 2 else (False, True)
-        taken = {wanted: predicting(data, n_best=BEAM, return_attention=wanted) for wanted in order}
+        taken = {wanted: time_prediction(data, n_best=BEAM, return_attention=wanted) for wanted in order}
         found.append([taken[True], taken[False]])
     return found
 
@@ -183,7 +183,7 @@ def handler(count: str, repetitions: str, model: str) -> dict[str, Any]:
     runs = []
     for repetition in range(int(repetitions)):
         first = plain() if repetition % 2 else None
-        body = answered(data)
+        body = ask(data)
         runs.append([body["seconds"], first or plain(), body["timings_ms"]["predict"] / 1000])
     start = time.perf_counter()
     for tokens in again:
@@ -197,13 +197,13 @@ def growth(*counts: str) -> dict[str, list[float]]:
     Those of small requests are medians of several.
     """
     warm()
-    answered(numbered(32))
+    ask(number_sentences(32))
     found: dict[str, list[float]] = {"seconds": [], "processor": []}
     for count in map(int, counts):
-        data = numbered(count)
+        data = number_sentences(count)
         calls = 9 if count <= 100 else 2 if count <= 1000 else 1  # noqa: PLR2004
         start = time.process_time()
-        found["seconds"].append(median(answered(data)["seconds"] for _ in range(calls)) / count)
+        found["seconds"].append(median(ask(data)["seconds"] for _ in range(calls)) / count)
         found["processor"].append((time.process_time() - start) / calls / count)
     return found
 
@@ -239,11 +239,11 @@ def bare_batches(data: list[str], model: Path) -> list[list[list[str]]]:
     """Return sentences as tokens, in the batches that the Translator makes of them."""
     from translator import batches
 
-    tokens = tokenised(data, model)
+    tokens = tokenise(data, model)
     return [[tokens[index] for index in batch] for batch in batches([len(one) for one in tokens], BEAM)]
 
 
-def tokenised(data: list[str], model: Path) -> list[list[str]]:
+def tokenise(data: list[str], model: Path) -> list[list[str]]:
     """Return the tokens of sentences."""
     from sentencepiece import SentencePieceProcessor
 
@@ -255,7 +255,7 @@ def tokenised(data: list[str], model: Path) -> list[list[str]]:
 def serve_bare(model: str) -> None:
     """Print the milliseconds that CTranslate2 takes for the tokens of each sentence that comes in."""
     search, folder = bare(Path(model)), Path(model)
-    _serve(lambda text: tokenised([text], folder), search)
+    _serve(lambda text: tokenise([text], folder), search)
 
 
 def serve_handler() -> None:
@@ -286,7 +286,7 @@ def status(field: str) -> int:
 TASKS: dict[str, Callable[..., Any]] = {
     "translate": translate,
     "translate_bare": translate_bare,
-    "texts": texts,
+    "texts": translate_split,
     "attention": attention,
     "handler": handler,
     "growth": growth,

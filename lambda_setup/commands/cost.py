@@ -26,7 +26,7 @@ from lambda_setup.output import print_result, table
 ENGINES = ROOT / "bench" / "engines.json"
 MEASURE = "make bench ROW=throughput"
 DOCUMENT = ROOT / "docs" / "cost.md"
-MARKERS = ("<!-- cost table -->\n", "<!-- end -->")
+MARKERS = ("<!-- cost table -->\n", "<!-- end cost table -->")
 
 ARCHITECTURES = ("arm64", "x86_64")
 SIZES = (512, 1024, 1769, 3008, 5307, 10240)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from bench import __main__ as bench
+from bench import results, table
 from bench.row import Measurement, Row, meets, ratio
 
-RESULTS = json.loads(bench.RESULTS.read_text())
-REGISTERED = [name for measurement in bench.registered() for name in measurement.names]
+RESULTS = json.loads(results.RESULTS.read_text())
+REGISTERED = [name for measurement in bench.collect() for name in measurement.names]
 FIELDS = {"name", "value", "better", "unit", "baseline", "goal", "met", "runs"}
 
 a_row = pytest.mark.parametrize("row", RESULTS["rows"], ids=lambda row: row["name"])
@@ -48,9 +49,9 @@ def test_a_value_lies_among_its_runs(row: dict[str, Any]) -> None:
 
 def test_every_engine_is_measured_whole() -> None:
     """What the function costs is told by numbers, and where they come from stands beside them."""
-    from bench import translate  # not before the areas, which are registered in their order
+    from bench.areas import translate
 
-    found = json.loads(translate.ENGINES.read_text())
+    found = json.loads(results.ENGINES.read_text())
     assert found.keys() == {"machine", "commit", "engines"}
     assert [(one["engine"], one["precision"]) for one in found["engines"]] == [
         (kind.engine, kind.precision) for kind in translate.KINDS
@@ -68,7 +69,7 @@ def test_names_are_unique_and_of_the_area_that_measures_them() -> None:
 
 def test_the_table_has_every_row_and_every_cause() -> None:
     """What is shown leaves nothing out."""
-    shown = bench.table(RESULTS["rows"])
+    shown = table.draw(RESULTS["rows"])
     for row in RESULTS["rows"]:
         assert f"| {row['name']} |" in shown
         assert row.get("cause", "") in shown
@@ -76,10 +77,10 @@ def test_the_table_has_every_row_and_every_cause() -> None:
 
 def test_a_row_is_asked_for_by_name_or_beginning() -> None:
     """Not by a part of a word."""
-    assert bench.covers("", "store.load_time")
-    assert bench.covers("store", "store.load_time")
-    assert bench.covers("store.load_time", "store.load_time")
-    assert not bench.covers("stor", "store.load_time")
+    assert table.covers("", "store.load_time")
+    assert table.covers("store", "store.load_time")
+    assert table.covers("store.load_time", "store.load_time")
+    assert not table.covers("stor", "store.load_time")
 
 
 def test_a_ratio_is_that_of_the_medians() -> None:
@@ -89,7 +90,7 @@ def test_a_ratio_is_that_of_the_medians() -> None:
 
 def test_functions_side_by_side_have_to_answer_alike() -> None:
     """Labels and texts to the letter, numbers within the tolerance, nothing more and nothing less."""
-    from bench.cold_start import TOLERANCE, alike
+    from bench.areas.cold_start import TOLERANCE, alike
 
     answer = {"label": "benign", "probabilities": [0.25, 0.75]}
     assert alike(answer, {**answer, "probabilities": [0.25 + TOLERANCE / 2, 0.75]})
@@ -113,14 +114,25 @@ def test_measured_rows_replace_those_of_their_names(
 
     def run(row: str, value: float) -> dict[str, float]:
         found = [Measurement(("a.one", "a.two"), lambda: measure(value))]
-        monkeypatch.setattr(bench, "registered", lambda: found)
+        monkeypatch.setattr(bench, "collect", lambda: found)
         monkeypatch.setattr("sys.argv", ["bench", row])
         bench.main()
-        return {row["name"]: row["value"] for row in bench.read()["rows"]}
+        return {row["name"]: row["value"] for row in results.read()["rows"]}
 
-    monkeypatch.setattr(bench, "RESULTS", tmp_path / "results.json")
-    monkeypatch.setattr(bench, "commit", lambda: "0" * 40)
-    monkeypatch.setattr(bench.show, "write", lambda *_: None)
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(results, "commit", lambda: "0" * 40)
     assert run("", 1) == {"a.one": 1, "a.two": 1}
     assert run("a.two", 2) == {"a.one": 1, "a.two": 2}
     assert "a.two: c." in capsys.readouterr().out
+
+
+def test_the_former_option_for_documents_still_works(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names the new command, and runs it."""
+    modules: list[str] = []
+    monkeypatch.setattr("runpy.run_module", lambda name, **_: modules.append(name))
+    monkeypatch.setattr("sys.argv", ["bench", "--document"])
+    bench.main()
+    assert modules == ["tools.docs"]
+    assert "python -m tools.docs" in capsys.readouterr().err

@@ -288,12 +288,12 @@ def test_the_document_has_the_table_of_the_engines() -> None:
 def test_a_table_goes_between_the_markers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """And nothing else changes, however often it is written."""
     document = tmp_path / "cost.md"
-    document.write_text("before\n<!-- cost table -->\nold\n<!-- end -->\nafter\n")
+    document.write_text("before\n<!-- cost table -->\nold\n<!-- end cost table -->\nafter\n")
     monkeypatch.setattr(cost, "DOCUMENT", document)
     for _ in range(2):
         cost.document(MEASURED)
         table = cost.markdown(MEASURED)
-        assert document.read_text() == f"before\n<!-- cost table -->\n{table}<!-- end -->\nafter\n"
+        assert document.read_text() == f"before\n<!-- cost table -->\n{table}<!-- end cost table -->\nafter\n"
     assert "Measured on one thread of A Processor, not on Lambda: 1,000 calls a day" in table
     assert "| **opennmt float16, 20 a call** | arm64 | 1,769 | 1.00 |" in table
     assert table.count("\n| opennmt") + table.count("\n| **opennmt") == 8

@@ -1,8 +1,8 @@
 """Sizes and cold starts of a function's packages: as installed, as everyone slims them, and as built here.
 
-Run: ``.venv/bin/python bench/layers.py``. Everything is made from the same locked wheels and runs on the
-same disk, on all cores. Each cold start is a fresh interpreter, from before its first import: the packages
-are unpacked, the function's code is imported, and it answers its first event, one sentence, with the
+Run: ``.venv/bin/python -m bench.areas.layers``. Everything is made from the same locked wheels and runs on
+the same disk, on all cores. Each cold start is a fresh interpreter, from before its first import: the
+packages are unpacked, the function's code is imported, and it answers its first event, one sentence, with the
 shipped model in memory. The kinds take turns. What is compared with 1.05 is import and answer alone.
 """
 
@@ -18,17 +18,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from bench.baselines import nested_zip  # noqa: E402
-from bench.row import OF_TIME, Row, measures, of_size, ratio, scratch_folder  # noqa: E402
-from bench.unpack import nested_layer  # noqa: E402
-from lambda_inference.unpack import unpack  # noqa: E402
+from bench.areas.unpack import build_nested_layer
+from bench.baselines import nested_zip
+from bench.row import OF_TIME, ROOT, Row, make_size_row, measures, ratio, scratch_folder
+from lambda_inference.unpack import unpack
 from layer.builder import build, tree
-from layer.builder.recipe import load  # noqa: E402
-from layer.builder.slim import patch  # noqa: E402
-from layer.builder.target import HOST, named  # noqa: E402
+from layer.builder.recipe import load
+from layer.builder.slim import patch
+from layer.builder.target import HOST, named
 from layer.builder.wheels import install as wheels
 from layer.builder.wheels import lock
 
@@ -60,13 +57,13 @@ print(ready - start, time.perf_counter() - ready)
 """
 
 
-def installed(scratch: Path) -> Path:
+def install(scratch: Path) -> Path:
     """Return the locked wheels as pip installs them, with the mends without which they do not run."""
     recipe, target = load("opennmt"), named(HOST)
-    found = lock.read(recipe, target) or lock.make(recipe, target)
+    wheel_lock = lock.read(recipe, target) or lock.make(recipe, target)
     cache = build.WORK / "wheels"
-    wheels.fetch(found, target, recipe.cpu_index, cache, print)
-    wheels.install(found, target, cache, scratch / "installed")
+    wheels.fetch(wheel_lock, target, recipe.cpu_index, cache, print)
+    wheels.install(wheel_lock, target, cache, scratch / "installed")
     patch.apply(scratch / "installed", recipe.patches, "mend")
     compile_all(scratch / "installed", "timestamp")
     return scratch / "installed"
@@ -78,7 +75,7 @@ def compile_all(folder: Path, mode: str) -> None:
     subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # some packages ship templates as .py
 
 
-def with_sources(full: Path, slim: Path, scratch: Path) -> Path:
+def restore_sources(full: Path, slim: Path, scratch: Path) -> Path:
     """Return the builder's tree with the sources in place of the bytecode."""
     recipe = load("opennmt")
     sources = scratch / "sources-of-all"
@@ -113,13 +110,13 @@ class Kind:
 
 def kinds(scratch: Path) -> dict[str, Kind]:
     """Make every kind."""
-    full = installed(scratch)
+    full = install(scratch)
     copied = scratch / "copied"
     shutil.copytree(full, copied, copy_function=os.link)
     nested_zip.slim(copied)
     nested_zip.pack(copied, scratch / "copied.zip")
     archive, index, slim = ours(scratch)
-    sources = with_sources(full, slim, scratch)
+    sources = restore_sources(full, slim, scratch)
     both = scratch / "sources-and-bytecode"
     shutil.copytree(sources, both)
     compile_all(both, "unchecked-hash")
@@ -135,10 +132,10 @@ def kinds(scratch: Path) -> dict[str, Kind]:
 
 def ours(scratch: Path) -> tuple[Path, str, Path]:
     """Return the builder's archive, its index's hash, and what it unpacks to."""
-    return unpacked(nested_layer(), scratch)
+    return unpack_layer(build_nested_layer(), scratch)
 
 
-def unpacked(layer: Path, scratch: Path) -> tuple[Path, str, Path]:
+def unpack_layer(layer: Path, scratch: Path) -> tuple[Path, str, Path]:
     """Return the same of any nested layer, by its ``python`` folder."""
     marker = json.loads((layer / build.MARKER).read_text())["archive"]
     packed = layer / marker["file"]
@@ -183,7 +180,7 @@ def measure(
 
 
 @measures("layer.import_and_answer", "layer.cold_start")
-def rows() -> Iterator[Row]:
+def measure_start() -> Iterator[Row]:
     """Compare the layer's cold start with an ordinary site-packages' and the copied recipe's."""
     names = (
         "as installed",
@@ -198,7 +195,7 @@ def rows() -> Iterator[Row]:
         name="layer.import_and_answer",
         **ratio([answer for _, answer in there], [answer for _, answer in full]),
         unit=OF_TIME,
-        baseline="import and first answer from the same wheels as pip installs them (bench/layers.py)",
+        baseline="import and first answer from the same wheels as pip installs them (bench/areas/layers.py)",
         goal=1.05,
     )
     yield Row(
@@ -212,20 +209,20 @@ def rows() -> Iterator[Row]:
 
 
 @measures("layer.size.opennmt", "layer.size.opennmt_archive", "layer.size.ctranslate2")
-def sizes() -> Iterator[Row]:
+def measure_sizes() -> Iterator[Row]:
     """Count what the builder makes for this machine."""
     with scratch_folder() as scratch:
         archive, _, slim = ours(scratch)
-        found = {
+        sizes = {
             "opennmt": (tree.size(slim), 450_000_000, "the unpacked layer"),
             "opennmt_archive": (archive.stat().st_size, 110_000_000, "its archive"),
         }
     recipe, target = load("ctranslate2"), named(HOST)
     job = build.Job(recipe, target, build.default_out(recipe, target))
     build.build(job, print)
-    found["ctranslate2"] = (tree.size(job.out / "layer"), 85_000_000, "the layer")
-    for name, (size, goal, what) in found.items():
-        yield of_size(name, size, goal, what)
+    sizes["ctranslate2"] = (tree.size(job.out / "layer"), 85_000_000, "the layer")
+    for name, (size, goal, what) in sizes.items():
+        yield make_size_row(name, size, goal, what)
 
 
 def main() -> None:

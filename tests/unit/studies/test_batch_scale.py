@@ -10,9 +10,13 @@ from statistics import mean
 
 import pytest
 
-from bench import scale
-from bench.simulation import Bucket, Quotas, Retry, Run, simulate
 from lambda_setup.costs.pricing import LOG_BYTES, prices, run_cost
+from studies.batch_scale import __main__ as scale
+from studies.batch_scale import plan as planning
+from studies.batch_scale import tables
+from studies.batch_scale.simulation import Bucket, Quotas, Retry, Run, simulate
+
+PAGE = Path(planning.__file__).with_name("README.md")
 
 FREE = Quotas(starts=1e9, transitions=1e9, environments=10**6, scaling=1e9, writes=1e9, reads=1e9)
 """What limits nothing."""
@@ -159,19 +163,19 @@ def test_the_state_machine_says_how_to_retry(tmp_path: Path) -> None:
     ]  # fmt: skip
     child = {"States": {"Translate": {"Retry": retriers}}}
     machine.write_text(json.dumps({"States": {"Map": {"ItemProcessor": child}}}))
-    assert scale.retry(machine) == Retry(interval=3, rate=1.5, most=20, attempts=9)
+    assert planning.read_retry(machine) == Retry(interval=3, rate=1.5, most=20, attempts=9)
     machine.write_text(json.dumps({"Retry": [{"ErrorEquals": ["Lambda.TooManyRequestsException"]}]}))
-    assert scale.retry(machine) == Retry(interval=1, rate=2, most=math.inf, attempts=3)
+    assert planning.read_retry(machine) == Retry(interval=1, rate=2, most=math.inf, attempts=3)
 
 
 def test_a_plan_fills_a_quarter_of_the_timeout() -> None:
     """But takes no more lines than a request may have."""
-    plan = scale.Plan(rate=40, cold=1)
+    plan = planning.Plan(rate=40, cold=1)
     assert (plan.size, plan.ranges) == (1200, 83_334)
-    assert scale.Plan(rate=400, cold=1, timeout=900).size == 10_000
-    assert scale.Plan(rate=40, cold=1, lines=2000).ranges == 50_000
+    assert planning.Plan(rate=400, cold=1, timeout=900).size == 10_000
+    assert planning.Plan(rate=40, cold=1, lines=2000).ranges == 50_000
     assert plan.quotas.environments == 1000
-    assert scale.Plan(rate=40, cold=1, concurrency=3000).quotas.environments == 3000
+    assert planning.Plan(rate=40, cold=1, concurrency=3000).quotas.environments == 3000
     assert plan.manifest_seconds == pytest.approx(math.ceil(83_334 / 256) * 0.15)
 
 
@@ -187,7 +191,7 @@ def test_a_run_costs_what_its_parts_cost() -> None:
 
 def test_a_plan_is_billed_for_its_time_its_children_and_its_objects() -> None:
     """100,000 sentences in 100 ranges of ten seconds and what S3 takes, of which none fails."""
-    plan = scale.Plan(sentences=100_000, rate=100, cold=0, lines=1000)
+    plan = planning.Plan(sentences=100_000, rate=100, cold=0, lines=1000)
     found, of = plan.cost(), prices("us-east-1").usd
     billed = plan.outcome.billed + plan.manifest_seconds
     assert billed == pytest.approx(100 * 10.45, rel=0.1)
@@ -198,24 +202,15 @@ def test_a_plan_is_billed_for_its_time_its_children_and_its_objects() -> None:
 
 def test_the_spread_is_measured_and_keeps_the_average() -> None:
     """Otherwise it would make ranges slower or faster than they are."""
-    found = scale.measured()
+    found = planning.read_measurements()
     assert mean(found["spread"]) == pytest.approx(1, abs=0.01)
     assert min(found["spread"]) > 0
     assert 20 < found["result_bytes"] < 500
 
 
-def test_the_page_has_what_the_simulation_says() -> None:
-    """After another measurement, price or Retry: python -m bench.scale --document."""
-    page = scale.DOCUMENT.read_text(encoding="utf-8")
-    here = {name: plan for name, plan in scale.plans().items() if name.endswith("here")}
-    assert len(here) == 2
-    for line in (scale.times(here) + scale.costs(here)).splitlines():
-        assert f"{line}\n" in page
-
-
 def test_the_page_names_every_quota() -> None:
     """What the simulation takes for granted stands there with its source."""
-    page = scale.DOCUMENT.read_text(encoding="utf-8").partition("## Quotas")[2]
+    page = PAGE.read_text(encoding="utf-8").partition("## Quotas")[2]
     quotas = vars(Quotas()) | {"scaling": 10 * Quotas().scaling}
     for value in quotas.values():
         assert f" {value:,} " in page
@@ -227,12 +222,12 @@ def test_the_page_names_every_quota() -> None:
 )
 def test_a_duration_has_about_two_digits(seconds: float, words: str) -> None:
     """In the unit that suits it."""
-    assert scale.duration(seconds) == words
+    assert tables.format_duration(seconds) == words
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     """Run the command."""
-    monkeypatch.setattr(sys, "argv", ["bench.scale", *arguments])
+    monkeypatch.setattr(sys, "argv", ["batch_scale", *arguments])
     scale.main()
 
 

@@ -1,4 +1,4 @@
-"""What posts have done by hand, beside the examples: the part of docs/examples.md that has numbers.
+"""Posts about the same by hand, beside the examples: the part of docs/examples.md that has numbers.
 
 The figures of posts are their own, and stand here. Braces name rows, whose values are ours.
 """
@@ -22,7 +22,7 @@ PART = """\
 | cold start | 1, [rebuilt by us](../bench/baselines/usual_fastai.py) | {cold_start.fastai} times as fast |
 | by hand, for every version | 5 steps: install, edit every file whose import fails, delete what is imported \
 no longer, zip, upload both layers | the same 3 commands; the edits are \
-[patches](../layer/recipes/fastai.toml), and a build stops where one no longer fits |
+[patches](../layer/recipes/fastai/recipe.toml), and a build stops where one no longer fits |
 | **Keras** | fetches the architecture as JSON and the weights, 18 million parameters, from S3 | \
 [examples/keras_function](../examples/keras_function/README.md) |
 | size of the layer | not told | {layer.size.onnxruntime} with ONNX Runtime; with Keras {layer.size.keras}, \
@@ -39,11 +39,11 @@ it has no Keras to differ |
 _ROW = re.compile(r"\{([a-z_.]+)\}")
 
 
-def rows() -> list[str]:
-    """Return the names of the rows that the part shows."""
+def list_rows() -> list[str]:
+    """Return the names of the rows in the part."""
     return _ROW.findall(PART)
 
 
-def part(values: Mapping[str, str]) -> str:
-    """Return the part with rows' values, by their names; one that was not measured is called so."""
-    return _ROW.sub(lambda found: values.get(found[1], "(not measured)"), PART)
+def fill_part(values: Mapping[str, str]) -> str:
+    """Return the part with the values of rows by their names; a missing one reads "(not measured)"."""
+    return _ROW.sub(lambda match: values.get(match[1], "(not measured)"), PART)

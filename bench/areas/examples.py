@@ -2,7 +2,7 @@
 
 Run: ``make bench ROW=cold_start.spacy``, or another row's name. The usual functions are those of
 ``bench/baselines/usual_*.py``, what they are made of is in bench/usual.py, and everything is timed as in
-bench/cold_start.py.
+bench/areas/cold_start.py.
 """
 
 import gzip
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import usual as usual_functions
-from bench.cold_start import BUCKET, Deploy, Place, Side, compared, copy, ours
-from bench.layers import unpacked
-from bench.row import Row, measures, of_size, scratch_folder
-from bench.usual import BASELINES, LEARNER, MODELS, ROOT, ZIP
+from bench.areas.cold_start import BUCKET, Deploy, Place, Side, compare, copy, ours
+from bench.areas.layers import unpack_layer
+from bench.row import ROOT, Row, make_size_row, measures, scratch_folder
+from bench.usual import BASELINES, LEARNER, MODELS, ZIP
 from layer.builder import build, tree
 from layer.builder.recipe import load
 from layer.builder.report.treemap import human
@@ -26,25 +26,27 @@ from layer.builder.target import HOST, named
 Read = Callable[[dict[str, Any]], Any]
 
 
-def usual(module: str, made: Path, keys: Mapping[str, Path], event: Mapping[str, Any], read: Read) -> Deploy:
+def usual(
+    module: str, packages: Path, keys: Mapping[str, Path], event: Mapping[str, Any], read: Read
+) -> Deploy:
     """Return how a usual function is deployed.
 
     Args:
         module: its handler's.
-        made: has its zip, or else is its layer.
+        packages: has its zip, or else is its layer.
         keys: what S3 has, the model first.
         event: see Side.
         read: see Side.
 
     """
 
-    def deploy(place: Place) -> Side:
+    def prepare(place: Place) -> Side:
         task, layer = place.scratch / module, place.scratch / f"{module}-layer"
         copy(BASELINES, task)
-        if (made / ZIP).exists():
-            shutil.copyfile(made / ZIP, task / ZIP)
+        if (packages / ZIP).exists():
+            shutil.copyfile(packages / ZIP, task / ZIP)
         else:
-            copy(made, layer)
+            copy(packages, layer)
         for key, file in keys.items():
             place.server.client().upload_file(str(file), BUCKET, key)
         environment = {
@@ -55,7 +57,7 @@ def usual(module: str, made: Path, keys: Mapping[str, Path], event: Mapping[str,
         folders = (task, layer, place.runtime) if layer.exists() else (task, place.runtime)
         return Side(module, folders, environment, event, read)
 
-    return deploy
+    return prepare
 
 
 def prediction(answer: dict[str, Any], *fields: str) -> dict[str, Any]:
@@ -85,11 +87,11 @@ def probabilities(answer: dict[str, Any]) -> Any:
 
 
 @measures("cold_start.spacy")
-def spacy() -> Iterator[Row]:
+def measure_spacy() -> Iterator[Row]:
     """Compare spaCy's cold start with the usual function's."""
     event = {"data": ["Anna bought two tickets in Paris."], "result": "inline"}
     layer = usual_functions.spacy_layer()
-    yield from compared(
+    yield from compare(
         {"spacy": partial(ours, model=MODELS / "en-web-sm", event=event, read=entities)},
         usual("usual_spacy", layer, {}, event, entities),
         {"spacy": 2},
@@ -100,13 +102,13 @@ def spacy() -> Iterator[Row]:
 
 
 @measures("cold_start.fastai")
-def fastai() -> Iterator[Row]:
+def measure_fastai() -> Iterator[Row]:
     """Compare fastai's cold start with the usual function's."""
     model, zipped = MODELS / "digits", usual_functions.fastai_zip()
     reference = json.loads(gzip.decompress((model / "reference.json.gz").read_bytes()))
     data = [{"image": reference["items"][0]["image"]}]
     event = {"data": data, "top": len(reference["vocabulary"]), "result": "inline"}
-    yield from compared(
+    yield from compare(
         {"fastai": partial(ours, model=model, event=event, read=classes)},
         usual("usual_fastai", zipped, {LEARNER: usual_functions.learner()}, event, classes),
         {"fastai": 2},
@@ -117,19 +119,19 @@ def fastai() -> Iterator[Row]:
 
 
 @measures("cold_start.onnxruntime", "cold_start.keras")
-def small() -> Iterator[Row]:
+def measure_keras() -> Iterator[Row]:
     """Compare the cold starts of both engines with the usual function's, for the shipped network."""
-    yield from keras(MODELS, {"onnxruntime": 8, "keras": 2}, "the shipped network, 2,175 parameters")
+    yield from compare_keras(MODELS, {"onnxruntime": 8, "keras": 2}, "the shipped network, 2,175 parameters")
 
 
 @measures("cold_start.onnxruntime_wide", "cold_start.keras_wide")
-def wide() -> Iterator[Row]:
+def measure_wide_keras() -> Iterator[Row]:
     """Compare them for a network of 18 million parameters."""
     models = usual_functions.wide_models()
-    yield from keras(models, {"onnxruntime_wide": 5, "keras_wide": 2}, "18 million parameters")
+    yield from compare_keras(models, {"onnxruntime_wide": 5, "keras_wide": 2}, "18 million parameters")
 
 
-def keras(models: Path, goals: Mapping[str, float], network: str) -> Iterator[Row]:
+def compare_keras(models: Path, goals: Mapping[str, float], network: str) -> Iterator[Row]:
     """Compare engines with the usual function with Keras.
 
     Args:
@@ -147,7 +149,7 @@ def keras(models: Path, goals: Mapping[str, float], network: str) -> Iterator[Ro
         name: partial(ours, model=folders[name.partition("_")[0]], event=event, read=probabilities)
         for name in goals
     }
-    yield from compared(
+    yield from compare(
         functions,
         usual("usual_keras", zipped, keys, event, probabilities),
         goals,
@@ -158,7 +160,7 @@ def keras(models: Path, goals: Mapping[str, float], network: str) -> Iterator[Ro
 
 
 @measures("layer.size.spacy", "layer.size.fastai_own", "layer.size.onnxruntime", "layer.size.keras")
-def sizes() -> Iterator[Row]:
+def measure_sizes() -> Iterator[Row]:
     """Count what the builder makes for this machine."""
     goals = {
         "spacy": (140_000_000, "the layer"),
@@ -173,7 +175,7 @@ def sizes() -> Iterator[Row]:
         layer = job.out / "layer" / "python"
         with scratch_folder() as scratch:
             if json.loads((layer / build.MARKER).read_text()).get("archive"):
-                _, _, layer = unpacked(layer, scratch)
+                _, _, layer = unpack_layer(layer, scratch)
             of_torch = ("torch", "torchgen") if name == "fastai_own" else ()
             size = sum(file.size for file in tree.files(layer) if file.package not in of_torch)
-        yield of_size(name, size, goal, what)
+        yield make_size_row(name, size, goal, what)

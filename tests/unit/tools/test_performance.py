@@ -9,12 +9,13 @@ import pytest
 from conftest import ROOT
 
 from bench import __main__ as bench
-from bench import seeds, show
+from bench.results import RESULTS as FILE
 from bench.row import OF_TIME, meets
+from tools import performance, posts
 
-RESULTS = json.loads(bench.RESULTS.read_text())
-TEXTS = {name: (ROOT / name).read_text() for name in (show.README, show.EXAMPLES)}
-DOCUMENTS = show.documents(RESULTS, TEXTS)
+RESULTS = json.loads(FILE.read_text())
+TEXTS = {name: (ROOT / name).read_text() for name in (performance.README, performance.EXAMPLES)}
+DOCUMENTS = performance.make_documents(RESULTS, TEXTS)
 SVG = "{http://www.w3.org/2000/svg}"
 
 a_chart = pytest.mark.parametrize(
@@ -55,22 +56,9 @@ def results(*rows: dict[str, Any]) -> dict[str, Any]:
     return {**RESULTS, "rows": list(rows)}
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_what_is_committed_is_what_the_results_say(name: str) -> None:
-    """Nobody has to believe a page: `python -m bench --document` writes the same."""
-    assert (ROOT / name).read_text(encoding="utf-8") == DOCUMENTS[name]
-
-
-def test_no_chart_is_left_over() -> None:
-    """A chart of rows that are no more is gone."""
-    assert {path.relative_to(ROOT).as_posix() for path in show.charts_in(ROOT)} == {
-        name for name in DOCUMENTS if name.endswith(".svg")
-    }
-
-
 def test_the_page_has_every_row_and_every_cause() -> None:
     """With the machine that they were measured on."""
-    page = DOCUMENTS[show.DOCUMENT]
+    page = DOCUMENTS[performance.DOCUMENT]
     for each in RESULTS["rows"]:
         assert f"| {each['name']} |" in page
         assert each.get("cause", "") in page
@@ -82,13 +70,13 @@ def test_the_page_shows_every_chart_but_the_readmes() -> None:
     """And no other."""
     for name in DOCUMENTS:
         image = f"(images/{Path(name).name})"
-        assert (image in DOCUMENTS[show.DOCUMENT]) == (Path(name).name.startswith("bench-"))
-    assert f"({show.IMAGES}/bench.svg)" in TEXTS[show.README]
+        assert (image in DOCUMENTS[performance.DOCUMENT]) == (Path(name).name.startswith("bench-"))
+    assert f"({performance.IMAGES}/bench.svg)" in TEXTS[performance.README]
 
 
 def test_the_readme_has_the_telling_rows_that_are_there() -> None:
     """A row that was not measured is left out, and a miss is called one."""
-    shown = show.summary(
+    shown = performance.make_summary(
         results(row("store.load_time", 2), row("store.other", 0.5), row("cold_start.mine", 0.5))
     )
     assert f"| `cold_start.mine` | 0.50 {OF_TIME} | ≤ 1.00, met |" in shown
@@ -99,23 +87,23 @@ def test_the_readme_has_the_telling_rows_that_are_there() -> None:
 
 def test_a_row_of_an_unknown_area_is_shown() -> None:
     """In a section and a chart of its own."""
-    found = show.documents(results(row("dead_weight.one", 3)), TEXTS)
-    page = found[show.DOCUMENT]
+    found = performance.make_documents(results(row("dead_weight.one", 3)), TEXTS)
+    page = found[performance.DOCUMENT]
     assert "## Dead weight\n" in page
     assert f"| dead_weight.one | 3.00 {OF_TIME} | 2.70 to 3.30 | ≤ 1.00 | **missed** |" in page
     assert "- dead_weight.one: why dead_weight.one is slow." in page
-    assert ">one</text>" in found[f"{show.IMAGES}/bench-dead_weight.svg"]
-    assert f"{show.IMAGES}/bench.svg" not in found
+    assert ">one</text>" in found[f"{performance.IMAGES}/bench-dead_weight.svg"]
+    assert f"{performance.IMAGES}/bench.svg" not in found
 
 
 def test_what_is_no_ratio_is_drawn_against_its_goal_or_not_at_all() -> None:
     """A score has no 1 to begin a bar at, nor has a goal of nothing."""
-    drawn = show.chart(
+    drawn = performance.draw_chart(
         "a", [row("a.size", 50, goal=100, unit="bytes"), row("a.ms", 8, goal=10, unit="ms more")]
     )
     assert "bytes, 1 being the goal: less is better" in drawn
     assert "ms more, 1 being the goal: less is better" in drawn
-    assert not show.chart(
+    assert not performance.draw_chart(
         "a", [row("a.bleu", 35, goal=34, unit="BLEU"), row("a.leak", 0, goal=0, unit="bytes")]
     )
 
@@ -152,7 +140,7 @@ EXTREME = [
 @pytest.mark.parametrize("rows", [EXTREME, EXTREME[:1], EXTREME[1:2], EXTREME[2:3], RESULTS["rows"]])
 def test_bars_stay_within_the_picture(rows: list[dict[str, Any]]) -> None:
     """However far apart the ratios are; those that no such axis has end at its edge."""
-    svg = parsed(show.chart("x", rows))
+    svg = parsed(performance.draw_chart("x", rows))
     *_, width, height = map(float, (svg.get("viewBox") or "").split())
     for shape in svg.iter():
         place = {name: float(value) for name, value in shape.items() if name in {"x", "y", "cx", "cy"}}
@@ -161,60 +149,26 @@ def test_bars_stay_within_the_picture(rows: list[dict[str, Any]]) -> None:
         assert place.get("x", 0) + size.get("width", 0) <= width
         assert place.get("y", 0) + size.get("height", 0) <= height
         assert place.get("cx", 0) <= width
-    assert len(bars(svg)) == sum(show.unit_length(each) > 0 for each in rows)
+    assert len(bars(svg)) == sum(performance.unit_length(each) > 0 for each in rows)
 
 
 def test_a_bar_begins_at_1_and_ends_at_its_value() -> None:
     """Half and twice are equally long, one to each side."""
-    half, twice = bars(parsed(show.chart("a", [row("a.half", 0.5), row("a.twice", 2.0)])))
+    half, twice = bars(parsed(performance.draw_chart("a", [row("a.half", 0.5), row("a.twice", 2.0)])))
     one = float(half.get("x", 0)) + float(half.get("width", 0))
     assert one == pytest.approx(float(twice.get("x", 0)), abs=0.2)
     assert half.get("width") == twice.get("width")
 
 
-def test_writing_replaces_what_was_there(tmp_path: Path) -> None:
-    """A document keeps what is around its part, and charts of other rows go."""
-    start, end = show.MARKERS
-    (tmp_path / "docs").mkdir()
-    for name in TEXTS:
-        (tmp_path / name).write_text(f"before\n{start}old\n{end}\nafter\n")
-    show.write(results(row("old.one", 2)), tmp_path)
-    show.write(results(row("results.one", 2)), tmp_path)
-    assert [path.name for path in show.charts_in(tmp_path)] == ["bench-results.svg", "bench.svg"]
-    text = (tmp_path / "README.md").read_text()
-    assert text.startswith(f"before\n{start}![")
-    assert text.endswith(f"{end}\nafter\n")
-    assert "`results.one`" in text
-
-
-def test_a_document_without_a_part_says_what_is_missing() -> None:
-    """It is not appended somewhere."""
-    with pytest.raises(ValueError, match=r"page\.md .*<!-- bench -->"):
-        show.put("page.md", "no markers", "part")
-
-
 def test_the_page_about_examples_has_a_number_for_every_row_of_theirs() -> None:
     """Each is a row's value; what was not measured is called so."""
     examples = {
-        name for one in bench.registered() if one.run.__module__ == "bench.examples" for name in one.names
+        name for one in bench.collect() if one.run.__module__ == "bench.areas.examples" for name in one.names
     }
-    assert set(seeds.rows()) == examples
-    assert "not measured" not in DOCUMENTS[show.EXAMPLES]
-    page = show.documents(results(row("cold_start.spacy", 7.5, better="higher")), TEXTS)[show.EXAMPLES]
+    assert set(posts.list_rows()) == examples
+    assert "not measured" not in DOCUMENTS[performance.EXAMPLES]
+    page = performance.make_documents(results(row("cold_start.spacy", 7.5, better="higher")), TEXTS)[
+        performance.EXAMPLES
+    ]
     assert "| 7.50 times as fast |" in page
-    assert page.count("(not measured)") == len(seeds.rows()) - 1
-
-
-def test_documents_are_written_without_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By `--document`, beside the results that they are made of."""
-    start, end = show.MARKERS
-    (tmp_path / "docs").mkdir()
-    for name in TEXTS:
-        (tmp_path / name).write_text(start + end)
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "results.json").write_text(json.dumps(RESULTS))
-    monkeypatch.setattr(bench, "RESULTS", tmp_path / "bench" / "results.json")
-    monkeypatch.setattr(bench, "write", pytest.fail)
-    monkeypatch.setattr("sys.argv", ["bench", "--document"])
-    bench.main()
-    assert (tmp_path / show.DOCUMENT).read_text() == DOCUMENTS[show.DOCUMENT]
+    assert page.count("(not measured)") == len(posts.list_rows()) - 1

@@ -2,9 +2,12 @@
 
 A run is ranges of lines, each a child of a Distributed Map with one task, the function. A child waits for
 its place among ``concurrency``, for Step Functions to start it, and for Lambda to give it an environment,
-which is new (a cold start) where none is idle; where Lambda has none it is throttled, and comes again as
-the state machine's Retry says. How long a range takes is measured, and so is how much that varies; what
-AWS allows is in ``Quotas``, each with its source in docs/batch_at_scale.md.
+which is new (a cold start) where none is idle; where Lambda has none it is throttled, and retried as the
+state machine's Retry says. The time of a range and its spread are measured; AWS's quotas are in ``Quotas``,
+each with its source in README.md.
+
+The event loop is a heap and twelve lines. SimPy would replace those, but not the token buckets, the jitter
+and the order of simultaneous events.
 """
 
 import heapq
@@ -20,9 +23,9 @@ TRANSITIONS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """How a state is tried again: after up to ``interval`` · ``rate``ⁿ seconds, never more than ``most``.
+    """Exponential backoff with full jitter: up to ``interval`` · ``rate``ⁿ seconds, capped at ``most``.
 
-    The wait is drawn evenly from nothing to that, as JitterStrategy FULL has it.
+    The wait is drawn evenly from zero to that, as JitterStrategy FULL does.
     """
 
     interval: float = 2
@@ -31,13 +34,13 @@ class Retry:
     attempts: int = 30
 
     def wait(self, tried: int, random: Random) -> float:
-        """Return the seconds before another try, when so many have been retried."""
+        """Return the seconds before the next attempt, after so many retries."""
         return random.random() * min(self.most, self.interval * self.rate ** min(tried, 60))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quotas:
-    """What AWS allows an account in us-east-1, before it is asked for more.
+    """AWS's default quotas of an account in us-east-1.
 
     Attributes:
         children: that run at once in one Map Run.
@@ -66,7 +69,7 @@ class Quotas:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What is simulated.
+    """A run to simulate.
 
     Attributes:
         ranges: how many there are.
@@ -95,7 +98,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run comes to.
+    """The result of a run.
 
     Attributes:
         seconds: from the map's start until its last child has ended.
@@ -131,7 +134,7 @@ class Outcome:
 
 
 class Bucket:
-    """Tokens that refill: who finds none waits his turn."""
+    """A token bucket whose callers queue for the next token."""
 
     def __init__(self, refill: float, size: float = 1) -> None:
         self._every = 1 / refill
@@ -140,14 +143,14 @@ class Bucket:
         self._taken = Counter[int]()
 
     def take(self, now: float, tokens: int = 1) -> float:
-        """Take tokens, and return when the last of them is there."""
+        """Take tokens, and return when the last of them is available."""
         self._full = max(now, self._full) + tokens * self._every
         when = max(now, self._full - self._every - self._slack)
         self._taken[int(when)] += tokens
         return when
 
     def has(self, now: float) -> bool:
-        """Return whether a token is there."""
+        """Return whether a token is available."""
         return self._full <= now + self._slack + 1e-9
 
     @property
@@ -156,8 +159,8 @@ class Bucket:
         return max(self._taken.values(), default=0) * self._every
 
 
-LEAVE, DONE, TRY, START = range(4)
-"""What happens to a child; of what happens at once, what ends comes first."""
+LEAVE, FINISH, ATTEMPT, START = range(4)
+"""Events of a child; of simultaneous events, ends come first."""
 
 
 class Simulation:
@@ -184,9 +187,9 @@ class Simulation:
         self._curve = [(0.0, 0, 0)]
         self._step = run.ranges * run.seconds / min(self._places, quotas.environments) / 300
 
-    def outcome(self) -> Outcome:
-        """Run it."""
-        actions = (self._leave, self._done, self._try, self._start)
+    def run(self) -> Outcome:
+        """Run all events and return the result."""
+        actions = (self._leave, self._finish, self._attempt, self._start)
         for _ in range(min(self._places, self._run.ranges)):
             self._admit()
         while self._events:
@@ -242,14 +245,14 @@ class Simulation:
     def _start(self, child: int, _: bool) -> None:
         self._running += 1
         self._until_last_start = (self._now, self._busy, self._held)
-        self._put(self._transitions.take(self._now, TRANSITIONS) + self._run.delay, TRY, child)
+        self._put(self._transitions.take(self._now, TRANSITIONS) + self._run.delay, ATTEMPT, child)
 
-    def _try(self, child: int, _: bool) -> None:
+    def _attempt(self, child: int, _: bool) -> None:
         run, now = self._run, self._now
         takes = self._active < run.quotas.environments and self._requests.has(now)
         if not takes or not (self._idle or self._scaling.has(now)):
             self._throttled += 1
-            self._again(child)
+            self._retry(child)
             return
         self._requests.take(now)
         begin, seconds = self._corpus.take(now), run.seconds * self._random.choice(run.spread)
@@ -265,20 +268,20 @@ class Simulation:
         self._invocations += 1
         self._active += 1
         self._billed += end - now
-        self._put(end, DONE, child, good=good)
+        self._put(end, FINISH, child, good=good)
 
-    def _done(self, child: int, good: bool) -> None:
+    def _finish(self, child: int, good: bool) -> None:
         self._active -= 1
         self._idle += 1
         if not good:
-            self._again(child)
+            self._retry(child)
             return
         self._commits.take(self._now)
         self._writes.take(self._now)
         self._done_ranges += 1
         self._put(self._now + self._run.delay, LEAVE, child)
 
-    def _again(self, child: int) -> None:
+    def _retry(self, child: int) -> None:
         tried = self._tried[child]
         if tried >= self._run.retry.attempts:
             self._lost += 1
@@ -286,7 +289,7 @@ class Simulation:
             return
         self._tried[child] += 1
         wait = self._run.retry.wait(tried, self._random)
-        self._put(self._transitions.take(self._now) + wait, TRY, child)
+        self._put(self._transitions.take(self._now) + wait, ATTEMPT, child)
 
     def _leave(self, _child: int, _: bool) -> None:
         self._running -= 1
@@ -294,5 +297,5 @@ class Simulation:
 
 
 def simulate(run: Run) -> Outcome:
-    """Return what a run comes to; the same run comes to the same."""
-    return Simulation(run).outcome()
+    """Simulate a run; equal runs have equal results."""
+    return Simulation(run).run()

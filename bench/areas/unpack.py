@@ -1,6 +1,6 @@
 """How fast a nested layer is unpacked: layer.tar.zst against a zip and ``extractall``.
 
-Run: ``.venv/bin/python bench/unpack.py TREE``, with the folder that is to be packed, or a nested
+Run: ``.venv/bin/python -m bench.areas.unpack TREE``, with the folder that is to be packed, or a nested
 layer's ``python`` folder. Each repetition is a fresh interpreter, timed from before its imports until
 all files are written; the two take turns, on one core and on all, on the same disk and with both
 archives in the page cache. What was written is compared with the tree.
@@ -23,15 +23,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from bench.baselines import nested_zip  # noqa: E402
-from bench.row import AS_FAST, Row, measures, ratio, scratch_folder  # noqa: E402
-from layer.builder import build  # noqa: E402
+from bench.baselines import nested_zip
+from bench.row import AS_FAST, ROOT, Row, measures, ratio, scratch_folder
+from lambda_inference.unpack import unpack
+from layer.builder import build
 from layer.builder.pack import archive
-from layer.builder.recipe import load  # noqa: E402
-from layer.builder.target import HOST, named  # noqa: E402
+from layer.builder.recipe import load
+from layer.builder.target import HOST, named
 
 REPETITIONS = 7
 PATIENCE = 600  # seconds
@@ -63,7 +61,7 @@ print(time.perf_counter() - start)
 """
 
 
-def seconds(kind: str, cores: int, archive_file: Path, index: str, folder: Path) -> float:
+def time_unpacking(kind: str, cores: int, archive_file: Path, index: str, folder: Path) -> float:
     """Return how long a fresh interpreter takes to write an archive's files into a folder."""
     code = FRAME.format(program=PROGRAMS[kind])
     command = [
@@ -109,13 +107,11 @@ def wait_for_quiet(scratch: Path) -> None:
         time.sleep(20)
 
 
-def packed(tree: Path, scratch: Path, level: int) -> tuple[Path, dict[str, Path], str]:
+def pack_both(tree: Path, scratch: Path, level: int) -> tuple[Path, dict[str, Path], str]:
     """Return a tree, its archives, and our index's hash; a nested layer is unpacked for it."""
     marker = tree / "layer_target.json"
     nested = json.loads(marker.read_text()).get("archive") if marker.exists() else None
     if nested:
-        from lambda_inference.unpack import unpack
-
         ours, index = tree / nested["file"], nested["index"]
         tree = unpack(ours, index, temporary=scratch).folder
     else:
@@ -137,7 +133,7 @@ def measure(
             folder.mkdir()
             archives[kind].read_bytes()
             os.sync()
-            times[kind, number].append(seconds(kind, number, archives[kind], index, folder))
+            times[kind, number].append(time_unpacking(kind, number, archives[kind], index, folder))
             (written,) = folder.iterdir()
             if not repetition:
                 compare(tree, written)
@@ -147,7 +143,7 @@ def measure(
     return times
 
 
-def nested_layer() -> Path:
+def build_nested_layer() -> Path:
     """Return the ``python`` folder of a nested layer for this machine, built if need be.
 
     It is beside the one that the tests use, for what was asked of a build is among its inputs.
@@ -160,10 +156,10 @@ def nested_layer() -> Path:
 
 
 @measures("layer.unpack", "layer.unpack_two_cores")
-def rows() -> Iterator[Row]:
+def measure_unpacking() -> Iterator[Row]:
     """Compare unpacking of the layer's tree with ``extractall`` of the same."""
     with scratch_folder() as scratch:
-        tree, archives, index = packed(nested_layer(), scratch, archive.LEVEL)
+        tree, archives, index = pack_both(build_nested_layer(), scratch, archive.LEVEL)
         times = measure(tree, archives, index, scratch, REPETITIONS, (1, 2))
     for name, cores, goal in (("layer.unpack", 1, 2.5), ("layer.unpack_two_cores", 2, 5.0)):
         yield Row(
@@ -190,7 +186,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-unpack-", dir=options.temporary) as folder:
         scratch = Path(folder)
-        tree, archives, index = packed(options.tree, scratch, options.level)
+        tree, archives, index = pack_both(options.tree, scratch, options.level)
         total = sum((tree / name).stat().st_size for name in files(tree))
         print(f"{len(files(tree)):,} files of {total:,} bytes; {archives['ours'].stat().st_size:,} as "
               f"layer.tar.zst, {archives['extractall'].stat().st_size:,} as a zip", flush=True)  # fmt: skip

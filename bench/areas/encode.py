@@ -22,11 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "layer"), str(ROOT / "translation_function")]
-
-from bench.row import OF_TIME, Row, measures, ratio, scratch_folder  # noqa: E402
-from lambda_setup.commands import results as files  # noqa: E402
+from bench.row import OF_TIME, ROOT, Row, function_environment, measures, ratio, scratch_folder
+from lambda_setup.commands import results as files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +102,7 @@ def ours(folder: Path) -> Action:
     return lambda: store.write(Origin("ours", "0" * 64, "en-es", "1" * 64, "opennmt"), predictions)
 
 
-def everyones(folder: Path) -> Action:
+def usual(folder: Path) -> Action:
     """Store them as everyone does."""
     from bench.baselines import gzip_pickle
     from lambda_setup.deployment.local.s3 import S3
@@ -119,7 +116,7 @@ def everyones(folder: Path) -> Action:
     return lambda: gzip_pickle.store(client, BUCKET, "pickle.gz", records, arrays)
 
 
-SIDES: dict[str, Callable[[Path], Action]] = {"ours": ours, "everyone's": everyones}
+SIDES: dict[str, Callable[[Path], Action]] = {"ours": ours, "everyone's": usual}
 
 
 def act(side: str, folder: Path) -> None:
@@ -133,8 +130,8 @@ def act(side: str, folder: Path) -> None:
 def run(server: "S3Server", task: str, folder: Path) -> str:
     """Have a fresh process do a task, and return the last line that it prints."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "bench.encode", task, str(folder)],
-        env={**os.environ, **server.environment(), "RESULT_BUCKET": BUCKET},
+        [sys.executable, "-W", "ignore", "-m", "bench.areas.encode", task, str(folder)],
+        env={**function_environment(), **server.environment(), "RESULT_BUCKET": BUCKET},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -145,8 +142,8 @@ def run(server: "S3Server", task: str, folder: Path) -> str:
 
 def sizes(server: "S3Server") -> dict[str, int]:
     """Return the sizes of the objects that were put."""
-    listed = server.client().list_objects_v2(Bucket=BUCKET)
-    return {entry["Key"]: entry["Size"] for entry in listed.get("Contents", [])}
+    objects = server.client().list_objects_v2(Bucket=BUCKET)
+    return {entry["Key"]: entry["Size"] for entry in objects.get("Contents", [])}
 
 
 def remove(server: "S3Server") -> None:
@@ -173,7 +170,7 @@ def compare(server: "S3Server", folder: Path) -> None:
 
 
 @measures("results.time", "results.bytes")
-def storing() -> Iterator[Row]:
+def measure_storing() -> Iterator[Row]:
     """Compare storing with a gzipped pickle."""
     from lambda_setup.deployment.local.s3 import S3Server
 

@@ -21,10 +21,7 @@ from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "translation_function")]
-
-from bench.row import OF_TIME, Row, measures, ratio, scratch_folder  # noqa: E402
+from bench.row import OF_TIME, ROOT, Row, function_environment, measures, ratio, scratch_folder
 
 REPETITIONS = 9
 PACE = 150
@@ -53,7 +50,7 @@ def ours() -> Action:
     return lambda: tensors.checkpoint(store.load()[0].only(".pt"), [Namespace])
 
 
-def everyones() -> Action:
+def usual() -> Action:
     """From the pointer to tensors, as everyone does it."""
     from bench.baselines import boto3_load
     from lambda_setup.deployment.local.s3 import S3
@@ -62,7 +59,7 @@ def everyones() -> Action:
     return lambda: boto3_load.load(client, BUCKET, NAME, CHANNEL)
 
 
-def read() -> Action:
+def read_checked() -> Action:
     """From the pointer to checked bytes."""
     import obstore.store  # noqa: F401
 
@@ -80,19 +77,19 @@ def plain(reader: str) -> Action:
     return lambda: READERS[reader](store, key, size)
 
 
-def imported() -> None:
+def import_function() -> None:
     """Import what a function imports before it can load a model."""
     from translator import Translator
 
     Translator()
 
 
-def overlapped() -> None:
+def import_while_loading() -> None:
     """Import while the model is on its way, as the handler does."""
     from lambda_inference.models import Fetch
 
     fetch = Fetch(_store().load)
-    imported()
+    import_function()
     fetch.result(60)
 
 
@@ -103,13 +100,13 @@ def credentials() -> tuple[str, str]:
 
 SIDES: dict[str, Callable[..., Action]] = {
     "ours": ours,
-    "everyone's": everyones,
-    "read": read,
+    "everyone's": usual,
+    "read": read_checked,
     "plain": plain,
 }
 STARTS: dict[str, Action] = {
-    "overlapped": overlapped,
-    "imported": imported,
+    "overlapped": import_while_loading,
+    "imported": import_function,
     "loaded": lambda: _store().load(),
 }
 """What is measured from the start of its process."""
@@ -165,8 +162,8 @@ class Server:
         """Have a fresh process do what a side does."""
         before = self._cpu()
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "bench.store", side, *arguments],
-            env={**os.environ, **self.environment, "BENCH_START": str(time.monotonic())},
+            [sys.executable, "-W", "ignore", "-m", "bench.areas.store", side, *arguments],
+            env={**function_environment(), **self.environment, "BENCH_START": str(time.monotonic())},
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
@@ -192,7 +189,7 @@ class Server:
 
 
 @contextmanager
-def served() -> Iterator[Server]:
+def serve() -> Iterator[Server]:
     """Serve a large model."""
     from lambda_setup.deployment.local.s3 import S3Server
     from lambda_setup.models import describe as models
@@ -209,11 +206,11 @@ def served() -> Iterator[Server]:
             "BENCH_KEY": f"models/{NAME}/versions/{version}/{FILE}",
             "BENCH_SIZE": str(size),
         }
-        yield Server(environment, child("weed"), size)
+        yield Server(environment, find_child("weed"), size)
 
 
 @contextmanager
-def paced(endpoint: str) -> Iterator[str]:
+def pace(endpoint: str) -> Iterator[str]:
     """Forward connections to an endpoint, what it sends all together at a pace; yield what to connect to."""
     target = urlsplit(endpoint)
     lock = threading.Lock()
@@ -246,7 +243,7 @@ def paced(endpoint: str) -> Iterator[str]:
             listener.shutdown(socket.SHUT_RDWR)
 
 
-def child(name: str) -> int:
+def find_child(name: str) -> int:
     """Return the process of ours that has a name."""
     us = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
     (pid,) = (
@@ -286,20 +283,20 @@ def make(folder: Path) -> None:
     )
 
 
-def seconds(runs: Sequence[Run]) -> list[float]:
+def list_seconds(runs: Sequence[Run]) -> list[float]:
     """Return what the clock showed."""
     return [run.seconds for run in runs]
 
 
-def cpu(runs: Sequence[Run]) -> float:
+def median_cpu(runs: Sequence[Run]) -> float:
     """Return the median of the processor time."""
     return median(run.cpu for run in runs)
 
 
 @measures("store.load_time", "store.peak_memory")
-def loading() -> Iterator[Row]:
+def measure_loading() -> Iterator[Row]:
     """Compare loading with boto3 and torch.load."""
-    with served() as server:
+    with serve() as server:
         runs = server.take_turns([("ours",), ("everyone's",)])
         mine, other = runs["ours",], runs["everyone's",]
         peaks = {
@@ -308,12 +305,12 @@ def loading() -> Iterator[Row]:
         }
     yield Row(
         name="store.load_time",
-        **ratio(seconds(mine), seconds(other)),
+        **ratio(list_seconds(mine), list_seconds(other)),
         unit=OF_TIME,
         baseline="boto3 into a BytesIO and torch.load of its bytes (bench/baselines/boto3_load.py)",
         goal=0.5,
         cause=f"the S3 server runs on the same {os.cpu_count()} cores: its processor time and ours together "
-        f"are {cpu(mine) / cpu(other):.2f} times the baseline's, which computes no hashes",
+        f"are {median_cpu(mine) / median_cpu(other):.2f} times the baseline's, which computes no hashes",
     )
     yield Row(
         name="store.peak_memory",
@@ -326,54 +323,56 @@ def loading() -> Iterator[Row]:
 
 
 @measures("store.read_time")
-def reading() -> Iterator[Row]:
+def measure_reading() -> Iterator[Row]:
     """Compare checked reading with the fastest plain one."""
     from bench.baselines.plain_read import READERS
 
-    with served() as server:
+    with serve() as server:
         runs = server.take_turns([("read",), *(("plain", reader) for reader in READERS)])
     mine = runs.pop(("read",))
-    (_, reader), fastest = min(runs.items(), key=lambda item: median(seconds(item[1])))
+    (_, reader), fastest = min(runs.items(), key=lambda item: median(list_seconds(item[1])))
     yield Row(
         name="store.read_time",
-        **ratio(seconds(mine), seconds(fastest)),
+        **ratio(list_seconds(mine), list_seconds(fastest)),
         unit=OF_TIME,
         baseline=f"the fastest of {len(READERS)} plain reads without hashes, which was {reader} "
         "(bench/baselines/plain_read.py)",
         goal=1.25,
         cause=f"the S3 server and ours share {os.cpu_count()} cores: with the hashes their processor time is "
-        f"{cpu(mine) / cpu(fastest):.2f} times that of the plain read",
+        f"{median_cpu(mine) / median_cpu(fastest):.2f} times that of the plain read",
     )
 
 
 @measures("store.overlap", "store.overlap_paced")
-def overlapping() -> Iterator[Row]:
+def measure_overlap() -> Iterator[Row]:
     """Compare a start that loads while it imports with the longer of the two alone."""
     sides = [("overlapped",), ("imported",), ("loaded",)]
-    with served() as server:
+    with serve() as server:
         runs = [server.take_turns(sides)]
-        with paced(server.environment["AWS_ENDPOINT_URL_S3"]) as endpoint:
+        with pace(server.environment["AWS_ENDPOINT_URL_S3"]) as endpoint:
             server.environment["AWS_ENDPOINT_URL_S3"] = endpoint
             runs.append(server.take_turns(sides))
     both, imports, load = (runs[1][side] for side in sides)
     yield Row(
         name="store.overlap_paced",
-        **ratio(seconds(both), max(seconds(imports), seconds(load), key=median)),
+        **ratio(list_seconds(both), max(list_seconds(imports), list_seconds(load), key=median)),
         unit=OF_TIME,
         baseline=f"the same, from a server that sends {PACE} MB a second and leaves both cores alone",
         goal=1.1,
         cause="the threads of the load and those of the imports wait for each other",
     )
     both, imports, load = (runs[0][side] for side in sides)
-    longer = max(imports, load, key=lambda taken: median(seconds(taken)))
+    longer = max(imports, load, key=lambda taken: median(list_seconds(taken)))
     cores = os.cpu_count() or 1
     # Imports keep one core busy, a load all of them.
-    shared = (cpu(imports) + cpu(load)) / cores / max(cpu(imports), cpu(load) / cores)
+    shared = (
+        (median_cpu(imports) + median_cpu(load)) / cores / max(median_cpu(imports), median_cpu(load) / cores)
+    )
     yield Row(
         name="store.overlap",
-        **ratio(seconds(both), seconds(longer)),
+        **ratio(list_seconds(both), list_seconds(longer)),
         unit=OF_TIME,
-        baseline="the longer of the imports alone and the load alone (bench/store.py)",
+        baseline="the longer of the imports alone and the load alone (bench/areas/store.py)",
         goal=1.1,
         cause=f"the S3 server runs on the same {cores} cores, as whatever else the machine does: shared "
         f"without any loss, the processor time of imports, load and server takes {shared:.2f} times "

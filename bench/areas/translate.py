@@ -24,22 +24,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "layer")]
-
-from bench import cold_start  # noqa: E402
-from bench.baselines import onmt_command  # noqa: E402
-from bench.row import AS_FAST, OF_TIME, Row, measures, ratio, scratch_folder  # noqa: E402
-from bench.worker import BEAM, sentences, tokenised  # noqa: E402
-from lambda_setup.deployment.local import MODEL_BUCKET, SHIPPED_MODEL, Application, Emulator, S3Server  # noqa: E402
-from lambda_setup.deployment.local.layers import layers  # noqa: E402
-from lambda_setup.models import convert as conversions  # noqa: E402
+from bench.areas import cold_start
+from bench.baselines import onmt_command
+from bench.results import ENGINES, commit, machine
+from bench.row import AS_FAST, OF_TIME, ROOT, Row, measures, ratio, scratch_folder
+from bench.worker import BEAM, sentences, tokenise
+from lambda_setup.deployment.local import MODEL_BUCKET, SHIPPED_MODEL, Application, Emulator, S3Server
+from lambda_setup.deployment.local.layers import layers
+from lambda_setup.models import convert as conversions
 from lambda_setup.models import describe as models
 
 REPETITIONS = 5
 COUNT = 500
 """Sentences of a request."""
-ENGINES = Path(__file__).with_name("engines.json")
 COMMAND_BATCHES = (
     (8, "sents"), (16, "sents"), (32, "sents"), (64, "sents"),
     (2048, "tokens"), (4096, "tokens"), (8192, "tokens"),
@@ -83,7 +80,7 @@ MEASURED = (
 """The fields of an engine in ENGINES; null until they are measured."""
 
 
-class Served:
+class Models:
     """An S3 server with each kind's model, and the folders that the models are in."""
 
     def __init__(self, server: S3Server, folder: Path) -> None:
@@ -136,10 +133,10 @@ class Served:
 
 
 @contextmanager
-def served() -> Iterator[Served]:
+def serve() -> Iterator[Models]:
     """Serve all models."""
     with scratch_folder() as folder, S3Server() as server:
-        found = Served(server, folder)
+        found = Models(server, folder)
         found.publish()
         yield found
 
@@ -151,13 +148,13 @@ class Command:
         self._folder = folder / "command"
         self._folder.mkdir()
         self._source = self._folder / "source.txt"
-        tokens = tokenised(sentences(COUNT), SHIPPED_MODEL)
+        tokens = tokenise(sentences(COUNT), SHIPPED_MODEL)
         self._source.write_text("".join(f"{' '.join(one)}\n" for one in tokens), encoding="utf-8")
         (self._model,) = SHIPPED_MODEL.glob("*.pt")
         onmt_command.copy_package(self._folder)
-        tried = {batch: self._run(batch)["seconds"] for batch in COMMAND_BATCHES}
-        two = sorted(tried, key=lambda batch: tried[batch])[:2]
-        again = {batch: min(tried[batch], self._run(batch)["seconds"]) for batch in two}
+        seconds = {batch: self._run(batch)["seconds"] for batch in COMMAND_BATCHES}
+        two = sorted(seconds, key=lambda batch: seconds[batch])[:2]
+        again = {batch: min(seconds[batch], self._run(batch)["seconds"]) for batch in two}
         self.batch = min(again, key=lambda batch: again[batch])
 
     def run(self) -> dict[str, float]:
@@ -169,9 +166,9 @@ class Command:
 
 
 @measures("throughput.handler")
-def handling() -> Iterator[Row]:
+def measure_handler() -> Iterator[Row]:
     """Compare the whole handler with CTranslate2 alone."""
-    with served() as serving:
+    with serve() as serving:
         found = serving.run(INT8, "handler", COUNT, REPETITIONS + 2, serving.models[INT8])
     ours, plain, predicting = (list(side) for side in zip(*found["runs"], strict=True))
     share = median(one / other for one, other in zip(predicting, ours, strict=True))
@@ -194,12 +191,12 @@ def handling() -> Iterator[Row]:
     "throughput.ctranslate2_int8",
     "memory.opennmt", "memory.opennmt_int8", "memory.ctranslate2", "memory.ctranslate2_int8",
 )  # fmt: skip
-def translating() -> Iterator[Row]:
+def measure_translating() -> Iterator[Row]:
     """Compare each engine's time and memory with those of OpenNMT-py's own command."""
     others: list[dict[str, float]] = []
     runs: dict[Kind, list[dict[str, float]]] = {kind: [] for kind in KINDS}
     bare: dict[Kind, list[dict[str, float]]] = {kind: [] for kind in (FLOAT32, INT8)}
-    with served() as serving:
+    with serve() as serving:
         command = Command(serving.folder)
         for _ in range(REPETITIONS):
             others.append(command.run())
@@ -207,9 +204,9 @@ def translating() -> Iterator[Row]:
                 taken.append(serving.run(kind, "translate", COUNT))
             for kind, alone in bare.items():
                 alone.append(serving.run(kind, "translate_bare", COUNT, kind.precision, serving.models[kind]))
-    for engine, starts in cold_start.seconds().items():
+    for engine, starts in cold_start.measure_engines().items():
         for kind in (kind for kind in KINDS if kind.engine == engine):
-            note(kind, cold_start_seconds=round(median(starts), 2))
+            record(kind, cold_start_seconds=round(median(starts), 2))
     baseline = COMMAND.format(*command.batch)
     other = [run["seconds"] for run in others]
     causes = {
@@ -222,7 +219,7 @@ def translating() -> Iterator[Row]:
         causes[kind] = f"{network:.0%} of its time is the network's, whose operators are torch's"
     for kind, goal in ((OPENNMT, 1.2), (OPENNMT_INT8, 2.0), (FLOAT32, 2.0), (INT8, 4.0)):
         seconds = [run["seconds"] for run in runs[kind]]
-        note(kind, sentences_per_second=round(COUNT / median(seconds), 1), items_per_call=COUNT)
+        record(kind, sentences_per_second=round(COUNT / median(seconds), 1), items_per_call=COUNT)
         yield Row(
             name=f"throughput.{kind.name if kind is not FLOAT32 else 'ctranslate2_float32'}",
             **ratio(other, seconds),
@@ -234,7 +231,7 @@ def translating() -> Iterator[Row]:
         )
     for kind in KINDS:
         peaks = [run["peak"] for run in runs[kind]]
-        note(kind, peak_memory_mb=round(median(peaks) / 2**20))
+        record(kind, peak_memory_mb=round(median(peaks) / 2**20))
         loaded = median(run["loaded"] / run["peak"] for run in runs[kind])
         yield Row(
             name=f"memory.{kind.name}",
@@ -247,10 +244,10 @@ def translating() -> Iterator[Row]:
 
 
 @measures("attention.ctranslate2", "attention.opennmt")
-def attending() -> Iterator[Row]:
+def measure_attention() -> Iterator[Row]:
     """Compare predictions with attention with the same without."""
     for kind in (FLOAT32, OPENNMT):
-        with served() as serving:
+        with serve() as serving:
             taken = serving.run(kind, "attention", COUNT, REPETITIONS)
         ours, without = (list(side) for side in zip(*taken, strict=True))
         yield Row(
@@ -266,23 +263,23 @@ def attending() -> Iterator[Row]:
 
 
 @measures("growth.ctranslate2")
-def growing_ctranslate2() -> Iterator[Row]:
+def measure_growth_ctranslate2() -> Iterator[Row]:
     """Compare the time for a sentence in small and in large requests to CTranslate2."""
-    yield growth(FLOAT32)
+    yield grow(FLOAT32)
 
 
 @measures("growth.opennmt")
-def growing_opennmt() -> Iterator[Row]:
+def measure_growth_opennmt() -> Iterator[Row]:
     """Compare the time for a sentence in small and in large requests to OpenNMT."""
-    yield growth(OPENNMT)
+    yield grow(OPENNMT)
 
 
-def growth(kind: Kind) -> Row:
+def grow(kind: Kind) -> Row:
     """Return an engine's row."""
-    with served() as serving:
+    with serve() as serving:
         found = serving.run(kind, "growth", *SIZES)
     value = round(max(more / fewer for fewer, more in pairwise(found["seconds"])), 3)
-    told = " and ".join(
+    times = " and ".join(
         f"{', '.join(f'{one * 1000:.1f}' for one in found[clock])} ms {what}"
         for clock, what in (("seconds", "by the clock"), ("processor", "of processor time"))
     )
@@ -294,25 +291,25 @@ def growth(kind: Kind) -> Row:
         f"{', '.join(f'{size:,}' for size in SIZES[1:])}, with the result in S3",
         goal=1.1,
         runs=[value],
-        cause=f"a sentence takes, with {', '.join(f'{size:,}' for size in SIZES)}, {told}",
+        cause=f"a sentence takes, with {', '.join(f'{size:,}' for size in SIZES)}, {times}",
     )
 
 
 @measures("quality.bleu_opennmt_int8", "quality.bleu_int8", "quality.parity")
-def translations() -> Iterator[Row]:
+def measure_quality() -> Iterator[Row]:
     """Compare the translations of engines and precisions."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
     with gzip.open(SHIPPED_MODEL / "test.es.gz", "rt", encoding="utf-8") as file:
         references = [[line.rstrip("\n") for line in file]]
-    with served() as serving:
-        # The same at any batch size (tests/integration/functions/test_parity.py); at one it is the reference itself.
+    with serve() as serving:
+        # The same at any batch size (functions/test_parity.py); at one it is the reference itself.
         texts = {kind: serving.run(kind, "texts", 1 if kind is OPENNMT else 32) for kind in KINDS}
     bleu = {kind: BLEU().corpus_score(found, references).score for kind, found in texts.items()}
     for kind, found in texts.items():
         chrf = CHRF().corpus_score(found, references).score
-        note(kind, bleu=round(bleu[kind], 2), chrf=round(chrf, 2))
+        record(kind, bleu=round(bleu[kind], 2), chrf=round(chrf, 2))
     for name, whole, eight in (("opennmt_int8", OPENNMT, OPENNMT_INT8), ("int8", FLOAT32, INT8)):
         lost = round(bleu[whole] - bleu[eight], 3)
         yield Row(
@@ -322,10 +319,10 @@ def translations() -> Iterator[Row]:
             baseline=f"{whole.engine} in float32, {bleu[whole]:.1f} BLEU on the whole test split (sacreBLEU)",
             goal=0.3,
             runs=[lost],
-            cause=f"{differing(texts[whole], texts[eight])} of {len(references[0])} sentences are translated "
-            "differently with 8-bit weights",
+            cause=f"{count_differences(texts[whole], texts[eight])} of {len(references[0])} sentences are "
+            "translated differently with 8-bit weights",
         )
-    same = 1 - differing(texts[FLOAT32], texts[OPENNMT]) / len(references[0])
+    same = 1 - count_differences(texts[FLOAT32], texts[OPENNMT]) / len(references[0])
     yield Row(
         name="quality.parity",
         value=round(same, 4),
@@ -335,11 +332,11 @@ def translations() -> Iterator[Row]:
         "batches of 32",
         goal=0.995,
         runs=[round(same, 4)],
-        cause=f"{differing(texts[FLOAT32], texts[OPENNMT])} sentences are translated differently",
+        cause=f"{count_differences(texts[FLOAT32], texts[OPENNMT])} sentences are translated differently",
     )
 
 
-def differing(texts: Sequence[str], others: Sequence[str]) -> int:
+def count_differences(texts: Sequence[str], others: Sequence[str]) -> int:
     """Return how many texts are not the same."""
     return sum(one != other for one, other in zip(texts, others, strict=True))
 
@@ -373,14 +370,14 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 @measures("latency.p50", "latency.p99")
-def latency() -> Iterator[Row]:
+def measure_latency() -> Iterator[Row]:
     """Compare a sentence's way through the emulated function with the bare engine's call."""
     text = sorted(sentences(), key=len)[
         len(sentences()) // 2
     ]  # one, for percentiles of many tell their lengths
     blocks: list[Sides] = []
     with ExitStack() as stack:
-        serving = stack.enter_context(served())
+        serving = stack.enter_context(serve())
         application = stack.enter_context(serving.application(INT8))
         function = Connection(stack.enter_context(application.function(env=THREAD)))
         echoing = serving.folder / "echo"
@@ -389,8 +386,8 @@ def latency() -> Iterator[Row]:
         echo = Connection(
             stack.enter_context(Emulator(echoing, layers=[], env=THREAD, log=subprocess.DEVNULL))
         )
-        handler = stack.enter_context(Asked(serving, INT8, "serve_handler"))
-        bare = stack.enter_context(Asked(serving, INT8, "serve_bare", serving.models[INT8]))
+        handler = stack.enter_context(LineWorker(serving, INT8, "serve_handler"))
+        bare = stack.enter_context(LineWorker(serving, INT8, "serve_bare", serving.models[INT8]))
         sides = (function, bare, handler, echo)
         for side in sides:
             for _ in range(WARM_CALLS):
@@ -437,10 +434,10 @@ class Connection:
         return taken
 
 
-class Asked:
+class LineWorker:
     """A process that does something for each sentence."""
 
-    def __init__(self, serving: Served, kind: Kind, *task: object) -> None:
+    def __init__(self, serving: Models, kind: Kind, *task: object) -> None:
         self._process = serving.worker(kind, *task, stdin=subprocess.PIPE)
 
     def __enter__(self) -> Self:
@@ -459,10 +456,8 @@ class Asked:
         return float(self._process.stdout.readline())
 
 
-def note(kind: Kind, **measured: Any) -> None:
+def record(kind: Kind, **measured: Any) -> None:
     """Put what was measured of an engine into the file beside results.json; what was not stays there."""
-    from bench.__main__ import commit, machine
-
     found = json.loads(ENGINES.read_text(encoding="utf-8"))["engines"] if ENGINES.exists() else []
     records = {(one["engine"], one["precision"]): one for one in found}
     engines = [

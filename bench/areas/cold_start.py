@@ -8,12 +8,12 @@ what Lambda's runtime has of its own, its client and boto3, and nothing else of 
 both the folder for temporary files is new, and is their home, too. Neither writes bytecode: ours has nowhere
 to in Lambda, and the usual function takes no longer without. Both compute with one thread, as many as the
 memory pays for: torch would take one a core, which takes a fifth longer where something else runs on the
-cores. The examples' functions are compared in the same way (bench/examples.py).
+cores. The examples' functions are compared in the same way (bench/areas/examples.py).
 
 Before each start what was written is put on the disk, and the kernel drops its page cache; where only root
 may ask for that, every file that a side reads is dropped by posix_fadvise(2). mincore(2) then tells whether
 it is gone. All lies on a disk, for files in memory cannot be dropped; a disk may have a cache of its own.
-What a start has written is emptied after it and removed after the last: see bench/unpack.py.
+What a start has written is emptied after it and removed after the last: see bench/areas/unpack.py.
 
 The S3 server is a SeaweedFS on this machine. Sides take turns, and the first turn does not count.
 """
@@ -38,8 +38,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from bench.areas.layers import install
+from bench.areas.store import find_child
+from bench.areas.unpack import build_nested_layer, wait_for_quiet
 from bench.baselines import nested_zip
-from bench.row import AS_FAST, Row, measures, ratio
+from bench.row import AS_FAST, ROOT, Row, measures, ratio
 from lambda_setup import functions
 from lambda_setup.deployment.local.emulator import link_runtime
 from lambda_setup.deployment.local.layers import layers
@@ -51,7 +54,6 @@ from layer.builder.interpreter import find_compiler
 from layer.builder.pack.bytecode import compile_tree
 from layer.builder.target import HOST, named
 
-ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models" / "en-es"
 BUCKET = "models"
 
@@ -132,13 +134,13 @@ class Side:
             )
             with process:
                 lines = iter(process.stdout or ())
-                said = next((line for line in lines if line.startswith("answer ")), "")
+                answer = next((line for line in lines if line.startswith("answer ")), "")
                 seconds = time.perf_counter() - start
                 list(lines)
             errors.seek(0)
-            if not said:
+            if not answer:
                 raise RuntimeError(f"{self.module} did not answer:\n{errors.read()}")
-        return seconds, self.read(json.loads(said.removeprefix("answer ")))
+        return seconds, self.read(json.loads(answer.removeprefix("answer ")))
 
 
 def translation(answer: dict[str, Any]) -> str:
@@ -267,20 +269,16 @@ Deploy = Callable[[Place], Side]
 
 
 @contextmanager
-def deployed(functions: Mapping[str, Deploy]) -> Iterator[Bench]:
+def deploy(functions: Mapping[str, Deploy]) -> Iterator[Bench]:
     """Have functions as they are deployed, with their models in an S3 server."""
-    # Late, as in ours() and usual(): areas register their rows when they are imported, in their order.
-    from bench.store import child
-    from bench.unpack import wait_for_quiet
-
     with tempfile.TemporaryDirectory(prefix="bench-", dir=WORK) as folder, S3Server() as server:
         place = Place(Path(folder), Path(folder, "runtime"), server)
         server.client().create_bucket(Bucket=BUCKET)
         place.runtime.mkdir()
         link_runtime(place.runtime)
-        sides = {name: deploy(place) for name, deploy in functions.items()}
+        sides = {name: make(place) for name, make in functions.items()}
         wait_for_quiet(place.scratch)
-        yield Bench(sides, place.scratch, Path(f"/proc/{child('weed')}/cwd").resolve())
+        yield Bench(sides, place.scratch, Path(f"/proc/{find_child('weed')}/cwd").resolve())
 
 
 def ours(
@@ -300,15 +298,13 @@ def ours(
         name: the model's, if another than its description says.
 
     """
-    from bench.unpack import nested_layer
-
     manifest = models.describe(model)
     manifest = replace(manifest, name=name or manifest.name)
     models.upload(model, manifest, place.server.client(), BUCKET)
     folder = place.scratch / manifest.engine
     dependencies, *beside = layers(manifest.engine)
     copy(functions.running(manifest.engine).code, folder / "task")
-    for layer in [nested_layer() if manifest.engine == "opennmt" else dependencies, *beside]:
+    for layer in [build_nested_layer() if manifest.engine == "opennmt" else dependencies, *beside]:
         copy(layer, folder / "python")
     compiler = find_compiler(named(HOST), WORK / "interpreters")
     assert compiler is not None  # noqa: S101 - it is the one that runs
@@ -324,7 +320,7 @@ def ours(
 def translator(engine: str) -> Deploy:
     """Return how our function is deployed with the shipped translation model, converted if need be."""
 
-    def deploy(place: Place) -> Side:
+    def prepare(place: Place) -> Side:
         manifest = models.describe(MODEL)
         if engine == manifest.engine:
             return ours(place, MODEL, EVENT, translation)
@@ -333,7 +329,7 @@ def translator(engine: str) -> Deploy:
         convert(MODEL, manifest, converted, engine, "float32")
         return ours(place, converted, EVENT, translation, f"{manifest.name}-{engine}")
 
-    return deploy
+    return prepare
 
 
 def copy(source: Path, target: Path) -> None:
@@ -343,10 +339,8 @@ def copy(source: Path, target: Path) -> None:
 
 def usual(place: Place) -> Side:
     """Return the usual function."""
-    from bench.layers import installed
-
-    packages, task = installed(place.scratch), place.scratch / USUAL
-    copy_installed(DECLARED, packages)
+    packages, task = install(place.scratch), place.scratch / USUAL
+    copy_distributions(DECLARED, packages)
     nested_zip.slim(packages)
     copy(ROOT / "bench" / "baselines", task)
     nested_zip.pack(packages, task / "requirements.zip")
@@ -362,7 +356,7 @@ def usual(place: Place) -> Side:
     return Side("usual_function", (task, place.runtime), environment, EVENT, translation)
 
 
-def copy_installed(names: Collection[str], folder: Path) -> None:
+def copy_distributions(names: Collection[str], folder: Path) -> None:
     """Copy distributions from where they are installed, without their bytecode."""
     for name in names:
         distribution = importlib.metadata.distribution(name)
@@ -372,17 +366,17 @@ def copy_installed(names: Collection[str], folder: Path) -> None:
                 shutil.copyfile(str(distribution.locate_file(file)), folder / file)
 
 
-def seconds() -> dict[str, list[float]]:
+def measure_engines() -> dict[str, list[float]]:
     """Return the seconds of a cold start of our function by engine, every repetition's."""
-    with deployed({engine: translator(engine) for engine in ENGINES}) as bench:
+    with deploy({engine: translator(engine) for engine in ENGINES}) as bench:
         return bench.take_turns(REPETITIONS)
 
 
-def compared(
+def compare(
     ours: Mapping[str, Deploy], usual: Deploy, goals: Mapping[str, float], baseline: str, cause: str = ""
 ) -> Iterator[Row]:
     """Yield a row for each of our functions: how many times as fast it starts as the usual one."""
-    with deployed({**ours, USUAL: usual}) as bench:
+    with deploy({**ours, USUAL: usual}) as bench:
         times = bench.take_turns(REPETITIONS)
     for name, taken in times.items():
         print(f"{name}: {median(taken):.2f} s ({min(taken):.2f} to {max(taken):.2f})", flush=True)
@@ -399,9 +393,9 @@ def compared(
 
 
 @measures("cold_start.opennmt", "cold_start.ctranslate2")
-def rows() -> Iterator[Row]:
+def measure() -> Iterator[Row]:
     """Compare the cold starts of both engines with the usual function's."""
-    yield from compared(
+    yield from compare(
         {engine: translator(engine) for engine in ENGINES},
         usual,
         {"opennmt": 4, "ctranslate2": 20},

@@ -15,13 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]
-
-from bench.row import AS_FAST, Row, measures, ratio  # noqa: E402
-from lambda_setup.batch import run  # noqa: E402
+from bench.row import AS_FAST, ROOT, Row, measures, ratio
+from lambda_setup.batch import run
 from lambda_setup.deployment import batch_place as place
-from lambda_setup.deployment.batch_place import Place  # noqa: E402
+from lambda_setup.deployment.batch_place import Place
 
 MODEL = ROOT / "models" / "en-es"
 REPETITIONS = 3
@@ -33,7 +30,7 @@ _FETCH = """
 import resource, sys
 from pathlib import Path
 from lambda_setup.__main__ import main
-from lambda_setup.batch import place
+from lambda_setup.deployment import batch_place as place
 place.STORE = Path(sys.argv[1])
 assert main(["batch", "fetch", sys.argv[2], "--local", "--out", sys.argv[3]]) == 0
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
@@ -49,17 +46,17 @@ def corpus(folder: Path, lines: int, longest: int = 10_000) -> Path:
     return path
 
 
-def batch(here: Place, path: Path, name: str, lines: int) -> float:
+def run_batch(here: Place, path: Path, name: str, lines: int) -> float:
     """Run a batch and return the seconds that its state machine took."""
     begun: list[float] = []
-    started, watch = run._started, run._watch  # noqa: SLF001
+    original_start, original_watch = run._started, run._watch  # noqa: SLF001
 
     def start(*arguments: object) -> str:
         begun.append(time.perf_counter())
-        return started(*arguments)  # type: ignore[arg-type]
+        return original_start(*arguments)  # type: ignore[arg-type]
 
-    def watched(*arguments: object) -> str | None:
-        reason = watch(*arguments)  # type: ignore[arg-type]
+    def watch(*arguments: object) -> str | None:
+        reason = original_watch(*arguments)  # type: ignore[arg-type]
         begun.append(time.perf_counter())
         return reason
 
@@ -80,7 +77,7 @@ def batch(here: Place, path: Path, name: str, lines: int) -> float:
     with (
         mock.patch.object(run, "place", return_value=contextlib.nullcontext(here)),
         mock.patch.object(run, "_started", start),
-        mock.patch.object(run, "_watch", watched),
+        mock.patch.object(run, "_watch", watch),
         mock.patch.object(run, "_POLL_SECONDS", 0.1),
     ):
         if code := main(arguments):
@@ -89,7 +86,7 @@ def batch(here: Place, path: Path, name: str, lines: int) -> float:
 
 
 @contextlib.contextmanager
-def running(workers: int, store: Path) -> Iterator[Place]:
+def run_place(workers: int, store: Path) -> Iterator[Place]:
     """Run so many functions with a store in a folder, and give the place."""
     options = argparse.Namespace(stack=None, local=True, model=MODEL, function="translation", workers=workers)
     with mock.patch.object(place, "STORE", store), place.place(options) as here:
@@ -97,15 +94,15 @@ def running(workers: int, store: Path) -> Iterator[Place]:
 
 
 @measures("batch.two_workers")
-def two_workers() -> Iterator[Row]:
-    """Two functions against one, on the same corpus."""
+def measure_workers() -> Iterator[Row]:
+    """Compare two functions with one, on the same corpus."""
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(REPETITIONS):
         for workers, times in seconds.items():
             with tempfile.TemporaryDirectory(prefix="bench-") as name:
                 folder = Path(name)
-                with running(workers, folder / "store") as here:
-                    times.append(batch(here, corpus(folder, LINES), "measured", LINES // 12))
+                with run_place(workers, folder / "store") as here:
+                    times.append(run_batch(here, corpus(folder, LINES), "measured", LINES // 12))
     yield Row(
         name="batch.two_workers",
         unit=AS_FAST,
@@ -117,14 +114,14 @@ def two_workers() -> Iterator[Row]:
 
 
 @measures("batch.fetch_memory")
-def fetch_memory() -> Iterator[Row]:
-    """The most memory that fetching takes, of many lines against few, in processes of their own."""
+def measure_fetching() -> Iterator[Row]:
+    """Compare the peak memory of fetching many lines with that of few, in processes of their own."""
     peaks: dict[int, list[int]] = {FEW: [], MANY: []}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        with running(2, folder / "store") as here:
+        with run_place(2, folder / "store") as here:
             for lines in peaks:
-                batch(here, corpus(folder, lines, longest=60), f"of-{lines}", 500)
+                run_batch(here, corpus(folder, lines, longest=60), f"of-{lines}", 500)
         for _ in range(REPETITIONS):
             for lines, found in peaks.items():
                 arguments = [folder / "store", f"of-{lines}", folder / "out.jsonl"]

@@ -1,0 +1,70 @@
+"""Write everything in the documents that is generated: tables between markers, pages and charts.
+
+Run: ``python -m tools.docs``; with ``--check`` it writes nothing, and exits with 1 if one is out of date.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from bench.results import ENGINES, read
+from lambda_setup.commands.cost import markdown as draw_costs
+from studies.batch_scale import tables as scale
+from tools import performance
+from tools.markers import replace_part
+
+ROOT = Path(__file__).resolve().parents[1]
+COST = "docs/cost.md"
+SCALE = "studies/batch_scale/README.md"
+SCALE_CHART = f"{performance.IMAGES}/batch_scale.svg"
+PAGES = (performance.README, performance.EXAMPLES, COST, SCALE)
+"""Those with a part between markers."""
+
+
+def make_documents(root: Path = ROOT) -> dict[str, str]:
+    """Return the text of every document that is generated, or has a part that is, by its path."""
+    texts = {page: (root / page).read_text(encoding="utf-8") for page in PAGES}
+    engines = json.loads(ENGINES.read_text(encoding="utf-8"))
+    return {
+        **performance.make_documents(read(), texts),
+        COST: replace_part(COST, texts[COST], "cost table", draw_costs(engines)),
+        SCALE: replace_part(SCALE, texts[SCALE], "tables", scale.draw_page_part()),
+        SCALE_CHART: scale.draw_chart(),
+    }
+
+
+def find_stale(documents: dict[str, str], root: Path = ROOT) -> list[str]:
+    """Return the paths whose files have another text, and those of charts that nothing draws any more."""
+    changed = [
+        path
+        for path, text in documents.items()
+        if not (root / path).exists() or (root / path).read_text(encoding="utf-8") != text
+    ]
+    charts = (path.relative_to(root).as_posix() for path in (root / performance.IMAGES).glob("bench*.svg"))
+    return sorted([*changed, *(path for path in charts if path not in documents)])
+
+
+def main() -> None:
+    """Write the documents, or check them."""
+    parser = argparse.ArgumentParser(prog="python -m tools.docs", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if something is out of date"
+    )
+    options = parser.parse_args()
+    documents = make_documents()
+    stale = find_stale(documents)
+    for path in stale:
+        if options.check:
+            print(f"{path} is out of date: run python -m tools.docs")
+        elif path in documents:
+            (ROOT / path).write_text(documents[path], encoding="utf-8")
+            print(f"wrote {path}")
+        else:
+            (ROOT / path).unlink()
+            print(f"removed {path}")
+    sys.exit(bool(stale and options.check))
+
+
+if __name__ == "__main__":
+    main()

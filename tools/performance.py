@@ -1,0 +1,198 @@
+"""The results as people see them: a page, parts of the README and of docs/examples.md, and charts.
+
+All of it is made of results.json alone and is the same on every machine.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from bench.table import SIGNS, Record, covers, describe_goal, draw, escape, format_number
+from layer.builder.report.treemap import human
+from tools import chart, posts
+from tools.markers import replace_part
+
+HIGHLIGHTS = (
+    "cold_start",
+    "layer.cold_start",
+    "throughput.opennmt",
+    "throughput.ctranslate2_float32",
+    "throughput.ctranslate2_int8",
+    "layer.size.opennmt",
+    "layer.size.ctranslate2",
+    "store.load_time",
+    "results",
+    "growth",
+)
+"""The rows that the README shows, by name or beginning, in its order."""
+
+README = "README.md"
+EXAMPLES = "docs/examples.md"
+DOCUMENT = "docs/performance.md"
+IMAGES = "docs/images"
+MARKER = "bench"
+
+ABSOLUTE = ("bytes", "ms")
+"""Beginnings of the units whose rows are drawn as parts of their goals. Ratios are drawn as they are."""
+
+PROSE = """\
+# Performance
+
+Every row of [results.json](../bench/results.json): {count}, of which {met} meet their goals. Measured on \
+{machine}, last at commit `{commit}`; not on Lambda.
+
+`make bench` measures all of them and writes this page, `make bench ROW={area}` an area, \
+`make bench ROW={row}` a row; `python -m tools.docs` only writes it.
+
+A ratio divides medians of ours and of the baseline, measured side by side; *runs* has the least and the \
+most of its repetitions. In the charts 1 is what a row is compared with. A row in bytes or milliseconds is \
+drawn against its goal; one in another unit is in the table alone."""
+
+WORDS = {"lower": "less", "higher": "more"}
+
+
+def make_documents(results: Record, texts: Mapping[str, str]) -> dict[str, str]:
+    """Return everything made of the results by its path; texts has the pages with a part between markers."""
+    rows = results["rows"]
+    charts = {f"bench-{area}.svg": draw_chart(area, group) for area, group in group_by_area(rows).items()}
+    charts["bench.svg"] = draw_chart("", select_highlights(rows))
+    return {
+        DOCUMENT: make_page(results),
+        README: replace_part(README, texts[README], MARKER, make_summary(results)),
+        EXAMPLES: replace_part(EXAMPLES, texts[EXAMPLES], MARKER, compare_posts(results)),
+        **{f"{IMAGES}/{name}": text for name, text in charts.items() if text},
+    }
+
+
+def make_page(results: Record) -> str:
+    """Return the document with every row, a section an area."""
+    rows = results["rows"]
+    lines = [
+        PROSE.format(
+            count=len(rows),
+            met=sum(row["met"] for row in rows),
+            machine=describe_machine(results["machine"]),
+            commit=results["commit"][:7],
+            area=area_of(rows[0]),
+            row=rows[0]["name"],
+        )
+    ]
+    for area, group in group_by_area(rows).items():
+        lines += ["", f"## {format_heading(area)}", ""]
+        if draw_chart(area, group):
+            lines += [f"![{format_heading(area)}: ratios, goals and runs](images/bench-{area}.svg)", ""]
+        lines.append(draw(group))
+    return "\n".join(lines) + "\n"
+
+
+def make_summary(results: Record) -> str:
+    """Return the README's part: a chart, and a table of the telling rows."""
+    rows = select_highlights(results["rows"])
+    image = ["![Ratios to the baselines, goals and runs](docs/images/bench.svg)", ""]
+    lines = [
+        *(image if draw_chart("", rows) else []),
+        f"Measured on {describe_machine(results['machine'])}; not on Lambda.",
+        "",
+        "| row | value | goal | compared with |",
+        "|---|---|---|---|",
+    ]
+    for row in rows:
+        baseline = re.sub(r" \(bench/[^)]*\)", "", row["baseline"])
+        unit = "" if row["unit"] == "bytes" else f" {row['unit']}"
+        value = format_value(row, row["value"]) + unit
+        goal = f"{SIGNS[row['better']]} {format_value(row, row['goal'])}, {describe_goal(row)}"
+        lines.append(f"| `{row['name']}` | {value} | {goal} | {escape(baseline)} |")
+    return "\n".join(lines) + "\n"
+
+
+def compare_posts(results: Record) -> str:
+    """Return the part of the page about the examples: a table, and the machine of its numbers."""
+    values = {row["name"]: format_value(row, row["value"]) for row in results["rows"]}
+    return f"{posts.fill_part(values)}\nMeasured on {describe_machine(results['machine'])}; not on Lambda.\n"
+
+
+def draw_chart(area: str, rows: Iterable[Record]) -> str:
+    """Return the SVG of an area's rows, or without an area of several's; empty if none can be drawn."""
+    rows = [row for row in rows if unit_length(row)]
+    if not rows:
+        return ""
+    panels: dict[tuple[str, str], list[chart.Bar]] = {}
+    for row in rows:
+        panels.setdefault((row["unit"], row["better"]), []).append(make_bar(row, area))
+    sentences = [
+        f"{row['name']}: {format_value(row, row['value'])} {row['unit']}, "
+        f"goal {SIGNS[row['better']]} {format_value(row, row['goal'])}, {'met' if row['met'] else 'missed'}."
+        for row in rows
+    ]
+    return chart.draw(
+        f"{format_heading(area) if area else 'Performance'}: ratios, goals and runs",
+        " ".join(sentences),
+        [chart.Panel(describe_unit(*key), bars) for key, bars in panels.items()],
+    )
+
+
+def describe_unit(unit: str, better: str) -> str:
+    """Return the meaning of bars of a unit."""
+    return f"{unit}{', 1 being the goal' if is_absolute(unit) else ''}: {WORDS[better]} is better"
+
+
+def make_bar(row: Record, area: str) -> chart.Bar:
+    """Return a row as a bar, labelled with its name without that of its area."""
+    one = unit_length(row)
+    return chart.Bar(
+        label=row["name"].removeprefix(f"{area}."),
+        value=row["value"] / one,
+        runs=[run / one for run in row["runs"]],
+        goal=row["goal"] / one,
+        better=row["better"],
+        met=row["met"],
+        texts=(format_value(row, row["value"]), f"{SIGNS[row['better']]} {format_value(row, row['goal'])}"),
+    )
+
+
+def unit_length(row: Record) -> float:
+    """Return the value that is drawn as 1, or 0 of a row that is not drawn."""
+    if row["unit"].startswith("×"):  # noqa: RUF001
+        return 1
+    return float(max(row["goal"], 0)) if is_absolute(row["unit"]) else 0
+
+
+def is_absolute(unit: str) -> bool:
+    """Return whether a value is compared with its goal alone, by its unit: bytes, or milliseconds."""
+    return unit.partition(" ")[0] in ABSOLUTE
+
+
+def select_highlights(rows: Sequence[Record]) -> list[Record]:
+    """Return the rows for the README, in its order."""
+    return [row for beginning in HIGHLIGHTS for row in rows if covers(beginning, row["name"])]
+
+
+def group_by_area(rows: Iterable[Record]) -> dict[str, list[Record]]:
+    """Return the rows of each area, in the order of the file."""
+    groups: dict[str, list[Record]] = {}
+    for row in rows:
+        groups.setdefault(area_of(row), []).append(row)
+    return groups
+
+
+def area_of(row: Record) -> str:
+    """Return a row's area, which its name begins with."""
+    area: str = row["name"].partition(".")[0]
+    return area
+
+
+def format_heading(area: str) -> str:
+    """Return an area's name as words."""
+    return area.replace("_", " ").capitalize()
+
+
+def describe_machine(machine: Record) -> str:
+    """Return the machine of the measurements in words."""
+    return (
+        f"{machine['cores']} cores ({machine['cpu']}) with {machine['memory_gb']} GB, "
+        f"Python {machine['python']} and torch {machine['torch']}"
+    )
+
+
+def format_value(row: Record, value: float) -> str:
+    """Return a value of a row in few digits."""
+    return human(value) if row["unit"] == "bytes" else format_number(value)
