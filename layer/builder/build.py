@@ -10,7 +10,6 @@
 layer is there whole or not at all.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from pathlib import Path
 from layer.builder import interpreter
 from layer.builder import tree as trees
 from layer.builder.errors import BuildError, InterpreterError, ReportError, SmokeError
+from layer.builder.files import lock_exclusive
 from layer.builder.pack import archive, bytecode, plan
 from layer.builder.recipe import ROOT, Recipe, common_rules
 from layer.builder.report import facts as reports
@@ -113,7 +113,7 @@ def build(job: Job, say: Say) -> Report:
     if (beside := job.beside) is not None:
         build(beside, lambda message: say(f"{beside.recipe.name}: {message}"))
     job.out.mkdir(parents=True, exist_ok=True)
-    with _alone(job.out):
+    with lock_exclusive(job.out):
         return _build(job, say)
 
 
@@ -143,14 +143,6 @@ def _build(job: Job, say: Say) -> Report:
     reports.write(report, job.out)
     (job.out / _STATE).write_text(json.dumps({"inputs": inputs(job, lock)}) + "\n")
     return report
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait for whoever else builds into a folder; the kernel's lock ends with its holder."""
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def unchanged(job: Job, lock: locks.Lock) -> Report | None:

@@ -1,7 +1,6 @@
 """A folder of installed packages: its files, its size, its digest, and whose file is whose."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,17 +52,6 @@ def digest(tree: Path) -> str:
             content = hashlib.file_digest(opened, "sha256").hexdigest()
         total.update(f"{file.path}\0{content}\n".encode())
     return total.hexdigest()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that others see whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def remove(tree: Path, paths: list[str]) -> None:

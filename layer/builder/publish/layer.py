@@ -10,10 +10,8 @@ import argparse
 import base64
 import contextlib
 import difflib
-import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 import sys
@@ -27,8 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from layer.builder import tree as trees
 from layer.builder.errors import PublishError, ReportError
+from layer.builder.files import lock_exclusive, write_atomic
 from layer.builder.recipe import ROOT
 from layer.builder.report.facts import LIMIT, REPORT, Report, folder_sha256, read
 
@@ -222,7 +220,7 @@ def run_arns(options: argparse.Namespace) -> int:
         return 0
     before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(MARKERS[0])
     _, _, after = rest.partition(MARKERS[1])
-    trees.write_whole(DOCUMENT, f"{before}{MARKERS[0]}{drawn}{MARKERS[1]}{after}")
+    write_atomic(DOCUMENT, f"{before}{MARKERS[0]}{drawn}{MARKERS[1]}{after}")
     return 0
 
 
@@ -254,21 +252,10 @@ def recorded(path: Path) -> list[Published]:
 
 def record(path: Path, new: list[Published]) -> None:
     """Add layers to a record, in place of older versions; others see it whole or not at all."""
-    with locked(path.parent):
+    with lock_exclusive(path.parent):
         newest = {one.key: one for one in (*recorded(path), *new)}
         found = [asdict(newest[key]) for key in sorted(newest)]
-        trees.write_whole(path, json.dumps(found, indent=2) + "\n")
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Wait for whoever else changes a folder's records; the kernel's lock ends with its holder."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+        write_atomic(path, json.dumps(found, indent=2) + "\n")
 
 
 def markdown(layers: list[Published]) -> str:

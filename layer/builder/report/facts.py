@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from layer.builder import tree as trees
 from layer.builder.errors import ReportError
+from layer.builder.files import write_atomic
 
 LIMIT = 262_144_000
 """Bytes that Lambda takes unzipped: the function and all its layers together."""
@@ -202,7 +202,7 @@ def write(report: Report, out: Path) -> None:
         (REPORT, json.dumps(asdict(report), indent=2, sort_keys=True) + "\n"),
         (PAGE, page(report)),
     ):
-        trees.write_whole(out / name, text)
+        write_atomic(out / name, text)
 
 
 def read(path: Path) -> Report:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from layer.builder import tree as trees
+from layer.builder.files import write_atomic
 from layer.builder.recipe import Recipe
 from layer.builder.report.facts import Removed
 from layer.builder.slim.globs import matches
@@ -41,7 +42,7 @@ def write(recipe: Recipe, target: Target, lock: Lock, opened: Iterable[str]) -> 
     """Record a trace, and return its files."""
     path = path_of(recipe, target)
     lines = sorted({_source(name) for name in opened})
-    trees.write_whole(path, "\n".join([_header(lock), *lines]) + "\n")
+    write_atomic(path, "\n".join([_header(lock), *lines]) + "\n")
     return lines
 
 

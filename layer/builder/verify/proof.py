@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from layer.builder import tree as trees
+from layer.builder.files import write_atomic
 from layer.builder.recipe import Recipe
 from layer.builder.target import Target
 
@@ -47,4 +47,4 @@ def write(recipe: Recipe, target: Target, proof: Proof) -> None:
     """Record a proof."""
     table = {**asdict(proof), "answer": json.loads(proof.answer)}
     text = json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False)
-    trees.write_whole(path_of(recipe, target), text + "\n")
+    write_atomic(path_of(recipe, target), text + "\n")

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from layer.builder import tree as trees
+from layer.builder.files import write_atomic
 from layer.builder.recipe import Contents, Recipe, normalise
 from layer.builder.target import Target
 from layer.builder.wheels.resolve import Pip, Resolution, pip, resolve
@@ -82,7 +82,7 @@ def make(recipe: Recipe, target: Target, run: Pip = pip) -> Lock:
     wheels = tuple(Locked(wheel.name, wheel.version, wheel.file, wheel.sha256) for wheel in resolution.wheels)
     path = path_of(recipe, target)
     lines = [_header(recipe.contents(target.name)), *(f"{wheel.pin()}  # {wheel.file}" for wheel in wheels)]
-    trees.write_whole(path, "\n".join(lines) + "\n")
+    write_atomic(path, "\n".join(lines) + "\n")
     return Lock(path, wheels)
 
 

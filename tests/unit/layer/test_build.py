@@ -253,7 +253,6 @@ class TestFirst:
     def test_there(self, built):
         """The folder has the layer, its reports, and what the next build compares with; nothing else."""
         assert sorted(path.name for path in built.out.iterdir()) == [
-            ".lock",
             "build.json",
             "layer",
             "report.html",
