@@ -1,57 +1,16 @@
-"""Shared by all tests: the project's places, its events, and one running stack."""
+"""Fixtures that all tests share: functions, stacks, and what stands between them."""
 
 import contextlib
 import functools
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.applications import WarmFunction
+from support.project import MODEL
 
 from lambda_setup import functions
 from lambda_setup.deployment.local import Emulator, Stack
-
-ROOT = Path(__file__).resolve().parent.parent
-MODEL = ROOT / "models" / "en-es"
-AFTER = {"invalid/id_taken": "valid/repeated_id"}
-"""Events whose answer another one prepares."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """An event file and the answer beside it."""
-
-    path: Path
-    home: Path = ROOT
-
-    @property
-    def name(self) -> str:
-        return str(self.path.relative_to(self.home / "events").with_suffix(""))
-
-    @property
-    def event(self) -> Any:
-        return json.loads(self.path.read_text())
-
-    @property
-    def answer(self) -> Any:
-        return json.loads(self.path.with_suffix(".answer.json").read_text())
-
-
-def case(name: str) -> Case:
-    """Return the case of ``events/<name>.json``."""
-    return Case(ROOT / "events" / f"{name}.json")
-
-
-def cases(home: Path = ROOT) -> list[Case]:
-    """Return every case of the function whose events are there, the valid ones first."""
-    folders = [home / "events" / kind for kind in ("valid", "invalid")]
-    found = [
-        home / "events" / "event.json",
-        *(path for one in folders for path in sorted(one.glob("*.json"))),
-    ]
-    return [Case(path, home) for path in found if not path.name.endswith(".answer.json")]
 
 
 @pytest.fixture(scope="session")
@@ -67,30 +26,17 @@ def stack(function_log) -> Stack:
         yield running
 
 
-@dataclass(frozen=True)
-class Running:
-    """A function that answers events, with the stack that it stands in and the file it logs to."""
-
-    function: Emulator
-    stack: Stack
-    log: Path
-
-    def invoke(self, event: Any) -> Any:
-        """Send an event and return the response."""
-        return self.function.invoke(event)
-
-
 @pytest.fixture(scope="session")
-def running(tmp_path_factory) -> Iterator[Callable[..., Running]]:
+def start_function(tmp_path_factory) -> Iterator[Callable[..., WarmFunction]]:
     """Any function of the project, by its name: started at first use, warm from then on."""
     with contextlib.ExitStack() as stack:
 
         @functools.cache
-        def start(name: str, model: Path | None = None) -> Running:
+        def start(name: str, model: Path | None = None) -> WarmFunction:
             log = tmp_path_factory.mktemp(name) / "function.log"
             file = stack.enter_context(log.open("wb"))
             own = stack.enter_context(Stack(model or functions.named(name).model, log=file))
-            return Running(stack.enter_context(own.function()), own, log)
+            return WarmFunction(stack.enter_context(own.function()), own, log)
 
         yield start
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MODEL
+from support.project import MODEL
 from support.second_model import EVENT, folder_with, load, metrics
 from support.swapping import memory
 

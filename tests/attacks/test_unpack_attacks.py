@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from conftest import ROOT
+from support.project import ROOT
 
 from lambda_inference import unpack
 from lambda_inference.unpack import UnpackError

@@ -4,12 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.project import SCRIPTS
 
 from e2e.engine import ROOT, WORK, Engine, _apt, container_engine, runtime_image
 from lambda_setup.deployment.local.process import Program, listens
@@ -48,7 +48,7 @@ class Sam:
 
     def command(self, *arguments: object) -> list[str]:
         """Return a command of the program."""
-        return [str(part) for part in (Path(sysconfig.get_path("scripts")) / "sam", *arguments)]
+        return [str(part) for part in (SCRIPTS / "sam", *arguments)]
 
     def run(self, *arguments: object, cwd: Path = ROOT, timeout: float = 600) -> subprocess.CompletedProcess:
         """Run a command and return how it ended."""

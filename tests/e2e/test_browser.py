@@ -21,8 +21,9 @@ from urllib.parse import urlsplit
 import boto3
 import numpy as np
 import pytest
-from conftest import ROOT, case
 from playwright.sync_api import expect, sync_playwright
+from support.events import case
+from support.project import ROOT
 
 from lambda_setup import viewer
 from lambda_setup.__main__ import main
@@ -387,9 +388,9 @@ def test_dark_and_light(look, page_of):
 
 
 @pytest.fixture(scope="module")
-def translating(running):
+def translating(start_function):
     """The translator, running."""
-    return running("translation")
+    return start_function("translation")
 
 
 @contextlib.contextmanager

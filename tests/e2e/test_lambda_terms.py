@@ -16,9 +16,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import case
 from samcli import local as samcli_local
 from support.answers import differences
+from support.events import case
 
 from e2e.conftest import ARCHITECTURE, PYTHON, ROOT
 from e2e.engine import container, wait_until

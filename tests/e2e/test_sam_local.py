@@ -14,8 +14,8 @@ from contextlib import contextmanager
 import boto3
 import pytest
 from botocore.config import Config
-from conftest import AFTER, Case, case, cases
 from support.answers import differences
+from support.events import AFTER, Case, case, cases
 
 from e2e.conftest import CONFIG, OPTIONS, ROOT
 from lambda_setup.deployment.local.emulator import understood

@@ -3,8 +3,8 @@
 import subprocess
 
 import pytest
-from conftest import case
 from support.answers import differences
+from support.events import case
 
 from e2e.conftest import Sam, serving
 from e2e.engine import container_engine, emulated_arm64, runtime_image

@@ -7,7 +7,8 @@ import json
 import threading
 
 import pytest
-from conftest import MODEL, case
+from support.events import case
+from support.project import MODEL
 
 from lambda_setup.__main__ import main
 from lambda_setup.batch import fetch, run

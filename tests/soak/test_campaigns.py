@@ -6,8 +6,8 @@ import threading
 import time
 
 import pytest
-from conftest import case, cases
 from support.answers import differences
+from support.events import case, cases
 
 SEEDS = range(1500)
 KILLS = 60

@@ -1,7 +1,6 @@
 """What tests/integration/test_sam_examples.py asks of one function, asked of all others."""
 
 import pytest
-from conftest import ROOT
 from integration.application.test_sam_examples import (  # noqa: F401 - they are collected here, too
     SAMPLE,
     built,
@@ -11,6 +10,7 @@ from integration.application.test_sam_examples import (  # noqa: F401 - they are
     test_layers_fit,
     test_lint,
 )
+from support.project import ROOT
 
 from lambda_setup import functions
 

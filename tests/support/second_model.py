@@ -13,12 +13,13 @@ import msgspec
 import pytest
 import torch
 from botocore.exceptions import ClientError
-from conftest import MODEL, case
 
 from lambda_setup.deployment.local import Emulator, Stack
 from lambda_setup.deployment.local.application import MODEL_BUCKET
 from lambda_setup.models import channels
 from lambda_setup.models import describe as models
+from support.events import case
+from support.project import MODEL
 
 EVENT = case("valid/inline").event
 BANNED = ("▁Pulse", "▁Se")

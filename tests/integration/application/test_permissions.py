@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
-from conftest import MODEL, case, cases
+from support.events import case, cases
+from support.project import MODEL
 from support.proxy import Exchange, Proxy, lost
 from unit.application.test_template import Stack as Deployed
 

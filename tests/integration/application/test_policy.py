@@ -7,13 +7,13 @@ or here where SAM keeps no Metadata.
 import json
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
+from support.project import SCRIPTS
 from unit.application.test_template import SOURCE, Stack
 
-CFN_LINT = Path(sysconfig.get_path("scripts")) / "cfn-lint"
+CFN_LINT = SCRIPTS / "cfn-lint"
 CHECKOV = Path(sys.prefix) / "checkov" / "bin" / "checkov"  # it needs an older boto3 than everything else
 
 # What cfn-lint finds only after the transformation: the rule, what it is about, and why it stays.

@@ -4,12 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT, SCRIPTS
 
 from layer.builder import tree
 from layer.builder.recipe import load
@@ -17,7 +16,6 @@ from layer.builder.report import facts as reports
 from layer.builder.target import named
 from layer.builder.verify import proof
 
-SCRIPTS = Path(sysconfig.get_path("scripts"))
 ENVIRONMENT = os.environ | {"SAM_CLI_TELEMETRY": "0", "PYTHON": sys.executable, "PYTHONPATH": ""}
 ELF_MACHINES = {"arm64": 183, "x86_64": 62}  # EM_AARCH64, EM_X86_64
 

@@ -12,21 +12,20 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 import zipfile
 from io import BytesIO
-from pathlib import Path
 
 import boto3
 import flask
 import pytest
 from botocore.exceptions import ClientError
-from conftest import ROOT, case
 from moto.awslambda.models import LambdaBackend
 from support import cloud
 from support.answers import differences
 from support.cloud import ACCOUNT, REGION
+from support.events import case
+from support.project import ROOT, SCRIPTS
 
 from lambda_setup.__main__ import main
 from lambda_setup.deployment.local import S3Server
@@ -36,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Tried to parse AWS.*(S3.*BucketPolicy|SQS.*QueuePolicy|Lambda.*EventInvokeConfig):UserWarning"
 )
 
-SAM = Path(sysconfig.get_path("scripts")) / "sam"
+SAM = SCRIPTS / "sam"
 # No credentials, endpoint or configuration of whoever runs the tests reaches any of these.
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
     "SAM_CLI_TELEMETRY": "0",

@@ -7,9 +7,9 @@ import json
 
 import boto3
 import pytest
-from conftest import ROOT
 from integration.application.test_sam_deploy import succeeded
 from support import cloud
+from support.project import ROOT
 
 from lambda_setup import functions
 from lambda_setup.__main__ import main

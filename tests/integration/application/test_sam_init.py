@@ -5,14 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, case
 from support.answers import differences
+from support.events import case
+from support.project import ROOT, SCRIPTS
 
-SAM = Path(sysconfig.get_path("scripts")) / "sam"
+SAM = SCRIPTS / "sam"
 MADE = {".venv", ".layers", ".aws-sam", ".demo", ".e2e"}
 # What was built and fetched for this machine; nothing in it is this project's own code.
 BUILT = ("inference-host", "opennmt-host")

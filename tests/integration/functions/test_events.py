@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from conftest import AFTER, Case, case, cases
 from support.answers import differences
+from support.events import AFTER, Case, case, cases
 
 
 @pytest.mark.parametrize("one", cases(), ids=lambda one: one.name)

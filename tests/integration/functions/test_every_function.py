@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Case, Running, cases
 from support.answers import differences as differing
+from support.applications import WarmFunction
+from support.events import Case, cases
+from support.project import ROOT
 
 from lambda_setup import functions
 from lambda_setup.commands.results import read
@@ -64,19 +66,19 @@ def http(event: Any) -> dict[str, Any]:
     [(one, given) for one in OTHERS for given in cases(one.home)],
     ids=lambda value: value.name,
 )
-def test_event_gets_exactly_its_answer(running, one, given: Case):
+def test_event_gets_exactly_its_answer(start_function, one, given: Case):
     """An event is answered exactly as the file beside it says."""
-    assert differing(given.answer, running(one.name).invoke(given.event)) == []
+    assert differing(given.answer, start_function(one.name).invoke(given.event)) == []
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 @each
-def test_mistakes_are_named(running, one, mistake):
+def test_mistakes_are_named(start_function, one, mistake):
     """A request that does not fit is a 400 that names the field, returned or raised, directly and by HTTP."""
     change, field = MISTAKES[mistake]
     event = event_of(one) | change
     for sent in (event, event if "errors" in change else event | {"errors": "raise"}, http(event)):
-        response = running(one.name).invoke(sent)
+        response = start_function(one.name).invoke(sent)
         assert response["statusCode"] == 400
         body = response["body"] if isinstance(response["body"], dict) else json.loads(response["body"])
         assert (body["error"]["code"], body["error"].get("field")) == ("BadRequest", field)
@@ -84,22 +86,22 @@ def test_mistakes_are_named(running, one, mistake):
 
 @pytest.mark.parametrize("event", [[], None, 5, http([]), http(None) | {"body": "{"}], ids=str)
 @each
-def test_what_is_no_request_is_refused(running, one, event):
+def test_what_is_no_request_is_refused(start_function, one, event):
     """What is no JSON object at all is a 400, too."""
-    assert running(one.name).invoke(event)["statusCode"] == 400
+    assert start_function(one.name).invoke(event)["statusCode"] == 400
 
 
 @each
-def test_warmup(running, one):
+def test_warmup(start_function, one):
     """A warm-up needs no data."""
-    response = running(one.name).invoke({"warmup": True})
+    response = start_function(one.name).invoke({"warmup": True})
     assert response == {"statusCode": 200, "body": {"warmup": "confirmed"}}
 
 
 @each
-def test_same_answer_by_every_way(running, one):
+def test_same_answer_by_every_way(start_function, one):
     """Inline, over HTTP and in S3 the predictions are the same, and a queue's message is served."""
-    function, event = running(one.name), event_of(one)
+    function, event = start_function(one.name), event_of(one)
     inline = function.invoke(event | {"result": "inline"})
     assert inline["statusCode"] == 200, inline
     predictions = inline["body"]["predictions"]
@@ -113,9 +115,9 @@ def test_same_answer_by_every_way(running, one):
 
 
 @each
-def test_result_in_s3(running, one, tmp_path):
+def test_result_in_s3(start_function, one, tmp_path):
     """A result is written once, is what comes inline, and belongs to one request."""
-    function, event = running(one.name), event_of(one) | {"id": "once"}
+    function, event = start_function(one.name), event_of(one) | {"id": "once"}
     first = function.invoke(event)
     assert first["statusCode"] == 200, first
     paths = function.stack.save(first, tmp_path)
@@ -137,19 +139,19 @@ def test_result_in_s3(running, one, tmp_path):
 
 
 @each
-def test_model_answers_as_it_was_published(running, one):
+def test_model_answers_as_it_was_published(start_function, one):
     """The request that stands in model.toml gets the predictions that stand beside it."""
     smoke = models.describe(one.model).smoke
     assert smoke is not None
-    response = running(one.name).invoke({**smoke.request, "result": "inline"})
+    response = start_function(one.name).invoke({**smoke.request, "result": "inline"})
     found = json.dumps(response["body"]["predictions"])
     assert differences(found, json.dumps(smoke.predictions), TOLERANCE) == []
 
 
 @each
-def test_model_moves_while_it_serves(running, one, tmp_path):
+def test_model_moves_while_it_serves(start_function, one, tmp_path):
     """A new version is taken up without a restart; a damaged one is refused, and the old one goes on."""
-    own: Running = running(one.name)
+    own: WarmFunction = start_function(one.name)
     client, name = own.stack.client, own.stack.manifest.name
     event = event_of(one) | {"result": "inline"}
     folder = tmp_path / "second"
@@ -181,9 +183,9 @@ def test_model_moves_while_it_serves(running, one, tmp_path):
 
 
 @each
-def test_frozen_between_events(running, one):
+def test_frozen_between_events(start_function, one):
     """Lambda stops the process after an answer; the next event finds it as it was."""
-    own: Running = running(one.name)
+    own: WarmFunction = start_function(one.name)
     event = event_of(one) | {"result": "inline"}
     before = own.invoke(event)["body"]["predictions"]
     own.function.freeze()
@@ -192,9 +194,9 @@ def test_frozen_between_events(running, one):
 
 
 @each
-def test_log_holds_no_text_of_a_request(running, one):
+def test_log_holds_no_text_of_a_request(start_function, one):
     """No string that a caller sends reaches the log, answered or refused."""
-    own: Running = running(one.name)
+    own: WarmFunction = start_function(one.name)
     word = "Xylophonequartz"
     for sent in ({"data": [word]}, {"data": word}, {"data": [{word: word}]}, {word: 1}, {"data": [[word]]}):
         own.invoke(sent)
@@ -204,9 +206,9 @@ def test_log_holds_no_text_of_a_request(running, one):
 
 
 @each
-def test_layer_is_proven(running, one):
+def test_layer_is_proven(start_function, one):
     """It answered all this from its slim layer, which answered as the full one when it was built."""
-    running(one.name)
+    start_function(one.name)
     recipe, host = load(one.engine), named("host")
     found = report.read(build.default_out(recipe, host) / report.REPORT)
     assert found.proven, found.proof.how

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
+from support.project import ROOT
 
 from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET
 from lambda_setup.models import describe as models
@@ -40,12 +40,14 @@ TURNS = {
 
 
 @pytest.fixture
-def ask(running):
+def ask(start_function):
     """Ask the function about files, and return what it predicts, or its error."""
 
     def send(*files: bytes, **fields: Any) -> Any:
         data = [{"image": base64.b64encode(file).decode()} for file in files]
-        body = running("fastai").invoke({"data": data, "result": "inline", "top": CLASSES, **fields})["body"]
+        body = start_function("fastai").invoke({"data": data, "result": "inline", "top": CLASSES, **fields})[
+            "body"
+        ]
         return body.get("predictions", body.get("error"))
 
     return send
@@ -252,7 +254,7 @@ def test_truncated(ask, four, kind):
         assert (answer["code"], answer["field"]) == ("BadRequest", "data[1]")
 
 
-def test_damaged_bytes_are_answered_or_refused(running, four):
+def test_damaged_bytes_are_answered_or_refused(start_function, four):
     """Whatever bytes are changed, the answer is a prediction or a 400, never a fault of the function."""
     random = np.random.default_rng(7)
     with warnings.catch_warnings():
@@ -264,7 +266,7 @@ def test_damaged_bytes_are_answered_or_refused(running, four):
             for place in random.integers(0, len(whole), 4):
                 damaged[place] = random.integers(0, 256)
             item = {"image": base64.b64encode(bytes(damaged)).decode()}
-            response = running("fastai").invoke({"data": [item], "result": "inline"})
+            response = start_function("fastai").invoke({"data": [item], "result": "inline"})
             assert response["statusCode"] in {200, 400}, bytes(damaged)
 
 
@@ -274,9 +276,9 @@ def test_damaged_metadata_do_no_harm(ask, four):
     assert apart(answer, ask(file_of(four, "PNG"))[0]) < 1e-6
 
 
-def test_image_from_s3(running, four):
+def test_image_from_s3(start_function, four):
     """A key below inputs/ is as good as the image itself."""
-    own, file = running("fastai"), file_of(four, "PNG")
+    own, file = start_function("fastai"), file_of(four, "PNG")
     own.stack.client.put_object(Bucket=RESULT_BUCKET, Key="inputs/öre/four.png", Body=file)
     data = [{"key": "inputs/öre/four.png"}, {"image": base64.b64encode(file).decode()}]
     response = own.invoke({"data": data, "result": "inline", "top": CLASSES})
@@ -291,18 +293,18 @@ def test_image_from_s3(running, four):
      "inputs/not-there.png", "inputs/", "inputs//four.png", "inputs/./four.png", "inputs/\x00",
      "inputs/a\nb"],
 )  # fmt: skip
-def test_other_keys_are_refused(running, four, key):
+def test_other_keys_are_refused(start_function, four, key):
     """A key elsewhere, or of nothing, is a 400 that names the field, also where there is an object."""
-    own = running("fastai")
+    own = start_function("fastai")
     own.stack.client.put_object(Bucket=RESULT_BUCKET, Key="four.png", Body=file_of(four, "PNG"))
     response = own.invoke({"data": [{"key": key}], "result": "inline"})
     assert response["statusCode"] == 400
     assert response["body"]["error"]["field"] == "data[0].key"
 
 
-def test_object_that_is_too_large_or_no_image(running):
+def test_object_that_is_too_large_or_no_image(start_function):
     """An object is held to the same bounds as what is sent along."""
-    own = running("fastai")
+    own = start_function("fastai")
     for name, content, message in (
         ("large", bytes(10_000_001), "10,000,000 are taken at most"),
         ("text", b"four", FORMATS),
@@ -327,13 +329,13 @@ def test_object_that_is_too_large_or_no_image(running):
     ],
     ids=["layer", "argument", "name for an argument", "weights", "vocabulary", "mode", "field"],
 )
-def test_description_that_fits_nothing_is_refused(running, tmp_path, change, reason):
+def test_description_that_fits_nothing_is_refused(start_function, tmp_path, change, reason):
     """A learner that cannot be rebuilt is a 503 that says why, and nothing that it names is looked up."""
     for path in ("weights.pt", "model.toml"):
         (tmp_path / path).write_bytes((MODEL / path).read_bytes())
     said = json.loads((MODEL / "learner.json").read_text()) | change
     (tmp_path / "learner.json").write_text(json.dumps(said))
-    own = running("fastai")
+    own = start_function("fastai")
     channel = f"broken-{tmp_path.name}"[:30]
     models.publish(tmp_path, own.stack.client, MODEL_BUCKET, channel)
     with own.stack.function(env={"MODEL_CHANNEL": channel}) as function:
@@ -342,9 +344,9 @@ def test_description_that_fits_nothing_is_refused(running, tmp_path, change, rea
     assert reason in json.dumps(response)
 
 
-def test_layer_holds_what_inference_needs_alone(running):
+def test_layer_holds_what_inference_needs_alone(start_function):
     """What is there beside torch takes a fifth of 102 MB, and nothing that only training needs is there."""
-    running("fastai")
+    start_function("fastai")
     found = report.read(build.default_out(load("fastai"), named("host")) / report.REPORT)
     packages = {file.path.partition("/")[0] for file in found.files}
     absent = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 from lambda_setup.deployment.local import Stack
 from lambda_setup.deployment.local.application import MODEL_BUCKET
@@ -34,9 +34,9 @@ each_engine = pytest.mark.parametrize("engine", ["onnxruntime", "keras"])
 
 
 @pytest.fixture
-def function(running, engine):
+def function(start_function, engine):
     """The function with an engine's model."""
-    return running("keras") if engine == "onnxruntime" else running("keras", KERAS)
+    return start_function("keras") if engine == "onnxruntime" else start_function("keras", KERAS)
 
 
 def probabilities(function, rows: list[list[float]]) -> list[list[float]]:
@@ -64,9 +64,9 @@ def test_answers_are_those_of_keras(function, engine):
     assert [one["label"] for one in found] == [LABELS[row.index(max(row))] for row in EXPECTED]
 
 
-def test_quality_is_as_stated(running):
+def test_quality_is_as_stated(start_function):
     """Of the rows that the model was not trained with, so many are right as its card says."""
-    found = probabilities(running("keras"), ROWS)
+    found = probabilities(start_function("keras"), ROWS)
     right = sum(row.index(max(row)) == label for row, label in zip(found, REFERENCE["labels"], strict=True))
     assert f"| {right} of {len(ROWS)} " in (ONNX / "README.md").read_text()
 
@@ -89,9 +89,9 @@ def test_model_is_on_no_disk(function):
     assert [path for path in function.stack.temporary.iterdir() if not path.name.startswith("layer-")] == []
 
 
-def test_more_rows_than_are_taken(running):
+def test_more_rows_than_are_taken(start_function):
     """Ten thousand rows are taken, and one more is refused by its number."""
-    function = running("keras")
+    function = start_function("keras")
     assert len(probabilities(function, [[0.0] * 30] * 10_000)) == 10_000
     response = function.invoke({"data": [[0.0] * 30] * 10_001})
     assert (response["statusCode"], response["body"]["error"]["field"]) == (400, "data")
@@ -339,10 +339,10 @@ def in_layer(temporary: Path, code: str, *arguments: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def hostile_weights(running, tmp_path_factory) -> Path:
+def hostile_weights(start_function, tmp_path_factory) -> Path:
     """A folder with hostile weights."""
     folder = tmp_path_factory.mktemp("hostile")
-    in_layer(running("keras", KERAS).stack.temporary, HOSTILE, KERAS / "model.weights.h5", folder)
+    in_layer(start_function("keras", KERAS).stack.temporary, HOSTILE, KERAS / "model.weights.h5", folder)
     return folder
 
 
@@ -391,13 +391,13 @@ expected = keras.ops.convert_to_numpy(model(rows, training=False)).tolist()
 """
 
 
-def test_every_layer_that_is_let_in(running, tmp_path):
+def test_every_layer_that_is_let_in(start_function, tmp_path):
     """A network of all the layers that may be named loads from the slim layer, and computes what Keras does.
 
     It says how it was compiled, too, which is not looked at.
     """
     folder = changed(KERAS, tmp_path / "model", {})
-    in_layer(running("keras", KERAS).stack.temporary, LAYERS, folder)
+    in_layer(start_function("keras", KERAS).stack.temporary, LAYERS, folder)
     rows, expected = json.loads((folder / "expected.json").read_text())
     with Stack(folder, log=subprocess.DEVNULL) as stack, stack.function() as function:
         assert farthest(probabilities(function, rows), expected) < 1e-6

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MODEL
 from msgspec.structs import replace
 from sentencepiece import SentencePieceProcessor
 from support import reference
+from support.project import MODEL
 
 from lambda_setup.commands.results import attention, read
 from lambda_setup.deployment.local import MODEL_BUCKET, Application

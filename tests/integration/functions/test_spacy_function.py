@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import replace
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 from lambda_setup import functions
 from lambda_setup.deployment.local import Emulator, Stack
@@ -43,9 +43,9 @@ HOSTILE = {
 
 
 @pytest.fixture(scope="module")
-def spacy(running):
+def spacy(start_function):
     """The function, warm from the second test on."""
-    return running("spacy")
+    return start_function("spacy")
 
 
 @pytest.fixture(scope="module")

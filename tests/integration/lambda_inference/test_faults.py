@@ -4,7 +4,8 @@ import http.client
 import json
 
 import pytest
-from conftest import MODEL, case
+from support.events import case
+from support.project import MODEL
 from support.proxy import Proxy, refused
 
 from lambda_setup.deployment.local import Emulator, Stack

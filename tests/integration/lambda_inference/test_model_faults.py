@@ -6,8 +6,8 @@ import time
 from importlib.metadata import version
 
 import pytest
-from conftest import case
 from support.answers import differences
+from support.events import case
 from support.proxy import Proxy, flipped, hanging, refused, reset, shortened, trickling, truncated
 from support.second_model import EVENT, metrics
 

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from conftest import ROOT, Running, case
 from support import cloud
+from support.applications import WarmFunction
 from support.cloud import REGION
+from support.events import case
+from support.project import ROOT
 from unit.application.test_template import ARTIFACTS, Stack
 
 from lambda_setup.deployment.local.application import RESULT_BUCKET
@@ -107,9 +109,9 @@ class Poller:
 
 
 @pytest.fixture(scope="module")
-def translation(running) -> Running:
+def translation(start_function) -> WarmFunction:
     """The function."""
-    return running("translation")
+    return start_function("translation")
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +154,7 @@ def poller(aws, translation):
     lambdas.take_failed()
 
 
-def listed(translation: Running, name: str = "") -> list[str]:
+def listed(translation: WarmFunction, name: str = "") -> list[str]:
     """Return the keys of the results whose names start so."""
     found = translation.stack.client.list_objects_v2(
         Bucket=RESULT_BUCKET, Prefix=f"prediction_outputs/{name}"
@@ -215,7 +217,7 @@ def test_event_files_are_like_lambdas(poller, name):
         assert one["md5OfBody"] == hashlib.md5(one["body"].encode()).hexdigest()  # noqa: S324 - SQS's own
 
 
-def raised(translation: Running, event: Any) -> dict[str, Any]:
+def raised(translation: WarmFunction, event: Any) -> dict[str, Any]:
     """Return what Lambda gets from the function, where that is an error and no answer."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{translation.function._port}/2015-03-31/functions/function/invocations",

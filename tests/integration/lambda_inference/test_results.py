@@ -6,7 +6,8 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import MODEL, case
+from support.events import case
+from support.project import MODEL
 from support.proxy import Gate, Proxy
 
 from lambda_setup.commands.results import attention, read

@@ -4,8 +4,8 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from conftest import case
 from support import swapping
+from support.events import case
 from support.proxy import Gate, refused, shortened
 from support.second_model import EVENT, metrics
 from support.swapping import MANY, memory

@@ -7,8 +7,9 @@ import json
 import threading
 
 import pytest
-from conftest import MODEL, case
 from integration.application.test_permissions import Need, grants, needs
+from support.events import case
+from support.project import MODEL
 from support.proxy import Proxy
 from unit.application.test_template import Stack as Deployed
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 PAGE = (ROOT / "docs" / "forking.md").read_text(encoding="utf-8")
 WALK, DEPLOYMENT = PAGE.split("## 6. Deploy it")

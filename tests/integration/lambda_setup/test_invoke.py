@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, case
+from support.events import case
+from support.project import ROOT
 
 from lambda_setup.commands.results import read
 

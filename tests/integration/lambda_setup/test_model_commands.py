@@ -11,7 +11,8 @@ import time
 
 import boto3
 import pytest
-from conftest import MODEL, ROOT, case
+from support.events import case
+from support.project import MODEL, ROOT
 
 from lambda_setup.deployment.local import MODEL_BUCKET, S3Server
 from lambda_setup.deployment.local.application import ACCESS_KEY, RESULT_BUCKET, SECRET_KEY

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from support.project import ROOT
 
 from lambda_setup.deployment.local import SHIPPED_MODEL
 from lambda_setup.deployment.local.process import free_ports

@@ -9,7 +9,8 @@ import sys
 
 import boto3
 import pytest
-from conftest import MODEL, ROOT, case
+from support.events import case
+from support.project import MODEL, ROOT
 
 from lambda_setup.commands import score
 from lambda_setup.deployment.local.process import free_ports

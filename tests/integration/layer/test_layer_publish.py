@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 import boto3
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 from layer.builder.cli import main
 from layer.builder.errors import PublishError

@@ -9,7 +9,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, case
+from support.events import case
+from support.project import ROOT
 
 from lambda_inference.errors import Fault
 from lambda_inference.requests import BaseRequest

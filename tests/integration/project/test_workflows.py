@@ -7,15 +7,12 @@ import re
 import shlex
 import subprocess
 import sys
-import sysconfig
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from support.project import ROOT, SCRIPTS
 
-SCRIPTS = Path(sysconfig.get_path("scripts"))
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ENVIRONMENTS = tomllib.loads((ROOT / "samconfig.toml").read_text())
 ACTIONS = {"actions/checkout", "actions/setup-python", "aws-actions/configure-aws-credentials"}

@@ -3,18 +3,16 @@
 import json
 import re
 import subprocess
-import sysconfig
-from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT, SCRIPTS
 from unit.application.test_template import SOURCE, Stack
 
 from lambda_inference import errors
 
 PATH = ROOT / "statemachines" / "translate_corpus.asl.json"
 TEXT = PATH.read_text()
-CFN_LINT = Path(sysconfig.get_path("scripts")) / "cfn-lint"
+CFN_LINT = SCRIPTS / "cfn-lint"
 RESOURCE = SOURCE["Resources"]["BatchStateMachine"]["Properties"]
 
 

@@ -11,10 +11,10 @@ from unittest import mock
 
 import boto3
 import pytest
-from conftest import ROOT
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
+from support.project import ROOT
 
 from lambda_inference.models import publish_command
 from lambda_setup.functions import found

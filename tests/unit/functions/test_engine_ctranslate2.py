@@ -4,8 +4,8 @@ import array
 import threading
 
 import pytest
-from conftest import MODEL
 from sentencepiece import SentencePieceProcessor
+from support.project import MODEL
 
 import engine_ctranslate2
 from engine_ctranslate2 import CTranslate2, _Found, _reference

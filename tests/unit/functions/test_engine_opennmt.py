@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from conftest import MODEL
 from msgspec.structs import replace
 from sentencepiece import SentencePieceProcessor
+from support.project import MODEL
 
 import engine_opennmt
 import onmt_speed

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from conftest import MODEL, ROOT
+from support.project import MODEL, ROOT
 
 from lambda_setup.models.convert import convert
 from lambda_setup.models.describe import describe

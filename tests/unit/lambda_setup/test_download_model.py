@@ -13,7 +13,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from conftest import MODEL, ROOT
+from support.project import MODEL, ROOT
 
 from lambda_setup.deployment.local import S3Server
 from lambda_setup.deployment.local.process import Program

@@ -1,8 +1,8 @@
 """Which functions there are, and that their templates fit the one at the root."""
 
 import pytest
-from conftest import ROOT
 from samtranslator.yaml_helper import yaml_parse
+from support.project import ROOT
 
 from lambda_setup import functions
 from layer.builder.recipe import load

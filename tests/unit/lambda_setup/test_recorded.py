@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from conftest import cases
 from support.answers import differences
+from support.events import cases
 
 from lambda_setup.commands.invoke import recorded
 

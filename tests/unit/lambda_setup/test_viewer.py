@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 from lambda_setup import viewer
 from lambda_setup.__main__ import main

@@ -3,7 +3,7 @@
 import tomllib
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 from layer.builder.errors import RecipeError
 from layer.builder.recipe import RECIPES, load, normalise, parse

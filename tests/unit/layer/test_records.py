@@ -1,7 +1,7 @@
 """What is recorded of layers is of the recipes and the code that are there now."""
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 from lambda_setup import functions
 from layer.builder import target

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-from conftest import ROOT
+from support.project import ROOT
 
 DECISIONS = ROOT / "docs" / "decisions"
 

@@ -6,7 +6,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 from bench import __main__ as bench
 from bench.results import RESULTS as FILE
