@@ -6,7 +6,7 @@ import sys
 import venv
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 PROBE = "import lambda_setup, lambda_inference; print(lambda_setup.__file__, lambda_inference.__file__, sep=chr(10))"
 
