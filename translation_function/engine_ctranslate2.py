@@ -15,8 +15,7 @@ from typing import Any
 
 import ctranslate2
 
-from lambda_inference import Model
-from lambda_inference.models import Fetch
+from lambda_inference import BackgroundTask, Model
 from translator import Hypothesis, cap
 
 POSITIONS = 5000
@@ -173,8 +172,8 @@ class CTranslate2:
         check()
         if sum(map(len, args[0])) * options.get("beam_size", 1) <= SHORT:
             return search(*args, **options)
-        running = Fetch(lambda _: search(*args, **options))
-        while not running.ready(LOOK_SECONDS):
+        running = BackgroundTask(lambda _: search(*args, **options))
+        while not running.wait(LOOK_SECONDS):
             check()
         return running.result(0)
 

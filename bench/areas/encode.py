@@ -43,7 +43,7 @@ Item = tuple[dict[str, Any], "list[np.ndarray[Any, Any]]"]
 def translate(folder: Path) -> None:
     """Translate the test split as the function does, and write its result files into a folder."""
     from lambda_inference import Deadline, Model
-    from lambda_inference.results import lines, npz
+    from lambda_inference._results import lines, npz
     from lambda_setup.models.describe import describe
     from translator import TranslationRequest, Translator
 
@@ -84,7 +84,7 @@ def ours(folder: Path) -> Action:
     import obstore.store  # noqa: F401
 
     from lambda_inference import Array, Prediction
-    from lambda_inference.results import Origin, ResultStore
+    from lambda_inference._results import Origin, ResultStore
 
     predictions = [
         Prediction(

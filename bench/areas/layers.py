@@ -21,7 +21,7 @@ from pathlib import Path
 from bench.areas.unpack import build_nested_layer
 from bench.baselines import nested_zip
 from bench.row import OF_TIME, ROOT, Row, make_size_row, measures, ratio, scratch_folder
-from lambda_inference.unpack import unpack
+from lambda_inference._unpack import unpack
 from layer.builder import build, tree
 from layer.builder.recipe import load
 from layer.builder.slim import patch
@@ -38,9 +38,9 @@ start = time.perf_counter()
 unpacked, packed, index, folder, *path = sys.argv[1:]
 sys.path[:0] = path
 if unpacked == "ours":
-    import unpack
+    import _unpack
     from pathlib import Path
-    sys.path.append(str(unpack.unpack(Path(packed), index, temporary=Path(folder)).folder))
+    sys.path.append(str(_unpack.unpack(Path(packed), index, temporary=Path(folder)).folder))
 elif unpacked == "extractall":
     import nested_zip
     from pathlib import Path

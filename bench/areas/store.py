@@ -33,7 +33,7 @@ Action = Callable[[], object]
 
 
 def _store() -> Any:
-    from lambda_inference.models import ModelStore
+    from lambda_inference._model_store import ModelStore
 
     os.environ.update(MODEL_BUCKET=BUCKET, MODEL_NAME=NAME, MODEL_CHANNEL=CHANNEL)
     return ModelStore.from_environment()
@@ -86,11 +86,11 @@ def import_function() -> None:
 
 def import_while_loading() -> None:
     """Import while the model is on its way, as the handler does."""
-    from lambda_inference.models import Fetch
+    from lambda_inference import BackgroundTask
 
-    fetch = Fetch(_store().load)
+    model = BackgroundTask(_store().load)
     import_function()
-    fetch.result(60)
+    model.result(60)
 
 
 def credentials() -> tuple[str, str]:

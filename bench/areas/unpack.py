@@ -25,7 +25,7 @@ from pathlib import Path
 
 from bench.baselines import nested_zip
 from bench.row import AS_FAST, ROOT, Row, measures, ratio, scratch_folder
-from lambda_inference.unpack import unpack
+from lambda_inference._unpack import unpack
 from layer.builder import build
 from layer.builder.pack import archive
 from layer.builder.recipe import load
@@ -39,9 +39,9 @@ BUSY = 100e-6  # seconds for an empty file; a quiet ext4 takes a third of it
 # the path, where it hides nothing.
 PROGRAMS = {
     "ours": """
-import unpack
+import _unpack
 from pathlib import Path
-unpack.unpack(Path(archive), index, temporary=Path(folder))
+_unpack.unpack(Path(archive), index, temporary=Path(folder))
 """,
     "extractall": """
 import nested_zip
@@ -66,7 +66,6 @@ def time_unpacking(kind: str, cores: int, archive_file: Path, index: str, folder
     code = FRAME.format(program=PROGRAMS[kind])
     command = [
         sys.executable,
-        "-P",  # this file is called unpack, too
         "-c",
         code,
         str(FOLDERS[kind]),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from lambda_inference._shards import MAX_BYTES
 from lambda_inference.inputs import PREFIX
-from lambda_inference.ranges import MAX_BYTES
 from lambda_inference.texts import MAX_ITEMS
 from lambda_setup.output import transfer
 

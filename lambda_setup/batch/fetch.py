@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from lambda_inference.batches import manifest_key
+from lambda_inference._batches import manifest_key
 from lambda_setup.deployment.batch_place import Store, store
 from lambda_setup.output import status
 

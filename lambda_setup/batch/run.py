@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from lambda_inference.batches import manifest_key
+from lambda_inference._batches import manifest_key
+from lambda_inference._requests import digest as digest_of
+from lambda_inference._shards import MAX_BYTES
 from lambda_inference.inputs import PREFIX
-from lambda_inference.ranges import MAX_BYTES
-from lambda_inference.requests import digest as digest_of
 from lambda_inference.texts import MAX_ITEMS
 from lambda_setup.batch import corpus as corpora
 from lambda_setup.batch.corpus import Corpus

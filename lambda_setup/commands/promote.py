@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from lambda_inference.models import Manifest
+from lambda_inference._models import Manifest
 from lambda_setup.commands.manage import move, said
 from lambda_setup.deployment import aws
 from lambda_setup.deployment.aws import explained

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from lambda_inference.requests import ID_PATTERN
-from lambda_inference.results import PREFIX
+from lambda_inference._requests import ID_PATTERN
+from lambda_inference._results import PREFIX
 from lambda_setup import functions
 from lambda_setup.commands.options import add_command, add_function, add_group, add_target
 from lambda_setup.deployment.aws import explained, stack_output

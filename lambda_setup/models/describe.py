@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from lambda_inference.models import PART_SIZE, File, Manifest
+from lambda_inference._models import PART_SIZE, File, Manifest
 from lambda_setup.models import channels
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from msgspec import Meta, Struct, field
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lambda_inference.models import Manifest
+from lambda_inference._models import Manifest
 from lambda_setup.deployment.local.process import termination_unwinds
 from lambda_setup.functions import ROOT
 from lambda_setup.models.describe import check_files, checked_name

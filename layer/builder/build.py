@@ -44,7 +44,7 @@ WORK = ROOT / ".layers"
 MARKER = "layer_target.json"
 ARCHIVE = "layer.tar.zst"
 ZSTANDARD = "zstandard==0.25.0"
-UNZIP = "from lambda_inference import unpack\n\nunpack.ensure()\n"
+UNZIP = "from lambda_inference._unpack import ensure\n\nensure()\n"
 """The module by which functions of serverless-python-requirements have their packages unpacked."""
 
 _STATE = "build.json"

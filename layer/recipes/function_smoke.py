@@ -50,8 +50,7 @@ def answer(
 
 def _predicted(files: dict[str, bytes], precision: str) -> list[Any]:
     """Return what the predictor makes of a sentence with a model of another precision."""
-    from lambda_inference import Deadline, Model
-    from lambda_inference.models import Manifest
+    from lambda_inference import Deadline, Manifest, Model
     from translator import TranslationRequest, Translator
 
     manifest = Manifest(name="smoke", engine="smoke", precision=precision, libraries={}, files=[])

@@ -25,15 +25,15 @@ import pytest
 import zstandard
 from support.project import ROOT
 
-from lambda_inference import unpack
-from lambda_inference.unpack import UnpackError
+from lambda_inference import _unpack
+from lambda_inference._unpack import UnpackError
 from layer.builder.build import ARCHIVE, MARKER, UNZIP
 from layer.builder.pack import archive
 
 SEED = 20261121
 INSTANTS = 50
 DAMAGED = "the layer is damaged or incomplete: deploy it again"
-FRAME_LIMIT = unpack.FRAME_LIMIT
+FRAME_LIMIT = _unpack.FRAME_LIMIT
 
 PYTHON = (sys.executable, "-I", "-S")
 IMPORTS = f"{ROOT / 'layer' / 'python' / 'lambda_inference'}:{Path(zstandard.__file__).parent.parent}"
@@ -46,7 +46,7 @@ import os, signal, sys
 
 paths, archive, index, temporary, event, number, name = sys.argv[1:]
 sys.path += paths.split(":")
-import unpack, zstandard
+import _unpack, zstandard
 from pathlib import Path
 
 EVENTS = ("fcntl.flock", "open", "os.mkdir", "os.rename")
@@ -64,7 +64,7 @@ def watch(what, arguments):
 print("ready", flush=True)
 sys.stdin.readline()
 sys.addaudithook(watch)
-done = unpack.unpack(Path(archive), index, temporary=Path(temporary))
+done = _unpack.unpack(Path(archive), index, temporary=Path(temporary))
 print("reused" if done.reused else "made", seen, flush=True)
 """
 """Unpacks once it is told to, and sends itself a signal before the given system call."""
@@ -91,9 +91,9 @@ class Nested:
         """Return where the tree is until it is whole."""
         return temporary / f"layer-{self.index[:32]}.partial"
 
-    def unpack(self, temporary: Path) -> unpack.Unpacked:
+    def unpack(self, temporary: Path) -> _unpack.Unpacked:
         """Unpack here and now."""
-        return unpack.unpack(self.archive, self.index, temporary=temporary)
+        return _unpack.unpack(self.archive, self.index, temporary=temporary)
 
     def command(
         self, temporary: Path, event: str = "none", number: int = 0, name: str = "SIGKILL"
@@ -326,9 +326,9 @@ class TestAtOnce:
     def test_all_cores_are_used(self, nested, temporary, monkeypatch):
         """No frame is begun before there is a thread at work for each core."""
         together = threading.Barrier(len(nested.frames) - 1, timeout=60)
-        load = unpack._Work._load
-        monkeypatch.setattr(unpack, "_cores", lambda: together.parties)
-        monkeypatch.setattr(unpack._Work, "_load", lambda *given: (together.wait(), load(*given)))
+        load = _unpack._Work._load
+        monkeypatch.setattr(_unpack, "_cores", lambda: together.parties)
+        monkeypatch.setattr(_unpack._Work, "_load", lambda *given: (together.wait(), load(*given)))
         nested.unpack(temporary)
         nested.check(temporary)
 
@@ -370,7 +370,7 @@ from pathlib import Path
 
 paths, archive, index, disk, copy, attack, *victim = sys.argv[1:]
 sys.path += paths.split(":")
-import unpack, zstandard
+import _unpack, zstandard
 
 written = {"os.mkdir": 0, "open": 0}
 filling = attack == "fill"
@@ -393,8 +393,8 @@ def watch(what, arguments):
 
 def attempt():
     try:
-        unpack.unpack(Path(archive), index, temporary=Path(disk))
-    except unpack.UnpackError as error:
+        _unpack.unpack(Path(archive), index, temporary=Path(disk))
+    except _unpack.UnpackError as error:
         return str(error)
 
 told = {}
@@ -474,10 +474,10 @@ class TestFull:
         nested.check(tmp_path / "copy")
 
 
-def index_of(nested: Nested) -> list[unpack._File]:
+def index_of(nested: Nested) -> list[_unpack._File]:
     """Return the files of an archive's index."""
     with nested.archive.open("rb") as file:
-        return unpack._read(nested.archive, file.fileno(), nested.index).files
+        return _unpack._read(nested.archive, file.fileno(), nested.index).files
 
 
 # Damaged.
@@ -565,14 +565,14 @@ class TestDamaged:
         """No file, a folder, or a device without an end is an error, and no wait."""
         for path in (temporary / "missing", temporary.parent, Path("/dev/zero"), Path("/dev/null")):
             with pytest.raises(UnpackError, match=re.escape(str(path))):
-                unpack.unpack(path, nested.index, temporary=temporary)
+                _unpack.unpack(path, nested.index, temporary=temporary)
         assert names(temporary) == []
 
     @pytest.mark.parametrize("index", ["", "a" * 63, "A" * 64, "a" * 64 + "\n", "../" * 20 + "aaaa"])
     def test_a_hash_that_is_none(self, nested, temporary, index):
         """What the marker says is judged before it becomes a part of a path."""
         with pytest.raises(UnpackError, match="is no sha256 of an index"):
-            unpack.unpack(nested.archive, index, temporary=temporary)
+            _unpack.unpack(nested.archive, index, temporary=temporary)
         assert names(temporary) == []
 
 
@@ -646,7 +646,7 @@ class TestPlace:
 
 FORK = """
 from types import SimpleNamespace
-from lambda_inference import BaseRequest, serve, serving
+from lambda_inference import BaseRequest, serve, _serving
 
 class Store:
     def load(self, stop):
@@ -661,7 +661,7 @@ class Fork:
     def load(self, model):
         pass
 
-serving.ModelStore = SimpleNamespace(from_environment=Store)
+_serving.ModelStore = SimpleNamespace(from_environment=Store)
 context = SimpleNamespace(get_remaining_time_in_millis=lambda: 9000, aws_request_id="1")
 assert serve(Fork)({"warmup": True}, context)["statusCode"] == 200
 """

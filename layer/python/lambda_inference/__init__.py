@@ -6,23 +6,25 @@ Validation, transports, the deadline, results in S3, errors, logs and metrics ar
 
 # First: a layer for another machine already fails at the next import.
 # Second: what is packed is unpacked while the rest is imported, and the model is on its way.
-from lambda_inference import built
+from lambda_inference import _layer_marker
 
-if built.nested:
-    from lambda_inference import unpack
+if _layer_marker.nested:
+    from lambda_inference import _unpack
 
-    unpack.begin()
+    _unpack.begin()
 
 # isort: split
-from lambda_inference.deadline import Deadline
-from lambda_inference.errors import BadRequest, Conflict, Fault, OutOfTime, TooLarge, Unavailable
-from lambda_inference.handler import serve
-from lambda_inference.models import Manifest, Model
-from lambda_inference.predictor import Array, Prediction, Predictor, load_engine_module
-from lambda_inference.requests import BaseRequest
+from lambda_inference._background import BackgroundTask
+from lambda_inference._deadline import Deadline
+from lambda_inference._errors import BadRequest, Conflict, Fault, OutOfTime, TooLarge, Unavailable
+from lambda_inference._handler import serve
+from lambda_inference._models import Manifest, Model
+from lambda_inference._predictor import Array, Prediction, Predictor, load_engine_module
+from lambda_inference._requests import BaseRequest
 
 __all__ = [
     "Array",
+    "BackgroundTask",
     "BadRequest",
     "BaseRequest",
     "Conflict",

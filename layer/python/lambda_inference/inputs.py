@@ -1,11 +1,11 @@
 """What a request names instead of holding it: objects below one prefix of the result bucket."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 
-from lambda_inference.errors import BadRequest, Unavailable
-from lambda_inference.storage import Bucket, Missing, bucket
+from lambda_inference._errors import BadRequest, Unavailable
+from lambda_inference._settings import Settings
+from lambda_inference._storage import Bucket, Missing, bucket
 
 PREFIX = "inputs/"
 """The function's role may read nothing else there but its results."""
@@ -57,10 +57,7 @@ def _named(key: str, field: str) -> Iterator[Bucket]:
     elsewhere = BadRequest(f"{field} takes the key of an object below {PREFIX}", field=field)
     if not key.startswith(PREFIX) or ".." in key.split("/"):
         raise elsewhere
-    try:
-        store = bucket(os.environ["RESULT_BUCKET"])
-    except KeyError as missing:
-        raise Unavailable(f"the function's environment lacks {missing}; the template sets it") from None
+    store = bucket(Settings.read().require("result_bucket"))
     try:
         yield store
     except BadRequest:

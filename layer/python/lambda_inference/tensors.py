@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lambda_inference.errors import Unavailable
+from lambda_inference._errors import Unavailable
 
 if TYPE_CHECKING:
     import torch

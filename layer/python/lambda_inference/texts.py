@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from lambda_inference.errors import BadRequest
-from lambda_inference.requests import BaseRequest, decode_json, describe
+from lambda_inference._errors import BadRequest
+from lambda_inference._requests import BaseRequest, decode_json, describe
 
 __all__ = ["MAX_CHARS", "MAX_ITEMS", "TextData", "TextRequest"]
 

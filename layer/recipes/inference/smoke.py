@@ -69,13 +69,13 @@ def _unpacked() -> str:
     """Pack a file as ``layer/archive.py`` does, and return what the unpacker makes of it."""
     import zstandard
 
-    from lambda_inference import unpack
+    from lambda_inference import _unpack
 
     data = TEXT.encode()
     frame = zstandard.ZstdCompressor().compress(data)
     index = json.dumps(
         {
-            "version": unpack.VERSION,
+            "version": _unpack.VERSION,
             "bytes": len(data),
             "frames": [[0, len(frame), len(data), hashlib.sha256(frame).hexdigest()]],
             "files": [["text", len(data), 0]],
@@ -84,7 +84,7 @@ def _unpacked() -> str:
     length = len(index).to_bytes(4, "little")
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "layer.tar.zst"
-        skipped = unpack.MAGIC + (len(index) + 8).to_bytes(4, "little") + index + length + unpack.TAG
+        skipped = _unpack.MAGIC + (len(index) + 8).to_bytes(4, "little") + index + length + _unpack.TAG
         archive.write_bytes(frame + skipped)
-        done = unpack.unpack(archive, hashlib.sha256(index).hexdigest(), temporary=Path(folder))
+        done = _unpack.unpack(archive, hashlib.sha256(index).hexdigest(), temporary=Path(folder))
         return (done.folder / "text").read_text(encoding="utf-8")[:24]

@@ -21,7 +21,7 @@ PARTS = (
     "lambda_setup/invoke.py",
     "lambda_setup/local/stack.py",
     "layer/builder/build.py",
-    "layer/python/lambda_inference/handler.py",
+    "layer/python/lambda_inference/_handler.py",
     "translation_function/app.py",
 )
 

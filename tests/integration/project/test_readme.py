@@ -12,8 +12,8 @@ import pytest
 from support.events import case
 from support.project import ROOT
 
-from lambda_inference.errors import Fault
-from lambda_inference.requests import BaseRequest
+from lambda_inference._errors import Fault
+from lambda_inference._requests import BaseRequest
 from layer.builder.cli import _parser
 from translator import TranslationRequest
 

@@ -8,7 +8,7 @@ import pytest
 from support.project import ROOT, SCRIPTS
 from unit.application.test_template import SOURCE, Stack
 
-from lambda_inference import errors
+from lambda_inference import _errors
 
 PATH = ROOT / "statemachines" / "translate_corpus.asl.json"
 TEXT = PATH.read_text()
@@ -84,8 +84,8 @@ def test_every_fault_has_its_retry():
     """What is the request's fault is not tried again; what passes is, often; a lack of time is once."""
     faults = {
         one.__name__: one.status
-        for one in vars(errors).values()
-        if isinstance(one, type) and issubclass(one, errors.Fault)
+        for one in vars(_errors).values()
+        if isinstance(one, type) and issubclass(one, _errors.Fault)
     }
     attempts = {
         error: one["MaxAttempts"] for one in STATES["Answer range"]["Retry"] for error in one["ErrorEquals"]

@@ -16,7 +16,7 @@ from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 from support.project import ROOT
 
-from lambda_inference.models import publish_command
+from lambda_inference._hints import publish_command
 from lambda_setup.functions import found
 
 ACCOUNT, REGION = "111122223333", "eu-central-1"

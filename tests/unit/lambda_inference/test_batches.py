@@ -6,8 +6,8 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from lambda_inference import BadRequest, Prediction, batches, storage
-from lambda_inference.results import Origin, ResultStore
+from lambda_inference import BadRequest, Prediction, _batches, _storage
+from lambda_inference._results import Origin, ResultStore
 
 VERSION = "a" * 64
 
@@ -17,7 +17,7 @@ def bucket(monkeypatch):
     """A bucket in memory, in the place of S3."""
     memory = MemoryStore()
     monkeypatch.setenv("RESULT_BUCKET", "results-of-batches")
-    monkeypatch.setattr(storage.Bucket, "_connected", lambda _: memory)
+    monkeypatch.setattr(_storage.Bucket, "_connected", lambda _: memory)
     return memory
 
 
@@ -49,7 +49,7 @@ def run(bucket, pieces, **others):
         "request": {"model_version": VERSION},
         "corpus": {"a": 1},
     }
-    body = batches.write(batch | others)
+    body = _batches.write(batch | others)
     lines = bytes(obstore.get(bucket, body["s3_key"]).bytes()).decode().splitlines()
     return body, [json.loads(line) for line in lines]
 
@@ -127,4 +127,4 @@ def test_a_damaged_index_is_refused(bucket):
     """Half of a list is no index."""
     obstore.put(bucket, "inputs/i.json", b'[{"id": "a"')
     with pytest.raises(BadRequest, match="damaged"):
-        batches.write({"run": "run", "index": "inputs/i.json", "request": {}, "corpus": {}})
+        _batches.write({"run": "run", "index": "inputs/i.json", "request": {}, "corpus": {}})

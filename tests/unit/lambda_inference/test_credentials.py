@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from lambda_inference import credentials
-from lambda_inference.errors import Unavailable
+from lambda_inference import _credentials
+from lambda_inference._errors import Unavailable
 
 KEYS = {"AccessKeyId": "access", "SecretAccessKey": "secret", "Token": "session"}
 
@@ -47,19 +47,19 @@ def environment(monkeypatch):
 
 def test_endpoint_is_asked_only_where_variables_hold_no_keys(environment):
     """With keys among the variables, or without an endpoint, obstore finds credentials itself."""
-    assert credentials.provider() is credentials.from_container
+    assert _credentials.provider() is _credentials.from_container
     environment.setenv("AWS_ACCESS_KEY_ID", "some")
-    assert credentials.provider() is None
+    assert _credentials.provider() is None
     environment.delenv("AWS_ACCESS_KEY_ID")
     environment.delenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-    assert credentials.provider() is None
+    assert _credentials.provider() is None
 
 
 def test_credentials_come_with_their_end(environment):
     """The token is sent as it is, and the end is known, so that they are asked for anew in time."""
     with answering(json.dumps(KEYS | {"Expiration": "2030-01-02T03:04:05Z"}).encode()) as (address, seen):
         environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
-        found = credentials.from_container()
+        found = _credentials.from_container()
     assert seen == ["the token"]
     assert found == {
         "access_key_id": "access",
@@ -78,17 +78,17 @@ def test_no_credentials_are_told(environment, body, status):
     with answering(body, status) as (address, _):
         environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
         with pytest.raises(Unavailable, match="credentials cannot be had"):
-            credentials.from_container()
+            _credentials.from_container()
 
 
 def test_nobody_there_is_told():
     """An endpoint that does not answer is an error of some seconds."""
     with pytest.raises(Unavailable, match="credentials cannot be had"):
-        credentials.from_container()
+        _credentials.from_container()
 
 
 def test_the_token_goes_to_nobody_else(environment):
     """Without encryption it is sent to this machine only."""
     environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.com/credentials")
     with pytest.raises(Unavailable, match="neither to this machine nor over HTTPS"):
-        credentials.from_container()
+        _credentials.from_container()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lambda_inference.errors import BadRequest
-from lambda_inference.events import calls
+from lambda_inference._errors import BadRequest
+from lambda_inference._events import calls
 
 SQS = {"eventSource": "aws:sqs", "messageId": "m-1", "body": '{"data": []}'}
 

@@ -45,7 +45,7 @@ def test_lambda_inference_imports_nothing_heavy():
 
 def test_unpacker_is_imported_where_there_is_something_to_unpack():
     """A layer whose files lie there as they are costs nothing more."""
-    code = "import sys, lambda_inference; print('lambda_inference.unpack' in sys.modules)"
+    code = "import sys, lambda_inference; print('lambda_inference._unpack' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT / "layer" / "python",

@@ -4,7 +4,7 @@ import pytest
 from obstore import put
 from obstore.store import MemoryStore
 
-from lambda_inference import BadRequest, Unavailable, inputs, storage
+from lambda_inference import BadRequest, Unavailable, _storage, inputs
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def store(monkeypatch):
     """A bucket in memory, in the place of S3."""
     memory = MemoryStore()
     monkeypatch.setenv("RESULT_BUCKET", "results-of-inputs")
-    monkeypatch.setattr(storage.Bucket, "_connected", lambda _: memory)
+    monkeypatch.setattr(_storage.Bucket, "_connected", lambda _: memory)
     return memory
 
 
@@ -69,6 +69,6 @@ def test_a_refusal_is_what_a_missing_object_looks_like(monkeypatch, refused, rai
     def fails(*_):
         raise fault
 
-    monkeypatch.setattr(storage.Bucket, "size", fails)
+    monkeypatch.setattr(_storage.Bucket, "size", fails)
     with pytest.raises(raised):
         inputs.read("inputs/a", "data[0].key", most=5)

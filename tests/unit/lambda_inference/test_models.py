@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lambda_inference.models import PART_SIZE
+from lambda_inference._models import PART_SIZE
 from lambda_setup.models.describe import describe
 
 TOML = 'name = "a"\nengine = "opennmt"\nprecision = "float16"\nfiles = ["w.pt"]\n[libraries]\ntorch = "2"\n'

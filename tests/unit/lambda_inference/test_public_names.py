@@ -9,7 +9,7 @@ import pytest
 from msgspec import Meta
 
 from lambda_inference import BadRequest, Deadline, OutOfTime, load_engine_module
-from lambda_inference.requests import parse
+from lambda_inference._requests import parse
 from lambda_inference.texts import TextRequest
 
 
@@ -25,6 +25,9 @@ class Greeting(TextRequest, kw_only=True):
 
 
 FORMER = [
+    ("lambda_inference.models", "Fetch", "from lambda_inference import BackgroundTask"),
+    ("lambda_inference.models", "Manifest", "from lambda_inference import Manifest"),
+    ("lambda_inference.models", "Model", "from lambda_inference import Model"),
     ("lambda_inference.threads", "threads", "from lambda_inference.threads import thread_count"),
     ("lambda_inference.texts", "checked", "from lambda_inference.texts import TextRequest"),
     ("lambda_inference.texts", "text_of", "from lambda_inference.texts import TextRequest"),
@@ -48,7 +51,7 @@ def test_former_names_are_reported_where_they_are_imported():
     assert "<string>:1: FutureWarning" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["threads", "texts"])
+@pytest.mark.parametrize("module", ["threads", "texts", "models"])
 def test_unknown_names_are_unknown(module):
     """A name that no release had is an AttributeError, as it is for any module."""
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

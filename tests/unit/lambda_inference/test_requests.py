@@ -5,8 +5,8 @@ from typing import Annotated
 import pytest
 from msgspec import Meta
 
-from lambda_inference.errors import BadRequest
-from lambda_inference.requests import BaseRequest, decode_json, describe, parse
+from lambda_inference._errors import BadRequest
+from lambda_inference._requests import BaseRequest, decode_json, describe, parse
 
 
 class Request(BaseRequest, kw_only=True):

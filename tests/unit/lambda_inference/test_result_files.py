@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from lambda_inference import results
-from lambda_inference.errors import Unavailable
-from lambda_inference.predictor import Array, Prediction
-from lambda_inference.results import Origin, ResultStore, inline, lines, npz
-from lambda_inference.storage import Bucket
+from lambda_inference import _results
+from lambda_inference._errors import Unavailable
+from lambda_inference._predictor import Array, Prediction
+from lambda_inference._results import Origin, ResultStore, inline, lines, npz
+from lambda_inference._storage import Bucket
 
 ORIGIN = Origin("id", "0" * 64, "model", "1" * 64, "engine")
 
@@ -74,7 +74,7 @@ def test_npz_is_read_by_numpy():
 
 def test_npz_keeps_order_over_many_chunks(monkeypatch: pytest.MonkeyPatch):
     """However the numbers are handed to deflate, they come in the order of the items."""
-    monkeypatch.setattr(results, "CHUNK", 64)
+    monkeypatch.setattr(_results, "CHUNK", 64)
     numbers = range(1000)
     given = [
         Prediction({}, {"kind": [Array(struct.pack("<5q", *([number] * 5)), "q", (5,))]})
@@ -87,7 +87,7 @@ def test_npz_keeps_order_over_many_chunks(monkeypatch: pytest.MonkeyPatch):
 
 def test_lines_keep_order_over_many_batches():
     """However many records there are, each is a line."""
-    given = [Prediction({"index": index, "text": "\n"}) for index in range(2 * results.BATCH + 1)]
+    given = [Prediction({"index": index, "text": "\n"}) for index in range(2 * _results.BATCH + 1)]
     text = gzip.decompress(lines(given)).decode()
     assert [json.loads(line) for line in text.splitlines()] == [prediction.record for prediction in given]
     assert gzip.decompress(lines([])) == b""
@@ -101,7 +101,7 @@ def test_arrays_are_on_their_way_while_records_are_compressed(monkeypatch: pytes
         bucket.ready.set()
         return b""
 
-    monkeypatch.setattr(results, "lines", compressed)
+    monkeypatch.setattr(_results, "lines", compressed)
     body = ResultStore(bucket).write(ORIGIN, predictions())
     assert bucket.keys == [body["attention_key"], body["s3_key"]]
 

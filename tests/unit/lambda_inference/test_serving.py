@@ -5,11 +5,12 @@ import time
 
 import pytest
 
-from lambda_inference import serving, telemetry
-from lambda_inference.deadline import Deadline
-from lambda_inference.errors import BadRequest, Unavailable
-from lambda_inference.models import File, Manifest, Model, Pointer
-from lambda_inference.serving import Models
+from lambda_inference import _serving, _telemetry
+from lambda_inference._deadline import Deadline
+from lambda_inference._errors import BadRequest, Unavailable
+from lambda_inference._model_store import Pointer
+from lambda_inference._models import File, Manifest, Model
+from lambda_inference._serving import ModelManager
 
 
 def long() -> Deadline:
@@ -70,7 +71,7 @@ class Predictor:
 def store(monkeypatch):
     """The made-up store in the place of S3."""
     made = Store()
-    monkeypatch.setattr(serving.ModelStore, "from_environment", classmethod(lambda _: made))
+    monkeypatch.setattr(_serving.ModelStore, "from_environment", classmethod(lambda _: made))
     monkeypatch.setattr(Predictor, "refused", None)
     return made
 
@@ -79,7 +80,7 @@ def store(monkeypatch):
 def counted(monkeypatch):
     """The metrics that were counted."""
     names: list[str] = []
-    monkeypatch.setattr(telemetry, "count", names.append)
+    monkeypatch.setattr(_telemetry, "count", names.append)
     return names
 
 
@@ -91,7 +92,7 @@ def clock(monkeypatch):
     return hands
 
 
-def served(models: Models, deadline: Deadline | None = None) -> str:
+def served(models: ModelManager, deadline: Deadline | None = None) -> str:
     """Return the version that serves, by its predictor and by its name."""
     now = models.current(deadline or long())
     assert now.predictor.version == now.version
@@ -101,7 +102,7 @@ def served(models: Models, deadline: Deadline | None = None) -> str:
 def test_channel_is_looked_at_after_a_while(store, clock, monkeypatch):
     """Not before MODEL_REFRESH_SECONDS have passed; then once, and what it points to now serves."""
     monkeypatch.setenv("MODEL_REFRESH_SECONDS", "30")
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     assert served(models) == "1"
     store.version = "2"
     clock[0] += 29
@@ -113,7 +114,7 @@ def test_channel_is_looked_at_after_a_while(store, clock, monkeypatch):
 
 def test_a_clock_that_was_set_back_is_no_excuse(store, clock):
     """The channel is looked at all the same."""
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     served(models)
     store.version = "2"
     clock[0] -= 3600
@@ -122,7 +123,7 @@ def test_a_clock_that_was_set_back_is_no_excuse(store, clock):
 
 def test_a_channel_that_cannot_be_read_changes_nothing(store, counted, clock):
     """The old model serves, and the metric says that nobody knows whether it is still right."""
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     served(models)
     store.version, store.unread = "2", Unavailable("no")
     clock[0] += 60
@@ -136,7 +137,7 @@ def test_a_channel_that_cannot_be_read_changes_nothing(store, counted, clock):
 @pytest.mark.parametrize("fault", [Unavailable("damaged"), KeyError("whatever"), MemoryError()])
 def test_a_version_that_cannot_be_had_is_tried_again_later(store, counted, clock, fault):
     """Not with every look: reading it takes time from requests."""
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     served(models)
     store.version, store.fault = "2", fault
     for _ in range(9):
@@ -150,7 +151,7 @@ def test_a_version_that_cannot_be_had_is_tried_again_later(store, counted, clock
 
 def test_another_version_is_tried_at_once(store, clock):
     """One that was refused does not hold up the next."""
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     served(models)
     store.version, Predictor.refused = "2", "2"
     clock[0] += 60
@@ -162,7 +163,7 @@ def test_another_version_is_tried_at_once(store, clock):
 
 def test_a_channel_that_moved_back_serves_what_it_has(store, clock):
     """A version that was refused and is not asked for any more is not read again."""
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     served(models)
     store.version, store.fault = "2", Unavailable("damaged")
     clock[0] += 60
@@ -175,7 +176,7 @@ def test_a_channel_that_moved_back_serves_what_it_has(store, clock):
 
 def test_a_predictor_is_not_used_twice(store, clock):
     """What has failed to load a model may be half of it; the next try has a new one."""
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     served(models)
     store.version, Predictor.refused = "2", "2"
     clock[0] += 60
@@ -190,7 +191,7 @@ def test_a_predictor_is_not_used_twice(store, clock):
 def test_too_little_time_is_no_time(store, counted, clock, monkeypatch):
     """A request that has less than twice what the last load took keeps its time; one with more loads it."""
     monkeypatch.setattr(time, "perf_counter", iter(range(0, 1000, 3)).__next__)
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     now = models.current(long())
     assert now.seconds >= 6
     store.version = "2"
@@ -203,7 +204,7 @@ def test_too_little_time_is_no_time(store, counted, clock, monkeypatch):
 
 def test_a_load_that_takes_too_long_is_given_up(store, counted, clock):
     """Half of what is left of the request's time is the request's."""
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     served(models)
     store.version = "2"
     store.hold.clear()
@@ -218,7 +219,7 @@ def test_a_load_that_takes_too_long_is_given_up(store, counted, clock):
 def test_instead_of_the_old_one(store, clock, monkeypatch):
     """Where both do not fit, the old model goes first, and comes back if the new one does not come."""
     monkeypatch.setenv("MODEL_SWAP", "instead")
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     served(models)
     store.version, Predictor.refused = "2", "2"
     clock[0] += 60
@@ -232,9 +233,9 @@ def test_instead_of_the_old_one(store, clock, monkeypatch):
 
 def test_first_model_that_is_not_ready_goes_on(store, monkeypatch):
     """What initialisation has no time for comes to the first request that waits long enough, read once."""
-    monkeypatch.setattr(serving, "_INIT_SECONDS", 0.05)
+    monkeypatch.setattr(_serving, "_INIT_SECONDS", 0.05)
     store.hold.clear()
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     models.initialise()
     with pytest.raises(Unavailable, match="in the time there was"):
         models.current(Deadline.after(1.1))
@@ -245,7 +246,7 @@ def test_first_model_that_is_not_ready_goes_on(store, monkeypatch):
 
 def test_a_first_model_that_cannot_be_had_is_asked_for_again(store):
     """Every request tries, until there is one."""
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     store.unread = Unavailable("there is no model yet")
     for _ in range(2):
         with pytest.raises(Unavailable, match="no model yet"):
@@ -254,7 +255,7 @@ def test_a_first_model_that_cannot_be_had_is_asked_for_again(store):
     assert served(models) == "1"
 
 
-def named(models: Models, version: str) -> str:
+def named(models: ModelManager, version: str) -> str:
     """Return the version that serves a request for one."""
     now = models.current(long(), version)
     assert now.predictor.version == now.version
@@ -263,7 +264,7 @@ def named(models: Models, version: str) -> str:
 
 def test_a_request_may_name_its_version(store):
     """It is read once and kept beside the channel's, which goes on serving all others."""
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     assert [served(models), named(models, "1"), named(models, "0"), named(models, "0"), served(models)] == [
         "1", "1", "0", "0", "1"
     ]  # fmt: skip
@@ -276,7 +277,7 @@ def test_a_request_may_name_its_version(store):
 def test_a_named_version_stays_when_the_channel_moves(store, clock, monkeypatch):
     """A run that began with one version ends with it, and nobody looks at the channel for it."""
     monkeypatch.setenv("MODEL_REFRESH_SECONDS", "0")
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     assert named(models, "1") == "1"
     looks, store.version = store.looks, "2"
     clock[0] += 3600
@@ -287,7 +288,7 @@ def test_a_named_version_stays_when_the_channel_moves(store, clock, monkeypatch)
 
 def test_a_named_version_that_the_channel_moves_to_is_not_read_again(store, clock):
     """It changes places."""
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     assert [served(models), named(models, "2")] == ["1", "2"]
     store.version = "2"
     clock[0] += 60
@@ -301,7 +302,7 @@ def test_a_named_version_that_the_channel_moves_to_is_not_read_again(store, cloc
 def test_a_named_version_needs_no_channel(store):
     """One that cannot be read keeps nobody from a version that can."""
     store.unread = Unavailable("no channel")
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     assert named(models, "0") == "0"
     with pytest.raises(Unavailable, match="no channel"):
         models.current(long())
@@ -309,7 +310,7 @@ def test_a_named_version_needs_no_channel(store):
 
 def test_a_version_that_is_not_there_is_the_callers_mistake(store, monkeypatch):
     """It is told with the field; the channel's model serves on."""
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
 
     def missing(_: str) -> Manifest:
         fault = Unavailable("no manifest.json")
@@ -327,7 +328,7 @@ def test_a_version_that_is_not_there_is_the_callers_mistake(store, monkeypatch):
 def test_where_memory_holds_one_a_named_version_takes_its_place(store, monkeypatch):
     """Never are there two, and either comes back when it is asked for."""
     monkeypatch.setenv("MODEL_SWAP", "instead")
-    models = Models(Predictor)
+    models = ModelManager(Predictor)
     for version in ("1", "0", "1"):
         if version == "1":
             assert served(models) == "1"

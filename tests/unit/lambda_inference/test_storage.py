@@ -5,8 +5,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from lambda_inference.errors import Unavailable
-from lambda_inference.storage import Bucket, Missing
+from lambda_inference._errors import Unavailable
+from lambda_inference._storage import Bucket, Missing
 
 CODES = {404: "NoSuchBucket", 403: "AccessDenied", 400: "InvalidRequest"}
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lambda_inference import tensors
-from lambda_inference.errors import Unavailable
+from lambda_inference._errors import Unavailable
 
 
 def saved(content, **options) -> bytes:

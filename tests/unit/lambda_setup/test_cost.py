@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from moto.awslambda.models import LambdaFunction
 
-from lambda_inference.models import File
+from lambda_inference._models import File
 from lambda_setup.__main__ import main
 from lambda_setup.commands import cost
 from lambda_setup.costs import pricing as bill

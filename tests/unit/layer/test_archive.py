@@ -9,7 +9,7 @@ import tarfile
 import pytest
 import zstandard
 
-from lambda_inference.unpack import unpack
+from lambda_inference._unpack import unpack
 from layer.builder.errors import ArchiveError
 from layer.builder.pack import archive
 from layer.builder.pack.archive import pack

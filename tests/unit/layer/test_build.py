@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from support.project import ROOT
 
-from lambda_inference import unpack
+from lambda_inference import _unpack
 from layer.builder import build, interpreter, tree
 from layer.builder.cli import main
 from layer.builder.errors import InterpreterError, LayerError, PlanError, PublishError, SmokeError
@@ -623,7 +623,7 @@ class TestStrategy:
             "python/unzip_requirements.py",
         }
         marker = json.loads((done.layer / "python" / "layer_target.json").read_text())
-        found = unpack.unpack(
+        found = _unpack.unpack(
             done.layer / "python" / marker["archive"]["file"], marker["archive"]["index"], temporary=tmp_path
         )
         packed = {file.path: file.bytes for file in done.report.files if file.place == "archive"}

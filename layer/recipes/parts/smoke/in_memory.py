@@ -31,17 +31,17 @@ def function_of(engine: str, files: Mapping[str, bytes], precision: str = "smoke
         "MODEL_NAME": "smoke",
         "RESULT_BUCKET": "results",
     }
-    from lambda_inference import storage, telemetry
+    from lambda_inference import _storage, _telemetry
 
-    connect = storage.Bucket._connected  # noqa: SLF001
-    connect(storage.Bucket("real"))  # it needs what a real bucket needs, up to the first request
+    connect = _storage.Bucket._connected  # noqa: SLF001
+    connect(_storage.Bucket("real"))  # it needs what a real bucket needs, up to the first request
     from obstore.store import MemoryStore
 
     stores = {"models": MemoryStore(), "results": MemoryStore()}
-    storage.Bucket._connected = lambda bucket: stores[bucket.name]  # type: ignore[method-assign,assignment,return-value] # noqa: SLF001
+    _storage.Bucket._connected = lambda bucket: stores[bucket.name]  # type: ignore[method-assign,assignment,return-value] # noqa: SLF001
     _publish(engine, files, precision, stores["models"])
     # The function's log says nothing that may quote a user's text; a build has to know what is missing.
-    telemetry.failure = lambda error, **_: traceback.print_exception(error)  # type: ignore[assignment]
+    _telemetry.failure = lambda error, **_: traceback.print_exception(error)  # type: ignore[assignment]
     return stores["results"]
 
 
@@ -56,7 +56,7 @@ def _publish(engine: str, contents: Mapping[str, bytes], precision: str, store: 
     import obstore
     from msgspec import json as msgjson
 
-    from lambda_inference.models import PART_SIZE, File, Manifest
+    from lambda_inference._models import PART_SIZE, File, Manifest
 
     files = []
     for name, data in contents.items():

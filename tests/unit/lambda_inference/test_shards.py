@@ -9,9 +9,9 @@ import pytest
 from msgspec import Meta
 from obstore.store import MemoryStore
 
-from lambda_inference import BadRequest, Deadline, OutOfTime, Prediction, storage, telemetry
-from lambda_inference.ranges import Range
-from lambda_inference.requests import parse
+from lambda_inference import BadRequest, Deadline, OutOfTime, Prediction, _storage, _telemetry
+from lambda_inference._requests import parse
+from lambda_inference._shards import ShardRequest
 from lambda_inference.texts import TextRequest
 
 
@@ -43,14 +43,14 @@ def bucket(monkeypatch):
     """A bucket in memory, in the place of S3."""
     memory = MemoryStore()
     monkeypatch.setenv("RESULT_BUCKET", "results-of-ranges")
-    monkeypatch.setattr(storage.Bucket, "_connected", lambda _: memory)
+    monkeypatch.setattr(_storage.Bucket, "_connected", lambda _: memory)
     return memory
 
 
-def asked(source, **fields) -> Range:
+def asked(source, **fields) -> ShardRequest:
     """Return the range that a payload makes."""
     payload = {"source": source, **fields}
-    return Range(payload, parse(payload, Request), Request)
+    return ShardRequest(payload, parse(payload, Request), Request)
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_a_pinned_version_counts_in_every_digest():
 def test_what_breaks_is_logged_once(answered, monkeypatch):
     """The log has the traceback of the line at fault, not of each part that held it."""
     logged = []
-    monkeypatch.setattr(telemetry, "failure", logged.append)
+    monkeypatch.setattr(_telemetry, "failure", logged.append)
     records = answered("\n".join(json.dumps(n) for n in range(9)).encode() + b"\nbroken\n")
     assert [type(one) for one in logged] == [ZeroDivisionError]
     assert records[9]["error"]["code"] == "InternalError"

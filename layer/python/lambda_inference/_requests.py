@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from lambda_inference.errors import BadRequest
+from lambda_inference._errors import BadRequest
 
 ID_PATTERN = r"\A[A-Za-z0-9_-]{1,64}\Z"
 """What may name a result."""

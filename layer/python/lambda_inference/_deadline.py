@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lambda_inference.errors import OutOfTime
+from lambda_inference._errors import OutOfTime
 
 T = TypeVar("T")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from lambda_inference import built, compatible, telemetry
-from lambda_inference.errors import Unavailable
-from lambda_inference.models import File, Manifest
+from lambda_inference import _compatibility, _layer_marker, _telemetry
+from lambda_inference._errors import Unavailable
+from lambda_inference._models import File, Manifest
 
 
 @pytest.fixture(autouse=True)
@@ -12,7 +12,9 @@ def layer(monkeypatch):
     """A function for one engine, with 256 MB of memory and some libraries in its layer."""
     monkeypatch.setenv("ENGINE", "opennmt")
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
-    monkeypatch.setattr(built, "libraries", {"torch": "2.10.0+cpu", "opennmt-py": "3.5.1", "young": "0.4.2"})
+    monkeypatch.setattr(
+        _layer_marker, "libraries", {"torch": "2.10.0+cpu", "opennmt-py": "3.5.1", "young": "0.4.2"}
+    )
 
 
 def manifest(engine: str = "opennmt", size: int = 1, **libraries: str) -> Manifest:
@@ -31,14 +33,14 @@ def manifest(engine: str = "opennmt", size: int = 1, **libraries: str) -> Manife
 )
 def test_same_major_versions_are_loaded(libraries):
     """What was saved with the same major versions, and what the layer knows nothing of."""
-    compatible.check(manifest(**libraries))
+    _compatibility.check(manifest(**libraries))
 
 
 def test_a_minor_difference_is_logged(monkeypatch):
     """The log names both versions."""
     logged = []
-    monkeypatch.setattr(telemetry, "info", lambda _, **fields: logged.append(fields))
-    compatible.check(manifest(torch="2.13.0"))
+    monkeypatch.setattr(_telemetry, "info", lambda _, **fields: logged.append(fields))
+    _compatibility.check(manifest(torch="2.13.0"))
     assert logged == [{"libraries": {"torch": "saved with 2.13.0, loaded with 2.10.0+cpu"}}]
 
 
@@ -50,25 +52,25 @@ def test_a_minor_difference_is_logged(monkeypatch):
 def test_a_major_difference_is_refused(name, saved, here):
     """The error names both versions and what to do; before 1.0 the second number counts."""
     with pytest.raises(Unavailable, match=f"{name.replace('_', '-')} {saved}.* has {here}.*publish it again"):
-        compatible.check(manifest(**{name: saved}))
+        _compatibility.check(manifest(**{name: saved}))
 
 
 def test_another_engine_is_refused():
     """The error names both engines."""
     with pytest.raises(Unavailable, match=r"engine ctranslate2.*runs opennmt"):
-        compatible.check(manifest("ctranslate2"))
+        _compatibility.check(manifest("ctranslate2"))
 
 
 def test_a_model_larger_than_memory_is_refused():
     """However large its manifest says that it is, no memory is asked for."""
-    compatible.check(manifest(size=256 * 1024 * 1024))
+    _compatibility.check(manifest(size=256 * 1024 * 1024))
     with pytest.raises(Unavailable, match="larger MemorySize"):
-        compatible.check(manifest(size=256 * 1024 * 1024 + 1))
+        _compatibility.check(manifest(size=256 * 1024 * 1024 + 1))
 
 
 def test_without_a_layer_what_is_installed_counts(monkeypatch):
     """A function that runs in a development environment compares with that."""
-    monkeypatch.setattr(built, "libraries", {})
-    compatible.check(manifest(pytest=pytest.__version__, no_such_library="1"))
+    monkeypatch.setattr(_layer_marker, "libraries", {})
+    _compatibility.check(manifest(pytest=pytest.__version__, no_such_library="1"))
     with pytest.raises(Unavailable, match=r"pytest 1\.0"):
-        compatible.check(manifest(pytest="1.0"))
+        _compatibility.check(manifest(pytest="1.0"))

@@ -15,11 +15,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from lambda_inference import built, storage, telemetry
-from lambda_inference.deadline import Deadline
-from lambda_inference.errors import BadRequest, Fault, Unavailable
-from lambda_inference.models import Fetch, Manifest, Model, ModelStore, Pointer, slow
-from lambda_inference.predictor import Predictor
+from lambda_inference import _layer_marker, _storage, _telemetry
+from lambda_inference._background import BackgroundTask, slow_storage
+from lambda_inference._deadline import Deadline
+from lambda_inference._errors import BadRequest, Fault, Unavailable
+from lambda_inference._model_store import ModelStore, Pointer
+from lambda_inference._models import Manifest, Model
+from lambda_inference._predictor import Predictor
 
 _INIT_SECONDS = 4
 """Lambda begins an initialisation anew that takes ten; the first request waits for what is still missing."""
@@ -62,13 +64,13 @@ class _Refused:
     until: float
 
 
-class Models:
+class ModelManager:
     """The model of a function's channel, as it is now."""
 
     def __init__(self, predictor_type: type[Predictor]) -> None:
         self._predictor_type = predictor_type
         self._fresh: Predictor | None = None
-        self._first: Fetch[tuple[Model, str | None]] | None = None
+        self._first: BackgroundTask[tuple[Model, str | None]] | None = None
         self._former: Manifest | None = None
         self._serving: Serving | None = None
         self._named: Serving | None = None
@@ -88,7 +90,7 @@ class Models:
 
             register_after_restore(self._restored)
         limit = time.monotonic() + (_INIT_SECONDS if kind == "on-demand" else _LONG_INIT_SECONDS)
-        if self._begin().ready(limit - time.monotonic()):
+        if self._begin().wait(limit - time.monotonic()):
             self._load()
 
     def current(self, deadline: Deadline, version: str | None = None) -> Serving:
@@ -131,7 +133,7 @@ class Models:
                 return one
         store = ModelStore.from_environment()
         try:
-            manifest = Fetch(lambda _: store.manifest(version)).result(deadline.remaining() / 2)
+            manifest = BackgroundTask(lambda _: store.manifest(version)).result(deadline.remaining() / 2)
         except Unavailable as fault:
             if not fault.missing:
                 raise
@@ -142,7 +144,7 @@ class Models:
         if os.environ.get("MODEL_SWAP") == "instead" and self._serving:
             self._former, self._serving = self._serving.manifest, None
         self._forget()
-        fetch = Fetch(lambda stop: store.read(manifest, stop))
+        fetch = BackgroundTask(lambda stop: store.read(manifest, stop))
         self._fresh = self._predictor_type()
         self._named = self._loaded(fetch.result(deadline.remaining()), None, fetch.seconds)
         return self._named
@@ -154,10 +156,10 @@ class Models:
 
     def _restored(self) -> None:
         """Look at the channel before the next answer: the snapshot may be older than its last move."""
-        storage.disconnect()
+        _storage.disconnect()
         self._looked = 0.0
 
-    def _begin(self) -> "Fetch[tuple[Model, str | None]]":
+    def _begin(self) -> "BackgroundTask[tuple[Model, str | None]]":
         """Have a model on its way, while everything is imported."""
         if self._first is None:
             store, former = ModelStore.from_environment(), self._former
@@ -168,24 +170,24 @@ class Models:
                         return store.read(former, stop), None
                 return store.load(stop)
 
-            self._first = Fetch(read)
+            self._first = BackgroundTask(read)
         self._fresh = self._fresh or self._predictor_type()
         return self._first
 
     def _load(self, deadline: Deadline | None = None) -> Serving:
         """Take up the model that is on its way; if there is not enough time, the next request goes on."""
         first = self._begin()
-        if deadline and not first.ready(deadline.remaining()):
-            raise slow()
+        if deadline and not first.wait(deadline.remaining()):
+            raise slow_storage()
         self._first = None
         model, etag = first.result(0)
         self._serving = self._loaded(model, etag, first.seconds)
         self._former, self._looked = None, time.time()
-        if built.nested:
-            from lambda_inference import unpack
+        if _layer_marker.nested:
+            from lambda_inference import _unpack
 
-            if unpacked := unpack.result():
-                telemetry.duration("LayerUnpack", unpacked.seconds * 1000)
+            if unpacked := _unpack.result():
+                _telemetry.duration("LayerUnpack", unpacked.seconds * 1000)
         return self._serving
 
     def _loaded(self, model: Model, etag: str | None, seconds: float) -> Serving:
@@ -196,14 +198,14 @@ class Models:
         except Fault:
             raise
         except Exception as error:
-            telemetry.failure(error)
+            _telemetry.failure(error)
             raise Unavailable(
                 f"version {model.version} of model {model.manifest.name} cannot be loaded "
                 f"({type(error).__name__}); the log says where. Publish another one, or roll back"
             ) from error
         seconds += time.perf_counter() - start
-        telemetry.duration("ModelLoad", seconds * 1000)
-        telemetry.info(
+        _telemetry.duration("ModelLoad", seconds * 1000)
+        _telemetry.info(
             "model loaded",
             model=model.manifest.name,
             version=model.version,
@@ -215,12 +217,12 @@ class Models:
         """Look at the channel, and take up what it points to; whatever fails, the old model serves."""
         store = ModelStore.from_environment()
         try:
-            pointer = Fetch(lambda _: store.pointer(etag)).result(
+            pointer = BackgroundTask(lambda _: store.pointer(etag)).result(
                 min(_LOOK_SECONDS, deadline.remaining() / 4)
             )
         except Unavailable as fault:
-            telemetry.count("ModelUnchecked")
-            telemetry.info("the channel could not be read", reason=fault.message, version=now.version)
+            _telemetry.count("ModelUnchecked")
+            _telemetry.info("the channel could not be read", reason=fault.message, version=now.version)
             return
         if pointer is None:
             return
@@ -237,8 +239,8 @@ class Models:
         except Exception as error:  # noqa: BLE001 - whatever it is, the old model serves
             reason = error.message if isinstance(error, Fault) else type(error).__name__
             self._refused = _Refused(pointer.version, time.time() + _PATIENCE * refresh)
-            telemetry.count("ModelRefused")
-            telemetry.info(
+            _telemetry.count("ModelRefused")
+            _telemetry.info(
                 "the model is refused", reason=reason, refused=pointer.version, version=now.version
             )
         _release()
@@ -247,12 +249,12 @@ class Models:
         """Load the version that the channel points to, and let it serve from now on, if there is time."""
         assert self._serving is not None  # noqa: S101 - only what serves looks
         now, seconds = self._serving.manifest, self._serving.seconds
-        manifest = Fetch(lambda _: store.manifest(pointer.version)).result(deadline.remaining() / 4)
+        manifest = BackgroundTask(lambda _: store.manifest(pointer.version)).result(deadline.remaining() / 4)
         # S3 may just have been slow when the last one was read.
         needed = min(_MARGIN * seconds, _MOST * deadline.seconds) * max(1.0, manifest.size / max(now.size, 1))
         if deadline.remaining() < needed:
-            telemetry.count("ModelPostponed")
-            telemetry.info(
+            _telemetry.count("ModelPostponed")
+            _telemetry.info(
                 "the model moved, and there is no time to load it",
                 needed_seconds=round(needed, 1),
                 moved_to=pointer.version,
@@ -266,7 +268,7 @@ class Models:
         if os.environ.get("MODEL_SWAP") == "instead":
             self._former, self._serving = now, None
             _release()
-        fetch = Fetch(lambda stop: store.read(manifest, stop))
+        fetch = BackgroundTask(lambda stop: store.read(manifest, stop))
         self._fresh = self._predictor_type()
         model = fetch.result(deadline.remaining() / 2)
         self._serving = self._loaded(model, pointer.etag, fetch.seconds)

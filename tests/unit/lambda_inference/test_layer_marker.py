@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lambda_inference import built
+from lambda_inference import _layer_marker
 
 HERE = {
     "engine": "opennmt",
@@ -21,7 +21,7 @@ def write(tmp_path, monkeypatch):
     monkeypatch.setenv("ENGINE", "opennmt")
 
     def write(**changes):
-        (tmp_path / built.MARKER).write_text(json.dumps(HERE | changes))
+        (tmp_path / _layer_marker.MARKER).write_text(json.dumps(HERE | changes))
         return tmp_path
 
     return write
@@ -29,18 +29,18 @@ def write(tmp_path, monkeypatch):
 
 def test_no_marker_is_no_question(tmp_path):
     """A development tree says nothing of what it was built for."""
-    assert built.check(tmp_path) == {}
+    assert _layer_marker.check(tmp_path) == {}
 
 
 def test_the_right_layer_passes(write):
     """What was built for this function is taken; whether it is to be unpacked is known from there on."""
-    assert built.check(write()) == HERE
-    assert "archive" in built.check(write(archive={"file": "layer.tar.zst"}))
+    assert _layer_marker.check(write()) == HERE
+    assert "archive" in _layer_marker.check(write(archive={"file": "layer.tar.zst"}))
 
 
 def test_a_layer_for_every_engine_passes(write):
     """A layer that is for no engine in particular is not refused for another one."""
-    assert built.check(write(engine=""))["engine"] == ""
+    assert _layer_marker.check(write(engine=""))["engine"] == ""
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_another_layer_is_refused(write, change):
     """The error names what was built and what runs, and what to do."""
     [(name, value)] = change.items()
     with pytest.raises(RuntimeError, match=f"{name} {value}, not {HERE[name]}.*same --config-env"):
-        built.check(write(**change))
+        _layer_marker.check(write(**change))

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from lambda_inference.errors import BadRequest
-from lambda_inference.requests import ID_PATTERN, decode_json
+from lambda_inference._errors import BadRequest
+from lambda_inference._requests import ID_PATTERN, decode_json
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ result, and two versions of a model never mix.
 import copy
 import hashlib
 import io
-import os
 import struct
 import zipfile
 import zlib
@@ -23,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lambda_inference.errors import Conflict, Unavailable
-from lambda_inference.predictor import Prediction
-from lambda_inference.storage import Bucket, Missing, bucket
+from lambda_inference._errors import Conflict, Unavailable
+from lambda_inference._predictor import Prediction
+from lambda_inference._settings import Settings
+from lambda_inference._storage import Bucket, Missing, bucket
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -68,10 +68,7 @@ class ResultStore:
     @classmethod
     def from_environment(cls) -> "ResultStore":
         """Return the store in RESULT_BUCKET."""
-        try:
-            return cls(bucket(os.environ["RESULT_BUCKET"]))
-        except KeyError as missing:
-            raise Unavailable(f"the function's environment lacks {missing}; the template sets it") from None
+        return cls(bucket(Settings.read().require("result_bucket")))
 
     def find(self, name: str, request: str) -> dict[str, Any] | None:
         """Return the answer's body for a request that was answered before under the same id.

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, ClassVar, Literal, Protocol, cast
 
-from lambda_inference.deadline import Deadline
-from lambda_inference.models import Model
-from lambda_inference.requests import BaseRequest
+from lambda_inference._deadline import Deadline
+from lambda_inference._models import Model
+from lambda_inference._requests import BaseRequest
 
 
 @dataclass(frozen=True)

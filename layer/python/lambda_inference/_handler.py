@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from lambda_inference import results, telemetry
-from lambda_inference.deadline import Deadline
-from lambda_inference.errors import Fault, InternalError, TooLarge
-from lambda_inference.events import Call, calls
-from lambda_inference.predictor import Prediction, Predictor
-from lambda_inference.requests import BaseRequest, parse
-from lambda_inference.results import Origin, ResultStore
-from lambda_inference.serving import Models
+from lambda_inference import _results, _telemetry
+from lambda_inference._deadline import Deadline
+from lambda_inference._errors import Fault, InternalError, TooLarge
+from lambda_inference._events import Call, calls
+from lambda_inference._predictor import Prediction, Predictor
+from lambda_inference._requests import BaseRequest, parse
+from lambda_inference._results import Origin, ResultStore
+from lambda_inference._serving import ModelManager
 
 INLINE_LIMIT = 5_000_000
 """Bytes of a response that is still sent inline; Lambda itself ends at 6,291,556."""
@@ -42,7 +42,7 @@ class Service:
 
     def __init__(self, predictor: type[Predictor]) -> None:
         self.predictor_type = predictor
-        self.models = Models(predictor)
+        self.models = ModelManager(predictor)
         self.cold = True
 
     def initialise(self) -> None:
@@ -50,16 +50,16 @@ class Service:
         try:
             self.models.initialise()
         except Fault as fault:
-            telemetry.info("the model could not be loaded yet", code=fault.code)
+            _telemetry.info("the model could not be loaded yet", code=fault.code)
         except Exception as error:  # noqa: BLE001 - an init that fails would be repeated without an answer
-            telemetry.failure(error)
+            _telemetry.failure(error)
 
     def handle(self, event: Any, context: Any) -> dict[str, Any]:
         """Answer one invocation."""
         deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000)
-        telemetry.invocation(context.aws_request_id)
+        _telemetry.invocation(context.aws_request_id)
         if self.cold:
-            telemetry.count("ColdStart")
+            _telemetry.count("ColdStart")
             self.cold = False
         try:
             all_calls, queued = calls(event)
@@ -67,7 +67,7 @@ class Service:
                 return self._answer(all_calls[0], deadline, context.aws_request_id)
             return self._each_message(event, all_calls, deadline, context.aws_request_id)
         finally:
-            telemetry.flush()
+            _telemetry.flush()
 
     def _each_message(
         self, event: dict[str, Any], all_calls: list[Call], deadline: Deadline, request_id: str
@@ -94,9 +94,9 @@ class Service:
             payload = call.payload()
             if isinstance(payload, dict) and payload.keys() == {"manifest"} and call.direct:
                 raised = True
-                from lambda_inference import batches
+                from lambda_inference import _batches
 
-                return call.answer(200, batches.write(payload["manifest"]))
+                return call.answer(200, _batches.write(payload["manifest"]))
             raised = isinstance(payload, dict) and payload.get("errors") == "raise"
             request = parse(payload, self.predictor_type.Request)
             name = request.id or call.message_id or request_id
@@ -104,12 +104,12 @@ class Service:
         except Fault as fault:
             found = fault
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
-            telemetry.failure(error)
+            _telemetry.failure(error)
             found = InternalError(f"an internal error; the log has it under the request id {request_id}")
         server_fault = found.status >= 500  # noqa: PLR2004
-        telemetry.count("Failed" if server_fault else "Rejected")
+        _telemetry.count("Failed" if server_fault else "Rejected")
         message = {"message_id": call.message_id} if call.message_id else {}
-        telemetry.info("not answered", status=found.status, code=found.code, **message)
+        _telemetry.info("not answered", status=found.status, code=found.code, **message)
         response = call.answer(found.status, found.body())
         if call.http or call.message_id or not (server_fault or raised):
             return response
@@ -121,9 +121,9 @@ class Service:
     ) -> dict[str, Any]:
         lines = None
         if request.source and not request.warmup:
-            from lambda_inference.ranges import Range
+            from lambda_inference._shards import ShardRequest
 
-            lines = Range(payload, request, self.predictor_type.Request)
+            lines = ShardRequest(payload, request, self.predictor_type.Request)
             # A run that is begun anew, or a second attempt, finds what the first one did.
             if request.result == "s3" and (body := ResultStore.from_environment().find(name, lines.digest())):
                 return call.answer(200, body)
@@ -131,7 +131,7 @@ class Service:
         if request.warmup:
             return call.answer(200, {"warmup": "confirmed"})
         timings: dict[str, float] = {}
-        with telemetry.timed(timings, "predict"):
+        with _telemetry.timed(timings, "predict"):
             if lines:
                 predictions = lines.predict(serving.predictor, deadline)
             else:
@@ -145,7 +145,7 @@ class Service:
         if request.result != "s3":
             response = self._inline(call, request, origin, predictions, timings)
         if response is None:
-            with telemetry.timed(timings, "store"):
+            with _telemetry.timed(timings, "store"):
                 body = ResultStore.from_environment().write(origin, predictions)
             response = call.answer(200, body | {"timings_ms": timings})
         self._measure(predictions, timings)
@@ -169,7 +169,7 @@ class Service:
             response = call.answer(
                 200,
                 {
-                    "predictions": results.inline(predictions),
+                    "predictions": _results.inline(predictions),
                     "count": len(predictions),
                     "model": {"name": origin.model, "version": origin.version},
                     "engine": origin.engine,
@@ -190,9 +190,9 @@ class Service:
 
     @staticmethod
     def _measure(predictions: list[Prediction], timings: dict[str, float]) -> None:
-        telemetry.count("Items", len(predictions))
+        _telemetry.count("Items", len(predictions))
         for name in {name for prediction in predictions for name in prediction.counts}:
-            telemetry.count(name, sum(prediction.counts.get(name, 0) for prediction in predictions))
+            _telemetry.count(name, sum(prediction.counts.get(name, 0) for prediction in predictions))
         for name, milliseconds in timings.items():
-            telemetry.duration(name.capitalize(), milliseconds)
-        telemetry.info("answered", items=len(predictions), **timings)
+            _telemetry.duration(name.capitalize(), milliseconds)
+        _telemetry.info("answered", items=len(predictions), **timings)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lambda_inference.errors import Unavailable
+from lambda_inference._errors import Unavailable
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential

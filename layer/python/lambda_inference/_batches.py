@@ -16,11 +16,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from lambda_inference import inputs, results
-from lambda_inference.errors import BadRequest, Unavailable
-from lambda_inference.requests import ID_PATTERN, Source
-from lambda_inference.results import PREFIX, ResultStore
-from lambda_inference.storage import Missing
+from lambda_inference import _results, inputs
+from lambda_inference._errors import BadRequest, Unavailable
+from lambda_inference._requests import ID_PATTERN, Source
+from lambda_inference._results import PREFIX, ResultStore
+from lambda_inference._storage import Missing
 
 MAX_INDEX = 500_000_000
 """Bytes of an index."""
@@ -28,7 +28,7 @@ _THREADS = 256
 """Requests at once: S3 answers one in a tenth of a second or two, and one processor 4,000 a second."""
 
 
-class Piece(Struct):
+class Shard(Struct):
     """One entry of an index: a range, what its result is called, and how many lines it has."""
 
     id: Annotated[str, Meta(pattern=ID_PATTERN)]
@@ -76,12 +76,12 @@ def write(payload: Any) -> dict[str, Any]:
         ) from None
     index = inputs.read(batch.index, "manifest.index", MAX_INDEX)
     try:
-        pieces = msgspec.json.decode(index, type=list[Piece])
+        shards = msgspec.json.decode(index, type=list[Shard])
     except msgspec.DecodeError as error:
         raise BadRequest(f"manifest.index is damaged: {error}", field="manifest.index") from None
     store = ResultStore.from_environment()
     with ThreadPoolExecutor(_THREADS) as pool:
-        entries = list(pool.map(lambda piece: _entry(store, piece, batch), pieces))
+        entries = list(pool.map(lambda shard: _entry(store, shard, batch), shards))
     answered = [entry for entry in entries if "error" not in entry]
     counts = {
         "ranges": len(entries),
@@ -108,16 +108,16 @@ def write(payload: Any) -> dict[str, Any]:
     return {"s3_bucket": store.bucket.name, "s3_key": key, **counts}
 
 
-def _entry(store: ResultStore, piece: Piece, batch: Batch) -> dict[str, Any]:
+def _entry(store: ResultStore, shard: Shard, batch: Batch) -> dict[str, Any]:
     """Return a range's line of the manifest: the object with its answers, or why there is none."""
-    where = {"start": piece.source.start, "end": piece.source.end, "lines": piece.lines}
-    commit = results.commit_key(piece.id)
+    where = {"start": shard.source.start, "end": shard.source.end, "lines": shard.lines}
+    commit = _results.commit_key(shard.id)
     try:
         found = msgspec.json.decode(store.bucket.metadata(commit)["result"])
     except (Missing, Unavailable) as fault:
         if isinstance(fault, Unavailable) and not fault.refused:
             raise
-        return {**where, "error": _reason(store, piece.id)}
+        return {**where, "error": _reason(store, shard.id)}
     version = batch.request.get("model_version")
     if version and found["model"]["version"] != version:
         message = f"s3://{store.bucket.name}/{commit} was answered by version {found['model']['version']}"

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from lambda_inference import credentials
-from lambda_inference.errors import Unavailable
+from lambda_inference import _credentials
+from lambda_inference._errors import Unavailable
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
@@ -174,7 +174,7 @@ class Bucket:
 
             endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
             options: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
-            if found := credentials.provider():
+            if found := _credentials.provider():
                 options["credential_provider"] = found
             self._store = S3Store(
                 self.name,

@@ -3,11 +3,11 @@
 import os
 from typing import TYPE_CHECKING
 
-from lambda_inference import built, telemetry
-from lambda_inference.errors import Unavailable
+from lambda_inference import _layer_marker, _telemetry
+from lambda_inference._errors import Unavailable
 
 if TYPE_CHECKING:
-    from lambda_inference.models import Manifest
+    from lambda_inference._models import Manifest
 
 _LARGEST = "10240"
 """Megabytes: what a function may have at most."""
@@ -46,13 +46,13 @@ def check(manifest: "Manifest") -> None:
             )
         others[name] = f"saved with {saved}, loaded with {found}"
     if others:
-        telemetry.info("the model was saved with other versions", libraries=others)
+        _telemetry.info("the model was saved with other versions", libraries=others)
 
 
 def _found(name: str) -> str | None:
     """Return the version of a library: as the layer says, or without one as it is installed."""
-    if built.libraries:
-        return built.libraries.get(name.lower().replace("_", "-").replace(".", "-"))
+    if _layer_marker.libraries:
+        return _layer_marker.libraries.get(name.lower().replace("_", "-").replace(".", "-"))
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -11,18 +11,18 @@ from typing import Any
 
 import msgspec
 
-from lambda_inference import inputs, telemetry
-from lambda_inference.deadline import Deadline
-from lambda_inference.errors import BadRequest, Fault, InternalError, OutOfTime, Unavailable
-from lambda_inference.predictor import Prediction, Predictor
-from lambda_inference.requests import BaseRequest, convert, decode_json, digest
+from lambda_inference import _telemetry, inputs
+from lambda_inference._deadline import Deadline
+from lambda_inference._errors import BadRequest, Fault, InternalError, OutOfTime, Unavailable
+from lambda_inference._predictor import Prediction, Predictor
+from lambda_inference._requests import BaseRequest, convert, decode_json, digest
 from lambda_inference.texts import MAX_ITEMS
 
 MAX_BYTES = 64_000_000
 """Of a range."""
 
 
-class Range:
+class ShardRequest:
     """A request with a ``source``.
 
     Attributes:
@@ -136,7 +136,7 @@ def _each(
         fault: Fault = error
     except Exception as error:  # noqa: BLE001 - whatever it is, the other items get an answer
         if len(items) == 1:
-            telemetry.failure(error)
+            _telemetry.failure(error)
         fault = InternalError("an internal error; the function's log has it")
     if len(items) == 1:
         return [_failure(fault)]

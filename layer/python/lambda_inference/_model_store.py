@@ -1,0 +1,216 @@
+"""Models in S3, and how their files are read into memory.
+
+::
+
+    models/<name>/versions/<version>/manifest.json + files    immutable, content-addressed
+    models/<name>/channels/<channel>.json                     {"version": …}, the pointer that moves
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from lambda_inference import _compatibility
+from lambda_inference._background import slow_storage
+from lambda_inference._buffers import PreallocatedBytes
+from lambda_inference._errors import Unavailable
+from lambda_inference._hints import publish_command
+from lambda_inference._models import Manifest, Model
+from lambda_inference._settings import Settings
+from lambda_inference._storage import Bucket, Missing, bucket
+
+_HEX = 64
+_ATTEMPTS = 3
+_SECONDS = 10
+"""How long one request for a part may take: it ends what trickles."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What a channel points to, and the ETag of the object that says so."""
+
+    version: str
+    etag: str | None
+
+
+class ModelStore:
+    """The channel of one model in a bucket, as a function reads it."""
+
+    def __init__(self, bucket: Bucket, name: str, channel: str) -> None:
+        self.bucket = bucket
+        self.name = name
+        self.channel = channel
+
+    @classmethod
+    def from_environment(cls) -> "ModelStore":
+        """Return the store that MODEL_BUCKET, MODEL_NAME and MODEL_CHANNEL name."""
+        settings = Settings.read()
+        models = bucket(settings.require("model_bucket"), _SECONDS)
+        return cls(models, settings.require("model_name"), settings.model_channel)
+
+    def load(self, stop: threading.Event | None = None) -> tuple[Model, str | None]:
+        """Read the version that the channel points to, every byte checked against its hash.
+
+        Args:
+            stop: when it is set, nothing more is read.
+
+        Returns:
+            The model, and the ETag of the pointer that led to it.
+
+        Raises:
+            Unavailable: there is none, S3 did not answer, what it has is damaged or not for this function.
+
+        """
+        pointer = self.pointer()
+        assert pointer is not None  # noqa: S101 - only an ETag makes it None
+        return self.read(self.manifest(pointer.version), stop), pointer.etag
+
+    def pointer(self, etag: str | None = None) -> Pointer | None:
+        """Return what the channel points to, None if that has still this ETag.
+
+        Raises:
+            Unavailable: there is no such channel, S3 did not answer, or what it has is damaged.
+
+        """
+        key = f"models/{self.name}/channels/{self.channel}.json"
+        try:
+            found = self.bucket.read_unless(key, etag)
+        except Missing:
+            raise Unavailable(
+                f"there is no model yet: no {self._url(key)}. Publish one: {publish_command()}"
+            ) from None
+        except Unavailable as fault:
+            if not fault.refused:
+                raise
+            raise Unavailable(
+                f"{fault.message}. If there is no model yet, publish one: {publish_command()}"
+            ) from None
+        if found is None:
+            return None
+        (data, seen) = found
+        version = self._decode(key, data, _Pointer).version
+        if len(version) != _HEX or not set(version) <= set("0123456789abcdef"):
+            raise Unavailable(f"{self._url(key)} is damaged: it does not name a version")
+        return Pointer(version, seen)
+
+    def manifest(self, version: str) -> Manifest:
+        """Return the manifest of a version that this function can load.
+
+        Raises:
+            Unavailable: there is none, S3 did not answer, it is damaged or not for this function.
+
+        """
+        key = f"models/{self.name}/versions/{version}/manifest.json"
+        try:
+            manifest = self._decode(key, self.bucket.read(key)[0], Manifest)
+        except Missing:
+            fault = Unavailable(f"version {version} of model {self.name} is incomplete: no {key}")
+            fault.missing = True
+            raise fault from None
+        if manifest.version != version:
+            raise Unavailable(f"{self._url(key)} is damaged: it is not what its name says")
+        _compatibility.check(manifest)
+        return manifest
+
+    def read(self, manifest: Manifest, stop: threading.Event | None = None) -> Model:
+        """Read the files of a version, each into one buffer, as many parts at once as there are cores.
+
+        Raises:
+            Unavailable: a file is missing or damaged, or S3 did not answer.
+
+        """
+        prefix = f"models/{self.name}/versions/{manifest.version}"
+        files = {file.name: PreallocatedBytes(file.size) for file in manifest.files}
+        parts = _each_once(
+            (
+                f"{prefix}/{file.name}",
+                files[file.name].view,
+                number * file.part_size,
+                file.part_size,
+                expected,
+            )
+            for file in manifest.files
+            for number, expected in enumerate(file.parts)
+        )
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                for key, buffer, start, size, expected in parts():
+                    if failures or (stop and stop.is_set()):
+                        return
+                    self._read_part(key, buffer[start : start + size], start, expected, stop)
+            except BaseException as failure:  # noqa: BLE001 - raised again below, in the caller's thread
+                failures.append(failure)
+
+        workers = [threading.Thread(target=work, daemon=True) for _ in range((os.cpu_count() or 1) - 1)]
+        for worker in workers:
+            worker.start()
+        work()
+        for worker in workers:
+            worker.join()
+        if failures and isinstance(failures[0], Missing):
+            raise Unavailable(
+                f"version {manifest.version} of model {self.name} is incomplete: no {failures[0]}"
+            ) from None
+        if failures:
+            raise failures[0]
+        if stop and stop.is_set():
+            raise slow_storage()
+        return Model(
+            manifest, manifest.version, {name: memoryview(file.content) for name, file in files.items()}
+        )
+
+    def _read_part(
+        self, key: str, view: memoryview, start: int, expected: str, stop: threading.Event | None
+    ) -> None:
+        """Read a part and compare its hash; once more, and once more, if it does not come as it should."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            last = attempt == _ATTEMPTS or bool(stop and stop.is_set())
+            try:
+                self.bucket.read_into(key, view, start)
+            except Unavailable as fault:
+                if last or fault.refused:
+                    raise
+                continue
+            if hashlib.sha256(view).hexdigest() == expected:
+                return
+            if last:
+                raise Unavailable(f"{self._url(key)} is damaged in the part at byte {start}")
+
+    def _decode(self, key: str, data: memoryview, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Unavailable(f"{self._url(key)} is damaged: {error}") from None
+
+    def _url(self, key: str) -> str:
+        return f"s3://{self.bucket.name}/{key}"
+
+
+class _Pointer(Struct, frozen=True):
+    version: str
+
+
+def _each_once(each: Iterable[Any]) -> Callable[[], Iterator[Any]]:
+    """Let several threads share what is iterated over."""
+    items = iter(each)
+    lock = threading.Lock()
+
+    def share() -> Iterator[Any]:
+        while True:
+            with lock:
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
+    return share
