@@ -6,8 +6,11 @@ what its template says: the folder's name without ``_function``, and the default
 ``Engine`` and ``ModelName``.
 """
 
+import importlib.util
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
 SUFFIX = "_function"
@@ -91,3 +94,18 @@ def running(engine: str) -> Function:
         if engine in one.engines:
             return one
     raise ValueError(f"no function of this project runs models made for {engine!r}")
+
+
+def load_modules(name: str) -> Iterator[ModuleType]:
+    """Load a module of every function that has one, as ``publishing``, which is not deployed."""
+    for function in found():
+        path = function.code / f"{name}.py"
+        spec = (
+            importlib.util.spec_from_file_location(f"{name}_{function.name}", path)
+            if path.is_file()
+            else None
+        )
+        if spec and spec.loader:
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            yield module

@@ -47,8 +47,9 @@ from lambda_setup import functions
 from lambda_setup.deployment.local.emulator import link_runtime
 from lambda_setup.deployment.local.layers import layers
 from lambda_setup.deployment.local.s3 import S3Server
-from lambda_setup.models import describe as models
 from lambda_setup.models.convert import convert
+from lambda_setup.models.describe import describe
+from lambda_setup.models.upload import upload
 from layer.builder.build import WORK
 from layer.builder.interpreter import find_compiler
 from layer.builder.pack.bytecode import compile_tree
@@ -298,9 +299,9 @@ def ours(
         name: the model's, if another than its description says.
 
     """
-    manifest = models.describe(model)
+    manifest = describe(model)
     manifest = replace(manifest, name=name or manifest.name)
-    models.upload(model, manifest, place.server.client(), BUCKET)
+    upload(model, manifest, place.server.client(), BUCKET)
     folder = place.scratch / manifest.engine
     dependencies, *beside = layers(manifest.engine)
     copy(functions.running(manifest.engine).code, folder / "task")
@@ -321,7 +322,7 @@ def translator(engine: str) -> Deploy:
     """Return how our function is deployed with the shipped translation model, converted if need be."""
 
     def prepare(place: Place) -> Side:
-        manifest = models.describe(MODEL)
+        manifest = describe(MODEL)
         if engine == manifest.engine:
             return ours(place, MODEL, EVENT, translation)
         converted = place.scratch / "converted"

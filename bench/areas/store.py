@@ -192,14 +192,15 @@ class Server:
 def serve() -> Iterator[Server]:
     """Serve a large model."""
     from lambda_setup.deployment.local.s3 import S3Server
-    from lambda_setup.models import describe as models
+    from lambda_setup.models.describe import describe
+    from lambda_setup.models.upload import publish
 
     with scratch_folder() as folder, S3Server() as server:
         make(folder)
         client = server.client()
         client.create_bucket(Bucket=BUCKET)
-        models.publish(folder, client, BUCKET, CHANNEL)
-        version = models.describe(folder).version
+        publish(folder, client, BUCKET, CHANNEL)
+        version = describe(folder).version
         size = (folder / FILE).stat().st_size
         environment = {
             **server.environment(),

@@ -32,7 +32,8 @@ from bench.worker import BEAM, sentences, tokenise
 from lambda_setup.deployment.local import MODEL_BUCKET, SHIPPED_MODEL, Application, Emulator, S3Server
 from lambda_setup.deployment.local.layers import layers
 from lambda_setup.models import convert as conversions
-from lambda_setup.models import describe as models
+from lambda_setup.models.describe import describe
+from lambda_setup.models.upload import publish
 
 REPETITIONS = 5
 COUNT = 500
@@ -91,7 +92,7 @@ class Models:
 
     def publish(self) -> None:
         """Convert the models, and put each where a channel of its own points to it."""
-        client, source = self._server.client(), models.describe(SHIPPED_MODEL)
+        client, source = self._server.client(), describe(SHIPPED_MODEL)
         for bucket in (MODEL_BUCKET, "results"):
             client.create_bucket(Bucket=bucket)
         for kind, folder in self.models.items():
@@ -99,11 +100,11 @@ class Models:
             if not folder.exists():
                 folder.mkdir()
                 conversions.convert(SHIPPED_MODEL, source, folder, kind.engine, kind.precision)
-            models.publish(folder, client, MODEL_BUCKET, kind.name)
+            publish(folder, client, MODEL_BUCKET, kind.name)
 
     def application(self, kind: Kind) -> Application:
         """Return a kind's application."""
-        name = models.describe(SHIPPED_MODEL).name
+        name = describe(SHIPPED_MODEL).name
         return Application(self._server, name, kind.engine, channel=kind.name, log=subprocess.DEVNULL)
 
     def worker(self, kind: Kind, *task: object, **options: Any) -> "subprocess.Popen[str]":

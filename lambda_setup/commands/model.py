@@ -16,7 +16,7 @@ from lambda_setup.commands.options import (
     positive,
 )
 from lambda_setup.models.channels import CHANNELS
-from lambda_setup.models.convert import CONVERTERS, QUANTIZATIONS
+from lambda_setup.models.convert import QUANTIZATIONS
 
 
 def configure_parser(commands: Any) -> None:
@@ -36,7 +36,7 @@ def configure_parser(commands: Any) -> None:
     _add_bucket(parser)
     parser.add_argument("--name", metavar="NAME", help="name to publish it under (default: model.toml's)")
     parser.add_argument("--channel", choices=CHANNELS, default="dev", help="(default: %(default)s)")
-    parser.add_argument("--engine", choices=CONVERTERS, help="engine to convert it for; needs --name")
+    parser.add_argument("--engine", metavar="ENGINE", help="engine to convert it for; needs --name")
     parser.add_argument("--quantization", choices=QUANTIZATIONS,
                         help="of the converted weights (default: float32)")  # fmt: skip
     add_dry_run(parser, "print the objects to write")

@@ -12,7 +12,7 @@ from lambda_setup.deployment.aws import explained
 from lambda_setup.deployment.responses import body_of
 from lambda_setup.models import channels
 from lambda_setup.models.bucket import SHOWN, ModelBucket, opened
-from lambda_setup.models.describe import Published
+from lambda_setup.models.describe import PublishedManifest
 from lambda_setup.output import print_result, status
 
 TOLERANCE = 1e-4
@@ -50,7 +50,7 @@ def _print(what: dict[str, Any]) -> None:
         print(f"would try {what['to'][:SHOWN]} with its smoke request, then move", said(what))
 
 
-def tried(options: argparse.Namespace, store: ModelBucket, manifest: Published) -> list[str]:
+def tried(options: argparse.Namespace, store: ModelBucket, manifest: PublishedManifest) -> list[str]:
     """Return how a candidate's answer differs from the one that was published with it."""
     smoke = manifest.smoke
     event = {**smoke.request, "result": "inline"} if smoke else {"warmup": True}

@@ -9,10 +9,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from lambda_setup.deployment.aws import explained
-from lambda_setup.models import describe as models
 from lambda_setup.models import pickles
 from lambda_setup.models.bucket import opened
 from lambda_setup.models.convert import QUANTIZATIONS, convert
+from lambda_setup.models.describe import PublishedManifest, describe, validate_name
+from lambda_setup.models.upload import plan, upload
 from lambda_setup.output import print_result, status, transfer
 
 
@@ -24,19 +25,19 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--quantization is of a conversion; give --engine, too")
     with contextlib.ExitStack() as stack:
         folder = options.folder
-        manifest = models.describe(folder)
+        manifest = describe(folder)
         pickles.check(folder / file.name for file in manifest.files)
         if options.engine:
             status(f"converting it for {options.engine}")
             target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="converted-")))
             convert(folder, manifest, target, options.engine, options.quantization or QUANTIZATIONS[0])
-            folder, manifest = target, models.describe(target)
+            folder, manifest = target, describe(target)
         if options.name:
-            manifest = replace(manifest, name=models.checked_name(options.name))
+            manifest = replace(manifest, name=validate_name(options.name))
         return _publish(options, folder, manifest)
 
 
-def _publish(options: argparse.Namespace, folder: Path, manifest: models.Published) -> int:
+def _publish(options: argparse.Namespace, folder: Path, manifest: PublishedManifest) -> int:
     size = sum(file.size for file in manifest.files)
     with explained("model bucket"):
         store = opened(options)
@@ -50,10 +51,10 @@ def _publish(options: argparse.Namespace, folder: Path, manifest: models.Publish
             "channel": options.channel,
         }
         if options.dry_run:
-            what["would"] = models.calls(manifest, store.name, options.channel)
+            what["would"] = plan(manifest, store.name, options.channel)
         else:
             with transfer("uploading", size) as progress:
-                what["uploaded"] = models.upload(
+                what["uploaded"] = upload(
                     folder, manifest, store.client, store.name, options.channel,
                     progress=progress, by=store.who(),
                 )  # fmt: skip

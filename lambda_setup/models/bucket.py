@@ -13,7 +13,7 @@ import msgspec
 from lambda_setup.deployment import aws
 from lambda_setup.deployment.local import MODEL_BUCKET, S3, served
 from lambda_setup.models import channels
-from lambda_setup.models.describe import Published
+from lambda_setup.models.describe import PublishedManifest
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,7 +27,7 @@ class Version:
     """A version in the bucket; without its manifest it is not whole."""
 
     version: str
-    manifest: Published | None
+    manifest: PublishedManifest | None
     keys: tuple[str, ...]
     bytes: int
 
@@ -116,7 +116,7 @@ class ModelBucket:
             raise RuntimeError(f"there is no channel {channel} of {model} in s3://{self.name}; publish one")
         return self.version(model, pointer.version)
 
-    def manifest(self, model: str, channel: str) -> Published:
+    def manifest(self, model: str, channel: str) -> PublishedManifest:
         """Return the manifest of the version that a channel points to.
 
         Raises:
@@ -163,10 +163,10 @@ class ModelBucket:
         for key in sorted(version.keys, key=lambda one: not one.endswith("/manifest.json")):
             self.client.delete_object(Bucket=self.name, Key=key)
 
-    def _manifest(self, key: str) -> Published | None:
+    def _manifest(self, key: str) -> PublishedManifest | None:
         try:
             return msgspec.json.decode(
-                self.client.get_object(Bucket=self.name, Key=key)["Body"].read(), type=Published
+                self.client.get_object(Bucket=self.name, Key=key)["Body"].read(), type=PublishedManifest
             )
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None

@@ -31,7 +31,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from lambda_inference._models import Manifest
 from lambda_setup.deployment.local.process import termination_unwinds
 from lambda_setup.functions import ROOT
-from lambda_setup.models.describe import check_files, checked_name
+from lambda_setup.models.describe import validate_file_names, validate_name
 from lambda_setup.models.sources import EXPECTED, Failed, Folder, Refused, Source, source_of
 from lambda_setup.output import status
 
@@ -218,8 +218,8 @@ def _from_manifest(manifest: Manifest, version: str) -> Model:
 
 
 def _check_names(description: Description) -> None:
-    checked_name(description.name)
-    check_files(description.files)
+    validate_name(description.name)
+    validate_file_names(description.files)
 
 
 def _is_described(folder: Path, model: Model) -> bool:

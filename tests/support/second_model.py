@@ -17,7 +17,8 @@ from botocore.exceptions import ClientError
 from lambda_setup.deployment.local import Emulator, Stack
 from lambda_setup.deployment.local.application import MODEL_BUCKET
 from lambda_setup.models import channels
-from lambda_setup.models import describe as models
+from lambda_setup.models.describe import describe
+from lambda_setup.models.upload import publish
 from support.events import case
 from support.project import MODEL
 
@@ -66,8 +67,8 @@ class Versions:
 
     def publish(self, folder: Path) -> str:
         """Publish a model, point the channel to it, and return its version."""
-        models.publish(folder, self.stack.client, MODEL_BUCKET)
-        return models.describe(folder).version
+        publish(folder, self.stack.client, MODEL_BUCKET)
+        return describe(folder).version
 
     def point(self, version: str) -> None:
         """Move the channel to a version."""

@@ -15,7 +15,8 @@ from lambda_setup.deployment.local.layers import layers
 from lambda_setup.deployment.local.s3 import S3, S3Server
 from lambda_setup.deployment.responses import body_of, succeeded
 from lambda_setup.functions import ROOT
-from lambda_setup.models import describe as models
+from lambda_setup.models.describe import describe
+from lambda_setup.models.upload import upload
 
 SHIPPED_MODEL = ROOT / "models" / "en-es"
 MODEL_BUCKET = "models"
@@ -107,7 +108,7 @@ class Stack(Application):
     """An application with buckets and a model of its own."""
 
     def __init__(self, model: Path, *, s3: S3Server | None = None, log: IO[bytes] | int = 2) -> None:
-        self.manifest = models.describe(model)
+        self.manifest = describe(model)
         self._model = model
         self._server = s3 or S3Server()
         super().__init__(self._server, self.manifest.name, self.manifest.engine, log=log)
@@ -121,7 +122,7 @@ class Stack(Application):
                 # A server whose data are kept has them from the last time.
                 with contextlib.suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
                     self.client.create_bucket(Bucket=bucket)
-            models.upload(self._model, self.manifest, self.client, MODEL_BUCKET)
+            upload(self._model, self.manifest, self.client, MODEL_BUCKET)
             self._exit = stack.pop_all()
         return self
 

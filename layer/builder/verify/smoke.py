@@ -69,10 +69,14 @@ def code_bytes(smoke: Smoke) -> int:
     return sum(path.stat().st_size for folder in smoke.function for path in _deployed(folder))
 
 
+_NOT_DEPLOYED = {"show.py", "publishing.py"}
+"""As in recipes/parts/code/Makefile."""
+
+
 def _deployed(folder: Path) -> list[Path]:
-    """Return a function's modules, without the one that only shows its answers, and without builds."""
+    """Return a function's modules, without builds and without the modules that only operators' commands load."""
     found = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*.py")))
-    return [path for path, parts in found if parts[-1] != "show.py" and not parts[0].startswith(".")]
+    return [path for path, parts in found if parts[-1] not in _NOT_DEPLOYED and not parts[0].startswith(".")]
 
 
 def _events(path: Path) -> list[Path]:

@@ -20,7 +20,8 @@ from unit.application.test_template import Stack as Deployed
 from lambda_setup.deployment.local import Emulator, Stack
 from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET
 from lambda_setup.deployment.local.layers import layers
-from lambda_setup.models import describe as models
+from lambda_setup.models.describe import describe
+from lambda_setup.models.upload import publish
 
 # What S3 asks for, from "Required permissions for Amazon S3 API operations"
 # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html): the
@@ -252,7 +253,7 @@ def a_model_that_comes_and_goes(local: Stack, endpoint: str, folder) -> None:
     env = {"AWS_ENDPOINT_URL_S3": endpoint, "MODEL_CHANNEL": "prod", "MODEL_REFRESH_SECONDS": "0"}
     with local.function(env=env) as function:
         assert function.invoke(event)["statusCode"] == 503
-        models.publish(MODEL, local.client, MODEL_BUCKET, "prod")
+        publish(MODEL, local.client, MODEL_BUCKET, "prod")
         local.client.delete_object(Bucket=MODEL_BUCKET, Key=key)
         assert function.invoke(event)["statusCode"] == 503
         local.client.put_object(Bucket=MODEL_BUCKET, Key=key, Body=bytes([right[0] ^ 1]) + right[1:])
@@ -262,10 +263,10 @@ def a_model_that_comes_and_goes(local: Stack, endpoint: str, folder) -> None:
         other = shutil.copytree(MODEL, folder / "en-es", ignore=shutil.ignore_patterns("train"))
         toml = other / "model.toml"
         toml.write_text(toml.read_text().replace("[libraries]", '[libraries]\nanother = "1"'))
-        assert models.publish(other, local.client, MODEL_BUCKET, "prod")
+        assert publish(other, local.client, MODEL_BUCKET, "prod")
         assert function.invoke(event)["statusCode"] == 200
     with local.function(env=env) as function:
-        version = models.describe(other).version
+        version = describe(other).version
         assert function.invoke(event)["body"]["model"]["version"] == version
 
 

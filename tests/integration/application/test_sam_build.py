@@ -145,7 +145,8 @@ class TestBuild:
         """The function is copied as it is, and what it imports is compiled; nothing else is beside them."""
         _, _, folder, _ = build
 
-        code = {path.name: path.read_bytes() for path in (ROOT / "translation_function").glob("*.py")}
+        modules = (ROOT / "translation_function").glob("*.py")
+        code = {path.name: path.read_bytes() for path in modules if path.name not in {"show.py", "publishing.py"}}
         copy = folder / "TranslationFunction"
         assert {path.name: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == code
         names = {f"{path.stem}.pyc" for path in (ROOT / "layer" / "python" / "lambda_inference").glob("*.py")}

@@ -18,7 +18,16 @@ from layer.builder.recipe import load
 from layer.builder.report import facts as report
 
 SAMPLE = "keras"
-BESIDE = {"README.md", "template.yaml", "samconfig.toml", "show.py", "events", "__pycache__", ".aws-sam"}
+BESIDE = {
+    "README.md",
+    "template.yaml",
+    "samconfig.toml",
+    "show.py",
+    "publishing.py",
+    "events",
+    "__pycache__",
+    ".aws-sam",
+}
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS.*S3.*BucketPolicy:UserWarning")
 

@@ -21,7 +21,8 @@ from lambda_setup import functions
 from lambda_setup.commands.results import read
 from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET
 from lambda_setup.models import channels
-from lambda_setup.models import describe as models
+from lambda_setup.models.describe import describe
+from lambda_setup.models.upload import publish
 from layer.builder import build
 from layer.builder.recipe import load
 from layer.builder.report import facts as report
@@ -141,7 +142,7 @@ def test_result_in_s3(start_function, one, tmp_path):
 @each
 def test_model_answers_as_it_was_published(start_function, one):
     """The request that stands in model.toml gets the predictions that stand beside it."""
-    smoke = models.describe(one.model).smoke
+    smoke = describe(one.model).smoke
     assert smoke is not None
     response = start_function(one.name).invoke({**smoke.request, "result": "inline"})
     found = json.dumps(response["body"]["predictions"])
@@ -158,19 +159,19 @@ def test_model_moves_while_it_serves(start_function, one, tmp_path):
     shutil.copytree(one.model, folder, ignore=shutil.ignore_patterns("train"))
     toml = folder / "model.toml"
     toml.write_text(toml.read_text().replace("[libraries]", '[libraries]\nanother = "1"'))
-    second = models.describe(folder)
-    models.publish(one.model, client, MODEL_BUCKET, "moving")
+    second = describe(folder)
+    publish(one.model, client, MODEL_BUCKET, "moving")
     env = {"MODEL_REFRESH_SECONDS": "0", "MODEL_CHANNEL": "moving"}
     with own.stack.function(env=env) as function:
         before = function.invoke(event)["body"]
         assert before["model"]["version"] == own.stack.manifest.version
-        models.publish(folder, client, MODEL_BUCKET, "moving")
+        publish(folder, client, MODEL_BUCKET, "moving")
         after = function.invoke(event)["body"]
         assert after["model"]["version"] == second.version
         assert after["predictions"] == before["predictions"]
         toml.write_text(toml.read_text().replace('another = "1"', 'another = "2"'))
-        third = models.describe(folder)
-        models.publish(folder, client, MODEL_BUCKET, "damaged")
+        third = describe(folder)
+        publish(folder, client, MODEL_BUCKET, "damaged")
         largest = max(third.files, key=lambda file: file.size).name
         key = f"models/{name}/versions/{third.version}/{largest}"
         right = (folder / largest).read_bytes()

@@ -15,8 +15,8 @@ from PIL import Image
 from support.project import ROOT
 
 from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET
-from lambda_setup.models import describe as models
 from lambda_setup.models import pickles
+from lambda_setup.models.upload import publish
 from layer.builder import build
 from layer.builder.recipe import load
 from layer.builder.report import facts as report
@@ -337,7 +337,7 @@ def test_description_that_fits_nothing_is_refused(start_function, tmp_path, chan
     (tmp_path / "learner.json").write_text(json.dumps(said))
     own = start_function("fastai")
     channel = f"broken-{tmp_path.name}"[:30]
-    models.publish(tmp_path, own.stack.client, MODEL_BUCKET, channel)
+    publish(tmp_path, own.stack.client, MODEL_BUCKET, channel)
     with own.stack.function(env={"MODEL_CHANNEL": channel}) as function:
         response = function.invoke({"data": [{"image": ""}]})
     assert "503" in json.dumps(response)

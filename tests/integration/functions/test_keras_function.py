@@ -18,7 +18,7 @@ from support.project import ROOT
 from lambda_setup.deployment.local import Stack
 from lambda_setup.deployment.local.application import MODEL_BUCKET
 from lambda_setup.deployment.local.layers import layers
-from lambda_setup.models import describe as models
+from lambda_setup.models.upload import publish
 from layer.builder import build
 from layer.builder.recipe import load
 from layer.builder.report import facts as report
@@ -134,11 +134,11 @@ def refusing(tmp_path_factory) -> Callable[[Path], str]:
     folder = changed(KERAS, tmp_path_factory.mktemp("first") / "model", {}, keras="2.15.0")
     with Stack(folder, log=subprocess.DEVNULL) as stack, stack.function() as function:
 
-        def publish(model: Path) -> str:
-            models.publish(model, stack.client, MODEL_BUCKET)
+        def publish_whole(model: Path) -> str:
+            publish(model, stack.client, MODEL_BUCKET)
             return refusal(function)
 
-        yield publish
+        yield publish_whole
 
 
 def changed(model: Path, folder: Path, files: dict[str, bytes], keras: str | None = "3.15.1") -> Path:
@@ -446,7 +446,7 @@ def test_onnx_that_reads_files(tmp_path):
     ]
     with Stack(folders[0], log=subprocess.DEVNULL) as stack, stack.function() as function:
         for folder in folders[:-1]:
-            models.publish(folder, stack.client, MODEL_BUCKET)
+            publish(folder, stack.client, MODEL_BUCKET)
             assert "cannot be loaded (Fail)" in refusal(function)
-        models.publish(folders[-1], stack.client, MODEL_BUCKET)
+        publish(folders[-1], stack.client, MODEL_BUCKET)
         assert probabilities(function, ROWS[:1]) == [[0.5, 0.5]]

@@ -14,9 +14,9 @@ from support.project import MODEL
 
 from lambda_setup.commands.results import attention, read
 from lambda_setup.deployment.local import MODEL_BUCKET, Application
-from lambda_setup.models import describe as models
 from lambda_setup.models.convert import convert
 from lambda_setup.models.describe import describe
+from lambda_setup.models.upload import upload
 
 BEAM, N_BEST = 5, 3
 # Not a language: the model runs away on them until the length cap ends it.
@@ -51,7 +51,7 @@ def converted(stack) -> Iterator[Application]:
         folder = Path(name)
         convert(MODEL, describe(MODEL), folder, "ctranslate2", "float32")
         manifest = replace(describe(folder), name="en-es-ct2")
-        models.upload(folder, manifest, stack.client, MODEL_BUCKET)
+        upload(folder, manifest, stack.client, MODEL_BUCKET)
     with Application(stack.s3, "en-es-ct2", "ctranslate2") as application:
         yield application
 

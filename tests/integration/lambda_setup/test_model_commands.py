@@ -18,8 +18,9 @@ from lambda_setup.deployment.local import MODEL_BUCKET, S3Server
 from lambda_setup.deployment.local.application import ACCESS_KEY, RESULT_BUCKET, SECRET_KEY
 from lambda_setup.deployment.local.process import free_ports
 from lambda_setup.models import channels
-from lambda_setup.models import describe as models
 from lambda_setup.models.bucket import ModelBucket
+from lambda_setup.models.describe import describe
+from lambda_setup.models.upload import publish, upload
 
 BUCKET = "operated"
 WHO = "arn:aws:sts::123456789012:user/moto"
@@ -74,8 +75,8 @@ def made(folder, number, *, smoke=True, text=None):
 def published(bucket, *folders):
     """Publish models to dev one after the other, and return their versions."""
     for folder in folders:
-        models.publish(folder, bucket.client, BUCKET, by="somebody")
-    return [models.describe(folder).version for folder in folders]
+        publish(folder, bucket.client, BUCKET, by="somebody")
+    return [describe(folder).version for folder in folders]
 
 
 class TestLook:
@@ -166,7 +167,7 @@ class TestPublish:
         assert first.returncode == 0, first.stderr
         what = json.loads(first.stdout)
         assert (what["name"], what["channel"], what["uploaded"]) == ("other", "dev", True)
-        assert what["version"] == models.describe(folder).version
+        assert what["version"] == describe(folder).version
         before = bucket.client.list_objects_v2(Bucket=BUCKET)["Contents"]
 
         second = command("publish", str(folder), "--name", "other", "--json")
@@ -187,15 +188,15 @@ class TestPublish:
         assert not bucket.pointers("a")
         assert not any(one.manifest for one in bucket.versions("a"))
 
-        assert models.publish(folder, bucket.client, BUCKET)
+        assert publish(folder, bucket.client, BUCKET)
         assert bucket.verify("a", bucket.pointed("a", "dev"), lambda _: None) == []
 
     @pytest.mark.parametrize("lost", ["weights.dat", "words.txt", "manifest.json"])
     @pytest.mark.parametrize("how", ["gone", "damaged"])
     def test_repaired(self, bucket, folder, lost, how):
         """Published once more, a version gets back what it lacks or has wrong, and nothing else is sent."""
-        manifest = models.describe(folder)
-        models.publish(folder, bucket.client, BUCKET)
+        manifest = describe(folder)
+        publish(folder, bucket.client, BUCKET)
         key = f"models/a/versions/{manifest.version}/{lost}"
         damaged = bytearray(bucket.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
         damaged[1] ^= 1
@@ -204,15 +205,15 @@ class TestPublish:
             bucket.client.put_object(Bucket=BUCKET, Key=key, Body=bytes(damaged))
         sent = []
 
-        assert models.upload(folder, manifest, bucket.client, BUCKET, progress=sent.append)
+        assert upload(folder, manifest, bucket.client, BUCKET, progress=sent.append)
         assert sum(sent) == (0 if lost == "manifest.json" else (folder / lost).stat().st_size)
         assert bucket.verify("a", bucket.version("a", manifest.version), lambda _: None) == []
-        assert not models.publish(folder, bucket.client, BUCKET)
+        assert not publish(folder, bucket.client, BUCKET)
 
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (["--name", "No Name"], "'No Name' is no model's name"),
+            (["--name", "No Name"], "invalid model name 'No Name'"),
             (["--quantization", "int8"], "give --engine, too"),
             (["--engine", "ctranslate2"], "--engine needs --name, too"),
             (["--engine", "ctranslate2", "--name", "b"], "is made for none"),
@@ -241,7 +242,7 @@ class TestConverted:
             assert json.loads(done.stdout)["uploaded"] is uploaded
         version = bucket.pointed(name, "dev")
         manifest = version.manifest
-        original = models.describe(MODEL)
+        original = describe(MODEL)
         smoke = original.smoke if quantization == "float32" else None
         # What is in half precision is stored so; single is what is computed in.
         precision = {"float32": "float16"}.get(quantization, quantization)
@@ -265,7 +266,7 @@ class TestConverted:
                        "--quantization", "int8", "--json")  # fmt: skip
         assert done.returncode == 0, done.stderr
         manifest = bucket.pointed("en-es-int8", "dev").manifest
-        original = models.describe(MODEL)
+        original = describe(MODEL)
         assert (manifest.engine, manifest.precision, manifest.files) == ("opennmt", "int8", original.files)
         assert manifest.version != original.version
 
@@ -425,7 +426,7 @@ class TestLocal:
     def test_every_command(self, served, alone, tmp_path):
         """All of them work on it, and the history says that somebody of this machine did it."""
         first, second = (made(tmp_path, number) for number in (1, 2))
-        versions = [models.describe(folder).version for folder in (first, second)]
+        versions = [describe(folder).version for folder in (first, second)]
         assert alone("model", "publish", str(first))[0] == 0
         assert alone("model", "promote", "en-es")[0] == 0
         assert alone("model", "publish", str(second), "--channel", "prod")[0] == 0

@@ -22,7 +22,7 @@ from lambda_setup.commands import cost
 from lambda_setup.costs import pricing as bill
 from lambda_setup.costs import usage
 from lambda_setup.costs.pricing import Calls, prices, speed
-from lambda_setup.models.describe import Published
+from lambda_setup.models.describe import PublishedManifest
 
 REGION = "eu-central-1"
 US = prices("us-east-1")
@@ -411,7 +411,7 @@ def function(moto, monkeypatch):
     s3 = client("s3")
     s3.create_bucket(Bucket="models", CreateBucketConfiguration={"LocationConstraint": REGION})
     parts = [File(name="weights", size=17, part_size=8, parts=["0" * 64] * 3)]
-    model = Published(name="en-es", engine="opennmt", precision="float16", libraries={}, files=parts)
+    model = PublishedManifest(name="en-es", engine="opennmt", precision="float16", libraries={}, files=parts)
     key = f"models/en-es/versions/{model.version}/manifest.json"
     s3.put_object(Bucket="models", Key=key, Body=msgspec.json.encode(model))
     s3.put_object(

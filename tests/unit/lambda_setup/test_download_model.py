@@ -17,8 +17,9 @@ from support.project import MODEL, ROOT
 
 from lambda_setup.deployment.local import S3Server
 from lambda_setup.deployment.local.process import Program
-from lambda_setup.models import describe as models
+from lambda_setup.models.describe import describe
 from lambda_setup.models.download import main
+from lambda_setup.models.upload import publish
 
 WEIGHTS = random.Random(1).randbytes(1_000_000)  # noqa: S311
 FILES = {"weights.pt": WEIGHTS, "pieces.model": b"pieces"}
@@ -205,7 +206,7 @@ class TestHttp:
         assert (code, out) == (0, f"{tmp_path / 'model'}\n")
         assert "weights.pt" in err
         assert content(tmp_path / "model") == web.files
-        assert models.describe(tmp_path / "model").name == "mine"
+        assert describe(tmp_path / "model").name == "mine"
 
     def test_redirects_are_followed(self, web, download, tmp_path):
         """A folder that moved is found at its new address."""
@@ -567,8 +568,8 @@ class TestS3:
     @pytest.fixture
     def version(self, s3):
         """The shipped model as its publisher stored it."""
-        models.publish(MODEL, s3, "bucket")
-        manifest = models.describe(MODEL)
+        publish(MODEL, s3, "bucket")
+        manifest = describe(MODEL)
         return manifest, f"s3://bucket/models/{manifest.name}/versions/{manifest.version}"
 
     def test_prefix(self, prefix, download, tmp_path):
@@ -610,7 +611,7 @@ class TestS3:
         assert (code, out) == (0, f"{tmp_path / 'model'}\n")
         assert "2 files fetched and checked, 0 were there" in err
         assert set(content(tmp_path / "model")) == {"model.toml", "en-es.pt", "enes.model"}
-        again = models.describe(tmp_path / "model")
+        again = describe(tmp_path / "model")
         assert (again.name, again.version) == (manifest.name, manifest.version)
         assert "2 checked by sha256" in download(tmp_path / "model")[2]
         assert "0 files fetched and checked, 2 were there" in download(url)[2]

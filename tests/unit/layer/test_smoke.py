@@ -229,7 +229,7 @@ def test_code_files(toy):
 
 def test_what_counts_as_code(toy):
     """A function's modules and its events count; not how it is shown, what SAM has built, and answers."""
-    for name in ("f/app.py", "f/show.py", "f/.aws-sam/build/app.py", "f/sub/more.py"):
+    for name in ("f/app.py", "f/show.py", "f/publishing.py", "f/.aws-sam/build/app.py", "f/sub/more.py"):
         toy.write(name, "12345")
     for name in ("f/events/b.json", "f/events/b.answer.json", "f/events/valid/a.json", "one.json"):
         toy.write(name, "{}")

@@ -62,7 +62,7 @@ def test_half_a_download_is_no_model(tmp_path):
     """While a download is under way, what is there already is not taken for the whole."""
     for name in ("x.pt", "x.model", ".model.toml.partial"):
         (tmp_path / name).write_bytes(b"1")
-    with pytest.raises(FileNotFoundError, match="half of a model"):
+    with pytest.raises(FileNotFoundError, match="incomplete download"):
         describe(tmp_path)
 
 
@@ -75,8 +75,8 @@ def test_an_incomplete_description_is_told(folder):
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("manifest.json", "may not be used"), ("../w.pt", "may not be used"), ("a/w.pt", "may not be used"),
-     ("", "may not be used"), ("W.pt", "names a file twice"), ("w.pt", "names a file twice")],
+    [("manifest.json", "invalid file name"), ("../w.pt", "invalid file name"), ("a/w.pt", "invalid file name"),
+     ("", "invalid file name"), ("W.pt", "a file is named twice"), ("w.pt", "a file is named twice")],
 )  # fmt: skip
 def test_names_that_lead_elsewhere_are_refused(folder, name, told):
     """A file has a plain name of its own."""
@@ -89,7 +89,7 @@ def test_names_that_lead_elsewhere_are_refused(folder, name, told):
 def test_a_name_that_the_template_refuses_is_refused(folder, name):
     """What a function cannot be told is no name."""
     (folder / "model.toml").write_text(TOML.replace('"a"', json.dumps(name)))
-    with pytest.raises(ValueError, match="is no model's name"):
+    with pytest.raises(ValueError, match="invalid model name"):
         describe(folder)
 
 
