@@ -146,7 +146,9 @@ class TestBuild:
         _, _, folder, _ = build
 
         modules = (ROOT / "translation_function").glob("*.py")
-        code = {path.name: path.read_bytes() for path in modules if path.name not in {"show.py", "publishing.py"}}
+        code = {
+            path.name: path.read_bytes() for path in modules if path.name not in {"show.py", "publishing.py"}
+        }
         copy = folder / "TranslationFunction"
         assert {path.name: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == code
         names = {f"{path.stem}.pyc" for path in (ROOT / "layer" / "python" / "lambda_inference").glob("*.py")}
