@@ -53,7 +53,7 @@ from lambda_setup.models.upload import upload
 from layer.builder.build import WORK
 from layer.builder.interpreter import find_compiler
 from layer.builder.pack.bytecode import compile_tree
-from layer.builder.target import HOST, named
+from layer.builder.target import HOST, get_target
 
 MODEL = ROOT / "models" / "en-es"
 BUCKET = "models"
@@ -307,7 +307,7 @@ def ours(
     copy(functions.running(manifest.engine).code, folder / "task")
     for layer in [build_nested_layer() if manifest.engine == "opennmt" else dependencies, *beside]:
         copy(layer, folder / "python")
-    compiler = find_compiler(named(HOST), WORK / "interpreters")
+    compiler = find_compiler(get_target(HOST), WORK / "interpreters")
     assert compiler is not None  # noqa: S101 - it is the one that runs
     compile_tree(folder / "python", compiler)
     environment = {

@@ -21,7 +21,7 @@ from bench.usual import BASELINES, LEARNER, MODELS, ZIP
 from layer.builder import build, tree
 from layer.builder.recipe import load
 from layer.builder.report.treemap import human
-from layer.builder.target import HOST, named
+from layer.builder.target import HOST, get_target
 
 Read = Callable[[dict[str, Any]], Any]
 
@@ -169,7 +169,7 @@ def measure_sizes() -> Iterator[Row]:
         "keras": (450_000_000, "the unpacked layer"),
     }
     for name, (goal, what) in goals.items():
-        recipe, target = load(name.partition("_")[0]), named(HOST)
+        recipe, target = load(name.partition("_")[0]), get_target(HOST)
         job = build.Job(recipe, target, build.default_out(recipe, target))
         build.build(job, print)
         layer = job.out / "layer" / "python"

@@ -25,7 +25,7 @@ from lambda_inference._unpack import unpack
 from layer.builder import build, tree
 from layer.builder.recipe import load
 from layer.builder.slim import patch
-from layer.builder.target import HOST, named
+from layer.builder.target import HOST, get_target
 from layer.builder.wheels import install as wheels
 from layer.builder.wheels import lock
 
@@ -59,7 +59,7 @@ print(ready - start, time.perf_counter() - ready)
 
 def install(scratch: Path) -> Path:
     """Return the locked wheels as pip installs them, with the mends without which they do not run."""
-    recipe, target = load("opennmt"), named(HOST)
+    recipe, target = load("opennmt"), get_target(HOST)
     wheel_lock = lock.read(recipe, target) or lock.make(recipe, target)
     cache = build.WORK / "wheels"
     wheels.fetch(wheel_lock, target, recipe.cpu_index, cache, print)
@@ -148,7 +148,7 @@ def cold_start(kind: Kind, folder: Path) -> tuple[float, float]:
     (folder / "event.json").write_text(json.dumps(EVENT))
     places = [ROOT / "bench" / "baselines"] if kind.how == "extractall" else []
     places += [ROOT / "layer" / "python" / "lambda_inference"] if kind.how == "ours" else []
-    beside = build.default_out(load("inference"), named(HOST)) / "layer" / "python"
+    beside = build.default_out(load("inference"), get_target(HOST)) / "layer" / "python"
     smoke = ROOT / "layer" / "recipes" / "parts" / "smoke"
     places += [smoke, ROOT / "translation_function", ROOT / "layer" / "python", beside]
     arguments: list[str | Path] = [kind.how, kind.packed, kind.index, folder, *places]
@@ -217,7 +217,7 @@ def measure_sizes() -> Iterator[Row]:
             "opennmt": (tree.size(slim), 450_000_000, "the unpacked layer"),
             "opennmt_archive": (archive.stat().st_size, 110_000_000, "its archive"),
         }
-    recipe, target = load("ctranslate2"), named(HOST)
+    recipe, target = load("ctranslate2"), get_target(HOST)
     job = build.Job(recipe, target, build.default_out(recipe, target))
     build.build(job, print)
     sizes["ctranslate2"] = (tree.size(job.out / "layer"), 85_000_000, "the layer")

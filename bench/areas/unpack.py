@@ -29,7 +29,7 @@ from lambda_inference._unpack import unpack
 from layer.builder import build
 from layer.builder.pack import archive
 from layer.builder.recipe import load
-from layer.builder.target import HOST, named
+from layer.builder.target import HOST, get_target
 
 REPETITIONS = 7
 PATIENCE = 600  # seconds
@@ -147,7 +147,7 @@ def build_nested_layer() -> Path:
 
     It is beside the one that the tests use, for what was asked of a build is among its inputs.
     """
-    recipe, target = load("opennmt"), named(HOST)
+    recipe, target = load("opennmt"), get_target(HOST)
     out = build.default_out(recipe, target).with_name("opennmt-host-nested")
     job = build.Job(recipe, target, out, strategy="nested")
     build.build(job, print)

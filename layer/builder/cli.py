@@ -14,7 +14,7 @@ from layer.builder.recipe import Recipe, common_rules, load
 from layer.builder.report import facts as report
 from layer.builder.report.table import table
 from layer.builder.slim import patch
-from layer.builder.target import Target, named
+from layer.builder.target import Target, get_target
 from layer.builder.wheels import lock as locks
 from layer.builder.wheels.resolve import resolve
 
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    recipe, target = load(options.recipe), named(options.target)
+    recipe, target = load(options.recipe), get_target(options.target)
     out = options.out or builder.default_out(recipe, target)
     job = builder.Job(recipe, target, out, options.strategy, options.trace)
     if options.dry_run:
@@ -48,7 +48,7 @@ def _print_plan(job: builder.Job) -> None:
     found = locks.read(recipe, target)
     if found is None:
         _say(f"looking for wheels: {recipe.name} for {target.name} ({target.runtime}, {target.architecture})")
-        wheels = [wheel.file for wheel in resolve(recipe, target).wheels]
+        wheels = [wheel.file for wheel in resolve(recipe, target)]
     else:
         _say(f"locked in {found.path.name}")
         wheels = [wheel.file for wheel in found.wheels]
@@ -83,7 +83,7 @@ def _mend(options: argparse.Namespace) -> int:
 
 
 def _interpreter(options: argparse.Namespace) -> int:
-    target: Target = named(options.target)
+    target: Target = get_target(options.target)
     cache = builder.WORK / "interpreters"
     interpreter.fetch(target, cache, _say)
     for purpose, found in (
@@ -95,7 +95,7 @@ def _interpreter(options: argparse.Namespace) -> int:
 
 
 def _compile(options: argparse.Namespace) -> int:
-    target = named(options.target)
+    target = get_target(options.target)
     compiler = interpreter.find_compiler(target, builder.WORK / "interpreters")
     if compiler is None:
         _say(f"no Python here compiles for {target.name}: sources stay, and are compiled at each cold start")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layer.builder.errors import InterpreterError
-from layer.builder.target import HOST, Target
+from layer.builder.target import HOST, MACHINES, Target, host_architecture
 
 _RELEASES = {"python3.13": "trixie"}
 """Of each runtime, the stable release of Debian that has it."""
@@ -74,9 +74,9 @@ class _Architecture:
 
 _ARCHITECTURES = {
     # The first is Lambda's. QEMU's own choice signs pointers, which makes Python five times slower.
-    "arm64": _Architecture("aarch64", "arm64", "ld-linux-aarch64.so.1", ("neoverse-n1", "max")),
+    "arm64": _Architecture(MACHINES["arm64"], "arm64", "ld-linux-aarch64.so.1", ("neoverse-n1", "max")),
     # QEMU's own choice lacks SSE4, which numpy needs.
-    "x86_64": _Architecture("x86_64", "amd64", "ld-linux-x86-64.so.2", ("max",)),
+    "x86_64": _Architecture(MACHINES["x86_64"], "amd64", "ld-linux-x86-64.so.2", ("max",)),
 }
 
 
@@ -153,8 +153,8 @@ def _for_running(target: Target, architecture: str) -> dict[str, str]:
 
 def native() -> str | None:
     """Return the machine's own architecture as Lambda writes it, on Linux."""
-    names = {facts.machine: name for name, facts in _ARCHITECTURES.items()}
-    return names.get(platform.machine()) if platform.system() == "Linux" else None
+    known = platform.system() == "Linux" and host_architecture() in _ARCHITECTURES
+    return host_architecture() if known else None
 
 
 def _installed(target: Target) -> Iterator[Interpreter]:

@@ -25,7 +25,8 @@ OFFERED: Mapping[str, Mapping[str, tuple[int, ...]]] = {
 _OLDEST_MANYLINUX = 17
 _OLDEST_RUNTIME = 12
 
-_MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+"""The architectures of Lambda, each with Linux's name for it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Target:
     @property
     def machine(self) -> str:
         """The architecture as Linux writes it, such as ``aarch64``."""
-        return _MACHINES.get(self.architecture, self.architecture)
+        return MACHINES.get(self.architecture, self.architecture)
 
     def pip_options(self) -> list[str]:
         """Return the options that make pip choose wheels for the target, and wheels only."""
@@ -95,19 +96,24 @@ class Target:
         }
 
 
-def named(name: str) -> Target:
-    """Return the target of a name: ``host``, or such as ``python3.13-arm64``.
+def host_architecture() -> str:
+    """Return this machine's architecture by Lambda's name for it, or by its own if Lambda has none."""
+    machine = platform.machine()
+    return {"aarch64": "arm64", "AMD64": "x86_64"}.get(machine, machine)
+
+
+def get_target(name: str) -> Target:
+    """Return the target called ``host``, or a name such as ``python3.13-arm64``.
 
     Raises:
         TargetError: it is neither, or a runtime that the wheels of today do not run on.
 
     """
     if name == HOST:
-        machine = platform.machine()
-        found = {"aarch64": "arm64", "AMD64": "x86_64"}.get(machine, machine)
-        return Target(HOST, f"python{sys.version_info.major}.{sys.version_info.minor}", found)
+        runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        return Target(HOST, runtime, host_architecture())
     match = re.fullmatch(r"(python3\.(\d+))-(\w+)", name)
-    if not match or match[3] not in _MACHINES:
+    if not match or match[3] not in MACHINES:
         raise TargetError(f"{name!r} is no target; write host, or runtime-architecture like python3.13-arm64")
     if int(match[2]) < _OLDEST_RUNTIME:
         raise TargetError(

@@ -13,9 +13,9 @@ from support.project import SCRIPTS
 
 from e2e.engine import ROOT, WORK, Engine, _apt, container_engine, runtime_image
 from lambda_setup.deployment.local.process import Program, listens
-from layer.builder.target import HOST, named
+from layer.builder.target import HOST, get_target
 
-HERE = named(HOST)
+HERE = get_target(HOST)
 PYTHON, ARCHITECTURE, CONFIG = HERE.python, HERE.architecture, "e2e"
 # The environment is written for Python 3.11 on x86_64; another machine says so to every command.
 OPTIONS = (

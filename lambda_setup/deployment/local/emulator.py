@@ -13,7 +13,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import re
 import signal
 import sys
@@ -23,13 +22,12 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from lambda_setup.deployment.local.process import Program, free_ports, listens
+from layer.builder.target import host_architecture
 
 RUNTIME = "python3.13"
 """What the template deploys to; the emulated function is told that it runs there."""
 
 _REQUIRED = re.compile(r"[A-Za-z0-9._-]+(?!.*;.*extra)")
-
-_ARCHITECTURES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 class Emulator:
@@ -200,5 +198,5 @@ def _emulator() -> Path:
     package = importlib.util.find_spec("samcli")
     if package is None or package.origin is None:
         raise FileNotFoundError("the emulator comes with the SAM CLI; run: pip install aws-sam-cli")
-    machine = _ARCHITECTURES[platform.machine()]
+    machine = host_architecture()
     return Path(package.origin).parent / "local" / "rapid" / f"aws-lambda-rie-{machine}"

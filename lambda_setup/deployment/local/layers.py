@@ -5,12 +5,12 @@ from pathlib import Path
 
 from layer.builder.build import Job, build, default_out
 from layer.builder.recipe import ROOT, load
-from layer.builder.target import named
+from layer.builder.target import get_target
 
 
 def layers(engine: str) -> list[Path]:
     """Build an engine's layers unless they are there; return the folders that stand for ``/opt/python``."""
-    recipe, target = load(engine), named("host")
+    recipe, target = load(engine), get_target("host")
     job = Job(recipe, target, default_out(recipe, target))
     if not job.out.exists():
         _say("building the layers that the function runs in, as for Lambda; about a minute, this once")

@@ -102,7 +102,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Wheel:
+class InstalledWheel:
     """A wheel that the layer was made from; ``bytes`` are those of its file."""
 
     name: str
@@ -156,7 +156,7 @@ class Report:
     removed: tuple[Removed, ...]
     stripped: Stripped
     checks: tuple[Check, ...]
-    wheels: tuple[Wheel, ...]
+    wheels: tuple[InstalledWheel, ...]
 
     @property
     def fits(self) -> bool:

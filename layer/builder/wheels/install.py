@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from layer.builder.errors import CudaBuildError, ResolveError
-from layer.builder.report.facts import Wheel
+from layer.builder.report.facts import InstalledWheel
 from layer.builder.target import Target
-from layer.builder.wheels.lock import Lock, Locked
-from layer.builder.wheels.resolve import Pip, pip
+from layer.builder.wheels.lock import Lock
+from layer.builder.wheels.resolve import Pip, Wheel, pip
 
 Say = Callable[[str], None]
 
@@ -88,15 +88,15 @@ def have_tool(module: str, pin: str, folder: Path, run: Pip = pip) -> None:
     importlib.invalidate_caches()
 
 
-def facts(lock: Lock, cache: Path) -> list[Wheel]:
+def facts(lock: Lock, cache: Path) -> list[InstalledWheel]:
     """Return what a layer is made from, for its report."""
     return [
-        Wheel(wheel.name, wheel.version, wheel.file, _place(cache, wheel).stat().st_size)
+        InstalledWheel(wheel.name, wheel.version, wheel.file, _place(cache, wheel).stat().st_size)
         for wheel in lock.wheels
     ]
 
 
-def _place(cache: Path, wheel: Locked) -> Path:
+def _place(cache: Path, wheel: Wheel) -> Path:
     return cache / wheel.sha256[:16] / wheel.file
 
 

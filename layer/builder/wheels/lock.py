@@ -12,23 +12,9 @@ from pathlib import Path
 from layer.builder.files import write_atomic
 from layer.builder.recipe import Contents, Recipe, normalise
 from layer.builder.target import Target
-from layer.builder.wheels.resolve import Pip, Resolution, pip, resolve
+from layer.builder.wheels.resolve import Pip, Wheel, pip, resolve
 
 _LINE = re.compile(r"(?P<name>\S+)==(?P<version>\S+) --hash=sha256:(?P<sha256>[0-9a-f]{64})  # (?P<file>\S+)")
-
-
-@dataclass(frozen=True)
-class Locked:
-    """A wheel that a lock names."""
-
-    name: str
-    version: str
-    file: str
-    sha256: str
-
-    def pin(self) -> str:
-        """Return the requirement that only this file meets."""
-        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +27,7 @@ class Lock:
     """
 
     path: Path
-    wheels: tuple[Locked, ...]
+    wheels: tuple[Wheel, ...]
 
     @property
     def digest(self) -> str:
@@ -68,7 +54,7 @@ def read(recipe: Recipe, target: Target) -> Lock | None:
         normalise(pin.partition("==")[0]) for pin in contents.requirements
     }:
         return None
-    return Lock(path, tuple(Locked(**match.groupdict()) for match in found))
+    return Lock(path, tuple(Wheel(**match.groupdict()) for match in found))
 
 
 def make(recipe: Recipe, target: Target, run: Pip = pip) -> Lock:
@@ -78,8 +64,7 @@ def make(recipe: Recipe, target: Target, run: Pip = pip) -> Lock:
         ResolveError: there are no such wheels.
 
     """
-    resolution: Resolution = resolve(recipe, target, run)
-    wheels = tuple(Locked(wheel.name, wheel.version, wheel.file, wheel.sha256) for wheel in resolution.wheels)
+    wheels = resolve(recipe, target, run)
     path = path_of(recipe, target)
     lines = [_header(recipe.contents(target.name)), *(f"{wheel.pin()}  # {wheel.file}" for wheel in wheels)]
     write_atomic(path, "\n".join(lines) + "\n")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from layer.builder.errors import CudaBuildError, ResolveError
@@ -22,14 +22,14 @@ Pip = Callable[[Sequence[str]], str]
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel that pip chose.
+    """A wheel that pip chose, or that a lock names.
 
     Attributes:
-        name: of its distribution, normalised.
+        name: normalised name of its distribution.
         version: with its local part, such as ``2.13.0+cpu``.
-        file: its file name.
-        sha256: of the file.
-        requires: normalised names that it declares for the target.
+        file: file name.
+        sha256: of the file, in hexadecimal.
+        requires: normalised names of its dependencies on the target; a lock does not record them.
 
     """
 
@@ -37,19 +37,11 @@ class Wheel:
     version: str
     file: str
     sha256: str
-    requires: tuple[str, ...]
+    requires: tuple[str, ...] = field(default=(), compare=False)
 
     def pin(self) -> str:
         """Return the requirement that only this file meets."""
         return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
-
-
-@dataclass(frozen=True)
-class Resolution:
-    """The wheels for a target, and the options that pip needs to find them again."""
-
-    wheels: tuple[Wheel, ...]
-    pip_options: tuple[str, ...]
 
 
 def pip(arguments: Sequence[str]) -> str:
@@ -69,7 +61,7 @@ def pip(arguments: Sequence[str]) -> str:
     return done.stdout
 
 
-def resolve(recipe: Recipe, target: Target, run: Pip = pip) -> Resolution:
+def resolve(recipe: Recipe, target: Target, run: Pip = pip) -> tuple[Wheel, ...]:
     """Return the wheels of a recipe for a target; no wheel is fetched whose index has its metadata.
 
     Raises:
@@ -78,18 +70,17 @@ def resolve(recipe: Recipe, target: Target, run: Pip = pip) -> Resolution:
 
     """
     contents = recipe.contents(target.name)
-    options = tuple(target.pip_options())
+    options = target.pip_options()
     wheels = _query(contents, target, options, run)
     if cuda := find_cuda(wheels):
         if recipe.cpu_index:
-            options = (*options, "--extra-index-url", recipe.cpu_index)
-            impatient = ("--retries", "1", "--timeout", "15")
-            wheels = _query(contents, target, (*options, *impatient), run)
+            options += ["--extra-index-url", recipe.cpu_index, "--retries", "1", "--timeout", "15"]
+            wheels = _query(contents, target, options, run)
             cuda = find_cuda(wheels)
         if cuda:
             raise CudaBuildError(_advice(cuda, recipe, target))
     check_complete(contents, wheels)
-    return Resolution(wheels, options)
+    return wheels
 
 
 def find_cuda(wheels: Iterable[Wheel]) -> dict[Wheel, list[str]]:

@@ -13,7 +13,7 @@ from support.project import ROOT, SCRIPTS
 from layer.builder import tree
 from layer.builder.recipe import load
 from layer.builder.report import facts as reports
-from layer.builder.target import named
+from layer.builder.target import get_target
 from layer.builder.verify import proof
 
 ENVIRONMENT = os.environ | {"SAM_CLI_TELEMETRY": "0", "PYTHON": sys.executable, "PYTHONPATH": ""}
@@ -123,7 +123,7 @@ class TestBuild:
         assert "WARNING" not in printed
         for recipe in (engine, "inference"):
             report = reports.read(ROOT / ".layers" / f"{recipe}-python3.13-{architecture}" / "report.json")
-            recorded = proof.read(load(recipe), named(f"python3.13-{architecture}"))
+            recorded = proof.read(load(recipe), get_target(f"python3.13-{architecture}"))
             assert (report.proven, report.digest) == (True, recorded.digest)
         assert not list((folder / "DependencyLayer").rglob("*.py"))
 

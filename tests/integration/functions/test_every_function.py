@@ -26,7 +26,7 @@ from lambda_setup.models.upload import publish
 from layer.builder import build
 from layer.builder.recipe import load
 from layer.builder.report import facts as report
-from layer.builder.target import named
+from layer.builder.target import get_target
 from layer.builder.verify.smoke import differences
 
 FUNCTIONS = functions.found()
@@ -210,7 +210,7 @@ def test_log_holds_no_text_of_a_request(start_function, one):
 def test_layer_is_proven(start_function, one):
     """It answered all this from its slim layer, which answered as the full one when it was built."""
     start_function(one.name)
-    recipe, host = load(one.engine), named("host")
+    recipe, host = load(one.engine), get_target("host")
     found = report.read(build.default_out(recipe, host) / report.REPORT)
     assert found.proven, found.proof.how
     assert found.budget.layer + found.budget.function <= report.LIMIT

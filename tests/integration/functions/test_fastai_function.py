@@ -20,7 +20,7 @@ from lambda_setup.models.upload import publish
 from layer.builder import build
 from layer.builder.recipe import load
 from layer.builder.report import facts as report
-from layer.builder.target import named
+from layer.builder.target import get_target
 
 MODEL = ROOT / "models" / "digits"
 REFERENCE = json.loads(gzip.decompress((MODEL / "reference.json.gz").read_bytes()))
@@ -347,7 +347,7 @@ def test_description_that_fits_nothing_is_refused(start_function, tmp_path, chan
 def test_layer_holds_what_inference_needs_alone(start_function):
     """What is there beside torch takes a fifth of 102 MB, and nothing that only training needs is there."""
     start_function("fastai")
-    found = report.read(build.default_out(load("fastai"), named("host")) / report.REPORT)
+    found = report.read(build.default_out(load("fastai"), get_target("host")) / report.REPORT)
     packages = {file.path.partition("/")[0] for file in found.files}
     absent = {
         "scipy",

@@ -22,7 +22,7 @@ from lambda_setup.models.upload import publish
 from layer.builder import build
 from layer.builder.recipe import load
 from layer.builder.report import facts as report
-from layer.builder.target import named
+from layer.builder.target import get_target
 
 ONNX, KERAS = ROOT / "models" / "tumours", ROOT / "models" / "tumours-keras"
 REFERENCE = json.loads(gzip.decompress((ONNX / "reference.json.gz").read_bytes()))
@@ -103,7 +103,7 @@ def test_more_rows_than_are_taken(start_function):
 def built(engine: str) -> report.Report:
     """Return the report of an engine's layer for this machine."""
     layers(engine)
-    return report.read(build.default_out(load(engine), named("host")) / report.REPORT)
+    return report.read(build.default_out(load(engine), get_target("host")) / report.REPORT)
 
 
 def test_layer_of_the_default_engine():

@@ -17,7 +17,7 @@ from layer.builder import build
 from layer.builder.recipe import load
 from layer.builder.report import facts as report
 from layer.builder.slim.prune import prune
-from layer.builder.target import named
+from layer.builder.target import get_target
 
 MODEL = ROOT / "models" / "en-web-sm"
 IN_LAYER = MODEL / "in-layer"
@@ -211,7 +211,7 @@ class TestLayer:
     def test_small_and_direct(self, spacy):
         """The layer is used as it is, and lies well below what others share."""
         assert spacy
-        recipe, host = load("spacy"), named("host")
+        recipe, host = load("spacy"), get_target("host")
         found = report.read(build.default_out(recipe, host) / report.REPORT)
         assert found.strategy == "direct"
         assert found.budget.layer < LARGEST
@@ -248,7 +248,7 @@ class TestModelInTheLayer:
                 assert [flat(record) for record in records] == reference
                 smoke = stack.manifest.smoke
                 assert analyse(function, smoke.request["data"]) == smoke.predictions
-        found = report.read(build.default_out(load("spacy_model"), named("host")) / report.REPORT)
+        found = report.read(build.default_out(load("spacy_model"), get_target("host")) / report.REPORT)
         assert found.strategy == "direct"
         assert found.budget.layer < LARGEST
 

@@ -27,7 +27,7 @@ from layer.builder.report import facts as report
 from layer.builder.report.facts import folder_sha256
 from layer.builder.report.table import table
 from layer.builder.slim import elf
-from layer.builder.target import HOST, named
+from layer.builder.target import HOST, get_target
 from layer.builder.verify import proof
 from layer.builder.wheels import install as wheels
 from layer.builder.wheels import lock
@@ -110,7 +110,7 @@ import sys
 from pathlib import Path
 from layer.builder import build, recipe, target
 
-job = build.Job(recipe.load(sys.argv[1]), target.named("host"), Path(sys.argv[2]), work=Path(sys.argv[3]))
+job = build.Job(recipe.load(sys.argv[1]), target.get_target("host"), Path(sys.argv[2]), work=Path(sys.argv[3]))
 build.build(job, lambda line: print(line, flush=True))
 """
 
@@ -142,7 +142,7 @@ class Built:
         return job_of(self.recipe, self.out, self.work)
 
     def record(self, name: str) -> Path:
-        return self.recipe.with_suffix("") / named(HOST).record / name
+        return self.recipe.with_suffix("") / get_target(HOST).record / name
 
     def pips(self) -> list[str]:
         """Return what pip was asked to do."""
@@ -175,7 +175,7 @@ def written(folder, text=RECIPE):
 
 def job_of(recipe, out, work, **options):
     """Return the job of a recipe for this machine."""
-    return build.Job(load(str(recipe)), named(HOST), out, work=work, **options)
+    return build.Job(load(str(recipe)), get_target(HOST), out, work=work, **options)
 
 
 def run(recipe, out, work, **options):
@@ -271,8 +271,8 @@ class TestFirst:
         assert json.loads((python / "layer_target.json").read_text()) == {
             "recipe": "toy",
             "engine": "toy",
-            "runtime": named(HOST).runtime,
-            "architecture": named(HOST).architecture,
+            "runtime": get_target(HOST).runtime,
+            "architecture": get_target(HOST).architecture,
             "libraries": {"helper": "1.0", "spare": "1.0", "toy": "1.0"},
         }
         assert answered(python) == ANSWER
@@ -583,7 +583,7 @@ class TestElsewhere:
 
         monkeypatch.setattr(interpreter, "find_compiler", lambda *_: None)
         monkeypatch.setattr(interpreter, "fetch", nowhere)
-        target = named(f"python3.13-{named(HOST).architecture}")
+        target = get_target(f"python3.13-{get_target(HOST).architecture}")
         recipe = load(str(written(tmp_path / "recipes")))
         said = []
         done = build.build(build.Job(recipe, target, tmp_path / "out", work=built.work), said.append)

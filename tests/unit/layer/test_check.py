@@ -8,11 +8,11 @@ import pytest
 
 from layer.builder.errors import CheckError
 from layer.builder.slim.elf import Needs, is_elf
-from layer.builder.target import named
+from layer.builder.target import get_target
 from layer.builder.verify import check as checks
 from layer.builder.verify.check import check
 
-ARM = named("python3.13-arm64")
+ARM = get_target("python3.13-arm64")
 
 
 @pytest.fixture
@@ -107,8 +107,8 @@ class TestFound:
             pytest.skip("no ELF on this system")
         shutil.copy(core, tmp_path)
         (tmp_path / "text.py").write_text("x = 1\n")
-        host = named("host")
-        other = named(f"python3.13-{'x86_64' if host.architecture == 'arm64' else 'arm64'}")
+        host = get_target("host")
+        other = get_target(f"python3.13-{'x86_64' if host.architecture == 'arm64' else 'arm64'}")
 
         assert check(tmp_path, host)[0].result == f"1, all for {host.machine}"
         with pytest.raises(CheckError, match=rf"is for {host.machine}, not {other.machine}"):

@@ -15,10 +15,10 @@ import pytest
 from layer.builder import interpreter
 from layer.builder.errors import InterpreterError
 from layer.builder.interpreter import fetch, find, find_compiler
-from layer.builder.target import named
+from layer.builder.target import get_target
 
-ARM64 = named("python3.13-arm64")
-X86_64 = named("python3.13-x86_64")
+ARM64 = get_target("python3.13-arm64")
+X86_64 = get_target("python3.13-x86_64")
 
 
 def fake(program: Path, machine="x86_64-linux-gnu", version="3.13.9", condition="true"):
@@ -74,7 +74,7 @@ class TestFind:
 
     def test_host(self, cache, path):
         """The host's is the one that runs."""
-        for found in (find(named("host"), cache), find_compiler(named("host"), cache)):
+        for found in (find(get_target("host"), cache), find_compiler(get_target("host"), cache)):
             assert found.command == (str(path / "running"),)
             assert found.description == "CPython 3.11.7, the running one"
             assert not found.emulated
@@ -175,7 +175,7 @@ class TestFetch:
 
     def test_host(self, cache):
         """For the host there is nothing to fetch."""
-        fetch(named("host"), cache, pytest.fail)
+        fetch(get_target("host"), cache, pytest.fail)
         assert not cache.exists()
 
     def test_no_apt(self, cache):
@@ -185,7 +185,9 @@ class TestFetch:
     def test_no_release(self, cache, path):
         """Debian never had some."""
         self.apt(path)
-        assert "no stable release of Debian has python3.12" in self.refusal(cache, named("python3.12-x86_64"))
+        assert "no stable release of Debian has python3.12" in self.refusal(
+            cache, get_target("python3.12-x86_64")
+        )
 
     def test_no_mirror(self, cache, path):
         """On Ubuntu apt knows no mirror of Debian."""
@@ -248,7 +250,7 @@ def test_really(cache, monkeypatch):
     if reason := out_of_reach():
         pytest.skip(reason)
     native = interpreter.native()
-    target = named(f"python3.13-{native}")
+    target = get_target(f"python3.13-{native}")
     lines = []
 
     fetch(target, cache, lines.append, architecture=native)

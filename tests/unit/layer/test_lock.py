@@ -8,11 +8,11 @@ import pytest
 
 from layer.builder.errors import ResolveError
 from layer.builder.recipe import RECIPES, load, parse
-from layer.builder.target import named
+from layer.builder.target import get_target
 from layer.builder.wheels import lock as locks
 from layer.builder.wheels.lock import Lock
 
-ARM, X86 = named("python3.13-arm64"), named("python3.13-x86_64")
+ARM, X86 = get_target("python3.13-arm64"), get_target("python3.13-x86_64")
 
 
 def pip(arguments):
@@ -61,7 +61,7 @@ class TestLock:
 
     def test_host(self, recipe):
         """The lock of a host says which interpreter and machine it is for."""
-        assert locks.path_of(recipe(), named("host")).parent.name.startswith("python3.")
+        assert locks.path_of(recipe(), get_target("host")).parent.name.startswith("python3.")
 
     @pytest.mark.parametrize(
         "other", [("six==1.16.0",), ("six==1.17.0", "a==1"), ()], ids=["version", "one more", "none"]
@@ -120,4 +120,4 @@ class TestLock:
 )
 def test_shipped(path):
     """The locks that come with the project are of what its recipes require today."""
-    assert locks.read(load(path.parts[-3]), named(path.parts[-2]))
+    assert locks.read(load(path.parts[-3]), get_target(path.parts[-2]))

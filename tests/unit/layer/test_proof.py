@@ -5,12 +5,12 @@ import json
 import pytest
 
 from layer.builder.recipe import RECIPES, load, parse
-from layer.builder.target import named
+from layer.builder.target import get_target
 from layer.builder.verify import proof
 from layer.builder.verify.proof import Proof
 from layer.builder.verify.smoke import differences
 
-ARM = named("python3.13-arm64")
+ARM = get_target("python3.13-arm64")
 PROOF = Proof(
     "ab" * 32,
     "cd" * 32,
@@ -32,7 +32,7 @@ def test_read(recipe):
     proof.write(recipe, ARM, PROOF)
 
     assert proof.read(recipe, ARM) == PROOF
-    assert proof.read(recipe, named("python3.13-x86_64")) is None
+    assert proof.read(recipe, get_target("python3.13-x86_64")) is None
     assert [path.name for path in (recipe.folder / "python3.13-arm64").iterdir()] == ["proof.json"]
 
 
@@ -60,7 +60,7 @@ def test_shipped(name):
     """The shipped proofs, of whichever machines, are of one answer, within a tolerance."""
     recipe = load(name)
     found = [
-        proof.read(recipe, named(path.parent.name))
+        proof.read(recipe, get_target(path.parent.name))
         for path in sorted(recipe.folder.glob("python*/wheels.lock"))
     ]
 

@@ -18,7 +18,7 @@ RECORDED = [
 
 def target_of(record: str) -> target.Target:
     """Return the target whose records are called so."""
-    return target.named("host" if record.startswith("host") else record)
+    return target.get_target("host" if record.startswith("host") else record)
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from layer.builder.report.facts import (
     Budget,
     Check,
     File,
+    InstalledWheel,
     Proof,
     Removed,
     Report,
     Stripped,
     Trace,
-    Wheel,
     folder_sha256,
     read,
     write,
@@ -55,7 +55,7 @@ REPORT = Report(
     ),
     stripped=Stripped(3, 200_000_000, 150_000_000, ("numpy.libs/libgfortran.so",)),
     checks=(Check("glibc", "highest GLIBC needed 2.28 (libtorch.so), offered 2.34"),),
-    wheels=(Wheel("torch", "2.10.0", "torch-2.10.0-any.whl", 146_000_000),),
+    wheels=(InstalledWheel("torch", "2.10.0", "torch-2.10.0-any.whl", 146_000_000),),
 )
 UNPROVEN = replace(REPORT, proof=Proof("unproven", "no Python here runs it"))
 TOO_BIG = replace(REPORT, budget=Budget(LIMIT, 300_000_000, 1_000_000, 301_000_000))
@@ -85,7 +85,7 @@ HOSTILE = replace(
     removed=(Removed(EVIL, EVIL, EVIL, 1, 9),),
     stripped=Stripped(1, 9, 8, (EVIL,)),
     checks=(Check(EVIL, EVIL),),
-    wheels=(Wheel(EVIL, EVIL, EVIL, 9),),
+    wheels=(InstalledWheel(EVIL, EVIL, EVIL, 9),),
 )
 EVERY = {"fits": REPORT, "unproven": UNPROVEN, "too big": TOO_BIG, "nested": NESTED, "empty": EMPTY,
          "hostile": HOSTILE}  # fmt: skip

@@ -6,10 +6,10 @@ import pytest
 
 from layer.builder.errors import CudaBuildError, ResolveError
 from layer.builder.recipe import parse
-from layer.builder.target import named
+from layer.builder.target import get_target
 from layer.builder.wheels.resolve import pip, resolve
 
-ARM, X86 = named("python3.13-arm64"), named("python3.13-x86_64")
+ARM, X86 = get_target("python3.13-arm64"), get_target("python3.13-x86_64")
 INDEX = "https://download.pytorch.org/whl/cpu"
 ON_X86 = 'platform_system == "Linux" and platform_machine == "x86_64"'
 
@@ -58,7 +58,7 @@ class TestResolve:
             ),
         )
 
-        found = resolve(recipe("six==1.17.0", "obstore==0.12.1"), ARM, fake).wheels
+        found = resolve(recipe("six==1.17.0", "obstore==0.12.1"), ARM, fake)
 
         assert [(each.name, each.version, each.requires) for each in found] == [
             ("obstore", "0.12.1", ("six",)),
@@ -93,7 +93,7 @@ class TestResolve:
 
         found = resolve(recipe("torch==2.10.0", no_deps=["opennmt-py==3.5.1"], left_out=["sympy"]), ARM, fake)
 
-        assert [each.name for each in found.wheels] == ["opennmt-py", "torch"]
+        assert [each.name for each in found] == ["opennmt-py", "torch"]
 
     def test_pip_failed(self):
         """What pip itself has to say is passed on."""
@@ -118,24 +118,23 @@ class TestCuda:
         assert all("--dry-run" in call for call in fake.calls)
 
     def test_cpu_index(self):
-        """Where pip finds a CUDA build, the recipe's index is asked, and remembered for fetching."""
-        found = resolve(TORCH, X86, FakePip(CUDA, extra=[CPU]))
+        """Where pip finds a CUDA build, the recipe's index is asked."""
+        wheels = resolve(TORCH, X86, FakePip(CUDA, extra=[CPU]))
 
-        assert [each.file for each in found.wheels] == ["torch-2.13.0+cpu-py3-none-any.whl"]
-        assert found.pip_options[-2:] == ("--extra-index-url", INDEX)
+        assert [wheel.file for wheel in wheels] == ["torch-2.13.0+cpu-py3-none-any.whl"]
 
     def test_index_not_needed(self):
         """Where pip finds a CPU build by itself, no other index is asked."""
         fake = FakePip(CPU)
 
-        assert resolve(TORCH, X86, fake).wheels[0].version == "2.13.0+cpu"
+        assert resolve(TORCH, X86, fake)[0].version == "2.13.0+cpu"
         assert "--extra-index-url" not in [argument for call in fake.calls for argument in call]
 
     def test_other_machines_cuda(self):
         """A wheel that needs CUDA on another machine only is taken: its markers are read for the target."""
         torch = wheel("torch", "2.10.0", f"nvidia-cudnn-cu12==9.10; {ON_X86}", f"triton==3.6.0; {ON_X86}")
 
-        assert resolve(recipe("torch==2.10.0"), ARM, FakePip(torch)).wheels[0].requires == ()
+        assert resolve(recipe("torch==2.10.0"), ARM, FakePip(torch))[0].requires == ()
         with pytest.raises(CudaBuildError):
             resolve(recipe("torch==2.10.0"), X86, FakePip(torch))
 

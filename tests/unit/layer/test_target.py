@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from layer.builder.errors import TargetError
-from layer.builder.target import named
+from layer.builder.target import get_target
 
 
 def chosen(options, name):
@@ -20,7 +20,7 @@ class TestNamed:
 
     def test_lambda(self):
         """A target is written as Lambda writes runtime and architecture."""
-        target = named("python3.13-arm64")
+        target = get_target("python3.13-arm64")
 
         assert (target.runtime, target.python, target.architecture, target.machine) == (
             "python3.13",
@@ -31,7 +31,7 @@ class TestNamed:
 
     def test_host(self):
         """The host is whatever Python and machine this is, in Lambda's words."""
-        target = named("host")
+        target = get_target("host")
 
         assert target.python == f"{sys.version_info.major}.{sys.version_info.minor}"
         assert target.architecture == {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
@@ -40,14 +40,14 @@ class TestNamed:
     def test_unknown(self, name):
         """Anything else is refused with how to write one."""
         with pytest.raises(TargetError, match=r"no target; write host, or .* like python3.13-arm64"):
-            named(name)
+            get_target(name)
 
     def test_old_runtime(self):
         """A runtime whose system library is too old for today's wheels is refused, and told why."""
         with pytest.raises(
             TargetError, match=r"python3.11 runs on Amazon Linux 2, .* use python3.12 or later"
         ):
-            named("python3.11-x86_64")
+            get_target("python3.11-x86_64")
 
 
 class TestPipOptions:
@@ -55,7 +55,7 @@ class TestPipOptions:
 
     def test_lambda(self):
         """Only wheels will do, of the target's Python, up to the C library that its Lambda runs on."""
-        options = named("python3.13-arm64").pip_options()
+        options = get_target("python3.13-arm64").pip_options()
 
         platforms = chosen(options, "--platform")
         assert platforms[0] == "manylinux_2_34_aarch64"
@@ -67,7 +67,7 @@ class TestPipOptions:
 
     def test_host(self):
         """For the host pip decides by itself, with wheels only."""
-        assert named("host").pip_options() == ["--only-binary=:all:"]
+        assert get_target("host").pip_options() == ["--only-binary=:all:"]
 
 
 class TestMarkers:
@@ -75,7 +75,7 @@ class TestMarkers:
 
     def test_lambda(self):
         """Markers are read for the target, not for the machine that builds."""
-        markers = named("python3.13-arm64").markers()
+        markers = get_target("python3.13-arm64").markers()
 
         assert markers["python_version"] == "3.13"
         assert (markers["platform_machine"], markers["platform_system"]) == ("aarch64", "Linux")
@@ -84,4 +84,4 @@ class TestMarkers:
         """Every variable that a marker may use is there (PEP 508)."""
         from pip._vendor.packaging.markers import default_environment
 
-        assert default_environment().keys() <= named("python3.13-arm64").markers().keys()
+        assert default_environment().keys() <= get_target("python3.13-arm64").markers().keys()

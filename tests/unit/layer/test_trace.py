@@ -6,15 +6,16 @@ from layer.builder import tree as trees
 from layer.builder.recipe import parse
 from layer.builder.report.facts import Removed
 from layer.builder.slim import trace
-from layer.builder.target import named
-from layer.builder.wheels.lock import Lock, Locked
+from layer.builder.target import get_target
+from layer.builder.wheels.lock import Lock
+from layer.builder.wheels.resolve import Wheel
 
-ARM = named("python3.13-arm64")
+ARM = get_target("python3.13-arm64")
 
 
 def lock(tmp_path, sha256="a" * 64):
     """Return a lock of one wheel."""
-    return Lock(tmp_path / "a.lock", (Locked("a", "1", "a.whl", sha256),))
+    return Lock(tmp_path / "a.lock", (Wheel("a", "1", "a.whl", sha256),))
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ class TestRecord:
 
         assert trace.read(recipe, ARM, lock(tmp_path)) == ["a.py", "b.so"]
         assert trace.read(recipe, ARM, lock(tmp_path, "b" * 64)) is None
-        assert trace.read(recipe, named("python3.13-x86_64"), lock(tmp_path)) is None
+        assert trace.read(recipe, get_target("python3.13-x86_64"), lock(tmp_path)) is None
         assert [path.name for path in (recipe.folder / "python3.13-arm64").iterdir()] == ["files.trace"]
 
     @pytest.mark.parametrize("text", ["", "a.py\n"])

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from layer.builder.errors import CudaBuildError, ResolveError
-from layer.builder.target import named
+from layer.builder.target import get_target
 from layer.builder.wheels.install import facts, fetch, have_tool, install
-from layer.builder.wheels.lock import Lock, Locked
-from layer.builder.wheels.resolve import pip
+from layer.builder.wheels.lock import Lock
+from layer.builder.wheels.resolve import Wheel, pip
 
-HOST = named("host")
+HOST = get_target("host")
 INDEX = "https://host/cpu"
 
 
-def wheel(folder: Path, name: str = "toy", version: str = "1.0+cpu", **files: str) -> Locked:
+def wheel(folder: Path, name: str = "toy", version: str = "1.0+cpu", **files: str) -> Wheel:
     """Make a wheel with a module, and what else there shall be, and return how a lock names it."""
     file = f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
@@ -32,10 +32,10 @@ def wheel(folder: Path, name: str = "toy", version: str = "1.0+cpu", **files: st
     with zipfile.ZipFile(folder / file, "w") as archive:
         for path, text in contents.items():
             archive.writestr(path, text)
-    return Locked(name, version, file, hashlib.sha256((folder / file).read_bytes()).hexdigest())
+    return Wheel(name, version, file, hashlib.sha256((folder / file).read_bytes()).hexdigest())
 
 
-def lock(*wheels: Locked) -> Lock:
+def lock(*wheels: Wheel) -> Lock:
     """Return a lock of these wheels."""
     return Lock(Path("recipes/mine/host.lock"), wheels)
 
