@@ -1,4 +1,4 @@
-"""What tests/integration/test_sam_examples.py asks of one function, asked of all others."""
+"""What tests/integration/application/test_sam_examples.py asks of one function, asked of all others."""
 
 import pytest
 from integration.application.test_sam_examples import (  # noqa: F401 - they are collected here, too

@@ -248,11 +248,11 @@ class TestAsynchronous:
         assert config["DestinationConfig"]["OnFailure"]["Destination"] == queue["Attributes"]["QueueArn"]
 
     def test_record(self, translation):
-        """The record in docs/queues.md has the error that the function raises, and the event to send again.
+        """The record in docs/how-to/queues.md has the error that the function raises, and the event to send again.
 
         Its form: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
         """
-        text = (ROOT / "docs" / "queues.md").read_text(encoding="utf-8")
+        text = (ROOT / "docs" / "how-to" / "queues.md").read_text(encoding="utf-8")
         record = json.loads(text.split("```json\n")[1].split("```")[0])
         payload = raised(translation, BAD.event)
 

@@ -1,4 +1,4 @@
-"""docs/operations.md says what is so: its walk is walked, and its policy is the one that functions need."""
+"""docs/how-to/operations.md says what is so: its walk is walked, and its policy is the one that functions need."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from lambda_setup.deployment.local import SHIPPED_MODEL
 from lambda_setup.deployment.local.process import free_ports
 from lambda_setup.models.describe import describe
 
-PAGE = (ROOT / "docs" / "operations.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "operations.md").read_text()
 WALK = PAGE.partition("## A second model in five minutes\n")[2].partition("\n## ")[0]
 SERVE, *BLOCKS = re.findall(r"^```\n(.*?)^```$", WALK, re.DOTALL | re.MULTILINE)
 

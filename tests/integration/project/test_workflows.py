@@ -145,7 +145,7 @@ class TestDeploy:
             )  # fmt: skip
             assert done.stdout.count("::notice title=") == (dev, prod).count("")
             assert ("AWS_ROLE_DEV" in done.stdout, "AWS_ROLE_PROD" in done.stdout) == (not dev, not prod)
-        assert (ROOT / "docs" / "sam.md").is_file()
+        assert (ROOT / "docs" / "how-to" / "sam.md").is_file()
 
     def test_credentials_last(self):
         """What is fetched and built has run before the credentials are there."""

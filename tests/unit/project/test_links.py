@@ -1,0 +1,41 @@
+"""Links in Markdown lead somewhere."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PAGES = subprocess.run(
+    ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+    check=True,
+    capture_output=True,
+    text=True,
+).stdout.splitlines()
+
+
+def find_anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if (ROOT / name).exists()])
+def test_links_lead_somewhere(name: str) -> None:
+    """Every relative link names a file or a folder that is there, and a heading that it has."""
+    page = ROOT / name
+    for link in re.findall(r"\]\((?!\w+:)([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in find_anchors(target), link
+
+
+def test_the_index_has_every_page() -> None:
+    """A page that nobody can find is none."""
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for name in PAGES:
+        path = Path(name).relative_to("docs").as_posix() if name.startswith("docs/") else ""
+        if path and path != "index.md" and not path.startswith("decisions/"):
+            assert f"]({path})" in index, name
