@@ -5,10 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from support.project import ROOT
 
 PAGES = subprocess.run(
-    ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
+    ["/usr/bin/env", "git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "*.md"],
     check=True,
     capture_output=True,
     text=True,
