@@ -8,9 +8,7 @@ import venv
 import pytest
 from support.project import ROOT
 
-PROBE = (
-    "import lambda_setup, lambda_inference as run; print(lambda_setup.__file__, run.__file__, sep=chr(10))"
-)
+PROBE = "import lambda_setup as a, lambda_inference as b; print(a.__file__, b.__file__, sep=chr(10))"
 
 
 @pytest.fixture(scope="module")
