@@ -1,4 +1,4 @@
-"""How much memory a request takes: the peak of a fresh process that answers it, after others or alone.
+"""The memory that a request takes: the peak of a fresh process that answers it, after others or alone.
 
 Run: ``.venv/bin/python -m bench.memory``. Each number is of a process of its own that loads the shipped
 model, converted for its engine, and answers the requests in their order; the peak is the kernel's

@@ -1,6 +1,6 @@
-"""How long a cold start waits for an S3 client: boto3 against obstore.
+"""The time of making an S3 client in a cold start: boto3 against obstore.
 
-Run: ``.venv/bin/python bench/s3_clients.py``. Each repetition is a fresh interpreter that imports a
+Run: ``.venv/bin/python -m bench.s3_clients``. Each repetition is a fresh interpreter that imports a
 client and connects it to a bucket; the two take turns, and the medians' ratio is printed.
 """
 

@@ -1,4 +1,4 @@
-"""What the usual functions of the examples are made of: packages as pip installs them, and models.
+"""Packages, as pip installs them, and models of the usual functions beside the examples.
 
 All is made once, into ``.layers/bench-*``, with the versions that ``baselines/*.txt`` name; torch is the one
 that is installed here, for ordinary indexes have it with several GB for CUDA under the same version.

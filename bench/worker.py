@@ -24,7 +24,7 @@ ANSWERS = sys.stdout
 
 
 class Context:
-    """What Lambda tells of an invocation."""
+    """Lambda's context of an invocation."""
 
     def __init__(self) -> None:
         self.aws_request_id = str(uuid.uuid4())

@@ -65,10 +65,10 @@ EVENT = {"data": ["The table has been changed."], "result": "inline"}
 PATIENCE = 5
 """Times that the kernel is asked to forget."""
 TOLERANCE = 1e-4
-"""How far probabilities of two libraries' arithmetic may lie apart."""
+"""Largest difference of probabilities that two libraries compute."""
 
 DECLARED = ("filelock", "fsspec", "jinja2", "markupsafe", "mpmath", "networkx", "sympy")
-"""What torch declares, and these in turn. OpenNMT-py builds its layers by way of meta tensors, which
+"""Requirements that torch declares, and their own. OpenNMT-py builds its layers by way of meta tensors, which
 import sympy; our layers need none of it."""
 
 # With: the handler's module, and an event. Logs come before the answer.

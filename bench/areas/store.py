@@ -109,12 +109,12 @@ STARTS: dict[str, Action] = {
     "imported": import_function,
     "loaded": lambda: _store().load(),
 }
-"""What is measured from the start of its process."""
+"""Actions that are timed from the start of their process."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one process took.
+    """The cost of one process.
 
     Attributes:
         seconds: of its action, or of itself.

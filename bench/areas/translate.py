@@ -64,7 +64,7 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """How rows name it: float32 goes without saying."""
+        """The name in rows, where float32 goes without saying."""
         return self.engine if self.precision == "float32" else f"{self.engine}_{self.precision}"
 
 

@@ -1,4 +1,4 @@
-"""How fast a nested layer is unpacked: layer.tar.zst against a zip and ``extractall``.
+"""The time of unpacking a nested layer: layer.tar.zst against a zip and ``extractall``.
 
 Run: ``.venv/bin/python -m bench.areas.unpack TREE``, with the folder that is to be packed, or a nested
 layer's ``python`` folder. Each repetition is a fresh interpreter, timed from before its imports until

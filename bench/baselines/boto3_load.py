@@ -1,4 +1,4 @@
-"""How everyone loads a checkpoint from S3: boto3 into a BytesIO, and torch.load of its bytes.
+"""The usual way to load a checkpoint from S3: boto3 into a BytesIO, and torch.load of its bytes.
 
 Written by us from its public description, that of many posts about models in Lambda; with the pointer and
 the manifest read first, as ours are, and ``weights_only``, which is torch's default. boto3's transfer

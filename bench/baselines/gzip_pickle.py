@@ -1,4 +1,4 @@
-"""How everyone keeps predictions: a gzipped pickle of lists, dicts and numpy arrays, put into S3 by boto3.
+"""The usual way to keep predictions: a gzipped pickle of lists, dicts and numpy arrays, put into S3 by boto3.
 
 Written by us from the public descriptions of pickle, gzip and boto3, and run as they are without options:
 pickle's default protocol, and gzip's default level, which is 9. Records and arrays go into one pickle,

@@ -154,7 +154,7 @@ class Plan:
             of=prices(region),
         )
 
-    def stored(self, region: str = "us-east-1") -> float:
+    def monthly_storage(self, region: str = "us-east-1") -> float:
         """Return the dollars for keeping corpus and results a month."""
         kept: float = self.sentences * (LINE_BYTES + read_measurements()["result_bytes"])
         return kept / GB * prices(region).usd["s3_gb_month"]

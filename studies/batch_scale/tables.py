@@ -72,7 +72,7 @@ def draw_costs(plans: Mapping[str, Plan]) -> str:
             name,
             f"{plan.cost().total:,.2f}",
             *(f"{asdict(plan.cost())[part]:,.2f}" for part in parts),
-            f"{plan.stored():,.2f}",
+            f"{plan.monthly_storage():,.2f}",
             f"{plan.express():,.2f}",
         ]
         for name, plan in plans.items()

@@ -40,7 +40,7 @@ def train(arguments: list[str], bfloat16: bool = True) -> None:
     from onmt.bin.train import train as onmt_train
     from onmt.opts import train_opts
 
-    options = parsed(train_opts, arguments)
+    options = parse_options(train_opts, arguments)
     with fast_cpu(bfloat16):
         onmt_train(options)
 
@@ -51,10 +51,10 @@ def translate(arguments: list[str]) -> None:
     from onmt.bin.translate import translate as onmt_translate
     from onmt.opts import translate_opts
 
-    onmt_translate(parsed(translate_opts, arguments))
+    onmt_translate(parse_options(translate_opts, arguments))
 
 
-def parsed(add_options: Any, arguments: list[str]) -> argparse.Namespace:
+def parse_options(add_options: Any, arguments: list[str]) -> argparse.Namespace:
     """Read a command line with OpenNMT-py's own parser."""
     from onmt.utils.parse import ArgumentParser
 

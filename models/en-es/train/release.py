@@ -104,16 +104,16 @@ def assemble(loaded: list[Checkpoint]) -> Checkpoint:
     for part in PARTS:
         for name, tensor in first[part].items():
             if name.endswith(POSITIONS):  # computed, not trained, and by encoder and decoder apart
-                parts[part][name] = shared(tensor, positions)
+                parts[part][name] = share(tensor, positions)
                 continue
             key = (tensor.data_ptr(), tensor.shape)
             if key not in done:
-                done[key] = averaged([checkpoint[part][name] for checkpoint in loaded])
+                done[key] = average([checkpoint[part][name] for checkpoint in loaded])
             parts[part][name] = done[key]
     return {**parts, "vocab": shared_vocab(canonical(first["vocab"])), "opt": neutral(first["opt"])}
 
 
-def shared(tensor: torch.Tensor, known: list[torch.Tensor]) -> torch.Tensor:
+def share(tensor: torch.Tensor, known: list[torch.Tensor]) -> torch.Tensor:
     """Return the known tensor that equals this one, or a copy of it that is known from then on."""
     for other in known:
         if torch.equal(tensor, other):
@@ -122,7 +122,7 @@ def shared(tensor: torch.Tensor, known: list[torch.Tensor]) -> torch.Tensor:
     return known[-1]
 
 
-def averaged(tensors: list[torch.Tensor]) -> torch.Tensor:
+def average(tensors: list[torch.Tensor]) -> torch.Tensor:
     """Return the mean of tensors, taken in float32, in half precision."""
     return torch.stack([tensor.float() for tensor in tensors]).mean(dim=0).half()
 

@@ -39,7 +39,7 @@ def train(
         # With the configuration's seed the batches since the beginning would come again.
         arguments += ["-seed", str(step(own[-1]))]
     elif start is not None or stage > 1:
-        arguments += resumption(start or beginning(stage, work, shipped), work, "all")
+        arguments += resumption(start or find_start(stage, work, shipped), work, "all")
     if steps is not None:
         arguments += ["-train_steps", str(steps)]
     with contextlib.chdir(work):
@@ -56,7 +56,7 @@ def step(checkpoint: Path) -> int:
     return int(checkpoint.stem.rpartition("_")[2])
 
 
-def beginning(stage: int, work: Path, shipped: Path) -> Path:
+def find_start(stage: int, work: Path, shipped: Path) -> Path:
     """Return the checkpoint that a stage after the first continues by default."""
     newest = checkpoints(work / f"stage{stage - 1}")[-AVERAGED:]
     if not newest:

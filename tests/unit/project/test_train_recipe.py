@@ -320,12 +320,12 @@ class TestTraining:
 
     def test_second_stage_begins(self, work: Path) -> None:
         """The second stage begins with the average of the first's newest three checkpoints."""
-        begun = releasing.load(training.beginning(2, work, work / "shipped.pt"))
+        begun = releasing.load(training.find_start(2, work, work / "shipped.pt"))
         assert begun["generator"]["bias"][0].item() == 1500
 
     def test_second_stage_alone(self, tmp_path: Path) -> None:
         """Without a first stage the second begins with the shipped model."""
-        assert training.beginning(2, tmp_path, tmp_path / "shipped.pt") == tmp_path / "shipped.pt"
+        assert training.find_start(2, tmp_path, tmp_path / "shipped.pt") == tmp_path / "shipped.pt"
 
     def test_vocabulary_of_the_checkpoint(self, work: Path) -> None:
         """A training that goes on has its checkpoint's vocabulary, whatever the corpus would give."""

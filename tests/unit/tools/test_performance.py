@@ -41,7 +41,7 @@ def row(name: str, value: float, *, better: str = "lower", goal: float = 1, **fi
     }
 
 
-def parsed(chart: str) -> ET.Element:
+def parse(chart: str) -> ET.Element:
     """Return a chart as XML, which it has to be."""
     return ET.fromstring(chart)  # noqa: S314 - we wrote it
 
@@ -111,7 +111,7 @@ def test_what_is_no_ratio_is_drawn_against_its_goal_or_not_at_all() -> None:
 @a_chart
 def test_a_chart_is_told_to_those_who_do_not_see_it(chart: str) -> None:
     """By a title, and by a description with every value."""
-    svg = parsed(chart)
+    svg = parse(chart)
     assert svg.get("role") == "img"
     assert {svg.findtext(f"{SVG}title"), svg.findtext(f"{SVG}desc")}.isdisjoint({None, ""})
     assert {each.get("id") for each in svg} >= set((svg.get("aria-labelledby") or "none").split())
@@ -120,7 +120,7 @@ def test_a_chart_is_told_to_those_who_do_not_see_it(chart: str) -> None:
 @a_chart
 def test_a_chart_is_small_and_needs_nothing_else(chart: str) -> None:
     """No script, no picture, no font, no link."""
-    names = {element.tag.removeprefix(SVG) for element in parsed(chart).iter()}
+    names = {element.tag.removeprefix(SVG) for element in parse(chart).iter()}
     assert names <= {"svg", "title", "desc", "style", "rect", "line", "circle", "path", "text"}
     rest = chart.replace('xmlns="http://www.w3.org/2000/svg"', "")
     assert not [word for word in ("://", "href", "url(", "@import", "@font-face") if word in rest]
@@ -140,7 +140,7 @@ EXTREME = [
 @pytest.mark.parametrize("rows", [EXTREME, EXTREME[:1], EXTREME[1:2], EXTREME[2:3], RESULTS["rows"]])
 def test_bars_stay_within_the_picture(rows: list[dict[str, Any]]) -> None:
     """However far apart the ratios are; those that no such axis has end at its edge."""
-    svg = parsed(performance.draw_chart("x", rows))
+    svg = parse(performance.draw_chart("x", rows))
     *_, width, height = map(float, (svg.get("viewBox") or "").split())
     for shape in svg.iter():
         place = {name: float(value) for name, value in shape.items() if name in {"x", "y", "cx", "cy"}}
@@ -154,7 +154,7 @@ def test_bars_stay_within_the_picture(rows: list[dict[str, Any]]) -> None:
 
 def test_a_bar_begins_at_1_and_ends_at_its_value() -> None:
     """Half and twice are equally long, one to each side."""
-    half, twice = bars(parsed(performance.draw_chart("a", [row("a.half", 0.5), row("a.twice", 2.0)])))
+    half, twice = bars(parse(performance.draw_chart("a", [row("a.half", 0.5), row("a.twice", 2.0)])))
     one = float(half.get("x", 0)) + float(half.get("width", 0))
     assert one == pytest.approx(float(twice.get("x", 0)), abs=0.2)
     assert half.get("width") == twice.get("width")
