@@ -43,7 +43,7 @@ Item = tuple[dict[str, Any], "list[np.ndarray[Any, Any]]"]
 def translate(folder: Path) -> None:
     """Translate the test split as the function does, and write its result files into a folder."""
     from lambda_inference import Deadline, Model
-    from lambda_inference._results import lines, npz
+    from lambda_inference._results import encode_lines, encode_npz
     from lambda_setup.models.describe import describe
     from translator import TranslationRequest, Translator
 
@@ -55,8 +55,8 @@ def translate(folder: Path) -> None:
         sentences = [line.strip() for line in file]
     request = TranslationRequest(data=sentences, beam=BEST, n_best=BEST, return_attention=True)
     predictions = list(translator.predict(request, Deadline.after(900)))
-    (folder / RECORDS).write_bytes(lines(predictions))
-    (folder / ARRAYS).write_bytes(npz("attention", predictions))
+    (folder / RECORDS).write_bytes(encode_lines(predictions))
+    (folder / ARRAYS).write_bytes(encode_npz("attention", predictions))
 
 
 def items(folder: Path) -> Iterator[Item]:

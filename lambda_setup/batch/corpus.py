@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from lambda_inference._shards import MAX_BYTES
+from lambda_inference._shards import MAX_BYTES, MAX_LINES
 from lambda_inference.inputs import PREFIX
-from lambda_inference.texts import MAX_ITEMS
 from lambda_setup.output import transfer
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ def pieces(
         ValueError: a line is longer than any range may be.
 
     """
-    most_bytes, most_lines = min(most_bytes, MAX_BYTES), min(most_lines, MAX_ITEMS)
+    most_bytes, most_lines = min(most_bytes, MAX_BYTES), min(most_lines, MAX_LINES)
     start, rest = 0, b""
     with corpus.opened() as stream:
         for block in itertools.chain(iter(lambda: stream.read(BLOCK), b""), [b""]):

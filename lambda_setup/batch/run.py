@@ -10,9 +10,8 @@ from typing import Any
 
 from lambda_inference._batches import manifest_key
 from lambda_inference._requests import digest as digest_of
-from lambda_inference._shards import MAX_BYTES
+from lambda_inference._shards import MAX_BYTES, MAX_LINES
 from lambda_inference.inputs import PREFIX
-from lambda_inference.texts import MAX_ITEMS
 from lambda_setup.batch import corpus as corpora
 from lambda_setup.batch.corpus import Corpus
 from lambda_setup.costs import pricing as bill
@@ -31,8 +30,8 @@ _ATTEMPTS = 100
 
 def run(options: argparse.Namespace) -> int:
     """Answer a corpus; 0 if every range of it was answered."""
-    if options.lines is not None and not 0 < options.lines <= MAX_ITEMS:
-        raise ValueError(f"--lines takes a number from 1 to {MAX_ITEMS:,}")
+    if options.lines is not None and not 0 < options.lines <= MAX_LINES:
+        raise ValueError(f"--lines takes a number from 1 to {MAX_LINES:,}")
     with place(options) as here:
         corpus = corpora.found(here.client, here.bucket, options.input)
         batch, begun = _batch(here, corpus, options)
@@ -126,7 +125,7 @@ def _indexed(
         most_bytes = MAX_BYTES if most_lines else _affordable(here, corpus, batch["request"])
         with transfer("cutting the corpus into ranges", corpus.size) as progress:
             digest = batch["index"].split("/")[-2]
-            pieces = corpora.pieces(corpus, digest, most_bytes, most_lines or MAX_ITEMS, progress)
+            pieces = corpora.pieces(corpus, digest, most_bytes, most_lines or MAX_LINES, progress)
             data = corpora.encoded(pieces)
         here.put(batch["index"], data)
     entries = json.loads(data)

@@ -1,13 +1,13 @@
-"""The manifest of a batch: which objects hold the answers to a corpus, in its order, and what failed.
+"""The manifest of a batch: the objects that hold a corpus's answers, in its order, and its failures.
 
 ::
 
-    inputs/batches/<digest>/index.json              the ranges, a request's id and source each
-    prediction_outputs/<id>/predictions.jsonl.gz    a range's answers; their metadata say how many
-    prediction_outputs/<id>/error.json              why a range has none
-    prediction_outputs/batches/<run>/manifest.jsonl a line of counts, then a line a range
+    inputs/batches/<digest>/index.json              the shards: the id and source of a request each
+    prediction_outputs/<id>/predictions.jsonl.gz    a shard's answers; their metadata have the count
+    prediction_outputs/<id>/error.json              why a shard has no answers
+    prediction_outputs/batches/<run>/manifest.jsonl a line of counts, then one line for each shard
 
-It says only what the objects say, so that the same objects make the same manifest.
+A manifest depends on the objects alone, so that the same objects make the same manifest.
 """
 
 import json
@@ -17,19 +17,18 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lambda_inference import _results, inputs
-from lambda_inference._errors import BadRequest, Unavailable
+from lambda_inference._errors import BadRequest
 from lambda_inference._requests import ID_PATTERN, Source
 from lambda_inference._results import PREFIX, ResultStore
-from lambda_inference._storage import Missing
 
 MAX_INDEX = 500_000_000
 """Bytes of an index."""
 _THREADS = 256
-"""Requests at once: S3 answers one in a tenth of a second or two, and one processor 4,000 a second."""
+"""Concurrent requests: S3 answers one in 0.1 to 0.2 s, and one core handles 4,000 a second."""
 
 
 class Shard(Struct):
-    """One entry of an index: a range, what its result is called, and how many lines it has."""
+    """One entry of an index: a byte range of the corpus, its result's id, and its number of lines."""
 
     id: Annotated[str, Meta(pattern=ID_PATTERN)]
     lines: int
@@ -37,13 +36,13 @@ class Shard(Struct):
 
 
 class Batch(Struct):
-    """A run, as the state machine is told of it.
+    """A run of the state machine, as its input describes it.
 
     Attributes:
         run: its name.
         index: the key of its index.
-        request: what is asked of every line, the model's version included.
-        corpus: what is known of the corpus.
+        request: the fields of every line's request, with the model's version.
+        corpus: facts about the corpus.
 
     """
 
@@ -58,12 +57,12 @@ def manifest_key(run: str) -> str:
     return f"{PREFIX}/batches/{run}/manifest.jsonl"
 
 
-def write(payload: Any) -> dict[str, Any]:
-    """Write a run's manifest unless it is there already, and return the key and the counts.
+def write_manifest(payload: Any) -> dict[str, Any]:
+    """Write a run's manifest unless it exists already, and return its key and its counts.
 
     Raises:
-        BadRequest: the payload is no batch, or its index cannot be read.
-        Unavailable: S3 did not answer, or refused.
+        BadRequest: the payload is not a batch, or its index cannot be read.
+        Unavailable: S3 did not answer, or denied access.
 
     """
     from concurrent.futures import ThreadPoolExecutor
@@ -103,52 +102,38 @@ def write(payload: Any) -> dict[str, Any]:
         del entry["model"], entry["engine"]
     data = msgspec.json.Encoder().encode_lines([head, *entries])
     key = manifest_key(batch.run)
-    if _there(store, key) != data:
+    if bytes(store.bucket.find(key) or b"") != data:
         store.bucket.replace(key, data, "application/jsonl")
     return {"s3_bucket": store.bucket.name, "s3_key": key, **counts}
 
 
 def _entry(store: ResultStore, shard: Shard, batch: Batch) -> dict[str, Any]:
-    """Return a range's line of the manifest: the object with its answers, or why there is none."""
+    """Return a shard's line of the manifest: the object with its answers, or its error."""
     where = {"start": shard.source.start, "end": shard.source.end, "lines": shard.lines}
     commit = _results.commit_key(shard.id)
-    try:
-        found = msgspec.json.decode(store.bucket.metadata(commit)["result"])
-    except (Missing, Unavailable) as fault:
-        if isinstance(fault, Unavailable) and not fault.refused:
-            raise
-        return {**where, "error": _reason(store, shard.id)}
+    metadata = store.bucket.find_metadata(commit)
+    if metadata is None:
+        return {**where, "error": _read_error(store, shard.id)}
+    result = msgspec.json.decode(metadata["result"])
     version = batch.request.get("model_version")
-    if version and found["model"]["version"] != version:
-        message = f"s3://{store.bucket.name}/{commit} was answered by version {found['model']['version']}"
+    if version and result["model"]["version"] != version:
+        message = f"s3://{store.bucket.name}/{commit} was answered by version {result['model']['version']}"
         return {**where, "error": {"code": "OtherVersion", "message": message}}
-    return {**where, "s3_key": commit, **found}
+    return {**where, "s3_key": commit, **result}
 
 
-def _reason(store: ResultStore, name: str) -> dict[str, str]:
-    """Return why a range has no result, as the state machine wrote it down."""
+def _read_error(store: ResultStore, name: str) -> dict[str, str]:
+    """Return the error of a shard without a result, as the state machine stored it."""
+    data = store.bucket.find(f"{PREFIX}/{name}/error.json")
     try:
-        told = msgspec.json.decode(store.bucket.read(f"{PREFIX}/{name}/error.json")[0])
-        if isinstance(told, str):
-            told = json.loads(told)
-        code, cause = told["Error"], told["Cause"]
-    except (Missing, Unavailable, ValueError, TypeError, KeyError) as fault:
-        if isinstance(fault, Unavailable) and not fault.refused:
-            raise
+        error = msgspec.json.decode(data or b"")
+        if isinstance(error, str):
+            error = json.loads(error)
+        code, cause = error["Error"], error["Cause"]
+    except (ValueError, TypeError, KeyError):
         return {"code": "NotRun", "message": "the run ended before this range was answered; run it again"}
-    try:  # a fault's message is the response, as direct callers get it
+    try:  # the message of a raised fault is the whole response
         message = json.loads(json.loads(cause)["errorMessage"])["body"]["error"]["message"]
     except (ValueError, TypeError, KeyError):
         message = cause
     return {"code": code, "message": message}
-
-
-def _there(store: ResultStore, key: str) -> bytes | None:
-    try:
-        return bytes(store.bucket.read(key)[0])
-    except Missing:
-        return None
-    except Unavailable as fault:
-        if fault.refused:
-            return None
-        raise

@@ -46,7 +46,7 @@ def check(manifest: "Manifest") -> None:
             )
         others[name] = f"saved with {saved}, loaded with {found}"
     if others:
-        _telemetry.info("the model was saved with other versions", libraries=others)
+        _telemetry.log("the model was saved with other versions", libraries=others)
 
 
 def _found(name: str) -> str | None:

@@ -1,7 +1,7 @@
-"""The function's credentials where they are not among its environment variables.
+"""Credentials of functions that do not find them in environment variables.
 
-A function with SnapStart gets them from an endpoint in its own environment, because a snapshot would
-keep variables. obstore reads that endpoint's address, but not its token: so it is asked here.
+With SnapStart they come from an endpoint, because a snapshot would keep variables. obstore reads the
+endpoint's address, but not its token, so the endpoint is called here.
 Source: "Container credential provider" in the AWS SDKs and Tools Reference Guide.
 """
 
@@ -22,25 +22,25 @@ _LOCAL = {"localhost", "127.0.0.1", "::1", "169.254.170.2", "169.254.170.23", "f
 _SECONDS = 3
 
 
-def provider() -> "Callable[[], S3Credential] | None":
-    """Return what fetches credentials when they are needed, None where obstore finds them itself."""
+def find_provider() -> "Callable[[], S3Credential] | None":
+    """Return the function that fetches credentials, or None where obstore finds them itself."""
     if "AWS_ACCESS_KEY_ID" in os.environ or _ADDRESS not in os.environ:
         return None
-    return from_container
+    return fetch_from_container
 
 
-def from_container() -> "S3Credential":
-    """Ask the endpoint that the environment names; obstore asks again when they expire.
+def fetch_from_container() -> "S3Credential":
+    """Fetch credentials from the endpoint in the environment; obstore calls again when they expire.
 
     Raises:
-        Unavailable: it did not answer, or not with credentials.
+        Unavailable: the endpoint did not answer with credentials.
 
     """
     from urllib.parse import urlsplit
 
     address = urlsplit(os.environ[_ADDRESS])
     if address.scheme != "https" and address.hostname not in _LOCAL:
-        raise Unavailable(f"{_ADDRESS} leads neither to this machine nor over HTTPS")
+        raise Unavailable(f"{_ADDRESS} must name this machine or use HTTPS")
     from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
     kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
@@ -48,16 +48,16 @@ def from_container() -> "S3Credential":
     path = address.path + (f"?{address.query}" if address.query else "")
     try:
         connection.request("GET", path, headers={"Authorization": os.environ.get(_TOKEN, "")})
-        said: Any = json.loads(connection.getresponse().read())
-        expires = said.get("Expiration")
+        answer: Any = json.loads(connection.getresponse().read())
+        expires = answer.get("Expiration")
         return {
-            "access_key_id": said["AccessKeyId"],
-            "secret_access_key": said["SecretAccessKey"],
-            "token": said.get("Token"),
+            "access_key_id": answer["AccessKeyId"],
+            "secret_access_key": answer["SecretAccessKey"],
+            "token": answer.get("Token"),
             "expires_at": datetime.fromisoformat(expires).astimezone(UTC) if expires else None,
         }
     except (OSError, HTTPException, ValueError, LookupError, AttributeError, TypeError):
-        # Not `from`: what was answered may hold credentials.
-        raise Unavailable("the function's credentials cannot be had; try again") from None
+        # Not `from`: the answer may hold credentials.
+        raise Unavailable("the function's credentials are temporarily unavailable; try again") from None
     finally:
         connection.close()

@@ -1,13 +1,30 @@
-"""What can go wrong, as the caller is told it."""
+"""The faults that a caller is told of.
+
+::
+
+    Fault                   500
+      BadRequest            400
+      Conflict              409
+      TooLarge              413
+      InternalError         500
+      Unavailable           503
+        AccessDenied
+        MissingVersion
+      OutOfTime             504
+"""
 
 from typing import Any, ClassVar
 
 
 class Fault(Exception):
-    """An answer that is not 200.
+    """An answer other than 200.
 
-    ``message`` says what was given, what is expected and what to do next; it never holds a
-    user's text. ``field`` names the request's field that is at fault, where there is one.
+    Attributes:
+        status: the HTTP status.
+        code: the error's name in an answer; subclasses that a caller need not tell apart share one.
+        message: what was given, what is expected, and what to do next; never a user's text.
+        field: the request's field that is at fault, if any.
+
     """
 
     status: ClassVar[int] = 500
@@ -41,34 +58,33 @@ class Conflict(Fault):
 
 
 class TooLarge(Fault):
-    """The answer does not fit into the response."""
+    """The answer does not fit into a response."""
 
     status = 413
     code = "TooLarge"
 
 
 class InternalError(Fault):
-    """A fault of ours; the log has the traceback under the request's id."""
+    """A bug; the log has its traceback under the request's id."""
 
 
 class Unavailable(Fault):
-    """The storage or the model cannot be had now.
-
-    Attributes:
-        refused: whether S3 refused access, as it also does for what is not there to those who may not list.
-        missing: whether it is a version of a model that is not there, or not all of it.
-
-    """
-
-    refused = False
-    missing = False
+    """S3 or the model is temporarily unavailable."""
 
     status = 503
     code = "Unavailable"
 
 
+class AccessDenied(Unavailable):
+    """S3 denied access, as it also does for a missing object to a role that may not list the bucket."""
+
+
+class MissingVersion(Unavailable):
+    """A version of a model is not in the bucket, or only in part."""
+
+
 class OutOfTime(Fault):
-    """The function's timeout would have cut the prediction off."""
+    """The prediction would have exceeded the function's timeout."""
 
     status = 504
     code = "OutOfTime"

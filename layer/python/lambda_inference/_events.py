@@ -1,4 +1,4 @@
-"""The forms in which Lambda brings a request, and in which each wants its answer."""
+"""The forms in which Lambda delivers requests and expects answers."""
 
 import base64
 import re
@@ -14,13 +14,14 @@ from lambda_inference._requests import ID_PATTERN, decode_json
 
 @dataclass(frozen=True)
 class Call:
-    """One request as it came.
+    """One request, as its transport delivered it.
 
     Attributes:
-        payload: makes the request, or raises BadRequest.
+        payload: decodes the request, or raises BadRequest.
         http: whether the answer goes back over HTTP.
-        message_id: the queue's message id, where a queue sent it.
-        attempt: which attempt it is, from 0 on, where Step Functions says so.
+        message_id: the id of the queue's message.
+        attempt: the number of Step Functions' attempt, from 0 on.
+        manifest: whether it is a batch whose manifest is to be written.
 
     """
 
@@ -28,14 +29,10 @@ class Call:
     http: bool = False
     message_id: str | None = None
     attempt: int | None = None
-
-    @property
-    def direct(self) -> bool:
-        """Whether it is an invocation of Lambda's own, by somebody or by Step Functions."""
-        return not self.http and self.message_id is None
+    manifest: bool = False
 
     def answer(self, status: int, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the response in the form that the caller wants."""
+        """Return the response in the caller's form."""
         if not self.http:
             return {"statusCode": status, "body": body}
         return {
@@ -46,22 +43,24 @@ class Call:
         }
 
 
-def calls(event: Any) -> tuple[list[Call], bool]:
+def parse_event(event: Any) -> tuple[list[Call], bool]:
     """Return the calls that an event holds, and whether a queue sent them.
 
-    Known are direct invocations, API Gateway's payloads 1.0 and 2.0, function URLs, SQS, and the tasks of
-    statemachines/, which send the request beside the number of the attempt.
+    Events are direct invocations, API Gateway's payloads 1.0 and 2.0, function URLs, SQS messages, and the
+    tasks of statemachines/: a request with the number of its attempt, or a batch whose manifest to write.
     """
     if not isinstance(event, dict):
         return [Call(lambda: event)], False
     context = event.get("requestContext")
     if isinstance(context, dict) and ("httpMethod" in event or "http" in context):
-        return [Call(lambda: _http_body(event), http=True)], False
+        return [Call(lambda: _decode_body(event), http=True)], False
     records = event.get("Records")
     if isinstance(records, list) and records and all(map(_is_message, records)):
-        return [_message(record) for record in records], True
+        return [_parse_message(record) for record in records], True
     if event.keys() == {"request", "attempt"} and isinstance(event["attempt"], int):
         return [Call(lambda: event["request"], attempt=event["attempt"])], False
+    if event.keys() == {"manifest"}:
+        return [Call(lambda: event["manifest"], manifest=True)], False
     return [Call(lambda: event)], False
 
 
@@ -75,11 +74,11 @@ def _is_message(record: Any) -> bool:
     )
 
 
-def _message(record: dict[str, Any]) -> Call:
+def _parse_message(record: dict[str, Any]) -> Call:
     return Call(lambda: decode_json(record["body"], "body"), message_id=record["messageId"])
 
 
-def _http_body(event: dict[str, Any]) -> Any:
+def _decode_body(event: dict[str, Any]) -> Any:
     body = event.get("body")
     if not body:
         raise BadRequest("the HTTP request has no body; POST a JSON object", field="body")
@@ -91,5 +90,5 @@ def _http_body(event: dict[str, Any]) -> Any:
         except UnicodeDecodeError:
             raise BadRequest("body is not UTF-8", field="body") from None
         except ValueError:  # not base64, or not even ASCII
-            raise BadRequest("body is marked as base64 and is not", field="body") from None
+            raise BadRequest("body is marked as base64, but is not", field="body") from None
     return decode_json(body, "body")

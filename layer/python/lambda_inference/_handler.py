@@ -1,22 +1,24 @@
-"""From a predictor to a Lambda handler: everything that is the same for every model."""
+"""The Lambda handler around a predictor."""
 
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lambda_inference import _results, _telemetry
 from lambda_inference._deadline import Deadline
 from lambda_inference._errors import Fault, InternalError, TooLarge
-from lambda_inference._events import Call, calls
+from lambda_inference._events import Call, parse_event
 from lambda_inference._predictor import Prediction, Predictor
 from lambda_inference._requests import BaseRequest, parse
 from lambda_inference._results import Origin, ResultStore
 from lambda_inference._serving import ModelManager
 
+if TYPE_CHECKING:
+    from lambda_inference._shards import ShardRequest
+
 INLINE_LIMIT = 5_000_000
-"""Bytes of a response that is still sent inline; Lambda itself ends at 6,291,556."""
+"""Bytes below which a response is sent inline; Lambda's own limit is 6,291,556."""
 
 Handler = Callable[[Any, Any], dict[str, Any]]
 
@@ -24,8 +26,8 @@ Handler = Callable[[Any, Any], dict[str, Any]]
 def serve(predictor: type[Predictor]) -> Handler:
     """Return the Lambda handler that serves a predictor.
 
-    Inside Lambda the model is loaded at once, while the function initialises; elsewhere at the
-    first request. A model that cannot be loaded then is tried again with each request.
+    Inside Lambda the model is loaded while the function initialises, elsewhere at the first request.
+    If it cannot be loaded, each request tries again.
     """
     service = Service(predictor)
     if "AWS_LAMBDA_RUNTIME_API" in os.environ:
@@ -38,7 +40,7 @@ def serve(predictor: type[Predictor]) -> Handler:
 
 
 class Service:
-    """A predictor, its model, and the way of every request to them and back."""
+    """A predictor and its models, behind every form of request."""
 
     def __init__(self, predictor: type[Predictor]) -> None:
         self.predictor_type = predictor
@@ -46,106 +48,112 @@ class Service:
         self.cold = True
 
     def initialise(self) -> None:
-        """Load the model if it can be had; if not, the first request says why."""
+        """Load the model if it is available; if not, the first request says why."""
         try:
             self.models.initialise()
         except Fault as fault:
-            _telemetry.info("the model could not be loaded yet", code=fault.code)
-        except Exception as error:  # noqa: BLE001 - an init that fails would be repeated without an answer
-            _telemetry.failure(error)
+            _telemetry.log("the model could not be loaded yet", code=fault.code)
+        except Exception as error:  # noqa: BLE001 - Lambda would repeat an init that fails, without an answer
+            _telemetry.log_failure(error)
 
     def handle(self, event: Any, context: Any) -> dict[str, Any]:
         """Answer one invocation."""
         deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000)
-        _telemetry.invocation(context.aws_request_id)
+        _telemetry.set_request_id(context.aws_request_id)
         if self.cold:
             _telemetry.count("ColdStart")
             self.cold = False
         try:
-            all_calls, queued = calls(event)
+            calls, queued = parse_event(event)
             if not queued:
-                return self._answer(all_calls[0], deadline, context.aws_request_id)
-            return self._each_message(event, all_calls, deadline, context.aws_request_id)
+                return self._answer(calls[0], deadline, context.aws_request_id)
+            return self._answer_messages(event, calls, deadline, context.aws_request_id)
         finally:
             _telemetry.flush()
 
-    def _each_message(
-        self, event: dict[str, Any], all_calls: list[Call], deadline: Deadline, request_id: str
+    def _answer_messages(
+        self, event: dict[str, Any], calls: list[Call], deadline: Deadline, request_id: str
     ) -> dict[str, Any]:
-        """Answer messages one by one, and tell the queue which failed.
+        """Answer messages one by one, and return the failed ones to the queue.
 
-        It has those retried, and sends them to its dead-letter queue in the end: nothing is lost.
+        It retries them, and moves them to its dead-letter queue in the end.
         """
         from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
-        by_id = {call.message_id: call for call in all_calls}
+        by_id = {call.message_id: call for call in calls}
 
         def answer(record: Any) -> None:
             if self._answer(by_id[record.message_id], deadline, request_id)["statusCode"] != 200:  # noqa: PLR2004
-                raise Fault("the log has why")
+                raise Fault("the message failed; see the log")
 
         processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
         return dict(process_partial_response(event, answer, processor))
 
     def _answer(self, call: Call, deadline: Deadline, request_id: str) -> dict[str, Any]:
-        """Return the response to one call, raising what its caller only sees as an error."""
-        raised = False
+        """Return the response to one call, which may be that of a fault."""
+        payload: Any = None
         try:
             payload = call.payload()
-            if isinstance(payload, dict) and payload.keys() == {"manifest"} and call.direct:
-                raised = True
-                from lambda_inference import _batches
-
-                return call.answer(200, _batches.write(payload["manifest"]))
-            raised = isinstance(payload, dict) and payload.get("errors") == "raise"
-            request = parse(payload, self.predictor_type.Request)
-            name = request.id or call.message_id or request_id
-            return self._respond(call, request, payload, deadline, name)
-        except Fault as fault:
-            found = fault
+            return self._respond(call, payload, deadline, request_id)
+        except Fault as error:
+            fault = error
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
-            _telemetry.failure(error)
-            found = InternalError(f"an internal error; the log has it under the request id {request_id}")
-        server_fault = found.status >= 500  # noqa: PLR2004
-        _telemetry.count("Failed" if server_fault else "Rejected")
-        message = {"message_id": call.message_id} if call.message_id else {}
-        _telemetry.info("not answered", status=found.status, code=found.code, **message)
-        response = call.answer(found.status, found.body())
-        if call.http or call.message_id or not (server_fault or raised):
-            return response
-        # Lambda, Step Functions and SQS retry only what fails; the message is the response.
-        raise type(found)(json.dumps(response)) from None
+            _telemetry.log_failure(error)
+            fault = InternalError(f"an internal error; the log has it under the request id {request_id}")
+        asked = call.manifest or (isinstance(payload, dict) and payload.get("errors") == "raise")
+        return _respond_to_fault(call, fault, raise_all=asked)
 
-    def _respond(
-        self, call: Call, request: BaseRequest, payload: dict[str, Any], deadline: Deadline, name: str
-    ) -> dict[str, Any]:
-        lines = None
-        if request.source and not request.warmup:
+    def _respond(self, call: Call, payload: Any, deadline: Deadline, request_id: str) -> dict[str, Any]:
+        if call.manifest:
+            from lambda_inference import _batches
+
+            return call.answer(200, _batches.write_manifest(payload))
+        request = parse(payload, self.predictor_type.Request)
+        if request.warmup:
+            self.models.select(deadline, request.model_version)
+            return call.answer(200, {"warmup": "confirmed"})
+        shard = None
+        if request.source:
             from lambda_inference._shards import ShardRequest
 
-            lines = ShardRequest(payload, request, self.predictor_type.Request)
-            # A run that is begun anew, or a second attempt, finds what the first one did.
-            if request.result == "s3" and (body := ResultStore.from_environment().find(name, lines.digest())):
-                return call.answer(200, body)
-        serving = self.models.current(deadline, request.model_version)
-        if request.warmup:
-            return call.answer(200, {"warmup": "confirmed"})
+            shard = ShardRequest(payload, request, self.predictor_type.Request)
+        # A repeated request finds the first one's result, whichever model serves now, if any.
+        given_id = request.id or call.message_id
+        name = given_id or request_id
+        if request.result == "s3" and (given_id or shard):
+            timings = {"predict": 0.0}
+            with _telemetry.measure(timings, "store"):
+                stored = ResultStore.from_environment().find(name, (shard or request).digest())
+            if stored:
+                return call.answer(200, stored | {"timings_ms": timings})
+        return self._predict(call, request, shard, deadline, name)
+
+    def _predict(
+        self, call: Call, request: BaseRequest, shard: "ShardRequest | None", deadline: Deadline, name: str
+    ) -> dict[str, Any]:
+        """Predict, and return the response with the answer or its place."""
+        serving = self.models.select(deadline, request.model_version)
+
+        def predict(request: BaseRequest, deadline: Deadline) -> list[Prediction]:
+            return list(serving.predictor.predict(request, deadline))
+
         timings: dict[str, float] = {}
-        with _telemetry.timed(timings, "predict"):
-            if lines:
-                predictions = lines.predict(serving.predictor, deadline)
+        extra: dict[str, Any] = {}
+        with _telemetry.measure(timings, "predict"):
+            if shard:
+                predictions, failed = shard.predict(predict, deadline)
+                extra = {"failed": failed, "attempt": call.attempt or 0}
             else:
-                predictions = list(serving.predictor.predict(request, deadline))
-        model = serving.manifest
-        origin = Origin(name, (lines or request).digest(), model.name, serving.version, model.engine)
-        if lines:
-            beside = {"failed": lines.failed, "attempt": call.attempt or 0, "predict_ms": timings["predict"]}
-            origin = replace(origin, beside=beside)
+                predictions = predict(request, deadline)
+        if shard:
+            extra["predict_ms"] = timings["predict"]
+        model, digest = serving.manifest, (shard or request).digest()
+        origin = Origin(name, digest, model.name, serving.version, model.engine, extra)
         response = None
         if request.result != "s3":
             response = self._inline(call, request, origin, predictions, timings)
         if response is None:
-            with _telemetry.timed(timings, "store"):
+            with _telemetry.measure(timings, "store"):
                 body = ResultStore.from_environment().write(origin, predictions)
             response = call.answer(200, body | {"timings_ms": timings})
         self._measure(predictions, timings)
@@ -159,7 +167,7 @@ class Service:
         predictions: list[Prediction],
         timings: dict[str, float],
     ) -> dict[str, Any] | None:
-        """Return the response with the predictions inside, None when S3 has to take them."""
+        """Return the response with the predictions inside, or None if they have to go to S3."""
         numbers = sum(
             len(array.data) for p in predictions for arrays in p.arrays.values() for array in arrays
         )
@@ -169,11 +177,11 @@ class Service:
             response = call.answer(
                 200,
                 {
-                    "predictions": _results.inline(predictions),
+                    "predictions": _results.inline_arrays(predictions),
                     "count": len(predictions),
                     "model": {"name": origin.model, "version": origin.version},
                     "engine": origin.engine,
-                    **origin.beside,
+                    **origin.extra,
                     "timings_ms": timings,
                 },
             )
@@ -194,5 +202,29 @@ class Service:
         for name in {name for prediction in predictions for name in prediction.counts}:
             _telemetry.count(name, sum(prediction.counts.get(name, 0) for prediction in predictions))
         for name, milliseconds in timings.items():
-            _telemetry.duration(name.capitalize(), milliseconds)
-        _telemetry.info("answered", items=len(predictions), **timings)
+            _telemetry.record_duration(name.capitalize(), milliseconds)
+        _telemetry.log("answered", items=len(predictions), **timings)
+
+
+def _respond_to_fault(call: Call, fault: Fault, *, raise_all: bool) -> dict[str, Any]:
+    """Return the response of a fault, or raise it where the caller retries only what fails.
+
+    Callers over HTTP and queues always get a response. Any other caller gets server faults raised, because
+    Lambda, Step Functions and SQS retry only functions that fail, and client faults as it asks for.
+
+    Args:
+        call: the call that failed.
+        fault: the fault.
+        raise_all: whether client faults are raised, too.
+
+    """
+    server_fault = fault.status >= 500  # noqa: PLR2004
+    _telemetry.count("Failed" if server_fault else "Rejected")
+    message = {"message_id": call.message_id} if call.message_id else {}
+    _telemetry.log("not answered", status=fault.status, code=fault.code, **message)
+    response = call.answer(fault.status, fault.body())
+    if call.http or call.message_id or not (server_fault or raise_all):
+        return response
+    # The message is the response. Lambda reports the class's name, which is to be the code.
+    public = next(kind for kind in type(fault).__mro__ if kind.__name__ == fault.code)
+    raise public(json.dumps(response)) from None

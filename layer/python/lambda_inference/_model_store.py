@@ -19,30 +19,30 @@ from msgspec import Struct
 from lambda_inference import _compatibility
 from lambda_inference._background import slow_storage
 from lambda_inference._buffers import PreallocatedBytes
-from lambda_inference._errors import Unavailable
+from lambda_inference._errors import AccessDenied, MissingVersion, Unavailable
 from lambda_inference._hints import publish_command
 from lambda_inference._models import Manifest, Model
 from lambda_inference._settings import Settings
-from lambda_inference._storage import Bucket, Missing, bucket
+from lambda_inference._storage import Bucket, Missing, get_bucket
 
 _HEX = 64
 _ATTEMPTS = 3
 _SECONDS = 10
-"""How long one request for a part may take: it ends what trickles."""
+"""How long one request for a part may take: a slower transfer is given up."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """What a channel points to, and the ETag of the object that says so."""
+    """The version that a channel points to, and the ETag of the channel's object."""
 
     version: str
     etag: str | None
 
 
 class ModelStore:
-    """The channel of one model in a bucket, as a function reads it."""
+    """The channel and the versions of one model in a bucket."""
 
     def __init__(self, bucket: Bucket, name: str, channel: str) -> None:
         self.bucket = bucket
@@ -51,72 +51,69 @@ class ModelStore:
 
     @classmethod
     def from_environment(cls) -> "ModelStore":
-        """Return the store that MODEL_BUCKET, MODEL_NAME and MODEL_CHANNEL name."""
+        """Return the store of MODEL_BUCKET, MODEL_NAME and MODEL_CHANNEL."""
         settings = Settings.read()
-        models = bucket(settings.require("model_bucket"), _SECONDS)
+        models = get_bucket(settings.require("model_bucket"), _SECONDS)
         return cls(models, settings.require("model_name"), settings.model_channel)
 
     def load(self, stop: threading.Event | None = None) -> tuple[Model, str | None]:
         """Read the version that the channel points to, every byte checked against its hash.
 
         Args:
-            stop: when it is set, nothing more is read.
+            stop: ends the reading once it is set.
 
         Returns:
             The model, and the ETag of the pointer that led to it.
 
         Raises:
-            Unavailable: there is none, S3 did not answer, what it has is damaged or not for this function.
+            Unavailable: there is no version, it is damaged or not for this function, or S3 did not answer.
 
         """
-        pointer = self.pointer()
-        assert pointer is not None  # noqa: S101 - only an ETag makes it None
-        return self.read(self.manifest(pointer.version), stop), pointer.etag
+        pointer = self.read_pointer()
+        assert pointer is not None  # noqa: S101 - it is None only with an ETag
+        return self.read(self.read_manifest(pointer.version), stop), pointer.etag
 
-    def pointer(self, etag: str | None = None) -> Pointer | None:
-        """Return what the channel points to, None if that has still this ETag.
+    def read_pointer(self, etag: str | None = None) -> Pointer | None:
+        """Return the channel's pointer, or None if its ETag is still this one.
 
         Raises:
-            Unavailable: there is no such channel, S3 did not answer, or what it has is damaged.
+            Unavailable: there is no such channel, it is damaged, or S3 did not answer.
 
         """
         key = f"models/{self.name}/channels/{self.channel}.json"
         try:
-            found = self.bucket.read_unless(key, etag)
+            response = self.bucket.read_if_changed(key, etag)
         except Missing:
             raise Unavailable(
                 f"there is no model yet: no {self._url(key)}. Publish one: {publish_command()}"
             ) from None
-        except Unavailable as fault:
-            if not fault.refused:
-                raise
+        except AccessDenied as denied:
             raise Unavailable(
-                f"{fault.message}. If there is no model yet, publish one: {publish_command()}"
+                f"{denied.message}. If there is no model yet, publish one: {publish_command()}"
             ) from None
-        if found is None:
+        if response is None:
             return None
-        (data, seen) = found
+        data, new_etag = response
         version = self._decode(key, data, _Pointer).version
         if len(version) != _HEX or not set(version) <= set("0123456789abcdef"):
             raise Unavailable(f"{self._url(key)} is damaged: it does not name a version")
-        return Pointer(version, seen)
+        return Pointer(version, new_etag)
 
-    def manifest(self, version: str) -> Manifest:
+    def read_manifest(self, version: str) -> Manifest:
         """Return the manifest of a version that this function can load.
 
         Raises:
-            Unavailable: there is none, S3 did not answer, it is damaged or not for this function.
+            MissingVersion: there is no such version.
+            Unavailable: it is damaged or not for this function, or S3 did not answer.
 
         """
         key = f"models/{self.name}/versions/{version}/manifest.json"
         try:
-            manifest = self._decode(key, self.bucket.read(key)[0], Manifest)
+            manifest = self._decode(key, self.bucket.read(key), Manifest)
         except Missing:
-            fault = Unavailable(f"version {version} of model {self.name} is incomplete: no {key}")
-            fault.missing = True
-            raise fault from None
+            raise MissingVersion(f"version {version} of model {self.name} is incomplete: no {key}") from None
         if manifest.version != version:
-            raise Unavailable(f"{self._url(key)} is damaged: it is not what its name says")
+            raise Unavailable(f"{self._url(key)} is damaged: its content does not have the hash in its name")
         _compatibility.check(manifest)
         return manifest
 
@@ -129,7 +126,7 @@ class ModelStore:
         """
         prefix = f"models/{self.name}/versions/{manifest.version}"
         files = {file.name: PreallocatedBytes(file.size) for file in manifest.files}
-        parts = _each_once(
+        parts = _share(
             (
                 f"{prefix}/{file.name}",
                 files[file.name].view,
@@ -172,13 +169,15 @@ class ModelStore:
     def _read_part(
         self, key: str, view: memoryview, start: int, expected: str, stop: threading.Event | None
     ) -> None:
-        """Read a part and compare its hash; once more, and once more, if it does not come as it should."""
+        """Read a part and compare its hash, in up to three attempts."""
         for attempt in range(1, _ATTEMPTS + 1):
             last = attempt == _ATTEMPTS or bool(stop and stop.is_set())
             try:
                 self.bucket.read_into(key, view, start)
-            except Unavailable as fault:
-                if last or fault.refused:
+            except AccessDenied:
+                raise
+            except Unavailable:
+                if last:
                     raise
                 continue
             if hashlib.sha256(view).hexdigest() == expected:
@@ -200,12 +199,12 @@ class _Pointer(Struct, frozen=True):
     version: str
 
 
-def _each_once(each: Iterable[Any]) -> Callable[[], Iterator[Any]]:
-    """Let several threads share what is iterated over."""
-    items = iter(each)
+def _share(values: Iterable[Any]) -> Callable[[], Iterator[Any]]:
+    """Let several threads consume one iterable: each item goes to one of them."""
+    items = iter(values)
     lock = threading.Lock()
 
-    def share() -> Iterator[Any]:
+    def consume() -> Iterator[Any]:
         while True:
             with lock:
                 item = next(items, None)
@@ -213,4 +212,4 @@ def _each_once(each: Iterable[Any]) -> Callable[[], Iterator[Any]]:
                 return
             yield item
 
-    return share
+    return consume

@@ -1,4 +1,4 @@
-"""Requests: their fields, and a clear no to what does not fit."""
+"""Requests: their fields, and errors that name the field, the value and the type."""
 
 import hashlib
 import json
@@ -10,11 +10,11 @@ from msgspec import Meta, Struct
 from lambda_inference._errors import BadRequest
 
 ID_PATTERN = r"\A[A-Za-z0-9_-]{1,64}\Z"
-"""What may name a result."""
+"""Of a result's id."""
 VERSION_PATTERN = r"\A[0-9a-f]{64}\Z"
-"""A sha256, which is also what versions of models are called."""
+"""Of a sha256, such as a model's version."""
 MAX_NAME = 64
-"""Characters of an unknown field's name that an error repeats."""
+"""The most characters of an unknown field's name that an error repeats."""
 
 
 class Source(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -37,8 +37,8 @@ class Source(Struct, forbid_unknown_fields=True, kw_only=True):
 class BaseRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     """The fields of every fork's requests; a fork's ``Request`` adds its own.
 
-    Each field is annotated with ``Meta(description=…)`` that completes the sentence
-    "``field`` takes …"; the description is what a caller reads after a mistake.
+    Annotate each field with a ``Meta(description=…)`` that completes the sentence "``field`` takes …":
+    callers read it after a mistake.
     """
 
     warmup: Annotated[bool, Meta(description="true or false")] = False
@@ -77,7 +77,7 @@ class BaseRequest(Struct, forbid_unknown_fields=True, kw_only=True):
         return value
 
     def digest(self) -> str:
-        """Return the sha256 of what decides the answer: every field but those of the delivery."""
+        """Return the sha256 of all fields that decide the answer; those of the delivery do not count."""
         return digest(
             {
                 name: getattr(self, name)
@@ -97,12 +97,12 @@ R = TypeVar("R", bound=BaseRequest)
 
 
 def parse(payload: Any, request_type: type[R]) -> R | BaseRequest:
-    """Return the request that a payload makes.
+    """Convert a payload to a request.
 
-    For a warm-up, and for a ``source`` whose lines are still to be read, it is a plain ``BaseRequest``.
+    A warm-up, and a request with a ``source``, becomes a plain ``BaseRequest``.
 
     Raises:
-        BadRequest: naming the field, what it got and what it takes.
+        BadRequest: a field is invalid; the message names it, what it got and what it takes.
 
     """
     if not isinstance(payload, dict):
@@ -110,9 +110,9 @@ def parse(payload: Any, request_type: type[R]) -> R | BaseRequest:
     fields = request_type.__struct_fields__
     for name in payload:
         if name not in fields:
-            shown = ascii(name)[1:-1][:MAX_NAME]
+            safe_name = ascii(name)[1:-1][:MAX_NAME]
             raise BadRequest(
-                f"'{shown}' is no field of a request; the fields are {', '.join(fields)}", field=shown
+                f"'{safe_name}' is no field of a request; the fields are {', '.join(fields)}", field=safe_name
             )
     if payload.get("warmup") is True or payload.get("source") is not None:
         base = {name: payload[name] for name in BaseRequest.__struct_fields__ if name in payload}
@@ -121,7 +121,7 @@ def parse(payload: Any, request_type: type[R]) -> R | BaseRequest:
 
 
 def decode_json(text: str, field: str) -> Any:
-    """Return what a JSON text says, refusing what JSON itself does not have (NaN, Infinity)."""
+    """Decode a JSON text strictly: NaN and Infinity are not JSON."""
 
     def refuse(constant: str) -> None:
         raise BadRequest(f"{field} holds {constant}, which is not JSON", field=field)
@@ -141,7 +141,7 @@ def decode_json(text: str, field: str) -> Any:
 
 
 def describe(value: Any) -> str:  # noqa: PLR0911 - one kind of value a line
-    """Say what a JSON value is without repeating a user's text."""
+    """Describe a JSON value without repeating a user's text."""
     match value:
         case None:
             return "null"
@@ -160,10 +160,10 @@ def describe(value: Any) -> str:  # noqa: PLR0911 - one kind of value a line
 
 
 def convert(payload: dict[str, Any], request_type: type[R]) -> R:
-    """Return the request of a type that a payload makes, whose names are all known.
+    """Convert a payload whose field names are all known to a request of a type.
 
     Raises:
-        BadRequest: naming the field, what it got and what it takes.
+        BadRequest: a field is invalid; the message names it, what it got and what it takes.
 
     """
     try:
@@ -171,36 +171,36 @@ def convert(payload: dict[str, Any], request_type: type[R]) -> R:
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, BadRequest):  # raised by a Request's own __post_init__
             raise error.__cause__ from None
-        raise _explained(str(error), payload, request_type) from None
+        raise _describe_mismatch(str(error), payload, request_type) from None
     except UnicodeEncodeError as error:  # a lone surrogate, where one of several words is expected
         for field, value in payload.items():
             if value == error.object:
-                text = f"{field} takes {_takes(field, request_type)}; got {describe(value)}"
+                text = f"{field} takes {_find_description(field, request_type)}; got {describe(value)}"
                 raise BadRequest(text, field=field) from None
         raise BadRequest("the request holds a lone surrogate, which is no Unicode text") from None
 
 
-def _explained(message: str, payload: dict[str, Any], request_type: type[BaseRequest]) -> BadRequest:
+def _describe_mismatch(message: str, payload: dict[str, Any], request_type: type[BaseRequest]) -> BadRequest:
     """Turn msgspec's message into ours: the field, what it got, what it takes."""
     reason, _, path = message.partition(" - at `$")
     if not path:
         field = reason.partition("`")[2].partition("`")[0]  # "Object missing required field `data`"
-        return BadRequest(f"{field} is missing; it takes {_takes(field, request_type)}", field=field)
+        return BadRequest(
+            f"{field} is missing; it takes {_find_description(field, request_type)}", field=field
+        )
     field = path.rstrip("`").removeprefix(".")
     name = field.partition("[")[0].partition(".")[0]
     if "missing required field" in reason:
         field = f"{field}.{reason.partition('`')[2].rstrip('`')}"
-        return BadRequest(f"{field} is missing; {name} takes {_takes(name, request_type)}", field=field)
-    return BadRequest(
-        f"{field} takes {_takes(name, request_type)}; got {describe(_at(payload, field))}"
-        if field == name
-        else f"{field} does not fit: {name} takes {_takes(name, request_type)}; "
-        f"got {describe(_at(payload, field))}",
-        field=field,
-    )
+        return BadRequest(
+            f"{field} is missing; {name} takes {_find_description(name, request_type)}", field=field
+        )
+    subject = field if field == name else f"{field} does not fit: {name}"
+    got = describe(_resolve_path(payload, field))
+    return BadRequest(f"{subject} takes {_find_description(name, request_type)}; got {got}", field=field)
 
 
-def _at(payload: Any, path: str) -> Any:
+def _resolve_path(payload: Any, path: str) -> Any:
     """Return the value at a path like ``data[3]``, or the deepest one on the way there."""
     for step in path.replace("]", "").replace("[", ".").split("."):
         try:
@@ -210,7 +210,7 @@ def _at(payload: Any, path: str) -> Any:
     return payload
 
 
-def _takes(field: str, request_type: type[BaseRequest]) -> str:
+def _find_description(field: str, request_type: type[BaseRequest]) -> str:
     """Return a field's description."""
     pending = [get_type_hints(request_type, include_extras=True).get(field)]
     while pending:

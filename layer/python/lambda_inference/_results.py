@@ -25,7 +25,7 @@ import msgspec
 from lambda_inference._errors import Conflict, Unavailable
 from lambda_inference._predictor import Prediction
 from lambda_inference._settings import Settings
-from lambda_inference._storage import Bucket, Missing, bucket
+from lambda_inference._storage import Bucket, get_bucket
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -44,10 +44,10 @@ _DTYPES = {"f": ("<f4", 4), "d": ("<f8", 8), "i": ("<i4", 4), "q": ("<i8", 8), "
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a result comes from: the request's id and digest, the model and its engine.
+    """The origin of a result: the request's id and digest, the model and its engine.
 
     Attributes:
-        beside: what else is answered, and kept with the result.
+        extra: further fields of the answer, kept with the result.
 
     """
 
@@ -56,44 +56,45 @@ class Origin:
     model: str
     version: str
     engine: str
-    beside: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ResultStore:
-    """The results' bucket."""
+    """The results in a bucket."""
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
 
     @classmethod
     def from_environment(cls) -> "ResultStore":
-        """Return the store in RESULT_BUCKET."""
-        return cls(bucket(Settings.read().require("result_bucket")))
+        """Return the store of the function's RESULT_BUCKET."""
+        return cls(get_bucket(Settings.read().require("result_bucket")))
 
     def find(self, name: str, request: str) -> dict[str, Any] | None:
-        """Return the answer's body for a request that was answered before under the same id.
+        """Return the answer's body of a result that the same request stored under the same id.
 
         Raises:
             Conflict: the id names the result of another request.
-            Unavailable: S3 did not answer, or refused.
+            Unavailable: S3 did not answer, or denied access.
 
         """
-        try:
-            return self._committed(name, request)
-        except Missing:
+        commit = commit_key(name)
+        metadata = self.bucket.find_metadata(commit)
+        if metadata is None:
             return None
-        except Unavailable as fault:
-            # To a role that may not list, S3 answers so for what is not there.
-            if fault.refused:
-                return None
-            raise
+        if metadata.get("request") != request:
+            raise Conflict(
+                f"the id {name} already names the result of another request; choose another id",
+                field="id",
+            )
+        return {"s3_bucket": self.bucket.name, "s3_key": commit, **msgspec.json.decode(metadata["result"])}
 
     def write(self, origin: Origin, predictions: Sequence[Prediction]) -> dict[str, Any]:
         """Store a result once, and return the answer's body that names it.
 
         Raises:
             Conflict: the id already names the result of another request.
-            Unavailable: S3 did not answer, or refused.
+            Unavailable: S3 did not answer, or denied access.
 
         """
         from concurrent.futures import ThreadPoolExecutor
@@ -103,7 +104,7 @@ class ResultStore:
         put: Future[bool] | None = None
         with ThreadPoolExecutor(1) as pool:  # one file is on its way while the next is compressed
             for kind in sorted({kind for prediction in predictions for kind in prediction.arrays}):
-                data = npz(kind, predictions)
+                data = encode_npz(kind, predictions)
                 # The content counts too: two machines may differ in the last bit of a float.
                 digest = hashlib.sha256(f"{origin.request} {origin.version} ".encode())
                 digest.update(data)
@@ -111,35 +112,26 @@ class ResultStore:
                 if put:
                     put.result()
                 put = pool.submit(self.bucket.create, arrays[kind], data, "application/x-npz", {})
-            records = lines(predictions)
+            records = encode_lines(predictions)
             if put:
                 put.result()
         result = {
             "count": len(predictions),
             "model": {"name": origin.model, "version": origin.version},
             "engine": origin.engine,
-            **origin.beside,
+            **origin.extra,
         }
         keys = {f"{kind}_key": key for kind, key in arrays.items()}
         commit = commit_key(origin.id)
         metadata = {"request": origin.request, "result": msgspec.json.encode(result | keys).decode()}
         if not self.bucket.create(commit, records, "application/gzip", metadata):
-            try:
-                return self._committed(origin.id, origin.request)
-            except Missing:
-                raise Unavailable(f"{commit} was removed meanwhile; try again") from None
+            first = self.find(origin.id, origin.request)
+            if first is None:
+                raise Unavailable(
+                    f"{commit} was removed meanwhile, or the function's role may not read it; try again"
+                )
+            return first
         return {"s3_bucket": self.bucket.name, "s3_key": commit, **keys, **result}
-
-    def _committed(self, name: str, request: str) -> dict[str, Any]:
-        """Return what is there already, if this request made it."""
-        commit = commit_key(name)
-        metadata = self.bucket.metadata(commit)
-        if metadata.get("request") != request:
-            raise Conflict(
-                f"the id {name} already names the result of another request; choose another id",
-                field="id",
-            )
-        return {"s3_bucket": self.bucket.name, "s3_key": commit, **msgspec.json.decode(metadata["result"])}
 
 
 def commit_key(name: str) -> str:
@@ -147,8 +139,8 @@ def commit_key(name: str) -> str:
     return f"{PREFIX}/{name}/predictions.jsonl.gz"
 
 
-def lines(predictions: Sequence[Prediction]) -> bytes:
-    """Return the records as gzipped JSON lines; the same records give the same bytes."""
+def encode_lines(predictions: Sequence[Prediction]) -> bytes:
+    """Encode the records as gzipped JSON lines; the same records give the same bytes."""
     encode = msgspec.json.Encoder().encode_lines
     compressor = zlib.compressobj(LEVEL, wbits=16 + zlib.MAX_WBITS)  # with gzip's header, without a date
     parts = [
@@ -158,8 +150,8 @@ def lines(predictions: Sequence[Prediction]) -> bytes:
     return b"".join([*parts, compressor.flush()])
 
 
-def npz(kind: str, predictions: Sequence[Prediction]) -> bytes:
-    """Return all arrays of a kind as one npz file, written without numpy.
+def encode_npz(kind: str, predictions: Sequence[Prediction]) -> bytes:
+    """Encode all arrays of a kind as one npz file, without numpy.
 
     It holds ``values``, all numbers flat in C order, and ``index`` (int32), a row an array: the
     item's number, the array's number within the item, then the array's shape; it lies column by
@@ -177,7 +169,7 @@ def npz(kind: str, predictions: Sequence[Prediction]) -> bytes:
     count = sum(len(array.data) for array in arrays) // itemsize
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for name, header, pieces in (
+        for name, header, parts in (
             ("values", _npy_header(descr, (count,)), (array.data for array in arrays)),
             (
                 "index",
@@ -189,33 +181,33 @@ def npz(kind: str, predictions: Sequence[Prediction]) -> bytes:
             entry.compress_type = zipfile.ZIP_DEFLATED  # arrays of one item share most of their rows
             with archive.open(entry, "w", force_zip64=True) as member:
                 member.write(header)
-                for chunk in _joined(pieces):
+                for chunk in _join_chunks(parts):
                     member.write(chunk)
     return file.getvalue()
 
 
-def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield pieces joined to chunks: a call of zlib for each piece takes longer than the copies."""
+def _join_chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Join parts to chunks: a call of zlib for each part takes longer than the copies."""
     batch, size = [], 0
-    for piece in pieces:
-        batch.append(piece)
-        size += len(piece)
+    for part in parts:
+        batch.append(part)
+        size += len(part)
         if size >= CHUNK:
             yield b"".join(batch)
             batch, size = [], 0
     yield b"".join(batch)
 
 
-def inline(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+def inline_arrays(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     """Return copies of the records with their arrays inside, each where its path says."""
     records = [copy.deepcopy(prediction.record) for prediction in predictions]
     for record, prediction in zip(records, predictions, strict=True):
         for kind, arrays in prediction.arrays.items():
             for array in arrays:
-                place: Any = record
+                target: Any = record
                 for step in array.path:
-                    place = place[step]
-                place[kind] = array.tolist()
+                    target = target[step]
+                target[kind] = array.tolist()
     return records
 
 

@@ -1,40 +1,75 @@
-"""Which model serves: from the cold start on, and through every move of its channel.
+"""The model that serves: from the cold start on, and through every move of its channel.
 
-A warm function looks at its channel inside an invocation, at most every MODEL_REFRESH_SECONDS, and takes
-what it then points to up at once, if there is time. Whatever goes wrong with that, the old model serves.
+The channel's model is ``Empty``, ``Loading`` or ``Serving``::
 
-A request may also name its version, so that a run of many of them is answered by one model while the channel
-moves. A version that is not the channel's is kept beside it, one at a time.
+    Empty ──start──▶ Loading ──finish──▶ Serving ──swap──▶ Serving
+      ▲                 │ failed            │ MODEL_SWAP=instead: until the new one is loaded
+      └─────────────────┴───────────────────┘
+
+A warm function checks its channel inside an invocation, at most every MODEL_REFRESH_SECONDS, and swaps at
+once if there is time. If anything fails, the old model serves on.
+
+A request may also pin a version, so that one model answers a whole run while the channel moves. One pinned
+model besides the channel's is kept.
 """
 
 import ctypes
 import gc
-import os
-import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from threading import Event
 
 from lambda_inference import _layer_marker, _storage, _telemetry
 from lambda_inference._background import BackgroundTask, slow_storage
 from lambda_inference._deadline import Deadline
-from lambda_inference._errors import BadRequest, Fault, Unavailable
+from lambda_inference._errors import BadRequest, Fault, MissingVersion, Unavailable
 from lambda_inference._model_store import ModelStore, Pointer
 from lambda_inference._models import Manifest, Model
 from lambda_inference._predictor import Predictor
+from lambda_inference._settings import Settings
 
 _INIT_SECONDS = 4
-"""Lambda begins an initialisation anew that takes ten; the first request waits for what is still missing."""
+"""Lambda restarts an initialisation that exceeds ten; the first request waits for the rest."""
 _LONG_INIT_SECONDS = 100
-"""Where there is no such limit: with provisioned concurrency, and before a snapshot is taken."""
-_LOOK_SECONDS = 2
+"""The same without that limit: with provisioned concurrency, and before a snapshot is taken."""
+_CHECK_SECONDS = 2
 """How long a warm function waits for its channel."""
 _MARGIN = 2
-"""How many times as long as the last one a load may take, for it to be begun."""
-_MOST = 0.8
-"""What of an invocation's time may be asked for at most, for a model no larger than the last one."""
-_PATIENCE = 10
-"""Looks at the channel after which a version that was refused is tried again."""
+"""A load starts only if this many times the last load's duration is left."""
+_MAX_SHARE = 0.8
+"""The most of an invocation's time that a load may require, for a model no larger than the last one."""
+_REFUSED_CHECKS = 10
+"""Checks of the channel after which a refused version is tried again."""
+
+
+@dataclass(frozen=True)
+class Empty:
+    """No model is loaded.
+
+    Attributes:
+        previous: the model that was given up for one that did not load; it comes back.
+
+    """
+
+    previous: Manifest | None = None
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A model is on its way.
+
+    Attributes:
+        task: reads the model and the ETag of its pointer.
+        previous: as before.
+        predictor: constructed while the model arrives.
+
+    """
+
+    task: "BackgroundTask[tuple[Model, str | None]]"
+    previous: Manifest | None
+    predictor: Predictor | None = None
 
 
 @dataclass(frozen=True)
@@ -42,10 +77,10 @@ class Serving:
     """A predictor with its model loaded.
 
     Attributes:
-        manifest: of the model; its bytes are the predictor's, if it keeps them.
+        manifest: the model's; its bytes are the predictor's, if it keeps them.
         version: the model's.
         etag: of the pointer that led to it.
-        seconds: what reading and loading took, side by side with imports.
+        seconds: how long reading and loading took.
 
     """
 
@@ -57,227 +92,250 @@ class Serving:
 
 
 @dataclass(frozen=True)
-class _Refused:
-    """A version that could not be taken up, and when it is tried again."""
+class Refusal:
+    """A version that could not be loaded, and until when it is not tried again."""
 
     version: str
     until: float
 
 
 class ModelManager:
-    """The model of a function's channel, as it is now."""
+    """The model of a function's channel, and one that requests pin.
+
+    No method keeps a reference to a ``Serving`` while it replaces one: where memory holds one model
+    only, the old one has to be freed first.
+    """
 
     def __init__(self, predictor_type: type[Predictor]) -> None:
         self._predictor_type = predictor_type
-        self._fresh: Predictor | None = None
-        self._first: BackgroundTask[tuple[Model, str | None]] | None = None
-        self._former: Manifest | None = None
-        self._serving: Serving | None = None
-        self._named: Serving | None = None
-        self._refused: _Refused | None = None
-        self._looked = 0.0
+        self._channel: Empty | Loading | Serving = Empty()
+        self._pinned: Serving | None = None
+        self._refusal: Refusal | None = None
+        self._checked_at = 0.0
 
     def initialise(self) -> None:
         """Load the model while the function initialises, or as much of it as there is time for.
 
         Raises:
-            Unavailable: it cannot be had.
+            Unavailable: there is no model, or S3 did not answer.
 
         """
-        kind = os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+        kind = Settings.read().initialization_type
         if kind == "snap-start":
             from snapshot_restore_py import register_after_restore  # type: ignore[import-untyped]
 
-            register_after_restore(self._restored)
+            register_after_restore(self._invalidate)
         limit = time.monotonic() + (_INIT_SECONDS if kind == "on-demand" else _LONG_INIT_SECONDS)
-        if self._begin().wait(limit - time.monotonic()):
-            self._load()
+        if self._start().task.wait(limit - time.monotonic()):
+            self._finish()
 
-    def current(self, deadline: Deadline, version: str | None = None) -> Serving:
-        """Return what serves this request: the version that it names, or the channel's model.
-
-        Where the channel's cannot be had, the last one that could serves.
+    def select(self, deadline: Deadline, version: str | None = None) -> Serving:
+        """Return the model that answers a request: the version that it pins, or the channel's.
 
         Raises:
             BadRequest: there is no such version.
-            Unavailable: there is none yet.
+            Unavailable: no model is loaded, and none can be loaded now.
 
         """
         if version:
-            return self._version(version, deadline)
-        refresh = float(os.environ.get("MODEL_REFRESH_SECONDS", "60"))
-        # By the clock on the wall: the other one may stand still while the process is frozen.
-        if self._serving and abs(time.time() - self._looked) >= refresh:
-            self._looked = time.time()
-            self._look(self._serving.manifest, self._serving.etag, deadline, refresh)
-        if self._serving is None:
-            if os.environ.get("MODEL_SWAP") == "instead":
-                self._forget()
-            carried = self._first is not None
-            try:
-                return self._load(deadline)
-            except Unavailable:
-                # What was begun before may have failed before; what is still on its way goes on.
-                if not carried or self._first is not None:
-                    raise
-            return self._load(deadline)
-        return self._serving
+            return self._select_pinned(version, deadline)
+        if isinstance(self._channel, Serving):
+            self._check_channel(deadline)
+        if isinstance(self._channel, Serving):
+            return self._channel
+        if _memory_holds_one():
+            self._unpin()
+        inherited = isinstance(self._channel, Loading)
+        try:
+            return self._finish(deadline)
+        except Unavailable:
+            # A download of an earlier invocation reports what was wrong then: ask again. One that has
+            # not ended goes on.
+            if not inherited or isinstance(self._channel, Loading):
+                raise
+        return self._finish(deadline)
 
-    def _version(self, version: str, deadline: Deadline) -> Serving:
-        """Return what serves requests for one version: it is nearly always the channel's."""
-        if self._serving is None and self._named is None:
+    def _select_pinned(self, version: str, deadline: Deadline) -> Serving:
+        """Return a version of the model; it is nearly always the channel's."""
+        if self._pinned is None and not isinstance(self._channel, Serving):
             with suppress(Unavailable):
-                self._load(deadline)
-        for one in (self._serving, self._named):
-            if one and one.version == version:
-                return one
+                self._finish(deadline)
+        if isinstance(self._channel, Serving) and self._channel.version == version:
+            return self._channel
+        if self._pinned is None or self._pinned.version != version:
+            self._pinned = self._pin(version, deadline)
+        return self._pinned
+
+    def _pin(self, version: str, deadline: Deadline) -> Serving:
         store = ModelStore.from_environment()
         try:
-            manifest = BackgroundTask(lambda _: store.manifest(version)).result(deadline.remaining() / 2)
-        except Unavailable as fault:
-            if not fault.missing:
-                raise
+            manifest = BackgroundTask(lambda _: store.read_manifest(version)).result(deadline.remaining() / 2)
+        except MissingVersion as missing:
             raise BadRequest(
-                f"model_version takes a version of the model {store.name} that is in the bucket; {fault}",
+                f"model_version takes a version of the model {store.name} that is in the bucket; {missing}",
                 field="model_version",
             ) from None
-        if os.environ.get("MODEL_SWAP") == "instead" and self._serving:
-            self._former, self._serving = self._serving.manifest, None
-        self._forget()
-        fetch = BackgroundTask(lambda stop: store.read(manifest, stop))
-        self._fresh = self._predictor_type()
-        self._named = self._loaded(fetch.result(deadline.remaining()), None, fetch.seconds)
-        return self._named
+        if _memory_holds_one() and isinstance(self._channel, Serving):
+            self._channel = Empty(self._channel.manifest)
+        self._unpin()
+        return self._read(store, manifest, None, deadline.remaining)
 
-    def _forget(self) -> None:
-        """Make room: give back a model that is not the channel's."""
-        self._named = None
-        _release()
+    def _unpin(self) -> None:
+        """Make room: drop the pinned model."""
+        self._pinned = None
+        _release_memory()
 
-    def _restored(self) -> None:
-        """Look at the channel before the next answer: the snapshot may be older than its last move."""
+    def _invalidate(self) -> None:
+        """Have the channel checked before the next answer: a snapshot may be older than its last move."""
         _storage.disconnect()
-        self._looked = 0.0
+        self._checked_at = 0.0
 
-    def _begin(self) -> "BackgroundTask[tuple[Model, str | None]]":
-        """Have a model on its way, while everything is imported."""
-        if self._first is None:
-            store, former = ModelStore.from_environment(), self._former
+    def _start(self) -> Loading:
+        """Start reading a model, and construct its predictor meanwhile."""
+        if not isinstance(self._channel, Loading):
+            assert isinstance(self._channel, Empty)  # noqa: S101 - nobody loads what serves
+            store, previous = ModelStore.from_environment(), self._channel.previous
 
-            def read(stop: threading.Event) -> tuple[Model, str | None]:
-                if former:
+            def read(stop: Event) -> tuple[Model, str | None]:
+                if previous:
                     with suppress(Unavailable):
-                        return store.read(former, stop), None
+                        return store.read(previous, stop), None
                 return store.load(stop)
 
-            self._first = BackgroundTask(read)
-        self._fresh = self._fresh or self._predictor_type()
-        return self._first
+            self._channel = Loading(BackgroundTask(read), previous)
+        if self._channel.predictor is None:
+            self._channel = replace(self._channel, predictor=self._predictor_type())
+        return self._channel
 
-    def _load(self, deadline: Deadline | None = None) -> Serving:
-        """Take up the model that is on its way; if there is not enough time, the next request goes on."""
-        first = self._begin()
-        if deadline and not first.wait(deadline.remaining()):
+    def _finish(self, deadline: Deadline | None = None) -> Serving:
+        """Load the model that is on its way; if there is too little time, a later request goes on."""
+        loading = self._start()
+        if deadline and not loading.task.wait(deadline.remaining()):
             raise slow_storage()
-        self._first = None
-        model, etag = first.result(0)
-        self._serving = self._loaded(model, etag, first.seconds)
-        self._former, self._looked = None, time.time()
+        self._channel = Empty(loading.previous)
+        model, etag = loading.task.result(0)
+        assert loading.predictor is not None  # noqa: S101 - start() has constructed it
+        self._channel = _load(loading.predictor, model, etag, loading.task.seconds)
+        self._checked_at = time.time()
         if _layer_marker.nested:
             from lambda_inference import _unpack
 
             if unpacked := _unpack.result():
-                _telemetry.duration("LayerUnpack", unpacked.seconds * 1000)
-        return self._serving
+                _telemetry.record_duration("LayerUnpack", unpacked.seconds * 1000)
+        return self._channel
 
-    def _loaded(self, model: Model, etag: str | None, seconds: float) -> Serving:
-        start = time.perf_counter()
-        predictor, self._fresh = self._fresh or self._predictor_type(), None
-        try:
-            predictor.load(model)
-        except Fault:
-            raise
-        except Exception as error:
-            _telemetry.failure(error)
-            raise Unavailable(
-                f"version {model.version} of model {model.manifest.name} cannot be loaded "
-                f"({type(error).__name__}); the log says where. Publish another one, or roll back"
-            ) from error
-        seconds += time.perf_counter() - start
-        _telemetry.duration("ModelLoad", seconds * 1000)
-        _telemetry.info(
-            "model loaded",
-            model=model.manifest.name,
-            version=model.version,
-            milliseconds=round(seconds * 1000),
-        )
-        return Serving(predictor, model.manifest, model.version, etag, seconds)
-
-    def _look(self, now: Manifest, etag: str | None, deadline: Deadline, refresh: float) -> None:
-        """Look at the channel, and take up what it points to; whatever fails, the old model serves."""
+    def _check_channel(self, deadline: Deadline) -> None:
+        """Check whether the channel has moved, if a check is due, and swap; on a failure nothing changes."""
+        assert isinstance(self._channel, Serving)  # noqa: S101 - only a loaded model is checked
+        refresh = Settings.read().model_refresh_seconds
+        # Wall-clock time: monotonic() may stop while the process is frozen.
+        if abs(time.time() - self._checked_at) < refresh:
+            return
+        self._checked_at = time.time()
+        version, etag = self._channel.manifest.version, self._channel.etag
         store = ModelStore.from_environment()
         try:
-            pointer = BackgroundTask(lambda _: store.pointer(etag)).result(
-                min(_LOOK_SECONDS, deadline.remaining() / 4)
+            pointer = BackgroundTask(lambda _: store.read_pointer(etag)).result(
+                min(_CHECK_SECONDS, deadline.remaining() / 4)
             )
         except Unavailable as fault:
             _telemetry.count("ModelUnchecked")
-            _telemetry.info("the channel could not be read", reason=fault.message, version=now.version)
+            _telemetry.log("the channel could not be read", reason=fault.message, version=version)
             return
         if pointer is None:
             return
-        if pointer.version == now.version:
-            assert self._serving is not None  # noqa: S101 - only what serves looks
-            self._serving = replace(self._serving, etag=pointer.etag)
+        if pointer.version == version:
+            self._channel = replace(self._channel, etag=pointer.etag)
             return
-        if self._refused and self._refused.version == pointer.version and time.time() < self._refused.until:
+        if self._refusal and self._refusal.version == pointer.version and time.time() < self._refusal.until:
             return
-        self._refused = None
+        self._refusal = None
         try:
-            if not self._take(store, pointer, deadline):
+            if not self._swap(store, pointer, deadline):
                 return
         except Exception as error:  # noqa: BLE001 - whatever it is, the old model serves
             reason = error.message if isinstance(error, Fault) else type(error).__name__
-            self._refused = _Refused(pointer.version, time.time() + _PATIENCE * refresh)
+            self._refusal = Refusal(pointer.version, time.time() + _REFUSED_CHECKS * refresh)
             _telemetry.count("ModelRefused")
-            _telemetry.info(
-                "the model is refused", reason=reason, refused=pointer.version, version=now.version
-            )
-        _release()
+            _telemetry.log("the model is refused", reason=reason, refused=pointer.version, version=version)
+        _release_memory()
 
-    def _take(self, store: ModelStore, pointer: Pointer, deadline: Deadline) -> bool:
-        """Load the version that the channel points to, and let it serve from now on, if there is time."""
-        assert self._serving is not None  # noqa: S101 - only what serves looks
-        now, seconds = self._serving.manifest, self._serving.seconds
-        manifest = BackgroundTask(lambda _: store.manifest(pointer.version)).result(deadline.remaining() / 4)
-        # S3 may just have been slow when the last one was read.
-        needed = min(_MARGIN * seconds, _MOST * deadline.seconds) * max(1.0, manifest.size / max(now.size, 1))
+    def _swap(self, store: ModelStore, pointer: Pointer, deadline: Deadline) -> bool:
+        """Load the version that the channel points to and let it serve, if there is time."""
+        assert isinstance(self._channel, Serving)  # noqa: S101 - only a loaded model is checked
+        old, seconds = self._channel.manifest, self._channel.seconds
+        manifest = BackgroundTask(lambda _: store.read_manifest(pointer.version)).result(
+            deadline.remaining() / 4
+        )
+        # S3 may just have been slow when the last model was read.
+        needed = min(_MARGIN * seconds, _MAX_SHARE * deadline.seconds) * max(
+            1.0, manifest.size / max(old.size, 1)
+        )
         if deadline.remaining() < needed:
             _telemetry.count("ModelPostponed")
-            _telemetry.info(
+            _telemetry.log(
                 "the model moved, and there is no time to load it",
                 needed_seconds=round(needed, 1),
                 moved_to=pointer.version,
-                version=now.version,
+                version=old.version,
             )
             return False
-        if self._named and self._named.version == pointer.version:
-            self._serving, self._named = replace(self._named, etag=pointer.etag), None
+        if self._pinned and self._pinned.version == pointer.version:
+            self._channel, self._pinned = replace(self._pinned, etag=pointer.etag), None
             return True
-        self._forget()
-        if os.environ.get("MODEL_SWAP") == "instead":
-            self._former, self._serving = now, None
-            _release()
-        fetch = BackgroundTask(lambda stop: store.read(manifest, stop))
-        self._fresh = self._predictor_type()
-        model = fetch.result(deadline.remaining() / 2)
-        self._serving = self._loaded(model, pointer.etag, fetch.seconds)
-        self._former = None
+        self._unpin()
+        if _memory_holds_one():
+            self._channel = Empty(old)
+            _release_memory()
+        self._channel = self._read(store, manifest, pointer.etag, lambda: deadline.remaining() / 2)
         return True
 
+    def _read(
+        self, store: ModelStore, manifest: Manifest, etag: str | None, seconds: Callable[[], float]
+    ) -> Serving:
+        """Read a version while a predictor is constructed for it, in as many seconds as are left then."""
+        task = BackgroundTask(lambda stop: store.read(manifest, stop))
+        predictor = self._predictor_type()
+        model = task.result(seconds())
+        return _load(predictor, model, etag, task.seconds)
 
-def _release() -> None:
-    """Give back what an old model held: objects in circles, and memory that the allocator would keep."""
+
+def _load(predictor: Predictor, model: Model, etag: str | None, seconds: float) -> Serving:
+    """Have a predictor load its model, which took so many seconds to read.
+
+    Raises:
+        Unavailable: the predictor cannot load it.
+
+    """
+    start = time.perf_counter()
+    try:
+        predictor.load(model)
+    except Fault:
+        raise
+    except Exception as error:
+        _telemetry.log_failure(error)
+        raise Unavailable(
+            f"version {model.version} of model {model.manifest.name} cannot be loaded "
+            f"({type(error).__name__}); the log says where. Publish another one, or roll back"
+        ) from error
+    seconds += time.perf_counter() - start
+    _telemetry.record_duration("ModelLoad", seconds * 1000)
+    _telemetry.log(
+        "model loaded",
+        model=model.manifest.name,
+        version=model.version,
+        milliseconds=round(seconds * 1000),
+    )
+    return Serving(predictor, model.manifest, model.version, etag, seconds)
+
+
+def _memory_holds_one() -> bool:
+    """Return whether the function's memory holds one model only."""
+    return Settings.read().model_swap == "instead"
+
+
+def _release_memory() -> None:
+    """Free an old model: reference cycles, and memory that the allocator would keep."""
     gc.collect()
-    with suppress(AttributeError):  # only GNU's C library, which Lambda has, can be asked to
+    with suppress(AttributeError):  # only glibc, which Lambda has, provides it
         ctypes.CDLL(None).malloc_trim(0)

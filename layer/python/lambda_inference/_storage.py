@@ -1,4 +1,4 @@
-"""S3 as the function needs it: ranged reads into memory, and writes that happen once.
+"""S3 as a function needs it: ranged reads into memory, and conditional writes.
 
 obstore is imported and connected at first use: it costs a cold start less than a tenth of what boto3 does.
 """
@@ -9,20 +9,24 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lambda_inference import _credentials
-from lambda_inference._errors import Unavailable
+from lambda_inference._errors import AccessDenied, Unavailable
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
     from obstore.store import S3Store
 
-# A storage that does not answer is told to the caller after some seconds, well inside any
-# timeout; whoever called can then try again.
+# A storage that does not answer becomes a fault after some seconds, well inside any timeout; the caller
+# can then retry.
 _CONNECT_TIMEOUT = "3s"
 _RETRIES: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=15)}
 
 
 class Missing(Exception):
     """There is no such object."""
+
+
+ABSENT = (Missing, AccessDenied)
+"""The errors of a missing object: to a role that may not list a bucket, S3 answers 403 instead of 404."""
 
 
 class Bucket:
@@ -38,112 +42,115 @@ class Bucket:
         self.seconds = seconds
         self._store: S3Store | None = None
 
-    def read(self, key: str) -> tuple[memoryview, Mapping[str, str]]:
-        """Return an object's bytes and its user-defined metadata.
+    def read(self, key: str) -> memoryview:
+        """Return an object's bytes.
 
         Raises:
             Missing: there is no such object.
-            Unavailable: S3 did not answer, or refused.
+            Unavailable: S3 did not answer, or denied access.
 
         """
-        data, answer = self._whole(key)
-        return data, dict(answer.attributes)
+        return self._get(key)[0]
 
-    def size(self, key: str) -> int:
-        """Return how many bytes an object has.
+    def find(self, key: str) -> memoryview | None:
+        """Return an object's bytes, or None if it is absent."""
+        try:
+            return self.read(key)
+        except ABSENT:
+            return None
+
+    def find_metadata(self, key: str) -> Mapping[str, str] | None:
+        """Return an object's user-defined metadata, or None if it is absent."""
+        import obstore
+
+        try:
+            with self._translate_errors(key):
+                return dict(obstore.get(self._connect(), key, options={"head": True}).attributes)
+        except ABSENT:
+            return None
+
+    def read_size(self, key: str) -> int:
+        """Return the bytes of an object.
 
         Raises:
             Missing: there is no such object.
-            Unavailable: S3 did not answer, or refused.
+            Unavailable: S3 did not answer, or denied access.
 
         """
         import obstore
 
-        with self._explained(key):
-            return obstore.head(self._connected(), key)["size"]
-
-    def metadata(self, key: str) -> Mapping[str, str]:
-        """Return an object's user-defined metadata.
-
-        Raises:
-            Missing: there is no such object.
-            Unavailable: S3 did not answer, or refused.
-
-        """
-        import obstore
-
-        with self._explained(key):
-            return dict(obstore.get(self._connected(), key, options={"head": True}).attributes)
+        with self._translate_errors(key):
+            return obstore.head(self._connect(), key)["size"]
 
     def read_range(self, key: str, start: int, end: int) -> tuple[memoryview, int]:
         """Return an object's bytes from ``start`` to before ``end``, or to its own end, and its size.
 
         Raises:
             Missing: there is no such object.
-            Unavailable: S3 did not answer, refused, or has nothing at ``start``.
+            Unavailable: S3 did not answer, denied access, or has nothing at ``start``.
 
         """
-        data, answer = self._whole(key, {"range": (start, end)})
-        return data, answer.meta["size"]
+        data, response = self._get(key, {"range": (start, end)})
+        return data, response.meta["size"]
 
-    def read_unless(self, key: str, etag: str | None) -> tuple[memoryview, str | None] | None:
-        """Return an object's bytes and its ETag, None if it has this one.
+    def read_if_changed(self, key: str, etag: str | None) -> tuple[memoryview, str | None] | None:
+        """Return an object's bytes and its ETag, or None if its ETag is still this one.
 
         Raises:
             Missing: there is no such object.
-            Unavailable: S3 did not answer, or refused.
+            Unavailable: S3 did not answer, or denied access.
 
         """
         from obstore.exceptions import NotModifiedError
 
         try:
-            data, answer = self._whole(key, {"if_none_match": etag} if etag else None)
+            data, response = self._get(key, {"if_none_match": etag} if etag else None)
         except NotModifiedError:
             return None
-        return data, answer.meta["e_tag"]
+        return data, response.meta["e_tag"]
 
     def read_into(self, key: str, buffer: memoryview, start: int) -> None:
         """Fill a buffer with an object's bytes from ``start`` on.
 
         Raises:
             Missing: there is no such object.
-            Unavailable: S3 did not answer, refused, or has fewer bytes.
+            Unavailable: S3 did not answer, denied access, or has fewer bytes.
 
         """
         import obstore
 
-        with self._explained(key):
-            part = memoryview(obstore.get_range(self._connected(), key, start=start, length=len(buffer)))
+        with self._translate_errors(key):
+            part = memoryview(obstore.get_range(self._connect(), key, start=start, length=len(buffer)))
         if len(part) != len(buffer):
             raise Unavailable(f"s3://{self.name}/{key} ends before byte {start + len(buffer)}")
         buffer[:] = part
 
     def replace(self, key: str, data: bytes, content_type: str) -> None:
-        """Write an object, whether there is one or not.
+        """Write an object, in place of one that exists.
 
         Raises:
-            Unavailable: S3 did not answer, or refused.
+            Unavailable: S3 did not answer, or denied access.
 
         """
         import obstore
 
-        with self._explained(key):
-            obstore.put(self._connected(), key, data, attributes={"Content-Type": content_type})
+        with self._translate_errors(key):
+            obstore.put(self._connect(), key, data, attributes={"Content-Type": content_type})
 
     def create(self, key: str, data: bytes, content_type: str, metadata: Mapping[str, str]) -> bool:
-        """Write an object unless there is one, and return whether it was written.
+        """Write an object unless it exists, and return whether it was written.
 
         Raises:
-            Unavailable: S3 did not answer, or refused.
+            Unavailable: S3 did not answer, or denied access.
 
         """
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        with self._explained(key):
+        with self._translate_errors(key):
             try:
                 obstore.put(
-                    self._connected(),
+                    self._connect(),
                     key,
                     data,
                     mode="create",
@@ -155,27 +162,27 @@ class Bucket:
                 raise Unavailable(f"there is no bucket {self.name}; the template names it") from None
             return True
 
-    def _whole(self, key: str, options: "GetOptions | None" = None) -> "tuple[memoryview, GetResult]":
-        """Return an object's bytes, asked for once more if they end too early, and what else S3 said."""
+    def _get(self, key: str, options: "GetOptions | None" = None) -> "tuple[memoryview, GetResult]":
+        """Return an object's bytes and S3's response; a body that ends too early is retried once."""
         import obstore
         from obstore.exceptions import BaseError
 
-        with self._explained(key):
-            answer = obstore.get(self._connected(), key, options=options)
+        with self._translate_errors(key):
+            response = obstore.get(self._connect(), key, options=options)
             try:
-                return memoryview(answer.bytes()), answer
+                return memoryview(response.bytes()), response
             except BaseError:
-                answer = obstore.get(self._connected(), key, options=options)
-                return memoryview(answer.bytes()), answer
+                response = obstore.get(self._connect(), key, options=options)
+                return memoryview(response.bytes()), response
 
-    def _connected(self) -> "S3Store":
+    def _connect(self) -> "S3Store":
         if self._store is None:
             from obstore.store import S3Store
 
             endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
             options: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
-            if found := _credentials.provider():
-                options["credential_provider"] = found
+            if provider := _credentials.find_provider():
+                options["credential_provider"] = provider
             self._store = S3Store(
                 self.name,
                 client_options={
@@ -189,29 +196,29 @@ class Bucket:
         return self._store
 
     def disconnect(self) -> None:
-        """Forget connections and credentials; the next request makes new ones."""
+        """Drop connections and credentials; the next request makes new ones."""
         self._store = None
 
-    def _explained(self, key: str) -> "_Explained":
-        return _Explained(f"s3://{self.name}/{key}")
+    def _translate_errors(self, key: str) -> "_ErrorTranslator":
+        return _ErrorTranslator(f"s3://{self.name}/{key}")
 
 
 _buckets: dict[tuple[str, int], Bucket] = {}
 
 
-def bucket(name: str, seconds: int = 60) -> Bucket:
-    """Return the one Bucket of a name in this process, whose connections outlive an invocation."""
+def get_bucket(name: str, seconds: int = 60) -> Bucket:
+    """Return this process's Bucket of a name; its connections outlive an invocation."""
     return _buckets.setdefault((name, seconds), Bucket(name, seconds))
 
 
 def disconnect() -> None:
-    """Disconnect every bucket: what a snapshot holds of connections and credentials is of no use."""
-    for each in _buckets.values():
-        each.disconnect()
+    """Disconnect every bucket: connections and credentials in a restored snapshot are stale."""
+    for bucket in _buckets.values():
+        bucket.disconnect()
 
 
-class _Explained:
-    """Turns the client's errors into ours, without their detail: it may hold addresses and headers."""
+class _ErrorTranslator:
+    """A context that turns the client's errors into ours, without details, which may hold addresses."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -229,15 +236,13 @@ class _Explained:
             UnauthenticatedError,
         )
 
-        if isinstance(error, NotModifiedError):  # an answer, and no fault
+        if isinstance(error, NotModifiedError):  # a response, not a fault
             return
         if isinstance(error, FileNotFoundError):
             raise Missing(self.url) from None
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-            fault = Unavailable(
-                f"S3 refused access to {self.url}: the object is missing, or the function's role may not"
-            )
-            fault.refused = True
-            raise fault from None
+            raise AccessDenied(
+                f"S3 denied access to {self.url}: it is missing, or the function's role may not"
+            ) from None
         if isinstance(error, BaseError):
             raise Unavailable(f"S3 did not answer for {self.url}; try again") from None

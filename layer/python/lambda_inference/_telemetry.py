@@ -26,14 +26,14 @@ def count(name: str, value: float = 1) -> None:
     _metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
 
 
-def duration(name: str, milliseconds: float) -> None:
-    """Record how long something took, in milliseconds."""
+def record_duration(name: str, milliseconds: float) -> None:
+    """Record a duration in milliseconds as a metric of this invocation."""
     _metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=round(milliseconds, 1))
 
 
 @contextmanager
-def timed(timings: dict[str, float], name: str) -> Iterator[None]:
-    """Put the milliseconds that a block takes into ``timings[name]``."""
+def measure(timings: dict[str, float], name: str) -> Iterator[None]:
+    """Store the milliseconds that a block takes in ``timings[name]``."""
     start = time.perf_counter()
     try:
         yield
@@ -42,15 +42,15 @@ def timed(timings: dict[str, float], name: str) -> Iterator[None]:
 
 
 def flush() -> None:
-    """Write this invocation's metrics; without any, nothing."""
+    """Write this invocation's metrics, if there are any."""
     if _metrics.metric_set:
         _metrics.flush_metrics()
 
 
-def failure(error: BaseException, **fields: Any) -> None:
-    """Log an error nobody expected: its type and where it was, not its text, which may quote a user's.
+def log_failure(error: BaseException, **fields: Any) -> None:
+    """Log an unexpected error: its type and traceback, not its message, which may quote a user's text.
 
-    An import's text never does, and says what the layer lacks.
+    An ImportError's message never does, and names the module that the layer lacks.
     """
     if isinstance(error, ImportError):
         fields["reason"] = str(error)
@@ -63,13 +63,13 @@ def failure(error: BaseException, **fields: Any) -> None:
     )
 
 
-def info(message: str, **fields: Any) -> None:
-    """Log an event."""
+def log(message: str, **fields: Any) -> None:
+    """Log an event of the function."""
     logger.info(message, stacklevel=3, **fields)
 
 
-def invocation(request_id: str) -> None:
-    """Name the invocation in every following log line."""
+def set_request_id(request_id: str) -> None:
+    """Add the invocation's id to every following log line."""
     logger.append_keys(request_id=request_id)
 
 

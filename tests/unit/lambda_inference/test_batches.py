@@ -17,7 +17,7 @@ def bucket(monkeypatch):
     """A bucket in memory, in the place of S3."""
     memory = MemoryStore()
     monkeypatch.setenv("RESULT_BUCKET", "results-of-batches")
-    monkeypatch.setattr(_storage.Bucket, "_connected", lambda _: memory)
+    monkeypatch.setattr(_storage.Bucket, "_connect", lambda _: memory)
     return memory
 
 
@@ -49,7 +49,7 @@ def run(bucket, pieces, **others):
         "request": {"model_version": VERSION},
         "corpus": {"a": 1},
     }
-    body = _batches.write(batch | others)
+    body = _batches.write_manifest(batch | others)
     lines = bytes(obstore.get(bucket, body["s3_key"]).bytes()).decode().splitlines()
     return body, [json.loads(line) for line in lines]
 
@@ -127,4 +127,4 @@ def test_a_damaged_index_is_refused(bucket):
     """Half of a list is no index."""
     obstore.put(bucket, "inputs/i.json", b'[{"id": "a"')
     with pytest.raises(BadRequest, match="damaged"):
-        _batches.write({"run": "run", "index": "inputs/i.json", "request": {}, "corpus": {}})
+        _batches.write_manifest({"run": "run", "index": "inputs/i.json", "request": {}, "corpus": {}})

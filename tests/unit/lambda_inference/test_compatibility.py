@@ -39,7 +39,7 @@ def test_same_major_versions_are_loaded(libraries):
 def test_a_minor_difference_is_logged(monkeypatch):
     """The log names both versions."""
     logged = []
-    monkeypatch.setattr(_telemetry, "info", lambda _, **fields: logged.append(fields))
+    monkeypatch.setattr(_telemetry, "log", lambda _, **fields: logged.append(fields))
     _compatibility.check(manifest(torch="2.13.0"))
     assert logged == [{"libraries": {"torch": "saved with 2.13.0, loaded with 2.10.0+cpu"}}]
 

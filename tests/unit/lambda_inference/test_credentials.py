@@ -47,19 +47,19 @@ def environment(monkeypatch):
 
 def test_endpoint_is_asked_only_where_variables_hold_no_keys(environment):
     """With keys among the variables, or without an endpoint, obstore finds credentials itself."""
-    assert _credentials.provider() is _credentials.from_container
+    assert _credentials.find_provider() is _credentials.fetch_from_container
     environment.setenv("AWS_ACCESS_KEY_ID", "some")
-    assert _credentials.provider() is None
+    assert _credentials.find_provider() is None
     environment.delenv("AWS_ACCESS_KEY_ID")
     environment.delenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-    assert _credentials.provider() is None
+    assert _credentials.find_provider() is None
 
 
 def test_credentials_come_with_their_end(environment):
     """The token is sent as it is, and the end is known, so that they are asked for anew in time."""
     with answering(json.dumps(KEYS | {"Expiration": "2030-01-02T03:04:05Z"}).encode()) as (address, seen):
         environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
-        found = _credentials.from_container()
+        found = _credentials.fetch_from_container()
     assert seen == ["the token"]
     assert found == {
         "access_key_id": "access",
@@ -77,18 +77,18 @@ def test_no_credentials_are_told(environment, body, status):
     """Whatever else is answered, the error says so and quotes nothing."""
     with answering(body, status) as (address, _):
         environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
-        with pytest.raises(Unavailable, match="credentials cannot be had"):
-            _credentials.from_container()
+        with pytest.raises(Unavailable, match="credentials are temporarily unavailable"):
+            _credentials.fetch_from_container()
 
 
 def test_nobody_there_is_told():
     """An endpoint that does not answer is an error of some seconds."""
-    with pytest.raises(Unavailable, match="credentials cannot be had"):
-        _credentials.from_container()
+    with pytest.raises(Unavailable, match="credentials are temporarily unavailable"):
+        _credentials.fetch_from_container()
 
 
 def test_the_token_goes_to_nobody_else(environment):
     """Without encryption it is sent to this machine only."""
     environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.com/credentials")
-    with pytest.raises(Unavailable, match="neither to this machine nor over HTTPS"):
-        _credentials.from_container()
+    with pytest.raises(Unavailable, match="must name this machine or use HTTPS"):
+        _credentials.fetch_from_container()

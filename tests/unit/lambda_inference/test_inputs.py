@@ -5,6 +5,7 @@ from obstore import put
 from obstore.store import MemoryStore
 
 from lambda_inference import BadRequest, Unavailable, _storage, inputs
+from lambda_inference._errors import AccessDenied
 
 
 @pytest.fixture
@@ -12,7 +13,7 @@ def store(monkeypatch):
     """A bucket in memory, in the place of S3."""
     memory = MemoryStore()
     monkeypatch.setenv("RESULT_BUCKET", "results-of-inputs")
-    monkeypatch.setattr(_storage.Bucket, "_connected", lambda _: memory)
+    monkeypatch.setattr(_storage.Bucket, "_connect", lambda _: memory)
     return memory
 
 
@@ -59,16 +60,17 @@ def test_what_is_not_there_is_the_callers_mistake():
         inputs.read("inputs/nothing", "data[0].key", most=5)
 
 
-@pytest.mark.parametrize(("refused", "raised"), [(True, BadRequest), (False, Unavailable)])
-def test_a_refusal_is_what_a_missing_object_looks_like(monkeypatch, refused, raised):
-    """S3 refuses what is missing to a role that may not list; a fault of S3's is none of the caller's."""
+@pytest.mark.parametrize(
+    ("fault", "expected"), [(AccessDenied("no"), BadRequest), (Unavailable("no"), Unavailable)]
+)
+def test_a_refusal_is_what_a_missing_object_looks_like(monkeypatch, fault, expected):
+    """S3 denies access to a missing object to a role that may not list; other faults of S3 stay its own."""
     monkeypatch.setenv("RESULT_BUCKET", "results-of-inputs")
-    fault = Unavailable("no")
-    fault.refused = refused
 
     def fails(*_):
         raise fault
 
-    monkeypatch.setattr(_storage.Bucket, "size", fails)
-    with pytest.raises(raised):
+    monkeypatch.setattr(_storage.Bucket, "read_size", fails)
+    with pytest.raises(expected) as caught:
         inputs.read("inputs/a", "data[0].key", most=5)
+    assert type(caught.value) is expected

@@ -13,7 +13,7 @@ import pytest
 from lambda_inference import _results
 from lambda_inference._errors import Unavailable
 from lambda_inference._predictor import Array, Prediction
-from lambda_inference._results import Origin, ResultStore, inline, lines, npz
+from lambda_inference._results import Origin, ResultStore, encode_lines, encode_npz, inline_arrays
 from lambda_inference._storage import Bucket
 
 ORIGIN = Origin("id", "0" * 64, "model", "1" * 64, "engine")
@@ -65,7 +65,7 @@ class Recorded(Bucket):
 
 def test_npz_is_read_by_numpy():
     """Values and index are what numpy's own reader finds, without pickle."""
-    file = np.load(io.BytesIO(npz("attention", predictions())), allow_pickle=False)
+    file = np.load(io.BytesIO(encode_npz("attention", predictions())), allow_pickle=False)
     assert file["values"].dtype == np.float32
     assert file["values"].tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 0, 1, 2, 3]
     assert file["index"].dtype == np.int32
@@ -80,7 +80,7 @@ def test_npz_keeps_order_over_many_chunks(monkeypatch: pytest.MonkeyPatch):
         Prediction({}, {"kind": [Array(struct.pack("<5q", *([number] * 5)), "q", (5,))]})
         for number in numbers
     ]
-    file = np.load(io.BytesIO(npz("kind", given)), allow_pickle=False)
+    file = np.load(io.BytesIO(encode_npz("kind", given)), allow_pickle=False)
     assert file["values"].tolist() == [number for number in numbers for _ in range(5)]
     assert file["index"].tolist() == [[number, 0, 5] for number in numbers]
 
@@ -88,9 +88,9 @@ def test_npz_keeps_order_over_many_chunks(monkeypatch: pytest.MonkeyPatch):
 def test_lines_keep_order_over_many_batches():
     """However many records there are, each is a line."""
     given = [Prediction({"index": index, "text": "\n"}) for index in range(2 * _results.BATCH + 1)]
-    text = gzip.decompress(lines(given)).decode()
+    text = gzip.decompress(encode_lines(given)).decode()
     assert [json.loads(line) for line in text.splitlines()] == [prediction.record for prediction in given]
-    assert gzip.decompress(lines([])) == b""
+    assert gzip.decompress(encode_lines([])) == b""
 
 
 def test_arrays_are_on_their_way_while_records_are_compressed(monkeypatch: pytest.MonkeyPatch):
@@ -101,7 +101,7 @@ def test_arrays_are_on_their_way_while_records_are_compressed(monkeypatch: pytes
         bucket.ready.set()
         return b""
 
-    monkeypatch.setattr(_results, "lines", compressed)
+    monkeypatch.setattr(_results, "encode_lines", compressed)
     body = ResultStore(bucket).write(ORIGIN, predictions())
     assert bucket.keys == [body["attention_key"], body["s3_key"]]
 
@@ -136,20 +136,20 @@ def test_arrays_that_were_not_put_are_not_committed(refused: str):
 
 def test_lines_are_gzipped_json():
     """Every record is one line, in order."""
-    text = gzip.decompress(lines(predictions())).decode()
+    text = gzip.decompress(encode_lines(predictions())).decode()
     assert [json.loads(line)["index"] for line in text.splitlines()] == [0, 1, 2]
 
 
 def test_same_predictions_give_same_bytes():
     """No date and no order gets into a file."""
-    assert npz("attention", predictions()) == npz("attention", predictions())
-    assert lines(predictions()) == lines(predictions())
+    assert encode_npz("attention", predictions()) == encode_npz("attention", predictions())
+    assert encode_lines(predictions()) == encode_lines(predictions())
 
 
 def test_inline_puts_arrays_where_their_paths_say():
     """Arrays become nested lists inside copies; the records stay as they were."""
     given = predictions()
-    records = inline(given)
+    records = inline_arrays(given)
     assert records[0]["hypotheses"] == [{"attention": [[0, 1, 2], [3, 4, 5]]}, {"attention": [[0, 1]]}]
     assert records[2]["hypotheses"][1] == {"attention": []}
     assert given[0].record == {"index": 0, "hypotheses": [{}, {}]}

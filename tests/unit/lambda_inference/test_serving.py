@@ -7,7 +7,7 @@ import pytest
 
 from lambda_inference import _serving, _telemetry
 from lambda_inference._deadline import Deadline
-from lambda_inference._errors import BadRequest, Unavailable
+from lambda_inference._errors import BadRequest, MissingVersion, Unavailable
 from lambda_inference._model_store import Pointer
 from lambda_inference._models import File, Manifest, Model
 from lambda_inference._serving import ModelManager
@@ -31,13 +31,13 @@ class Store:
         self.hold = threading.Event()
         self.hold.set()
 
-    def pointer(self, etag: str | None = None) -> Pointer | None:
+    def read_pointer(self, etag: str | None = None) -> Pointer | None:
         self.looks += 1
         if self.unread:
             raise self.unread
         return None if etag == self.version else Pointer(self.version, self.version)
 
-    def manifest(self, version: str) -> Manifest:
+    def read_manifest(self, version: str) -> Manifest:
         return Manifest(name=version, engine="e", precision="p", libraries={}, files=[File("f", 1, 1, ["0"])])
 
     def read(self, manifest: Manifest, _: threading.Event | None = None) -> Model:
@@ -48,8 +48,8 @@ class Store:
         return Model(manifest, manifest.name, {})
 
     def load(self, _: threading.Event | None = None) -> tuple[Model, str | None]:
-        pointer = self.pointer()
-        return self.read(self.manifest(pointer.version)), pointer.etag
+        pointer = self.read_pointer()
+        return self.read(self.read_manifest(pointer.version)), pointer.etag
 
 
 class Predictor:
@@ -94,7 +94,7 @@ def clock(monkeypatch):
 
 def served(models: ModelManager, deadline: Deadline | None = None) -> str:
     """Return the version that serves, by its predictor and by its name."""
-    now = models.current(deadline or long())
+    now = models.select(deadline or long())
     assert now.predictor.version == now.version
     return now.version
 
@@ -192,7 +192,7 @@ def test_too_little_time_is_no_time(store, counted, clock, monkeypatch):
     """A request that has less than twice what the last load took keeps its time; one with more loads it."""
     monkeypatch.setattr(time, "perf_counter", iter(range(0, 1000, 3)).__next__)
     models = ModelManager(Predictor)
-    now = models.current(long())
+    now = models.select(long())
     assert now.seconds >= 6
     store.version = "2"
     clock[0] += 60
@@ -238,7 +238,7 @@ def test_first_model_that_is_not_ready_goes_on(store, monkeypatch):
     models = ModelManager(Predictor)
     models.initialise()
     with pytest.raises(Unavailable, match="in the time there was"):
-        models.current(Deadline.after(1.1))
+        models.select(Deadline.after(1.1))
     store.hold.set()
     assert served(models) == "1"
     assert store.reads == ["1"]
@@ -250,14 +250,14 @@ def test_a_first_model_that_cannot_be_had_is_asked_for_again(store):
     store.unread = Unavailable("there is no model yet")
     for _ in range(2):
         with pytest.raises(Unavailable, match="no model yet"):
-            models.current(long())
+            models.select(long())
     store.unread = None
     assert served(models) == "1"
 
 
 def named(models: ModelManager, version: str) -> str:
     """Return the version that serves a request for one."""
-    now = models.current(long(), version)
+    now = models.select(long(), version)
     assert now.predictor.version == now.version
     return now.version
 
@@ -305,7 +305,7 @@ def test_a_named_version_needs_no_channel(store):
     models = ModelManager(Predictor)
     assert named(models, "0") == "0"
     with pytest.raises(Unavailable, match="no channel"):
-        models.current(long())
+        models.select(long())
 
 
 def test_a_version_that_is_not_there_is_the_callers_mistake(store, monkeypatch):
@@ -313,14 +313,12 @@ def test_a_version_that_is_not_there_is_the_callers_mistake(store, monkeypatch):
     models = ModelManager(Predictor)
 
     def missing(_: str) -> Manifest:
-        fault = Unavailable("no manifest.json")
-        fault.missing = True
-        raise fault
+        raise MissingVersion("no manifest.json")
 
-    monkeypatch.setattr(store, "manifest", missing)
-    store.load = lambda _: (Model(Store.manifest(store, "1"), "1", {}), "1")
+    monkeypatch.setattr(store, "read_manifest", missing)
+    store.load = lambda _: (Model(Store.read_manifest(store, "1"), "1", {}), "1")
     with pytest.raises(BadRequest, match=r"no manifest\.json") as caught:
-        models.current(long(), "0")
+        models.select(long(), "0")
     assert caught.value.field == "model_version"
     assert served(models) == "1"
 
@@ -334,5 +332,5 @@ def test_where_memory_holds_one_a_named_version_takes_its_place(store, monkeypat
             assert served(models) == "1"
         else:
             assert named(models, version) == version
-        assert [models._serving, models._named].count(None) == 1
+        assert isinstance(models._channel, _serving.Serving) != isinstance(models._pinned, _serving.Serving)
     assert store.reads == ["1", "0", "1"]

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Meta
 from obstore.store import MemoryStore
 
-from lambda_inference import BadRequest, Deadline, OutOfTime, Prediction, _storage, _telemetry
+from lambda_inference import BadRequest, BaseRequest, Deadline, OutOfTime, Prediction, _storage, _telemetry
 from lambda_inference._requests import parse
 from lambda_inference._shards import ShardRequest
 from lambda_inference.texts import TextRequest
@@ -43,7 +43,7 @@ def bucket(monkeypatch):
     """A bucket in memory, in the place of S3."""
     memory = MemoryStore()
     monkeypatch.setenv("RESULT_BUCKET", "results-of-ranges")
-    monkeypatch.setattr(_storage.Bucket, "_connected", lambda _: memory)
+    monkeypatch.setattr(_storage.Bucket, "_connect", lambda _: memory)
     return memory
 
 
@@ -53,6 +53,13 @@ def asked(source, **fields) -> ShardRequest:
     return ShardRequest(payload, parse(payload, Request), Request)
 
 
+def predict(shard, predictor, seconds=60):
+    """Answer a shard as the handler does."""
+    return shard.predict(
+        lambda request, deadline: list(predictor.predict(request, deadline)), Deadline.after(seconds)
+    )
+
+
 @pytest.fixture
 def answered(bucket):
     """Put a corpus into the bucket, and return a function that answers a range of it."""
@@ -60,9 +67,9 @@ def answered(bucket):
     def answer(corpus, key="inputs/c.txt", start=0, end=None, predictor=None, **fields):
         obstore.put(bucket, key, corpus)
         source = {"key": key, "start": start, "end": len(corpus) if end is None else end}
-        lines = asked(source, **fields)
-        records = [one.record for one in lines.predict(predictor or Shout(), Deadline.after(60))]
-        assert lines.failed == sum("error" in record for record in records)
+        predictions, failed = predict(asked(source, **fields), predictor or Shout())
+        records = [prediction.record for prediction in predictions]
+        assert failed == sum("error" in record for record in records)
         return records
 
     return answer
@@ -106,7 +113,7 @@ def test_what_is_wrong_with_a_line_fails_it_alone(answered):
         4: "BadRequest",
         5: "InternalError",
     }
-    assert errors[1]["message"] == "the item is bad"
+    assert errors[1]["message"] == "data[0] is bad"
     assert errors[2]["message"] == "the line is not UTF-8 at byte 0"
     assert "10001 characters" in errors[4]["message"]
 
@@ -132,7 +139,7 @@ def test_running_out_of_time_is_no_lines_fault(bucket):
     """It ends the range, to be tried again."""
     obstore.put(bucket, "inputs/c.txt", b"a\nb\n")
     with pytest.raises(OutOfTime):
-        asked({"key": "inputs/c.txt", "start": 0, "end": 4}).predict(Shout(), Deadline.after(0))
+        predict(asked({"key": "inputs/c.txt", "start": 0, "end": 4}), Shout(), 0)
 
 
 @pytest.mark.parametrize(
@@ -157,15 +164,15 @@ def test_a_range_is_what_its_hash_says(bucket):
     """A corpus that has changed under a run is noticed."""
     obstore.put(bucket, "inputs/c.txt", b"one\ntwo\n")
     source = {"key": "inputs/c.txt", "start": 4, "end": 8, "sha256": hashlib.sha256(b"two\n").hexdigest()}
-    assert len(asked(source).predict(Shout(), Deadline.after(60))) == 1
+    assert len(predict(asked(source), Shout())[0]) == 1
     obstore.put(bucket, "inputs/c.txt", b"one\nTWO\n")
     with pytest.raises(BadRequest, match="the corpus has changed") as caught:
-        asked(source).predict(Shout(), Deadline.after(60))
+        predict(asked(source), Shout())
     assert caught.value.field == "source.sha256"
 
 
-def test_a_range_has_as_many_lines_as_a_request(answered):
-    """The bound on items is the bound on lines."""
+def test_a_shard_has_a_limit_of_lines(answered):
+    """More lines than one invocation should answer are refused."""
     with pytest.raises(BadRequest, match="at most 10,000 lines; got 10,001"):
         answered(b"\n" * 10_001)
 
@@ -174,7 +181,7 @@ def test_a_range_has_as_many_lines_as_a_request(answered):
 def test_only_inputs_are_read():
     """The key lies below the prefix, and the field is named where it does not."""
     with pytest.raises(BadRequest, match="below inputs/") as caught:
-        asked({"key": "prediction_outputs/a", "start": 0, "end": 4}).predict(Shout(), Deadline.after(60))
+        predict(asked({"key": "prediction_outputs/a", "start": 0, "end": 4}), Shout())
     assert caught.value.field == "source.key"
 
 
@@ -229,7 +236,53 @@ def test_a_pinned_version_counts_in_every_digest():
 def test_what_breaks_is_logged_once(answered, monkeypatch):
     """The log has the traceback of the line at fault, not of each part that held it."""
     logged = []
-    monkeypatch.setattr(_telemetry, "failure", logged.append)
+    monkeypatch.setattr(_telemetry, "log_failure", logged.append)
     records = answered("\n".join(json.dumps(n) for n in range(9)).encode() + b"\nbroken\n")
     assert [type(one) for one in logged] == [ZeroDivisionError]
     assert records[9]["error"]["code"] == "InternalError"
+
+
+class Pairs(BaseRequest, kw_only=True):
+    """At most two texts."""
+
+    data: Annotated[list[str], Meta(min_length=1, max_length=2, description="one or two strings")]
+    mark: str = "!"
+
+
+def test_the_request_types_own_limit_holds(bucket):
+    """A shard of more lines than a request takes is answered in several; places and failures stay right."""
+    obstore.put(bucket, "inputs/c.txt", b"a\nb\n\xff\nc\nbad\nd\n")
+    payload = {"source": {"key": "inputs/c.txt", "start": 0, "end": 14}}
+    predictor = Shout()
+    predictions, failed = predict(ShardRequest(payload, parse(payload, Pairs), Pairs), predictor)
+    assert [prediction.record.get("text") for prediction in predictions] == [
+        "A!", "B!", None, "C!", None, "D!"
+    ]  # fmt: skip
+    assert [prediction.record["index"] for prediction in predictions] == list(range(6))
+    assert failed == 2
+    assert max(map(len, predictor.asked)) == 2
+
+
+def test_records_of_a_predictor_are_not_changed(bucket):
+    """A predictor may keep what it has answered; a shard's places are written into copies."""
+    record = {"index": 0}
+
+    class Same:
+        def predict(self, request, _):
+            return [Prediction(record) for _ in request.data]
+
+    obstore.put(bucket, "inputs/c.txt", b"a\nb\n")
+    predictions, _ = predict(asked({"key": "inputs/c.txt", "start": 0, "end": 4}), Same())
+    assert [prediction.record["index"] for prediction in predictions] == [0, 1]
+    assert record == {"index": 0}
+
+
+def test_a_fault_of_another_field_is_the_requests(answered):
+    """What the model refuses of the fields beside data is wrong for every line, and told once."""
+
+    class Refusing:
+        def predict(self, *_):
+            raise BadRequest("mark takes another character", field="mark")
+
+    with pytest.raises(BadRequest, match="another character"):
+        answered(b"a\nb\n", predictor=Refusing())

@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from lambda_inference._errors import Unavailable
+from lambda_inference._errors import AccessDenied, Unavailable
 from lambda_inference._storage import Bucket, Missing
 
 CODES = {404: "NoSuchBucket", 403: "AccessDenied", 400: "InvalidRequest"}
@@ -26,7 +26,7 @@ def refusing(monkeypatch):
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_PUT = answer  # noqa: N815 - the base class names them
+            do_GET = do_PUT = do_HEAD = answer  # noqa: N815 - the base class names them
 
             def log_message(self, *_) -> None:
                 pass
@@ -66,4 +66,20 @@ def test_a_refusal_is_unavailable_without_its_text(refusing, status):
         with pytest.raises(Unavailable) as caught:
             call()
         assert "secret" not in caught.value.message
-        assert caught.value.refused == (status == 403)
+        assert isinstance(caught.value, AccessDenied) == (status == 403)
+
+
+@pytest.mark.parametrize("status", [404, 403])
+def test_an_absent_object_is_none_to_who_looks_for_it(refusing, status):
+    """To a role that may not list the bucket, S3 answers 403 for a missing object."""
+    bucket = refusing(status)
+    assert bucket.find("key") is None
+    assert bucket.find_metadata("key") is None
+
+
+def test_who_looks_for_an_object_hears_of_other_faults(refusing):
+    """An object that S3 could not be asked for is not absent."""
+    bucket = refusing(400)
+    for find in (bucket.find, bucket.find_metadata):
+        with pytest.raises(Unavailable):
+            find("key")

@@ -33,15 +33,15 @@ def function_of(engine: str, files: Mapping[str, bytes], precision: str = "smoke
     }
     from lambda_inference import _storage, _telemetry
 
-    connect = _storage.Bucket._connected  # noqa: SLF001
+    connect = _storage.Bucket._connect  # noqa: SLF001
     connect(_storage.Bucket("real"))  # it needs what a real bucket needs, up to the first request
     from obstore.store import MemoryStore
 
     stores = {"models": MemoryStore(), "results": MemoryStore()}
-    _storage.Bucket._connected = lambda bucket: stores[bucket.name]  # type: ignore[method-assign,assignment,return-value] # noqa: SLF001
+    _storage.Bucket._connect = lambda bucket: stores[bucket.name]  # type: ignore[method-assign,assignment,return-value] # noqa: SLF001
     _publish(engine, files, precision, stores["models"])
     # The function's log says nothing that may quote a user's text; a build has to know what is missing.
-    _telemetry.failure = lambda error, **_: traceback.print_exception(error)  # type: ignore[assignment]
+    _telemetry.log_failure = lambda error, **_: traceback.print_exception(error)  # type: ignore[assignment]
     return stores["results"]
 
 

@@ -1,0 +1,131 @@
+"""How a call is answered: repeated requests, and faults in the form that their callers see."""
+
+import json
+from types import SimpleNamespace
+
+import obstore
+import pytest
+from obstore.store import MemoryStore
+
+from lambda_inference import Prediction, Unavailable, _storage
+from lambda_inference._errors import AccessDenied, MissingVersion
+from lambda_inference._events import Call
+from lambda_inference._handler import Service, _respond_to_fault
+from lambda_inference.texts import TextRequest
+
+CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000, aws_request_id="invocation")
+
+
+class Counting:
+    """A predictor that counts what it was asked."""
+
+    Request = TextRequest
+    asked = 0
+
+    def load(self, model):
+        pass
+
+    def predict(self, request, _):
+        Counting.asked += 1
+        return [Prediction({"index": index, "text": text}) for index, text in enumerate(request.data)]
+
+
+class Models:
+    """A model that is there, or not yet."""
+
+    def __init__(self):
+        self.version = "1"
+
+    def select(self, *_):
+        if self.version is None:
+            raise Unavailable("there is no model yet")
+        manifest = SimpleNamespace(name="m", engine="e")
+        return SimpleNamespace(predictor=Counting(), manifest=manifest, version=self.version)
+
+
+@pytest.fixture
+def service(monkeypatch):
+    """A function with its results in memory."""
+    memory = MemoryStore()
+    monkeypatch.setenv("RESULT_BUCKET", "results-of-handler")
+    monkeypatch.setattr(_storage.Bucket, "_connect", lambda _: memory)
+    monkeypatch.setattr(Counting, "asked", 0)
+    made = Service(Counting)
+    made.models = Models()
+    obstore.put(memory, "inputs/c.txt", b"a\nb\n")
+    return made
+
+
+def message(body):
+    """Return a queue's event with one message."""
+    record = {"eventSource": "aws:sqs", "messageId": "m-1", "body": json.dumps(body)}
+    return {"Records": [record]}
+
+
+def without_timings(response):
+    """Return a response's body but for what is measured."""
+    return {name: value for name, value in response["body"].items() if name != "timings_ms"}
+
+
+@pytest.mark.parametrize(
+    "request_", [{"data": ["a"]}, {"source": {"key": "inputs/c.txt", "start": 0, "end": 4}}]
+)
+def test_a_repeated_request_is_answered_without_a_prediction(service, request_):
+    """The first result is returned, under its model's version, though the model has moved or gone."""
+    event = request_ | {"id": "once"}
+    first = service.handle(event, CONTEXT)
+    for version in ("2", None):
+        service.models.version = version
+        again = service.handle(event, CONTEXT)
+        assert without_timings(again) == without_timings(first)
+        assert again["body"]["timings_ms"].keys() == {"predict", "store"}
+        assert again["body"]["model"]["version"] == "1"
+    assert Counting.asked == 1
+
+
+def test_another_request_of_the_same_id_is_refused_before_it_is_predicted(service):
+    """A conflict costs no prediction, and needs no model."""
+    service.handle({"data": ["a"], "id": "once"}, CONTEXT)
+    service.models.version = None
+    response = service.handle({"data": ["b"], "id": "once"}, CONTEXT)
+    assert (response["statusCode"], response["body"]["error"]["code"]) == (409, "Conflict")
+    assert Counting.asked == 1
+
+
+def test_a_message_that_comes_twice_is_predicted_once(service):
+    """A message's id names its result, as a caller's does."""
+    for _ in range(2):
+        assert service.handle(message({"data": ["a"]}), CONTEXT) == {"batchItemFailures": []}
+    assert Counting.asked == 1
+
+
+def test_without_an_id_nothing_is_looked_for(service, monkeypatch):
+    """Who names no id pays no request to S3 for it."""
+    monkeypatch.setattr(_storage.Bucket, "find_metadata", None)
+    assert service.handle({"data": ["a"]}, CONTEXT)["statusCode"] == 200
+
+
+def test_an_inline_answer_is_made_anew(service):
+    """It was never stored."""
+    for _ in range(2):
+        assert service.handle({"data": ["a"], "id": "once", "result": "inline"}, CONTEXT)["body"][
+            "predictions"
+        ]
+    assert Counting.asked == 2
+
+
+@pytest.mark.parametrize("kind", [Unavailable, AccessDenied, MissingVersion])
+def test_a_raised_fault_has_the_name_that_callers_retry(kind):
+    """Step Functions retries by the class's name, which is the answer's code, however fine ours are."""
+    with pytest.raises(Unavailable) as caught:
+        _respond_to_fault(Call(dict), kind("no"), raise_all=False)
+    assert type(caught.value).__name__ == json.loads(caught.value.message)["body"]["error"]["code"]
+
+
+def test_a_manifest_is_a_call_of_its_own(service):
+    """An invalid batch is raised, so that the state machine notices; a message cannot ask for one."""
+    with pytest.raises(ValueError, match="manifest takes the input of the state machine"):
+        service.handle({"manifest": {}}, CONTEXT)
+    assert service.handle(message({"manifest": {}}), CONTEXT) == {
+        "batchItemFailures": [{"itemIdentifier": "m-1"}]
+    }
