@@ -95,7 +95,7 @@ $(VENV)/ready: pyproject.toml
 	@$(PIP) --quiet --no-deps OpenNMT-py==3.5.1 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
 	@echo "[3/3] everything else"
 	@$(PIP) --quiet --editable '.[dev]' 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
-	@$(PY) -m layer mend opennmt "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	@$(PY) -m layer fix opennmt "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	@$(PY) tools/environment.py $(VENV)
 	@touch $@
 

@@ -58,13 +58,13 @@ print(ready - start, time.perf_counter() - ready)
 
 
 def install(scratch: Path) -> Path:
-    """Return the locked wheels as pip installs them, with the mends without which they do not run."""
+    """Return the locked wheels as pip installs them, with the fixes without which they do not run."""
     recipe, target = load("opennmt"), get_target(HOST)
     wheel_lock = lock.read(recipe, target) or lock.make(recipe, target)
     cache = build.WORK / "wheels"
     wheels.fetch(wheel_lock, target, recipe.cpu_index, cache, print)
     wheels.install(wheel_lock, target, cache, scratch / "installed")
-    patch.apply(scratch / "installed", recipe.patches, "mend")
+    patch.apply(scratch / "installed", recipe.patches, "fix")
     compile_all(scratch / "installed", "timestamp")
     return scratch / "installed"
 
@@ -80,7 +80,7 @@ def restore_sources(full: Path, slim: Path, scratch: Path) -> Path:
     recipe = load("opennmt")
     sources = scratch / "sources-of-all"
     shutil.copytree(full, sources, copy_function=os.link)
-    patch.apply(sources, recipe.patches, "cut")
+    patch.apply(sources, recipe.patches, "slim")
     folder = scratch / "sources"
     for file in tree.files(slim):
         inside = file.path.removesuffix("c") if file.path.endswith(".pyc") else file.path

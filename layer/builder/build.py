@@ -2,8 +2,8 @@
 
 ::
 
-    lock → fetch → install → mend → prediction on the full tree (the reference)
-         → cut → prune → trace → strip → check → prediction on the slim tree (the proof)
+    lock → fetch → install → fix → prediction on the full tree (the reference)
+         → slim → prune → trace → strip → check → prediction on the slim tree (the proof)
          → byte-compile → the same prediction → plan → pack → report
 
 ``OUT/layer`` is what Lambda gets, ``OUT/report.json`` and ``OUT/report.html`` say what it is. A
@@ -27,7 +27,7 @@ from layer.builder import tree as trees
 from layer.builder.errors import BuildError, InterpreterError, ReportError, SmokeError
 from layer.builder.files import lock_exclusive
 from layer.builder.pack import archive, bytecode, plan
-from layer.builder.recipe import ROOT, Recipe, common_rules
+from layer.builder.recipe import ROOT, Recipe, load_common_rules
 from layer.builder.report import facts as reports
 from layer.builder.report.facts import Report
 from layer.builder.slim import patch, strip, trace
@@ -76,7 +76,7 @@ class Job:
     @property
     def beside(self) -> "Job | None":
         """The job of the layer that is always deployed with this one."""
-        recipe = self.recipe.beside
+        recipe = self.recipe.base_layer
         if recipe is None:
             return None
         return Job(recipe, self.target, default_out(recipe, self.target, self.work), work=self.work)
@@ -273,7 +273,7 @@ class _Steps:
         wheels.fetch(self.lock, self.target, self.recipe.cpu_index, self.job.work / "wheels", self.say)
         with self._step(f"installing {len(self.lock.wheels)} wheels"):
             wheels.install(self.lock, self.target, self.job.work / "wheels", self.tree)
-        patch.apply(self.tree, self.recipe.patches, "mend")
+        patch.apply(self.tree, self.recipe.patches, "fix")
         if not (self.recipe.smoke and self.python):
             return None
         with self._step("predicting with everything there, for reference"):
@@ -281,15 +281,15 @@ class _Steps:
 
     def _slim(self) -> list[reports.Removed]:
         before = {file.path: file for file in trees.files(self.tree)}
-        patch.apply(self.tree, self.recipe.patches, "cut")
+        patch.apply(self.tree, self.recipe.patches, "slim")
         after = {file.path: file.size for file in trees.files(self.tree)}
-        cut = []
+        rows = []
         for path, file in before.items():
             if saved := file.size - after.get(path, 0):
                 gone = int(path not in after)
-                cut.append(reports.Removed("cut", "the recipe's patches", file.package, gone, saved))
+                rows.append(reports.Removed("patches", "the recipe's patches", file.package, gone, saved))
         with self._step("taking out what the rules name"):
-            return [*cut, *prune(self.tree, (*common_rules(), *self.recipe.rules), self.recipe.protect)]
+            return [*rows, *prune(self.tree, (*load_common_rules(), *self.recipe.rules), self.recipe.protect)]
 
     def _trace(self, retrace: bool) -> tuple[list[str] | None, str]:
         """Return the files that the prediction needs, and in a sentence from where that is known."""

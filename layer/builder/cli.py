@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
 from layer.builder import build as builder
@@ -10,7 +11,7 @@ from layer.builder.errors import LayerError
 from layer.builder.pack import bytecode
 from layer.builder.pack.plan import STRATEGIES
 from layer.builder.publish import layer as publish
-from layer.builder.recipe import Recipe, common_rules, load
+from layer.builder.recipe import Recipe, load, load_common_rules
 from layer.builder.report import facts as report
 from layer.builder.report.table import table
 from layer.builder.slim import patch
@@ -21,6 +22,10 @@ from layer.builder.wheels.resolve import resolve
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["mend"]:
+        warnings.warn("`layer mend` is called `layer fix` now", FutureWarning, stacklevel=2)
+        arguments[0] = "fix"
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
@@ -55,11 +60,11 @@ def _print_plan(job: builder.Job) -> None:
     _say("install")
     for file in wheels:
         print(f"    {file}")
-    for stage in ("mend", "cut"):
+    for stage in ("fix", "slim"):
         for one in recipe.patches:
             if one.stage == stage:
                 _say(f"{stage}: {one.path} ({one.name})")
-    for rule in (*common_rules(), *recipe.rules):
+    for rule in (*load_common_rules(), *recipe.rules):
         _say(f"take out: {rule.name}, {rule.reason}")
     python = interpreter.find(target, job.interpreters)
     compiler = interpreter.find_compiler(target, job.interpreters)
@@ -69,16 +74,16 @@ def _print_plan(job: builder.Job) -> None:
     _say(f"write {job.out / 'layer'}, strategy {job.strategy}")
 
 
-def _mend(options: argparse.Namespace) -> int:
+def _fix(options: argparse.Namespace) -> int:
     recipe: Recipe = load(options.recipe)
     for one in recipe.patches:
-        if one.stage != "mend" or patch.is_done(options.folder, one):
+        if one.stage != "fix" or patch.is_done(options.folder, one):
             continue
-        # What a mend stands in for may be there.
+        # The package that the patch replaces may be installed.
         if one.action == "content" and (options.folder / one.path).with_suffix("").is_dir():
             continue
-        patch.apply(options.folder, [one], "mend")
-        _say(f"mended {one.path} ({one.name})")
+        patch.apply(options.folder, [one], "fix")
+        _say(f"fixed {one.path} ({one.name})")
     return 0
 
 
@@ -170,15 +175,15 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_compile)
 
     command = commands.add_parser(
-        "mend",
-        help="do a recipe's mends to the packages of a development environment",
-        description="Do the patches without which a recipe's packages do not run, to a folder where they are "
-        "installed by pip. Doing them twice changes nothing.",
-        epilog="example: python -m layer mend opennmt .venv/lib/python3.11/site-packages",
+        "fix",
+        help="apply a recipe's fixes to a development environment",
+        description="Apply the patches of stage fix, without which a recipe's packages do not run, to a folder where "
+        "pip installed them. Applying them twice changes nothing.",
+        epilog="example: python -m layer fix opennmt .venv/lib/python3.11/site-packages",
     )
     command.add_argument("recipe", metavar="RECIPE", help=recipe_help)
     command.add_argument("folder", type=Path, metavar="SITE_PACKAGES", help="where they are installed")
-    command.set_defaults(command=_mend)
+    command.set_defaults(command=_fix)
     return parser
 
 

@@ -1,38 +1,41 @@
-"""Recipes: what goes into a layer, as folders in ``layer/recipes``.
+"""Recipes: the content of a layer, as folders in ``layer/recipes``.
 
 ::
 
     name = "opennmt"
-    extends = "other"                   # a recipe that this one is, with what is said here besides
-    engine = "opennmt"                  # what the layer is for; a function with another one refuses it
-    beside = "inference"                # the recipe of the layer that is always deployed with it
-    requirements = ["six==1.17.0", …]   # complete and pinned: nothing is added to it
-    no_deps = ["OpenNMT-py==3.5.1"]     # whose own declarations are not believed
-    left_out = ["sympy", …]             # what the others declare, and inference does not need
-    protect = ["pkg/data/**", …]        # globs of what stays, whatever rule or trace says
-    package_data = ["**/*.json", …]     # globs of what stays of every package that is used at all
+    extends = "other"                   # parent recipe; this file overrides it, and adds to its requirements
+    include = ["torch", …]              # parts/NAME.toml: requirements, patches, rules that recipes share
+    engine = "opennmt"                  # a function of another engine refuses the layer
+    base_layer = "inference"            # recipe of the layer that is always deployed with this one
+    cpu_index = "https://…"             # index of CPU builds, for when pip finds only CUDA builds
+    requirements = ["six==1.17.0", …]   # complete and pinned; no dependency is added
+    no_deps = ["OpenNMT-py==3.5.1"]     # pins whose declared dependencies are ignored
+    exclude = ["sympy", …]              # declared dependencies that stay out
+    protect = ["pkg/data/**", …]        # globs of files to keep, whatever rules and trace say
+    package_data = ["**/*.json", …]     # globs of files to keep in every package that is used
 
     [targets."python3.13-arm64"]
     requirements = ["torch==2.10.0"]
-    left_out = ["setuptools"]
+    exclude = ["setuptools"]
 
     [smoke]                             # the prediction that traces and proves the layer
-    script = "../function_smoke.py"   # from the recipe's folder; its answer(**arguments) returns JSON
-    prepare = "convert.py"              # run before, with a folder to fill; answer gets it as prepared
-    code = ["translation_function", …]  # what it imports beside the layer, from the project's root
-    function = […]                      # what is deployed beside the layer, if that is not the same
+    script = "../function_smoke.py"     # relative to the recipe; its answer(**arguments) returns JSON
+    prepare = "convert.py"              # runs first, with a folder to fill; answer gets it as `prepared`
+    code = ["translation_function", …]  # modules it imports beside the layer, from the project's root
+    function = […]                      # code deployed beside the layer (default: code)
     inputs = ["models/en-es/…", …]      # files it reads, from the project's root
     arguments = {…}                     # its "events" are files or folders, from the project's root
 
-    [[rules]]                           # besides those in rules.toml: name, reason, globs
-    [[patches]]                         # see patch.py
+    [[rules]]                           # in addition to slim/rules.toml: name, reason, globs
+    [[patches]]                         # see slim/patch.py
 
-A recipe is a folder: ``recipe.toml``, ``patches/``, and a folder a target with its Makefile, lock, trace and
-proof. The records of a recipe that stands alone, ``NAME.toml``, are in ``NAME/``.
+A recipe is a folder: ``recipe.toml``, ``patches/``, and one folder a target with its Makefile, lock, trace
+and proof. A recipe may also be a single file, ``NAME.toml``; its records are in ``NAME/``.
 """
 
 import re
 import tomllib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,40 +47,35 @@ from layer.builder.slim.prune import Rule
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "layer" / "recipes"
+PARTS = RECIPES / "parts"
 COMMON_RULES = Path(__file__).resolve().parent / "slim" / "rules.toml"
 _FILE = "recipe.toml"
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.+!_-]+)")
 _REQUIRED = {"name"}
-_LISTS = {"requirements", "no_deps", "left_out"}
-_OPTIONS = {
-    "engine",
-    "beside",
-    "cpu_index",
-    "targets",
-    "smoke",
-    "rules",
-    "patches",
-    "protect",
-    "package_data",
-}
+_LISTS = {"requirements", "no_deps", "exclude"}
+_SHARED = {"cpu_index", "targets", "rules", "patches", "protect", "package_data"}
+_OPTIONS = {"engine", "base_layer", "smoke"}
+_JOINED = _LISTS | {"rules", "patches", "protect", "package_data"}
 _ACTIONS = {"remove", "empty", "content", "old"}
+_OLD_KEYS = {"beside": "base_layer", "left_out": "exclude"}
+_OLD_STAGES = {"mend": "fix", "cut": "slim"}
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a layer for one target consists of.
+    """The distributions of a layer for one target.
 
     Attributes:
-        requirements: pins, ``name==version``, of all that goes in.
-        no_deps: normalised names among them whose own declared dependencies do not count.
-        left_out: normalised names that others declare and that stay out.
+        requirements: pins, ``name==version``, of all distributions.
+        no_deps: normalised names of pins whose declared dependencies are ignored.
+        exclude: normalised names of declared dependencies that stay out.
 
     """
 
     requirements: tuple[str, ...]
     no_deps: frozenset[str]
-    left_out: frozenset[str]
+    exclude: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -94,12 +92,13 @@ class Smoke:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What goes into a layer: in common, and for each target that needs something of its own.
+    """The content of a layer: common to all targets, and each target's own.
 
     Attributes:
-        engine: what the layer is for, if it is for one.
-        beside: the recipe of the layer that is always deployed with this one.
-        folder: where its locks, traces and proofs are.
+        engine: the engine that the layer serves; empty for a layer that serves all.
+        base_layer: recipe of the layer that is always deployed with this one.
+        folder: of its locks, traces and proofs.
+        text: of all files that it was read from.
 
     """
 
@@ -109,7 +108,7 @@ class Recipe:
     common: Contents
     targets: dict[str, Contents]
     folder: Path = RECIPES
-    beside: "Recipe | None" = None
+    base_layer: "Recipe | None" = None
     smoke: Smoke | None = None
     rules: tuple[Rule, ...] = ()
     patches: tuple[Patch, ...] = ()
@@ -118,25 +117,25 @@ class Recipe:
     text: str = field(default="", repr=False)
 
     def contents(self, target: str) -> Contents:
-        """Return what goes in for a target; its own pin of a name replaces the common one.
+        """Return the distributions for a target; its own pin of a name replaces the common one.
 
         Raises:
-            RecipeError: the recipe distinguishes targets, and does not know this one.
+            RecipeError: the recipe lists its targets, and this one is not among them.
 
         """
         if self.targets and target not in self.targets:
             raise RecipeError(f"recipe {self.name} has no target {target}; it has {', '.join(self.targets)}")
         own = self.targets.get(target, Contents((), frozenset(), frozenset()))
-        pins = {_name(pin): pin for pin in (*self.common.requirements, *own.requirements)}
+        pins = {_get_name(pin): pin for pin in (*self.common.requirements, *own.requirements)}
         return Contents(
             tuple(pins[name] for name in sorted(pins)),
             self.common.no_deps | own.no_deps,
-            self.common.left_out | own.left_out,
+            self.common.exclude | own.exclude,
         )
 
 
 def normalise(name: str) -> str:
-    """Return a distribution's name in its one spelling (PEP 503)."""
+    """Return a distribution's name as PEP 503 normalises it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -144,44 +143,75 @@ def load(name: str) -> Recipe:
     """Read a recipe by its name or by the path of its file.
 
     Raises:
-        RecipeError: there is none, or it is not as it should be.
+        RecipeError: the file is missing or invalid; the message names it.
 
     """
     path = Path(name) if name.endswith(".toml") else RECIPES / name / _FILE
     if not path.is_file():
-        known = ", ".join(sorted(found.parent.name for found in RECIPES.glob(f"*/{_FILE}")))
+        known = ", ".join(sorted(file.parent.name for file in RECIPES.glob(f"*/{_FILE}")))
         raise RecipeError(f"there is no recipe {path}; known recipes: {known}")
     try:
-        text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
-        folders = [path.resolve().parent]
-        if base := table.pop("extends", ""):
-            shared = _beside(path.resolve(), base)
-            folders.append(shared.parent)
-            table = _extended(tomllib.loads(shared.read_text(encoding="utf-8")), table)
-            text += shared.read_text(encoding="utf-8")
-        return parse(table, _records(path.resolve()), text, folders)
+        table, text, folders = _read(path.resolve())
+        return parse(table, _records_folder(path.resolve()), text, folders)
     except (FileNotFoundError, tomllib.TOMLDecodeError, RecipeError) as error:
         raise RecipeError(f"{path}: {error}") from None
 
 
-def _records(path: Path) -> Path:
-    """Return where the records of a recipe's targets are: beside ``recipe.toml``, or in ``NAME/``."""
+def _read(path: Path, children: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str, list[Path]]:
+    """Return a recipe's table over those of its parent and parts, the text of all files, and their folders."""
+    if path in children:
+        raise RecipeError(f"extends itself: {' → '.join(map(str, (*children, path)))}")
+    text = path.read_text(encoding="utf-8")
+    table, folders = _rename_old_keys(tomllib.loads(text), path), [path.parent]
+    if name := table.pop("extends", ""):
+        parent, parent_text, parent_folders = _read(_sibling(path, name), (*children, path))
+        table = _merge(parent, table, {"requirements"})
+        text, folders = text + parent_text, folders + parent_folders
+    for name in table.pop("include", []):
+        file = PARTS / f"{name}.toml"
+        if not file.is_file():
+            known = ", ".join(sorted(part.stem for part in PARTS.glob("*.toml")))
+            raise RecipeError(f"there is no part {name}; known parts: {known}")
+        part_text = file.read_text(encoding="utf-8")
+        part = _rename_old_keys(tomllib.loads(part_text), file)
+        _check(part, set(), _LISTS | _SHARED, f"part {name}")
+        table = _merge(part, table, _JOINED)
+        text, folders = text + part_text, [*folders, PARTS]
+    return table, text, folders
+
+
+def _rename_old_keys(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Rename the keys and stages of the previous release in place, warn of each, and return the table."""
+    renamed = {}
+    for contents in (table, *table.get("targets", {}).values()):
+        for old in _OLD_KEYS.keys() & contents.keys():
+            contents[_OLD_KEYS[old]] = contents.pop(old)
+            renamed[old] = _OLD_KEYS[old]
+    for patch in table.get("patches", []):
+        if (stage := patch.get("stage")) in _OLD_STAGES:
+            patch["stage"] = renamed[f"stage = {stage}"] = _OLD_STAGES[stage]
+    for old, new in sorted(renamed.items()):
+        warnings.warn(f"{path}: {old} is called {new} now; rename it", FutureWarning, stacklevel=2)
+    return table
+
+
+def _records_folder(path: Path) -> Path:
+    """Return the folder of a recipe's locks, traces and proofs: its own, or ``NAME/`` of a single file."""
     return path.parent if path.name == _FILE else path.with_suffix("")
 
 
-def _beside(path: Path, name: str) -> Path:
-    """Return the file of the recipe of a name that stands where this one does."""
+def _sibling(path: Path, name: str) -> Path:
+    """Return the file of another recipe in the same place."""
     return path.parent.parent / name / _FILE if path.name == _FILE else path.with_name(f"{name}.toml")
 
 
-def _extended(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return a table with another's entries over it: in tables each by itself, requirements besides."""
+def _merge(base: dict[str, Any], own: dict[str, Any], joined: set[str]) -> dict[str, Any]:
+    """Return a table's entries over those of another: tables merged, lists of some names joined."""
     merged = base | own
     for key in base.keys() & own.keys():
         if isinstance(base[key], dict):
-            merged[key] = _extended(base[key], own[key])
-        elif key == "requirements":
+            merged[key] = _merge(base[key], own[key], joined)
+        elif key in joined:
             merged[key] = [*base[key], *own[key]]
     return merged
 
@@ -189,71 +219,71 @@ def _extended(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 def parse(
     table: dict[str, Any], folder: Path = RECIPES, text: str = "", files: Sequence[Path] = ()
 ) -> Recipe:
-    """Return the recipe that a TOML document states.
+    """Return the recipe of a TOML document.
 
     Args:
         table: the document.
-        folder: where its locks, traces and proofs are.
-        text: the document as it is written.
-        files: the folders in which its scripts and patches are looked for, in this order.
+        folder: of its locks, traces and proofs.
+        text: of all files that it was read from.
+        files: folders to look for its scripts and patches in, in this order.
 
     Raises:
         RecipeError: a field is missing or unknown, or a requirement is not pinned.
 
     """
-    _check(table, _REQUIRED, _LISTS | _OPTIONS, "it")
+    _check(table, _REQUIRED, _LISTS | _SHARED | _OPTIONS, "recipe")
     smoke, files = table.get("smoke"), files or [folder.parent]
     return Recipe(
         name=table["name"],
         engine=table.get("engine", ""),
         cpu_index=table.get("cpu_index", ""),
-        common=_contents({key: table[key] for key in _LISTS & table.keys()}),
-        targets={target: _contents(own) for target, own in table.get("targets", {}).items()},
+        common=_parse_contents({key: table[key] for key in _LISTS & table.keys()}),
+        targets={target: _parse_contents(own) for target, own in table.get("targets", {}).items()},
         folder=folder,
-        beside=load(table["beside"]) if "beside" in table else None,
-        smoke=_smoke(smoke, files) if smoke else None,
-        rules=rules(table.get("rules", [])),
-        patches=tuple(_patch(one, files) for one in table.get("patches", [])),
+        base_layer=load(table["base_layer"]) if "base_layer" in table else None,
+        smoke=_parse_smoke(smoke, files) if smoke else None,
+        rules=parse_rules(table.get("rules", [])),
+        patches=tuple(_parse_patch(patch, files) for patch in table.get("patches", [])),
         protect=tuple(table.get("protect", [])),
         package_data=tuple(table.get("package_data", [])),
         text=text,
     )
 
 
-def common_rules() -> tuple[Rule, ...]:
-    """Return the rules that hold for every recipe."""
-    return rules(tomllib.loads(COMMON_RULES.read_text(encoding="utf-8"))["rules"])
+def load_common_rules() -> tuple[Rule, ...]:
+    """Read the rules of every recipe."""
+    return parse_rules(tomllib.loads(COMMON_RULES.read_text(encoding="utf-8"))["rules"])
 
 
-def rules(tables: list[dict[str, Any]]) -> tuple[Rule, ...]:
-    """Return the rules that TOML tables state."""
+def parse_rules(tables: list[dict[str, Any]]) -> tuple[Rule, ...]:
+    """Return the rules of TOML tables."""
     for table in tables:
-        _check(table, {"name", "reason", "globs"}, set(), "a rule")
+        _check(table, {"name", "reason", "globs"}, set(), "rule")
     return tuple(Rule(table["name"], table["reason"], tuple(table["globs"])) for table in tables)
 
 
-def _file(name: str, folders: Sequence[Path]) -> Path:
-    """Return a file of a recipe, its own or that of the recipe which it extends."""
+def _find_file(name: str, folders: Sequence[Path]) -> Path:
+    """Return a file of a recipe from the first folder that has it: its own, its parent's, or the parts'."""
     return next((folder / name for folder in folders if (folder / name).is_file()), folders[0] / name)
 
 
-def _smoke(table: dict[str, Any], folders: Sequence[Path]) -> Smoke:
+def _parse_smoke(table: dict[str, Any], folders: Sequence[Path]) -> Smoke:
     _check(table, {"script"}, {"prepare", "code", "function", "inputs", "arguments"}, "smoke")
     for script in (table["script"], table.get("prepare", table["script"])):
-        if not _file(script, folders).is_file():
+        if not _find_file(script, folders).is_file():
             raise RecipeError(f"smoke: there is no script {folders[0] / script}")
     code = tuple(ROOT / path for path in table.get("code", []))
     return Smoke(
-        _file(table["script"], folders),
+        _find_file(table["script"], folders),
         code,
         tuple(ROOT / path for path in table.get("inputs", [])),
         table.get("arguments", {}),
-        _file(table["prepare"], folders) if "prepare" in table else None,
+        _find_file(table["prepare"], folders) if "prepare" in table else None,
         tuple(ROOT / path for path in table["function"]) if "function" in table else code,
     )
 
 
-def _patch(table: dict[str, Any], folders: Sequence[Path]) -> Patch:
+def _parse_patch(table: dict[str, Any], folders: Sequence[Path]) -> Patch:
     required = {"name", "reason", "upstream", "stage", "path"}
     _check(table, required, _ACTIONS | {"new", "expects"}, f"patch {table.get('name', '?')}")
     actions = _ACTIONS & table.keys()
@@ -262,14 +292,14 @@ def _patch(table: dict[str, Any], folders: Sequence[Path]) -> Patch:
             f"patch {table['name']}: it takes one of remove, empty, content, or old and new; "
             f"got {', '.join(sorted(actions)) or 'none'}"
         )
-    if table["stage"] not in {"mend", "cut"}:
-        raise RecipeError(f"patch {table['name']}: stage is mend or cut, not {table['stage']}")
+    if table["stage"] not in _OLD_STAGES.values():
+        raise RecipeError(f"patch {table['name']}: stage is fix or slim, not {table['stage']}")
     expects = {
         path: expected if isinstance(expected, str) else tuple(expected)
         for path, expected in table.get("expects", {}).items()
     }
     action = actions.pop()
-    content = _file(table["content"], folders).read_text(encoding="utf-8") if action == "content" else ""
+    content = _find_file(table["content"], folders).read_text(encoding="utf-8") if action == "content" else ""
     return Patch(
         name=table["name"],
         reason=table["reason"],
@@ -284,8 +314,8 @@ def _patch(table: dict[str, Any], folders: Sequence[Path]) -> Patch:
     )
 
 
-def _contents(table: dict[str, list[str]]) -> Contents:
-    _check(table, set(), _LISTS, "it")
+def _parse_contents(table: dict[str, list[str]]) -> Contents:
+    _check(table, set(), _LISTS, "target")
     no_deps = table.get("no_deps", [])
     requirements = (*table.get("requirements", []), *no_deps)
     for pin in requirements:
@@ -293,17 +323,17 @@ def _contents(table: dict[str, list[str]]) -> Contents:
             raise RecipeError(f"{pin!r} is not pinned; write name==version")
     return Contents(
         tuple(requirements),
-        frozenset(_name(pin) for pin in no_deps),
-        frozenset(normalise(name) for name in table.get("left_out", [])),
+        frozenset(_get_name(pin) for pin in no_deps),
+        frozenset(normalise(name) for name in table.get("exclude", [])),
     )
 
 
 def _check(table: dict[str, Any], required: set[str], optional: set[str], whose: str) -> None:
     if missing := required - table.keys():
-        raise RecipeError(f"{whose} lacks {', '.join(sorted(missing))}")
+        raise RecipeError(f"{whose}: missing {', '.join(sorted(missing))}")
     if unknown := table.keys() - required - optional:
-        raise RecipeError(f"{whose} has a field nobody reads: {', '.join(sorted(unknown))}")
+        raise RecipeError(f"{whose}: unknown {', '.join(sorted(unknown))}")
 
 
-def _name(pin: str) -> str:
+def _get_name(pin: str) -> str:
     return normalise(pin.partition("==")[0])

@@ -6,7 +6,7 @@
     name = "onmt without numpy"
     reason = "…"
     upstream = "https://github.com/…"    # where the fault is described, and when the patch can go
-    stage = "cut"                        # or "mend": without it the package does not even run
+    stage = "slim"                       # or "fix": without it the package does not even run
     path = "onmt/utils/misc.py"
     remove = true                        # one of: remove, empty, content = "file beside", old + new
     expects = { "onmt/utils/misc.py" = "<sha256>" }   # or [text, …] that must stand in the file

@@ -73,5 +73,5 @@ def make(recipe: Recipe, target: Target, run: Pip = pip) -> Lock:
 
 
 def _header(contents: Contents) -> str:
-    text = repr((contents.requirements, sorted(contents.no_deps), sorted(contents.left_out)))
+    text = repr((contents.requirements, sorted(contents.no_deps), sorted(contents.exclude)))
     return f"# requirements {hashlib.sha256(text.encode()).hexdigest()}"

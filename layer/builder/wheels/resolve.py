@@ -103,7 +103,7 @@ def check_complete(contents: Contents, wheels: Iterable[Wheel]) -> None:
 
     """
     wheels = list(wheels)
-    there = {wheel.name for wheel in wheels} | contents.left_out
+    there = {wheel.name for wheel in wheels} | contents.exclude
     missing = [
         f"{wheel.name} {wheel.version} requires {name}"
         for wheel in wheels
@@ -113,7 +113,7 @@ def check_complete(contents: Contents, wheels: Iterable[Wheel]) -> None:
     ]
     if missing:
         raise ResolveError(
-            f"the recipe is not complete: {'; '.join(missing)}. Pin it, or name it in left_out"
+            f"the recipe is incomplete: {'; '.join(missing)}. Pin each of them, or add it to exclude"
         )
 
 

@@ -308,12 +308,12 @@ class TestFirst:
     def test_cut(self, copy):
         """What the recipe's patches remove is in the sums, too."""
         patch = (
-            'name = "x"\nreason = "x"\nupstream = "x"\nstage = "cut"\npath = "toy/extra.py"\nremove = true\n'
+            'name = "x"\nreason = "x"\nupstream = "x"\nstage = "slim"\npath = "toy/extra.py"\nremove = true\n'
         )
         copy.recipe.write_text(f"{RECIPE}[[patches]]\n{patch}")
         done = run(copy.recipe, copy.out, copy.work)
 
-        (row,) = (one for one in done.report.removed if one.step_or_rule == "cut")
+        (row,) = (one for one in done.report.removed if one.step_or_rule == "patches")
         assert (row.package, row.files, row.bytes) == ("toy", 1, done.installed["toy/extra.py"])
 
     def test_budget(self, built):
@@ -453,7 +453,7 @@ def rule(glob):
 def cut(path, old, new):
     """Return a recipe's patch."""
     return (
-        '[[patches]]\nname = "mistake"\nreason = "it looked harmless"\nupstream = "none"\nstage = "cut"\n'
+        '[[patches]]\nname = "mistake"\nreason = "it looked harmless"\nupstream = "none"\nstage = "slim"\n'
         f"path = '{path}'\nold = '{old}'\nnew = '{new}'\n"
     )
 
@@ -497,9 +497,9 @@ class TestProof:
         assert contents(copy.out) == before
 
     def test_changed_before(self, copy):
-        """What both trees were mended to answer is proven; a mend is no mistake."""
-        mend = cut("toy/__init__.py", '"hello"', '"hi"').replace('"cut"', '"mend"')
-        copy.recipe.write_text(RECIPE + mend)
+        """An answer that a fix changed on both trees is proven; a fix is not a mistake."""
+        fix = cut("toy/__init__.py", '"hello"', '"hi"').replace('"slim"', '"fix"')
+        copy.recipe.write_text(RECIPE + fix)
         done = run(copy.recipe, copy.out, copy.work)
 
         assert done.report.proven
@@ -610,8 +610,8 @@ class TestStrategy:
     def test_nested(self, tmp_path):
         """An archive has the whole tree: unpacked, beside the layer that it is deployed with, it answers."""
         base = tmp_path / "recipes" / "base.toml"
-        text = RECIPE.replace('"helper==1.0", "spare==1.0"]', ']\nleft_out = ["helper"]')
-        recipe = written(base.parent, f'beside = "{base}"\n{text}')
+        text = RECIPE.replace('"helper==1.0", "spare==1.0"]', ']\nexclude = ["helper"]')
+        recipe = written(base.parent, f'base_layer = "{base}"\n{text}')
         base.write_text('name = "base"\nrequirements = ["helper==1.0"]\n')
         done = run(recipe, tmp_path / "out", tmp_path / "work", strategy="nested")
         beside = tmp_path / "work" / "base-host" / "layer" / "python"
@@ -650,7 +650,7 @@ class TestStrategy:
     def test_too_big_alone(self):
         """What only fits packed takes a layer beside it that can unpack; the error says how to name one."""
         assert plan.decide(report.LIMIT, 1, nestable=True).strategy == "nested"
-        with pytest.raises(PlanError, match=r'no layer beside this one.*\(beside = "inference"\)'):
+        with pytest.raises(PlanError, match=r'no layer beside this one.*\(base_layer = "inference"\)'):
             plan.decide(report.LIMIT, 1, nestable=False)
         assert plan.decide(report.LIMIT - 1, 1, nestable=False).strategy == "direct"
 

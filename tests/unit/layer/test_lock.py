@@ -71,7 +71,7 @@ class TestLock:
         locks.make(recipe("six==1.17.0"), ARM, pip)
 
         assert locks.read(recipe(*other), ARM) is None
-        assert locks.read(recipe("six==1.17.0", left_out=["x"]), ARM) is None
+        assert locks.read(recipe("six==1.17.0", exclude=["x"]), ARM) is None
         assert locks.read(recipe("six==1.17.0"), X86) is None
 
     @pytest.mark.parametrize(

@@ -5,11 +5,32 @@ import hashlib
 import pytest
 
 from layer.builder import tree as trees
+from layer.builder.cli import main
 from layer.builder.errors import PatchError
 from layer.builder.slim.patch import Patch, apply, is_done
 
 SOURCE = "import heavy\nx = 1\n"
 SHA = hashlib.sha256(SOURCE.encode()).hexdigest()
+
+
+TOML = """
+name = "mine"
+[[patches]]
+name = "no heavy"
+reason = "43 MB"
+upstream = "https://up/stream"
+path = "pkg/mod.py"
+old = "import heavy\\n"
+new = ""
+stage = "fix"
+[[patches]]
+name = "no module"
+reason = "unused"
+upstream = "https://up/stream"
+path = "pkg/mod.py"
+remove = true
+stage = "slim"
+"""
 
 
 @pytest.fixture
@@ -21,7 +42,7 @@ def tree(tmp_path):
     return tmp_path
 
 
-def patch(action, path="pkg/mod.py", stage="cut", **fields) -> Patch:
+def patch(action, path="pkg/mod.py", stage="slim", **fields) -> Patch:
     """Return a patch of that module."""
     return Patch("no heavy", "43 MB", "https://up/stream", stage, path, action, **fields)
 
@@ -45,7 +66,7 @@ class TestDone:
         one, text = KINDS[kind]
         assert not is_done(tree, one)
 
-        assert apply(tree, [one], "cut") == ["no heavy"]
+        assert apply(tree, [one], "slim") == ["no heavy"]
 
         path = tree / one.path
         assert (path.read_text(encoding="utf-8") if path.exists() else None) == text
@@ -53,10 +74,10 @@ class TestDone:
 
     def test_stage(self, tree):
         """Each stage has its own patches, done in their order."""
-        first = patch("replace", old="x = 1", new="x = 2", stage="mend")
-        second = patch("replace", old="x = 2", new="x = 3", stage="mend")
+        first = patch("replace", old="x = 1", new="x = 2", stage="fix")
+        second = patch("replace", old="x = 2", new="x = 3", stage="fix")
 
-        assert apply(tree, [patch("remove"), first, second], "mend") == ["no heavy"] * 2
+        assert apply(tree, [patch("remove"), first, second], "fix") == ["no heavy"] * 2
         assert (tree / "pkg" / "mod.py").read_text() == "import heavy\nx = 3\n"
 
     @pytest.mark.parametrize("kind", ["empty", "content", "replace"])
@@ -64,7 +85,7 @@ class TestDone:
         """A file that is linked from elsewhere is left there as it was; the new one has its mode."""
         elsewhere = tmp_path_factory.mktemp("elsewhere") / "mod.py"
         elsewhere.hardlink_to(tree / "pkg" / "mod.py")
-        apply(tree, [KINDS[kind][0]], "cut")
+        apply(tree, [KINDS[kind][0]], "slim")
 
         assert elsewhere.read_text() == SOURCE
         assert (tree / "pkg" / "mod.py").stat().st_mode & 0o777 == 0o755
@@ -72,7 +93,7 @@ class TestDone:
     @pytest.mark.parametrize("expected", [SHA, ("import heavy", "x = 1")])
     def test_expected(self, expected, tree):
         """A patch whose expectations are met is done."""
-        assert apply(tree, [patch("empty", expects={"pkg/mod.py": expected})], "cut")
+        assert apply(tree, [patch("empty", expects={"pkg/mod.py": expected})], "slim")
 
 
 class TestRefused:
@@ -102,5 +123,20 @@ class TestRefused:
         with pytest.raises(
             PatchError, match=rf"patch 'no heavy' does not fit: {what}.*read https://up/stream"
         ):
-            apply(tree, [one], "cut")
+            apply(tree, [one], "slim")
         assert trees.digest(tree) == before
+
+
+class TestCommand:
+    """``layer fix``, for a development environment."""
+
+    @pytest.mark.parametrize("command", ["fix", "mend"])
+    def test_fix(self, command, tree, tmp_path, recwarn):
+        """The patches of stage fix are applied once, those of stage slim never; the old name warns."""
+        recipe = tmp_path / "mine.toml"
+        recipe.write_text(TOML)
+        for _ in range(2):
+            assert main([command, str(recipe), str(tree)]) == 0
+            assert (tree / "pkg" / "mod.py").read_text() == "x = 1\n"
+        expected = {"`layer mend` is called `layer fix` now"} if command == "mend" else set()
+        assert {str(one.message) for one in recwarn} == expected

@@ -36,7 +36,7 @@ class TestDecide:
     @pytest.mark.parametrize(("tree", "asked"), [(LIMIT + 1, "auto"), (1, "nested")])
     def test_nobody_unpacks(self, tree, asked):
         """Where nothing unpacks an archive, none is made, and the error says what the recipe lacks."""
-        with pytest.raises(PlanError, match=r'in the recipe \(beside = "inference"\), take more out, or'):
+        with pytest.raises(PlanError, match=r'in the recipe \(base_layer = "inference"\), take more out, or'):
             decide(tree, 0, nestable=False, asked=asked)
 
     def test_storage(self):

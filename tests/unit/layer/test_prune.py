@@ -5,7 +5,7 @@ from importlib.metadata import PathDistribution
 import pytest
 
 from layer.builder import tree as trees
-from layer.builder.recipe import common_rules
+from layer.builder.recipe import load_common_rules
 from layer.builder.report.facts import Removed
 from layer.builder.slim.prune import Rule, prune
 
@@ -57,7 +57,7 @@ class TestCommonRules:
         """Each rule takes out what it names, and is told with its bytes and its reason."""
         planted(tmp_path, *REMOVED[rule], *KEPT)
 
-        removed = prune(tmp_path, common_rules(), ())
+        removed = prune(tmp_path, load_common_rules(), ())
 
         assert {one.step_or_rule for one in removed} == {rule}
         assert sum(one.bytes for one in removed) == 10 * len(REMOVED[rule])
@@ -66,14 +66,14 @@ class TestCommonRules:
 
     def test_every_rule(self):
         """Every rule is tested above, and no two have one name."""
-        assert [rule.name for rule in common_rules()] == list(REMOVED)
+        assert [rule.name for rule in load_common_rules()] == list(REMOVED)
 
     def test_metadata(self, tmp_path):
         """What a program may ask about an installed package, it may still ask."""
         folder = planted(tmp_path, "x-1.0.dist-info/RECORD", "x/a.py") / "x-1.0.dist-info"
         (folder / "METADATA").write_text("Name: x\nVersion: 1.0\n")
         (folder / "entry_points.txt").write_text("[plugins]\na = x.a:main\n")
-        prune(tmp_path, common_rules(), ())
+        prune(tmp_path, load_common_rules(), ())
 
         (found,) = (PathDistribution(path) for path in tmp_path.glob("*.dist-info"))
         assert (found.name, found.version) == ("x", "1.0")

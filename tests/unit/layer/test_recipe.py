@@ -1,15 +1,17 @@
 """Recipes: what goes into a layer."""
 
 import tomllib
+from dataclasses import replace
 
 import pytest
 from support.project import ROOT
 
+from layer.builder import recipe as recipes
 from layer.builder.errors import RecipeError
 from layer.builder.recipe import RECIPES, load, normalise, parse
 
 MINIMAL = {"name": "small", "requirements": ["six==1.17.0"]}
-PATCH = {"name": "fix", "reason": "r", "upstream": "u", "stage": "cut", "path": "a.py"}
+PATCH = {"name": "fix", "reason": "r", "upstream": "u", "stage": "slim", "path": "a.py"}
 SHIPPED = sorted(path.parent.name for path in RECIPES.glob("*/recipe.toml"))
 
 
@@ -22,14 +24,14 @@ class TestParse:
             MINIMAL
             | {
                 "requirements": ["six==1.17.0", "numpy==2.0.0"],
-                "left_out": ["Jinja2"],
-                "targets": {"python3.13-arm64": {"requirements": ["NumPy==2.4.6"], "left_out": ["sym_py"]}},
+                "exclude": ["Jinja2"],
+                "targets": {"python3.13-arm64": {"requirements": ["NumPy==2.4.6"], "exclude": ["sym_py"]}},
             }
         )
 
         contents = recipe.contents("python3.13-arm64")
         assert contents.requirements == ("NumPy==2.4.6", "six==1.17.0")
-        assert contents.left_out == {"jinja2", "sym-py"}
+        assert contents.exclude == {"jinja2", "sym-py"}
 
     def test_no_deps_go_in(self):
         """What is named in no_deps is installed like everything else."""
@@ -60,11 +62,11 @@ class TestParse:
     @pytest.mark.parametrize(
         ("table", "message"),
         [
-            ({"requirements": []}, "it lacks name"),
-            (MINIMAL | {"requirments": []}, "a field nobody reads: requirments"),
-            (MINIMAL | {"targets": {"host": {"cpu_index": "x"}}}, "a field nobody reads: cpu_index"),
-            (MINIMAL | {"rules": [{"name": "x", "globs": []}]}, "a rule lacks reason"),
-            (MINIMAL | {"smoke": {"code": []}}, "smoke lacks script"),
+            ({"requirements": []}, "recipe: missing name"),
+            (MINIMAL | {"requirments": []}, "recipe: unknown requirments"),
+            (MINIMAL | {"targets": {"host": {"cpu_index": "x"}}}, "target: unknown cpu_index"),
+            (MINIMAL | {"rules": [{"name": "x", "globs": []}]}, "rule: missing reason"),
+            (MINIMAL | {"smoke": {"code": []}}, "smoke: missing script"),
             (MINIMAL | {"smoke": {"script": "gone.py"}}, "smoke: there is no script .*gone.py"),
         ],
     )
@@ -77,7 +79,7 @@ class TestParse:
         """A name alone is a recipe; all else may be left out."""
         recipe = parse({"name": "small"})
 
-        assert (recipe.name, recipe.engine, recipe.beside, recipe.smoke) == ("small", "", None, None)
+        assert (recipe.name, recipe.engine, recipe.base_layer, recipe.smoke) == ("small", "", None, None)
         assert recipe.contents("host").requirements == recipe.rules == recipe.patches == ()
 
     def test_smoke(self, tmp_path):
@@ -115,8 +117,8 @@ class TestPatches:
             ({"remove": True, "empty": True}, "got empty, remove"),
             ({"old": "a"}, "got old"),
             ({"remove": True, "new": "b"}, "got remove"),
-            ({"remove": True, "stage": "late"}, "stage is mend or cut, not late"),
-            ({"remove": True, "expect": {}}, "patch fix has a field nobody reads: expect"),
+            ({"remove": True, "stage": "late"}, "stage is fix or slim, not late"),
+            ({"remove": True, "expect": {}}, "patch fix: unknown expect"),
         ],
     )
     def test_refused(self, change, message):
@@ -138,7 +140,7 @@ class TestLoad:
         path = tmp_path / "mine.toml"
         path.write_text('engine = "mine"')
 
-        with pytest.raises(RecipeError, match=r"mine.toml: it lacks name"):
+        with pytest.raises(RecipeError, match=r"mine.toml: recipe: missing name"):
             load(str(path))
 
     def test_extends(self, tmp_path):
@@ -167,13 +169,90 @@ class TestLoad:
         with pytest.raises(RecipeError, match=r"more\.toml: .*nothing\.toml"):
             load(str(path))
 
-    def test_beside(self, tmp_path):
+    def test_extends_itself(self, tmp_path):
+        """Recipes that extend each other are refused, with the chain."""
+        (tmp_path / "one.toml").write_text('name = "one"\nextends = "other"')
+        (tmp_path / "other.toml").write_text('name = "other"\nextends = "one"')
+
+        with pytest.raises(RecipeError, match=r"one\.toml: extends itself: .*other\.toml"):
+            load(str(tmp_path / "one.toml"))
+
+    def test_include(self, tmp_path, monkeypatch):
+        """Lists of a part are added to the recipe's, targets too; a single value of the recipe's own wins."""
+        monkeypatch.setattr(recipes, "PARTS", tmp_path / "parts")
+        (tmp_path / "parts").mkdir()
+        (tmp_path / "parts" / "stub.py").write_text("stub\n")
+        patch = 'reason = "r"\nupstream = "u"\nstage = "slim"\npath = "a.py"\n'
+        (tmp_path / "parts" / "shared.toml").write_text(
+            'cpu_index = "theirs"\nrequirements = ["six==1.16.0"]\nexclude = ["a"]\n'
+            '[targets.host]\nrequirements = ["x==1"]\nexclude = ["c"]\n'
+            f'[[patches]]\nname = "shared"\n{patch}content = "stub.py"\n'
+            '[[rules]]\nname = "shared"\nreason = "r"\nglobs = []\n'
+        )
+        path = tmp_path / "mine.toml"
+        path.write_text(
+            'name = "mine"\ninclude = ["shared"]\ncpu_index = "mine"\nrequirements = ["six==1.17.0"]\n'
+            'exclude = ["b"]\n[targets.host]\nrequirements = ["y==1"]\n'
+            f'[[patches]]\nname = "own"\n{patch}remove = true\n'
+        )
+
+        mine = load(str(path))
+
+        assert mine.cpu_index == "mine"
+        assert mine.contents("host").requirements == ("six==1.17.0", "x==1", "y==1")
+        assert mine.contents("host").exclude == {"a", "b", "c"}
+        assert [(one.name, one.content) for one in mine.patches] == [("shared", "stub\n"), ("own", "")]
+        assert [rule.name for rule in mine.rules] == ["shared"]
+        assert "six==1.16.0" in mine.text  # a change of the part is a change of the recipe
+
+    @pytest.mark.parametrize(
+        ("part", "include", "message"),
+        [
+            ("", "gone", "there is no part gone; known parts: shared"),
+            ('engine = "x"', "shared", "part shared: unknown engine"),
+        ],
+    )
+    def test_include_refused(self, part, include, message, tmp_path, monkeypatch):
+        """A part that does not exist is refused with the names of those that do; it may not be a recipe."""
+        monkeypatch.setattr(recipes, "PARTS", tmp_path / "parts")
+        (tmp_path / "parts").mkdir()
+        (tmp_path / "parts" / "shared.toml").write_text(part)
+        (tmp_path / "mine.toml").write_text(f'name = "mine"\ninclude = ["{include}"]')
+
+        with pytest.raises(RecipeError, match=rf"mine\.toml: {message}"):
+            load(str(tmp_path / "mine.toml"))
+
+    def test_old_names(self, tmp_path):
+        """Keys and stages of the previous release still work, each with a warning that names the new one."""
+        renamed = {"beside": "base_layer", "left_out": "exclude", "cut": "slim", "mend": "fix"}
+        patch = '[[patches]]\nname = "x"\nreason = "r"\nupstream = "u"\npath = "a"\nempty = true\n'
+        text = (
+            'name = "mine"\nbase_layer = "inference"\nexclude = ["a"]\n[targets.host]\nexclude = ["b"]\n'
+            f'{patch}stage = "slim"\n{patch}stage = "fix"\n'
+        )
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        expected = load(str(path))
+        for old, new in renamed.items():
+            text = text.replace(new, old)
+        path.write_text(text)
+
+        with pytest.warns(FutureWarning) as warned:
+            mine = load(str(path))
+
+        assert replace(mine, text="") == replace(expected, text="")
+        assert {str(one.message) for one in warned} == {
+            f"{path}: {old if old in {'beside', 'left_out'} else f'stage = {old}'} is called {new} now; rename it"
+            for old, new in renamed.items()
+        }
+
+    def test_base_layer(self, tmp_path):
         """A layer's companion is a recipe of its own; one that does not exist is told with both paths."""
         path = tmp_path / "mine.toml"
-        path.write_text('name = "mine"\nbeside = "inference"')
-        assert load(str(path)).beside == load("inference")
+        path.write_text('name = "mine"\nbase_layer = "inference"')
+        assert load(str(path)).base_layer == load("inference")
 
-        path.write_text('name = "mine"\nbeside = "interference"')
+        path.write_text('name = "mine"\nbase_layer = "interference"')
         with pytest.raises(
             RecipeError, match=r"mine\.toml: there is no recipe .*interference.recipe\.toml; known"
         ):
@@ -190,7 +269,7 @@ class TestLoad:
         }
         recipe = load(name)
         pins = pinned(recipe, target)
-        beside = pinned(recipe.beside, target) if recipe.beside else {}
+        beside = pinned(recipe.base_layer, target) if recipe.base_layer else {}
 
         assert {key: pins[key] for key in pins.keys() & beside.keys()} == {
             key: beside[key] for key in pins.keys() & beside.keys()

@@ -30,7 +30,7 @@ def test_records_are_current(name, record):
     locked = lock.read(recipe, found)
     assert locked is not None
     assert trace.read(recipe, found, locked) is not None
-    beside = recipe.beside and proof.read(recipe.beside, found)
+    beside = recipe.base_layer and proof.read(recipe.base_layer, found)
     prediction = smoke.digest(recipe.smoke, beside.digest if beside else "")
     assert proof.read(recipe, found).prediction == prediction
 

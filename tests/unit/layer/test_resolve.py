@@ -85,13 +85,13 @@ class TestResolve:
         ):
             resolve(recipe("torch==2.10.0"), ARM, fake)
 
-    def test_left_out(self):
+    def test_exclude(self):
         """What is left out on purpose is not missed, nor what comes with a package in no_deps."""
         fake = FakePip(
             wheel("torch", "2.10.0", "sympy>=1.13"), wheel("OpenNMT-py", "3.5.1", "torch<2.3", "flask")
         )
 
-        found = resolve(recipe("torch==2.10.0", no_deps=["opennmt-py==3.5.1"], left_out=["sympy"]), ARM, fake)
+        found = resolve(recipe("torch==2.10.0", no_deps=["opennmt-py==3.5.1"], exclude=["sympy"]), ARM, fake)
 
         assert [each.name for each in found] == ["opennmt-py", "torch"]
 
