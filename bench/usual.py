@@ -19,7 +19,7 @@ from bench.baselines import nested_zip
 from bench.row import ROOT
 from layer.builder import tree
 from layer.builder.build import WORK
-from layer.builder.report.facts import LIMIT
+from layer.builder.pack.plan import LIMIT
 from layer.builder.slim.strip import strip_tree
 
 BASELINES = ROOT / "bench" / "baselines"

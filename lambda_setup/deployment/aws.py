@@ -1,10 +1,11 @@
 """What the operator's commands ask of AWS."""
 
-import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
+
+from layer.builder.publish.aws import readable_errors
 
 
 def stack_output(stack: str, output: str, hint: str = "is it a stack of this template?") -> str:
@@ -16,7 +17,7 @@ def stack_output(stack: str, output: str, hint: str = "is it a stack of this tem
     """
     import boto3
 
-    with explained(f"stack {stack}"):
+    with readable_errors(f"stack {stack}"):
         [found] = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     for one in found.get("Outputs", []):
         if one.get("OutputKey") == output:
@@ -33,11 +34,11 @@ def function(name: str) -> Callable[[Any], str]:
     from botocore.config import Config
 
     config = Config(read_timeout=960, retries={"total_max_attempts": 1}, tcp_keepalive=True)
-    with explained(f"function {name}"):
+    with readable_errors(f"function {name}"):
         client = boto3.client("lambda", config=config)
 
     def call(event: Any) -> str:
-        with explained(f"function {name}"):
+        with readable_errors(f"function {name}"):
             answer = client.invoke(FunctionName=name, Payload=json.dumps(event).encode())
             return answer["Payload"].read().decode()
 
@@ -74,23 +75,4 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in variables.items() if value}
 
 
-@contextlib.contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turn boto3's errors into one line that says what to do."""
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
-
-    try:
-        yield
-    except NoCredentialsError:
-        raise RuntimeError(f"{what}: no AWS credentials; run `aws configure`, or set AWS_PROFILE") from None
-    except NoRegionError:
-        raise RuntimeError(f"{what}: no region; set AWS_DEFAULT_REGION, or run `aws configure`") from None
-    except ClientError as error:
-        reason = error.response.get("Error", {})
-        if reason.get("Code") == "PreconditionFailed":
-            raise RuntimeError(
-                f"{what}: somebody else changed it at the same time; look, and try again"
-            ) from None
-        raise RuntimeError(f"{what}: {reason.get('Code')}: {reason.get('Message')}") from None
-    except BotoCoreError as error:
-        raise RuntimeError(f"{what}: {error}") from None
+explained = readable_errors

@@ -228,7 +228,7 @@ class _Steps:
         packed, files = self._assemble(decision.strategy)
         layer = self.folder / "layer"
         budget = reports.Budget(
-            reports.LIMIT, trees.size(layer), self._function(), trees.size(layer) + self._function()
+            plan.LIMIT, trees.size(layer), self._function(), trees.size(layer) + self._function()
         )
         plan.check_fits(budget.layer, budget.function)
         return Report(

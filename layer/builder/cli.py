@@ -1,38 +1,108 @@
-"""The layer builder's command: ``python -m layer --help``."""
+"""The layer builder's commands: a function that configures each one's parser, beside the one that runs it."""
 
 import argparse
+import json
 import sys
-import warnings
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from layer.builder import build as builder
 from layer.builder import interpreter
 from layer.builder.errors import LayerError
 from layer.builder.pack import bytecode
 from layer.builder.pack.plan import STRATEGIES
-from layer.builder.publish import layer as publish
-from layer.builder.recipe import Recipe, load, load_common_rules
+from layer.builder.publish import checks, package
+from layer.builder.publish.execute import execute
+from layer.builder.publish.plan import Call, plan
+from layer.builder.recipe import load, load_common_rules
 from layer.builder.report import facts as report
 from layer.builder.report.table import table
 from layer.builder.slim import patch
-from layer.builder.target import Target, get_target
+from layer.builder.target import get_target
 from layer.builder.wheels import lock as locks
 from layer.builder.wheels.resolve import resolve
 
+Commands = Any
+"""What ``add_subparsers`` returns; argparse has no public name for its type."""
+
+_INTERRUPTED = 130
+_RECIPE = "a name in layer/recipes, or a TOML file"
+_TARGET = "host, or a runtime and processor such as python3.13-arm64 (default: %(default)s)"
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return its exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] == ["mend"]:
-        warnings.warn("`layer mend` is called `layer fix` now", FutureWarning, stacklevel=2)
-        arguments[0] = "fix"
-    options = _parser().parse_args(arguments)
+    """Run a command and return its exit code; a bug of the builder leaves with Python's traceback."""
+    options = build_parser().parse_args(arguments)
     try:
-        code: int = options.command(options)
+        code: int = options.run(options)
+    except KeyboardInterrupt:
+        if options.debug:
+            raise
+        return _INTERRUPTED
     except (LayerError, OSError) as error:
+        if options.debug:
+            raise
         print(f"error: {error}", file=sys.stderr)
         return 2
     return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``python -m layer``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m layer",
+        description="Build and publish a function's layers.",
+        epilog="docs/layers.md has the steps of a build.",
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for configure in (
+        _configure_build,
+        _configure_publish,
+        _configure_interpreter,
+        _configure_compile,
+        _configure_fix,
+    ):
+        configure(commands)
+    return parser
+
+
+def _add_command(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], example: str, **texts: str
+) -> argparse.ArgumentParser:
+    """Add a command; one without a ``help`` text is a maintainers' command, which --help does not list."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, epilog=f"example: python -m layer {name} {example}", **texts
+    )
+    # Accepted on either side of the command; a default here would overwrite the one before it.
+    command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    command.set_defaults(run=run)
+    return command
+
+
+def _configure_build(commands: Commands) -> None:
+    command = _add_command(
+        commands, "build", _build, "opennmt --target python3.13-arm64",
+        help="build a layer from a recipe",
+        description="Build a layer that fits Lambda, and prove that it still gives the same answers: install "
+        "the recipe's locked wheels for a target, without Docker; remove files matched by rules or never "
+        "opened by the smoke prediction; strip, check and byte-compile the rest; repeat the prediction with "
+        "that alone; then put it into the layer, as files or, if they are too big, as an archive. A CUDA "
+        "build is refused before it is fetched.",
+    )  # fmt: skip
+    command.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
+    command.add_argument("--target", default="host", metavar="TARGET", help=_TARGET)
+    command.add_argument("--out", type=Path, metavar="DIR",
+                         help="folder for layer/, report.json and report.html "
+                         "(default: .layers/RECIPE-TARGET)")  # fmt: skip
+    command.add_argument("--strategy", choices=STRATEGIES, default="auto",
+                         help="direct: plain files; nested: an archive, unpacked at a cold start; auto: "
+                         "direct if it fits (default: %(default)s)")  # fmt: skip
+    command.add_argument("--trace", action="store_true",
+                         help="trace the prediction again, even if its trace is recorded")  # fmt: skip
+    command.add_argument("--dry-run", action="store_true", help="print the plan, and build nothing")
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -42,21 +112,20 @@ def _build(options: argparse.Namespace) -> int:
     if options.dry_run:
         _print_plan(job)
         return 0
-    done = builder.build(job, _say)
-    print(table(done))
+    print(table(builder.build(job, _say)))
     print(f"\nlayer    {out / 'layer'}\nreport   {out / report.PAGE}")
     return 0
 
 
 def _print_plan(job: builder.Job) -> None:
     recipe, target = job.recipe, job.target
-    found = locks.read(recipe, target)
-    if found is None:
+    lock = locks.read(recipe, target)
+    if lock is None:
         _say(f"looking for wheels: {recipe.name} for {target.name} ({target.runtime}, {target.architecture})")
         wheels = [wheel.file for wheel in resolve(recipe, target)]
     else:
-        _say(f"locked in {found.path.name}")
-        wheels = [wheel.file for wheel in found.wheels]
+        _say(f"locked in {lock.path.name}")
+        wheels = [wheel.file for wheel in lock.wheels]
     _say("install")
     for file in wheels:
         print(f"    {file}")
@@ -74,29 +143,106 @@ def _print_plan(job: builder.Job) -> None:
     _say(f"write {job.out / 'layer'}, strategy {job.strategy}")
 
 
-def _fix(options: argparse.Namespace) -> int:
-    recipe: Recipe = load(options.recipe)
-    for one in recipe.patches:
-        if one.stage != "fix" or patch.is_done(options.folder, one):
-            continue
-        # The package that the patch replaces may be installed.
-        if one.action == "content" and (options.folder / one.path).with_suffix("").is_dir():
-            continue
-        patch.apply(options.folder, [one], "fix")
-        _say(f"fixed {one.path} ({one.name})")
-    return 0
+def _configure_publish(commands: Commands) -> None:
+    command = _add_command(
+        commands, "publish", _publish,
+        "out --region eu-west-1 --region us-east-1 --bucket 'my-layers-{region}' --dry-run",
+        help="publish a built layer in one or several regions",
+        description="Zip DIR/layer, upload it to S3, publish it as a new version of a Lambda layer in all "
+        "regions at the same time, and print the ARNs. The same layer is uploaded only once. You need boto3, "
+        "and credentials that boto3 finds: AWS_PROFILE, or `aws configure`. Exits 0 if it was published "
+        "everywhere, and 1 if a region failed, which does not stop the others.",
+    )  # fmt: skip
+    command.add_argument("folder", type=Path, metavar="DIR", help="the --out of `layer build`")
+    command.add_argument("--region", action="append", required=True, metavar="R",
+                         help="region to publish in, such as eu-west-1; may be repeated")  # fmt: skip
+    command.add_argument("--bucket", required=True, metavar="NAME",
+                         help="bucket for the zip. Lambda takes it only from a bucket of the same region, so "
+                         "for several regions write {region} into the name")  # fmt: skip
+    command.add_argument("--name", metavar="LAYER",
+                         help="name of the layer (default: such as opennmt-python313-arm64)")  # fmt: skip
+    command.add_argument("--public", action="store_true",
+                         help="let every AWS account use this version; otherwise only yours can")  # fmt: skip
+    command.add_argument("--allow-unproven", action="store_true",
+                         help="publish although the layer was never run on its target")  # fmt: skip
+    command.add_argument("--dry-run", action="store_true",
+                         help="print every call of boto3 with its arguments, and change nothing; you need no "
+                         "credentials")  # fmt: skip
+    command.add_argument("--json", action="store_true",
+                         help='print {"region": "ARN"}, and progress on standard error')  # fmt: skip
+
+
+def _publish(options: argparse.Namespace) -> int:
+    def say(message: str) -> None:
+        _say(message, sys.stderr if options.json else sys.stdout)
+
+    regions = list(dict.fromkeys(options.region))
+    checks.check_regions(regions, options.bucket)
+    layer = checks.read_publishable(options.folder, allow_unproven=options.allow_unproven)
+    name = options.name or checks.default_name(layer)
+    checks.check_name(name)
+    with tempfile.TemporaryDirectory(prefix="layer-") as folder:
+        say(f"zipping {options.folder / 'layer'}")
+        packed = package.pack(options.folder / "layer", Path(folder) / f"{name}.zip")
+        say(f"{packed.bytes:,} bytes, sha256 {packed.sha256}")
+        calls = plan(layer, packed, regions, options.bucket, name, public=options.public)
+        if options.dry_run:
+            _print_calls(calls, as_json=options.json)
+            return 0
+        arns, failures = execute(calls, say)
+    if options.json:
+        print(json.dumps(arns, indent=2))
+    else:
+        width = max(len(region) for region in regions)
+        for region in regions:
+            print(f"{region:<{width}}  {arns.get(region, 'FAILED')}")
+    for region in failures:
+        print(f"error: {region}: {failures[region]}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _print_calls(calls: list[Call], *, as_json: bool) -> None:
+    if as_json:
+        regions = dict.fromkeys(call.region for call in calls)
+        print(
+            json.dumps(
+                {name: [str(call) for call in calls if call.region == name] for name in regions}, indent=2
+            )
+        )
+    else:
+        print("\n".join(map(str, calls)))
+
+
+def _configure_interpreter(commands: Commands) -> None:
+    command = _add_command(
+        commands, "interpreter", _interpreter, "python3.13-arm64",
+        description="Fetch a target's Python from Debian, with its C library, into .layers, to trace, prove "
+        "and compile for it; nothing is installed. For another architecture than this machine's it runs "
+        "under QEMU's user emulation.",
+    )  # fmt: skip
+    command.add_argument("target", metavar="TARGET", help="runtime and processor, such as python3.13-arm64")
 
 
 def _interpreter(options: argparse.Namespace) -> int:
-    target: Target = get_target(options.target)
+    target = get_target(options.target)
     cache = builder.WORK / "interpreters"
     interpreter.fetch(target, cache, _say)
-    for purpose, found in (
+    for purpose, python in (
         ("runs the prediction", interpreter.find(target, cache)),
         ("compiles", interpreter.find_compiler(target, cache)),
     ):
-        _say(f"{purpose}: {found.description if found else 'none'}")
+        _say(f"{purpose}: {python.description if python else 'none'}")
     return 0
+
+
+def _configure_compile(commands: Commands) -> None:
+    command = _add_command(
+        commands, "compile", _compile, "build/python --target python3.13-arm64",
+        description="Replace a folder's modules by bytecode for the target's Python, each by a .pyc in its "
+        "place, as in the layers. If no Python here compiles for it, the sources stay.",
+    )  # fmt: skip
+    command.add_argument("folder", type=Path, metavar="DIR", help="the folder that is on Python's path")
+    command.add_argument("--target", default="host", metavar="TARGET", help=_TARGET)
 
 
 def _compile(options: argparse.Namespace) -> int:
@@ -110,87 +256,34 @@ def _compile(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m layer", description="Build and publish a function's layers."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    recipe_help = "a name in layer/recipes, or a TOML file"
-    target_help = "host, or such as python3.13-arm64 (default: %(default)s)"
-
-    command = commands.add_parser(
-        "build",
-        help="build a layer from a recipe",
-        description="Make a layer that fits Lambda, and prove that it still answers the same: install a "
-        "recipe's locked wheels for a target, without Docker; take out what its rules name and what its "
-        "smoke prediction does not open; strip, check, byte-compile; predict with what is left, alone; then "
-        "lay it into the layer as it is, or as an archive if it is too big. A CUDA build is refused before "
-        "it is fetched.",
-        epilog="example: python -m layer build opennmt --target python3.13-arm64",
-    )
-    command.add_argument("recipe", metavar="RECIPE", help=recipe_help)
-    command.add_argument("--target", default="host", metavar="TARGET", help=target_help)
-    command.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="gets layer/, report.json and report.html (default: .layers/RECIPE-TARGET)",
-    )
-    command.add_argument(
-        "--strategy",
-        choices=STRATEGIES,
-        default="auto",
-        help="direct: files as they are; nested: an archive, unpacked at a cold start; auto: direct if it "
-        "fits (default: %(default)s)",
-    )
-    command.add_argument(
-        "--trace",
-        action="store_true",
-        help="trace the prediction anew, although a trace of these wheels is recorded",
-    )
-    command.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
-    command.set_defaults(command=_build)
-
-    publish.add_parser(commands)
-
-    command = commands.add_parser(
-        "interpreter",
-        help="fetch a target's Python, to trace, prove and compile for it",
-        description="Fetch the target's Python from Debian, with its C library, into .layers; nothing is "
-        "installed. For another architecture than this machine's it runs under QEMU's user emulation.",
-        epilog="example: python -m layer interpreter python3.13-arm64",
-    )
-    command.add_argument("target", metavar="TARGET", help="such as python3.13-arm64")
-    command.set_defaults(command=_interpreter)
-
-    command = commands.add_parser(
-        "compile",
-        help="replace a folder's sources by bytecode for a target",
-        description="Compile a folder's modules for the target's Python, each into a .pyc in its place, as "
-        "in the layers. Where no Python compiles for it, the sources stay.",
-        epilog="example: python -m layer compile build/python --target python3.13-arm64",
-    )
-    command.add_argument("folder", type=Path, metavar="DIR", help="the folder that is on Python's path")
-    command.add_argument("--target", default="host", metavar="TARGET", help=target_help)
-    command.set_defaults(command=_compile)
-
-    command = commands.add_parser(
-        "fix",
-        help="apply a recipe's fixes to a development environment",
-        description="Apply the patches of stage fix, without which a recipe's packages do not run, to a folder where "
-        "pip installed them. Applying them twice changes nothing.",
-        epilog="example: python -m layer fix opennmt .venv/lib/python3.11/site-packages",
-    )
-    command.add_argument("recipe", metavar="RECIPE", help=recipe_help)
-    command.add_argument("folder", type=Path, metavar="SITE_PACKAGES", help="where they are installed")
-    command.set_defaults(command=_fix)
-    return parser
+def _configure_fix(commands: Commands) -> None:
+    for name, run in (("fix", _fix), ("mend", _mend)):
+        command = _add_command(
+            commands, name, run, "opennmt .venv/lib/python3.11/site-packages",
+            description="Apply the patches without which a recipe's packages do not run to the folder where "
+            "pip installed them. Applying them twice changes nothing.",
+        )  # fmt: skip
+        command.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
+        command.add_argument("folder", type=Path, metavar="SITE_PACKAGES", help="folder of the packages")
 
 
-def _say(message: str) -> None:
+def _fix(options: argparse.Namespace) -> int:
+    for one in load(options.recipe).patches:
+        if one.stage != "fix" or patch.is_done(options.folder, one):
+            continue
+        # The package that a patch replaces by a stand-in may be installed here.
+        if one.action == "content" and (options.folder / one.path).with_suffix("").is_dir():
+            continue
+        patch.apply(options.folder, [one], "fix")
+        _say(f"fixed {one.path} ({one.name})")
+    return 0
+
+
+def _mend(options: argparse.Namespace) -> int:
+    print("warning: `layer mend` is now `layer fix`", file=sys.stderr)
+    return _fix(options)
+
+
+def _say(message: str, file: Any = None) -> None:
     # On standard output: `sam build` shows that as it comes, and errors only at the end.
-    print(f"· {message}", flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    print(f"· {message}", file=file or sys.stdout, flush=True)

@@ -1,4 +1,4 @@
-"""Compiles a tree for the Python that runs it; started by ``layer.builder.pack.bytecode``, in the target's Python.
+"""Compile a tree for the Python that runs this; ``pack.bytecode`` starts it in the target's Python.
 
 Each ``x.py`` becomes ``x.pyc`` in its place: without documentation strings, which inference does not
 read, and with assertions, which guard it. The bytecode is never checked against a source.

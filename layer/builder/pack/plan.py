@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from layer.builder.errors import PlanError
-from layer.builder.report.facts import LIMIT
+
+LIMIT = 262_144_000
+"""Bytes that Lambda takes unzipped: the function and all its layers together."""
 
 STRATEGIES = ("auto", "direct", "nested")
 

@@ -16,9 +16,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from layer.builder.errors import ReportError
 from layer.builder.files import write_atomic
 
-LIMIT = 262_144_000
-"""Bytes that Lambda takes unzipped: the function and all its layers together."""
-
 REPORT = "report.json"
 PAGE = "report.html"
 

@@ -24,6 +24,7 @@ from lambda_setup.models import channels
 from lambda_setup.models.describe import describe
 from lambda_setup.models.upload import publish
 from layer.builder import build
+from layer.builder.pack.plan import LIMIT
 from layer.builder.recipe import load
 from layer.builder.report import facts as report
 from layer.builder.target import get_target
@@ -213,7 +214,7 @@ def test_layer_is_proven(start_function, one):
     recipe, host = load(one.engine), get_target("host")
     found = report.read(build.default_out(recipe, host) / report.REPORT)
     assert found.proven, found.proof.how
-    assert found.budget.layer + found.budget.function <= report.LIMIT
+    assert found.budget.layer + found.budget.function <= LIMIT
 
 
 @each

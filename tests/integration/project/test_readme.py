@@ -14,7 +14,7 @@ from support.project import ROOT
 
 from lambda_inference._errors import Fault
 from lambda_inference._requests import BaseRequest
-from layer.builder.cli import _parser
+from layer.builder.cli import build_parser
 from translator import TranslationRequest
 
 README = (ROOT / "README.md").read_text()
@@ -57,7 +57,7 @@ def test_tables_name_every_field_and_error():
 )
 def test_layer_commands_are_understood(command):
     """Every command of the layer builder that the pages name is one."""
-    assert _parser().parse_args(shlex.split(command)).command
+    assert build_parser().parse_args(shlex.split(command)).run
 
 
 def test_commands_exist():

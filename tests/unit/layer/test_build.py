@@ -21,7 +21,7 @@ from layer.builder import build, interpreter, tree
 from layer.builder.cli import main
 from layer.builder.errors import InterpreterError, LayerError, PlanError, PublishError, SmokeError
 from layer.builder.pack import plan
-from layer.builder.publish import layer as publish
+from layer.builder.publish.checks import read_publishable
 from layer.builder.recipe import RECIPES, load
 from layer.builder.report import facts as report
 from layer.builder.report.facts import folder_sha256
@@ -595,8 +595,8 @@ class TestElsewhere:
             f"none: no Python of this machine runs {target.name}; rules alone",
         )
         with pytest.raises(PublishError, match="this layer is unproven"):
-            publish.checked(tmp_path / "out", allow_unproven=False)
-        assert publish.checked(tmp_path / "out", allow_unproven=True) == done
+            read_publishable(tmp_path / "out", allow_unproven=False)
+        assert read_publishable(tmp_path / "out", allow_unproven=True) == done
 
 
 def recorded(one):
@@ -649,10 +649,10 @@ class TestStrategy:
 
     def test_too_big_alone(self):
         """What only fits packed takes a layer beside it that can unpack; the error says how to name one."""
-        assert plan.decide(report.LIMIT, 1, nestable=True).strategy == "nested"
+        assert plan.decide(plan.LIMIT, 1, nestable=True).strategy == "nested"
         with pytest.raises(PlanError, match=r'no layer beside this one.*\(base_layer = "inference"\)'):
-            plan.decide(report.LIMIT, 1, nestable=False)
-        assert plan.decide(report.LIMIT - 1, 1, nestable=False).strategy == "direct"
+            plan.decide(plan.LIMIT, 1, nestable=False)
+        assert plan.decide(plan.LIMIT - 1, 1, nestable=False).strategy == "direct"
 
 
 class TestTogether:

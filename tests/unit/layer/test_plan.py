@@ -3,8 +3,7 @@
 import pytest
 
 from layer.builder.errors import PlanError
-from layer.builder.pack.plan import EPHEMERAL_STORAGE, check_fits, decide
-from layer.builder.report.facts import LIMIT
+from layer.builder.pack.plan import EPHEMERAL_STORAGE, LIMIT, check_fits, decide
 
 
 class TestDecide:

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from layer.builder.errors import ReportError
+from layer.builder.pack.plan import LIMIT
 from layer.builder.report.facts import (
-    LIMIT,
     Archive,
     Budget,
     Check,
