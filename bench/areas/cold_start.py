@@ -54,6 +54,7 @@ from layer.builder.build import WORK
 from layer.builder.interpreter import find_compiler
 from layer.builder.pack.bytecode import compile_tree
 from layer.builder.target import HOST, get_target
+from layer.builder.verify.compare import TOLERANCE, differences
 
 MODEL = ROOT / "models" / "en-es"
 BUCKET = "models"
@@ -64,8 +65,6 @@ USUAL = "usual"
 EVENT = {"data": ["The table has been changed."], "result": "inline"}
 PATIENCE = 5
 """Times that the kernel is asked to forget."""
-TOLERANCE = 1e-4
-"""Largest difference of probabilities that two libraries compute."""
 
 DECLARED = ("filelock", "fsspec", "jinja2", "markupsafe", "mpmath", "networkx", "sympy")
 """Requirements that torch declares, and their own. OpenNMT-py builds its layers by way of meta tensors, which
@@ -154,18 +153,6 @@ def translation(answer: dict[str, Any]) -> str:
     raise RuntimeError(f"this is no translation: {answer}")
 
 
-def alike(one: Any, other: Any) -> bool:
-    """Return whether two answers say the same; their numbers may differ by TOLERANCE."""
-    match one, other:
-        case float(), float():
-            return abs(one - other) <= TOLERANCE
-        case dict(), dict():
-            return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
-        case list(), list():
-            return len(one) == len(other) and all(map(alike, one, other))
-    return bool(one == other)
-
-
 class Bench:
     """Functions side by side, and an S3 server with their models."""
 
@@ -190,7 +177,7 @@ class Bench:
                 self._forget()
                 seconds, answer = side.start(temporary)
                 answers.append(answer)
-                if not alike(answers[0], answer):
+                if differences(answers[0], answer, TOLERANCE):
                     raise RuntimeError(f"the same is answered differently: {answers[0]} and {answer}")
                 if repetition:
                     times[name].append(seconds)

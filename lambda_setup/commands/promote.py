@@ -15,9 +15,6 @@ from lambda_setup.models.bucket import SHOWN, ModelBucket, opened
 from lambda_setup.models.describe import PublishedManifest
 from lambda_setup.output import print_result, status
 
-TOLERANCE = 1e-4
-"""How far a score may be from the expected one: between processors, and numbers of threads."""
-
 
 def run(options: argparse.Namespace) -> int:
     """Try the candidate with the request that was published with it, then move prod to it."""
@@ -72,10 +69,9 @@ def tried(options: argparse.Namespace, store: ModelBucket, manifest: PublishedMa
         return []
     if (version := body["model"]["version"]) != manifest.version:
         return [f"{version[:SHOWN]} answered: did dev move, or does the function follow another channel?"]
-    from layer.builder.verify.smoke import differences
+    from layer.builder.verify.compare import TOLERANCE, differences
 
-    text, expected = (json.dumps(one) for one in (body["predictions"], smoke.predictions))
-    return differences(text, expected, TOLERANCE)
+    return differences(body["predictions"], smoke.predictions, TOLERANCE)
 
 
 def _deployed(function: str, event: dict[str, Any]) -> Any:

@@ -35,6 +35,7 @@ from layer.builder.slim.prune import prune
 from layer.builder.target import Target
 from layer.builder.verify import check as checks
 from layer.builder.verify import proof, smoke
+from layer.builder.verify.compare import differences
 from layer.builder.wheels import install as wheels
 from layer.builder.wheels import lock as locks
 
@@ -329,7 +330,7 @@ class _Steps:
         if answer != reference:
             raise BuildError(
                 "the slim tree answers differently from the full one:\n  "
-                + "\n  ".join(smoke.differences(answer, reference, 0.0)[:10])
+                + "\n  ".join(differences(json.loads(answer), json.loads(reference))[:10])
             )
         how = (
             f"{self.python.description}, {smoke.isolation()}, answered byte for byte what the full tree does"

@@ -7,7 +7,6 @@ the same code gives the same bytes; see ``smoke_runner.py``.
 import functools
 import hashlib
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -16,7 +15,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from layer.builder import tree as trees
 from layer.builder.errors import SmokeError
@@ -25,8 +23,6 @@ from layer.builder.recipe import ROOT, Smoke
 
 _RUNNER = Path(__file__).with_name("smoke_runner.py")
 _NO_NETWORK = ("unshare", "--map-root-user", "--net", "--")
-_TOLERANCE = 1e-4
-"""How far numbers may be apart between processors of different kinds."""
 
 
 @dataclass(frozen=True)
@@ -166,26 +162,6 @@ def isolation() -> str:
     if _can_isolate():
         return "in a network namespace of its own"
     return "with Python's own network calls refused"
-
-
-def differences(answer: str, reference: str, tolerance: float = _TOLERANCE) -> list[str]:
-    """Return where an answer is not the reference's, numbers within a tolerance."""
-    return list(_differences(json.loads(answer), json.loads(reference), tolerance, "answer"))
-
-
-def _differences(left: Any, right: Any, tolerance: float, place: str) -> list[str]:
-    if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
-        return [d for key in left for d in _differences(left[key], right[key], tolerance, f"{place}.{key}")]
-    if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-        pairs = enumerate(zip(left, right, strict=True))
-        return [d for i, (one, other) in pairs for d in _differences(one, other, tolerance, f"{place}[{i}]")]
-    if isinstance(left, float) and isinstance(right, float):
-        return (
-            [] if math.isclose(left, right, rel_tol=0, abs_tol=tolerance) else [f"{place}: {left}, {right}"]
-        )
-    if type(left) is type(right) and left == right:
-        return []
-    return [f"{place}: {str(left)[:60]}, not {str(right)[:60]}"]
 
 
 def _importable(smoke: Smoke, folder: Path) -> list[str]:

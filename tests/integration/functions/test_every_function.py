@@ -28,12 +28,11 @@ from layer.builder.pack.plan import LIMIT
 from layer.builder.recipe import load
 from layer.builder.report import facts as report
 from layer.builder.target import get_target
-from layer.builder.verify.smoke import differences
+from layer.builder.verify.compare import TOLERANCE, differences
 
 FUNCTIONS = functions.found()
 OTHERS = [one for one in FUNCTIONS if one.home != ROOT]
 """The translator's own events have their tests in test_events.py."""
-TOLERANCE = 1e-4
 MISTAKES: dict[str, tuple[Any, str | None]] = {
     "unknown field": ({"colour": 1}, "colour"),
     "result": ({"result": "elsewhere"}, "result"),
@@ -146,8 +145,8 @@ def test_model_answers_as_it_was_published(start_function, one):
     smoke = describe(one.model).smoke
     assert smoke is not None
     response = start_function(one.name).invoke({**smoke.request, "result": "inline"})
-    found = json.dumps(response["body"]["predictions"])
-    assert differences(found, json.dumps(smoke.predictions), TOLERANCE) == []
+    found = response["body"]["predictions"]
+    assert differences(found, smoke.predictions, TOLERANCE) == []
 
 
 @each

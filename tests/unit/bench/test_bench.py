@@ -90,17 +90,18 @@ def test_a_ratio_is_that_of_the_medians() -> None:
 
 def test_functions_side_by_side_have_to_answer_alike() -> None:
     """Labels and texts to the letter, numbers within the tolerance, nothing more and nothing less."""
-    from bench.areas.cold_start import TOLERANCE, alike
+    from bench.areas.cold_start import TOLERANCE, differences
 
     answer = {"label": "benign", "probabilities": [0.25, 0.75]}
-    assert alike(answer, {**answer, "probabilities": [0.25 + TOLERANCE / 2, 0.75]})
+    near = {**answer, "probabilities": [0.25 + TOLERANCE / 2, 0.75]}
+    assert not differences(answer, near, TOLERANCE)
     for other in (
         {**answer, "label": "malignant"},
         {**answer, "probabilities": [0.25 + TOLERANCE * 2, 0.75]},
         {**answer, "probabilities": [0.25]},
         {"label": "benign"},
     ):
-        assert not alike(answer, other)
+        assert differences(answer, other, TOLERANCE)
 
 
 def test_measured_rows_replace_those_of_their_names(
