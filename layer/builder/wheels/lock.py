@@ -54,8 +54,7 @@ def read(recipe: Recipe, target: Target) -> Lock | None:
         normalise(pin.partition("==")[0]) for pin in contents.requirements
     }:
         return None
-    fields = ("name", "version", "file", "sha256")
-    return Lock(path, tuple(Wheel(*match.group(*fields)) for match in found))
+    return Lock(path, tuple(Wheel(**match.groupdict()) for match in found))
 
 
 def make(recipe: Recipe, target: Target, run: Pip = pip) -> Lock:
