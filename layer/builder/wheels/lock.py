@@ -54,7 +54,9 @@ def read(recipe: Recipe, target: Target) -> Lock | None:
         normalise(pin.partition("==")[0]) for pin in contents.requirements
     }:
         return None
-    return Lock(path, tuple(Wheel(**match.groupdict()) for match in found))
+    return Lock(
+        path, tuple(Wheel(match["name"], match["version"], match["file"], match["sha256"]) for match in found)
+    )
 
 
 def make(recipe: Recipe, target: Target, run: Pip = pip) -> Lock:
