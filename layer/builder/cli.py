@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,7 +281,7 @@ def _fix(options: argparse.Namespace) -> int:
 
 
 def _mend(options: argparse.Namespace) -> int:
-    print("warning: `layer mend` is now `layer fix`", file=sys.stderr)
+    warnings.warn("`layer mend` is called `layer fix` now", FutureWarning, stacklevel=2)
     return _fix(options)
 
 
