@@ -115,9 +115,9 @@ def draw_chart(area: str, rows: Iterable[Record]) -> str:
     rows = [row for row in rows if unit_length(row)]
     if not rows:
         return ""
-    panels: dict[tuple[str, str], list[chart.Bar]] = {}
+    panels: dict[str, list[chart.Bar]] = {}
     for row in rows:
-        panels.setdefault((row["unit"], row["better"]), []).append(make_bar(row, area))
+        panels.setdefault(describe_unit(row["unit"], row["better"]), []).append(make_bar(row, area))
     sentences = [
         f"{row['name']}: {format_value(row, row['value'])} {row['unit']}, "
         f"goal {SIGNS[row['better']]} {format_value(row, row['goal'])}, {'met' if row['met'] else 'missed'}."
@@ -126,7 +126,7 @@ def draw_chart(area: str, rows: Iterable[Record]) -> str:
     return chart.draw(
         f"{format_heading(area) if area else 'Performance'}: ratios, goals and runs",
         " ".join(sentences),
-        [chart.Panel(describe_unit(*key), bars) for key, bars in panels.items()],
+        panels,
     )
 
 
