@@ -32,7 +32,7 @@ class OpenNMT:
     def __init__(self, model: Model, threads: int) -> None:
         torch.set_num_threads(threads)
         # Its options are an argparse.Namespace; no other class is let in.
-        checkpoint = tensors.checkpoint(model.only(".pt"), [Namespace])
+        checkpoint = tensors.load_checkpoint(model.only(".pt"), [Namespace])
         options = ArgumentParser.ckpt_model_opts(checkpoint["opt"])
         ArgumentParser.update_model_opts(options)
         ArgumentParser.validate_model_opts(options)

@@ -1,16 +1,23 @@
 """Sentences in, hypotheses with scores and attention out, whichever engine does the search."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Annotated, Any, ClassVar, Protocol
 
 from msgspec import Meta
 
-from lambda_inference import Array, BadRequest, BaseRequest, Deadline, Model, Prediction, Unavailable
-from lambda_inference.texts import TextData, checked, text_of
-from lambda_inference.threads import threads
+from lambda_inference import (
+    Array,
+    BadRequest,
+    BaseRequest,
+    Deadline,
+    Model,
+    Prediction,
+    Unavailable,
+    load_engine_module,
+)
+from lambda_inference.texts import TextRequest
+from lambda_inference.threads import thread_count
 
 MAX_BEAM = 20
 
@@ -24,10 +31,9 @@ LENGTH_RATIO = 1.25
 EXTRA_LENGTH = 5
 
 
-class TranslationRequest(BaseRequest, kw_only=True):
+class TranslationRequest(TextRequest, kw_only=True):
     """What a translation request may say, beside the fields of every request."""
 
-    data: TextData
     beam: Annotated[int, Meta(ge=1, le=MAX_BEAM, description=f"an integer from 1 to {MAX_BEAM}")] = 5
     n_best: Annotated[int, Meta(ge=1, le=MAX_BEAM, description="an integer from 1 to beam")] = 1
     return_attention: Annotated[bool, Meta(description="true or false")] = False
@@ -38,12 +44,7 @@ class TranslationRequest(BaseRequest, kw_only=True):
                 f"n_best takes an integer from 1 to beam, which is {self.beam}; got {self.n_best}",
                 field="n_best",
             )
-        self.data = checked(self.data)
-
-    @classmethod
-    def item(cls, value: Any) -> Any:
-        """Return the text that a JSON line of a corpus stands for."""
-        return text_of(value)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Translator:
 
     def __init__(self) -> None:
         # The heavy imports happen here, while the model is on its way.
-        self._engine_module: Any = import_module(f"engine_{os.environ.get('ENGINE', 'opennmt')}")
+        self._engine_module: Any = load_engine_module("opennmt")
         from sentencepiece import SentencePieceProcessor
 
         self._tokenizer_class = SentencePieceProcessor
@@ -94,7 +95,7 @@ class Translator:
             raise Unavailable(
                 f"the *.model of {model.manifest.name} has no pieces; save and publish it again"
             )
-        self._engine: Engine = self._engine_module.load(model, threads())
+        self._engine: Engine = self._engine_module.load(model, thread_count())
 
     def predict(self, request: TranslationRequest, deadline: Deadline) -> Iterator[Prediction]:
         """Yield a prediction an item in input order."""

@@ -47,7 +47,7 @@ def ours() -> Action:
     from lambda_inference import tensors
 
     store = _store()
-    return lambda: tensors.checkpoint(store.load()[0].only(".pt"), [Namespace])
+    return lambda: tensors.load_checkpoint(store.load()[0].only(".pt"), [Namespace])
 
 
 def usual() -> Action:

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lambda_inference import BadRequest, BaseRequest, Deadline, Model, Prediction, Unavailable
 from lambda_inference.inputs import PREFIX, read
-from lambda_inference.threads import threads
+from lambda_inference.threads import thread_count
 
 MAX_ITEMS = 100
 MAX_BYTES = 10_000_000
@@ -67,8 +67,8 @@ class ImageClassifier:
 
         try:
             said = msgspec.json.decode(model.only(".json"), type=self._rebuild.Description)
-            weights = tensors.checkpoint(model.only(".pt"))
-            self._learner = self._rebuild.learner(said, weights, threads())
+            weights = tensors.load_checkpoint(model.only(".pt"))
+            self._learner = self._rebuild.learner(said, weights, thread_count())
         except (msgspec.DecodeError, ValueError, LookupError, TypeError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise Unavailable(

@@ -2,14 +2,21 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
 
-from lambda_inference import BadRequest, BaseRequest, Deadline, Model, Prediction, Unavailable
-from lambda_inference.threads import threads
+from lambda_inference import (
+    BadRequest,
+    BaseRequest,
+    Deadline,
+    Model,
+    Prediction,
+    Unavailable,
+    load_engine_module,
+)
+from lambda_inference.threads import thread_count
 
 MAX_ITEMS = int(os.environ.get("MAX_ITEMS", "10000"))
 LIMIT = 1e6
@@ -57,7 +64,7 @@ class Classifier:
 
     def __init__(self) -> None:
         # The heavy imports happen here, while the model is on its way.
-        self._engine_module: Any = import_module(f"engine_{os.environ.get('ENGINE', 'onnxruntime')}")
+        self._engine_module: Any = load_engine_module("onnxruntime")
 
     def load(self, model: Model) -> None:
         """Take up a model with a ``labels.json`` beside the engine's own files, and try it with one row.
@@ -71,7 +78,7 @@ class Classifier:
             self._labels = msgspec.json.decode(model.only("labels.json"), type=Labels)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Unavailable(f"labels.json of {name} is none: {error}; publish it again") from None
-        self._engine: Engine = self._engine_module.load(model, threads())
+        self._engine: Engine = self._engine_module.load(model, thread_count())
         (found,) = self._engine.probabilities([[0.0] * len(self._labels.features)])
         # With a NaN among them this sum is none either.
         if len(found) != len(self._labels.labels) or not abs(sum(found) - 1) < _TOLERANCE:
@@ -90,9 +97,8 @@ class Classifier:
                     f"got {len(row)}",
                     field=f"data[{index}]",
                 )
-        for start in range(0, len(rows), BATCH):
-            deadline.check(start, len(rows))
-            found = self._engine.probabilities(rows[start : start + BATCH])
+        for start, batch in deadline.batches(rows, BATCH):
+            found = self._engine.probabilities(batch)
             for index, probabilities in enumerate(found, start):
                 best = max(range(len(labels)), key=probabilities.__getitem__)
                 record = {

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta
 
 from lambda_inference import BaseRequest, Deadline, Model, Prediction, Unavailable
-from lambda_inference.texts import TextData, checked, text_of
+from lambda_inference.texts import TextRequest
 
 MAX_BATCH = 128
 """Texts analysed at once; more of them are hardly faster."""
@@ -17,19 +17,10 @@ MAX_BATCH_CHARS = 20_000
 _TOKENIZER = "checked"
 
 
-class AnalysisRequest(BaseRequest, kw_only=True):
+class AnalysisRequest(TextRequest, kw_only=True):
     """What a request for an analysis may say, beside the fields of every request."""
 
-    data: TextData
     tokens: Annotated[bool, Meta(description="true or false")] = True
-
-    def __post_init__(self) -> None:
-        self.data = checked(self.data)
-
-    @classmethod
-    def item(cls, value: Any) -> Any:
-        """Return the text that a JSON line of a corpus stands for."""
-        return text_of(value)
 
 
 class TextAnalyser:

@@ -1,6 +1,6 @@
-"""Tensors over a model's bytes as they lie in memory, without a copy: for engines on torch.
+"""Tensors that are views of a model's bytes, without a copy: for engines on torch.
 
-What a pickle names is built only if ``weights_only`` or the caller admits it; nothing else runs.
+A pickle's classes are constructed only if ``weights_only`` or the caller allows them; no other code runs.
 """
 
 import io
@@ -17,6 +17,8 @@ from lambda_inference._errors import Unavailable
 if TYPE_CHECKING:
     import torch
 
+__all__ = ["load_checkpoint", "load_safetensors"]
+
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
@@ -24,17 +26,17 @@ _DTYPES = {
 """Safetensors' names of torch's types."""
 
 
-def checkpoint(data: memoryview, allowed: Sequence[type] = ()) -> Any:
-    """Return what ``torch.save`` wrote; its tensors lie in ``data`` and keep it alive.
+def load_checkpoint(data: memoryview, allowed: Sequence[type] = ()) -> Any:
+    """Load a file of ``torch.save``; its tensors are views of ``data`` and keep it alive.
 
     A file in torch's format before 1.6 is read with a copy.
 
     Args:
         data: the file.
-        allowed: classes that it may hold beside tensors and plain containers.
+        allowed: classes that it may hold besides tensors and plain containers.
 
     Raises:
-        Unavailable: it is no checkpoint, or holds something else.
+        Unavailable: the file is not a checkpoint, or holds other objects.
 
     """
     import pickle
@@ -44,7 +46,7 @@ def checkpoint(data: memoryview, allowed: Sequence[type] = ()) -> Any:
     try:
         with torch.serialization.safe_globals(list(allowed)):
             file: Any = _File(data)
-            if not (records := _records(data)):
+            if not (records := _index_records(data)):
                 return torch.load(file, map_location="cpu", weights_only=True)
             # What torch.load(mmap=True) does with a file's name; it takes no memory.
             return torch.serialization._load(  # type: ignore[no-untyped-call] # noqa: SLF001
@@ -67,13 +69,13 @@ def checkpoint(data: memoryview, allowed: Sequence[type] = ()) -> Any:
         ) from error
 
 
-def safetensors(data: memoryview) -> "dict[str, torch.Tensor]":
-    """Return the tensors of a file in the safetensors format by name; they lie in ``data``.
+def load_safetensors(data: memoryview) -> "dict[str, torch.Tensor]":
+    """Load a safetensors file as tensors by name; they are views of ``data``.
 
     Source of the format: https://huggingface.co/docs/safetensors, "Format".
 
     Raises:
-        Unavailable: it is no such file.
+        Unavailable: it is not a safetensors file.
 
     """
     import torch
@@ -82,25 +84,25 @@ def safetensors(data: memoryview) -> "dict[str, torch.Tensor]":
         start = 8 + int.from_bytes(data[:8], "little")
         header = json.loads(bytes(data[8:start]))
         tensors = {}
-        for name, said in header.items():
+        for name, entry in header.items():
             if name == "__metadata__":
                 continue
-            begin, end = said["data_offsets"]
-            # Where less is there than said, it does not fill the shape.
-            storage = _storage(data[start + begin : start + end])
-            dtype = getattr(torch, _DTYPES[said["dtype"]])
-            tensors[name] = torch.empty(0, dtype=dtype).set_(storage).view(said["shape"])
+            begin, end = entry["data_offsets"]
+            # A file that ends early does not fill the shape.
+            storage = _view_storage(data[start + begin : start + end])
+            dtype = getattr(torch, _DTYPES[entry["dtype"]])
+            tensors[name] = torch.empty(0, dtype=dtype).set_(storage).view(entry["shape"])
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise Unavailable("the model's safetensors cannot be read; save and publish them again") from error
     return tensors
 
 
 class _File(io.RawIOBase):
-    """A file over memory, of which ``io.BytesIO`` would make a copy."""
+    """A file over memory; ``io.BytesIO`` would copy it."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
-        self._at = 0
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -109,23 +111,23 @@ class _File(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = max(
-            0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self._data)}[whence]
+        self._position = max(
+            0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(self._data)}[whence]
         )
-        return self._at
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
-        part = self._data[self._at : self._at + len(buffer)]
+        part = self._data[self._position : self._position + len(buffer)]
         buffer[: len(part)] = part
-        self._at += len(part)
+        self._position += len(part)
         return len(part)
 
 
 class _Storages:
-    """The records of a checkpoint as storages, by their place in the file."""
+    """The records of a checkpoint as storages, by their position in the file."""
 
     def __init__(self, data: memoryview, sizes: dict[int, int]) -> None:
         self._data = data
@@ -133,18 +135,20 @@ class _Storages:
 
     def __getitem__(self, part: slice) -> "torch.UntypedStorage":
         if part.stop - part.start > self._sizes[part.start]:
-            raise ValueError("a tensor is larger than what the checkpoint holds of it")
-        return _storage(self._data[part])
+            raise ValueError("a tensor is larger than its record in the checkpoint")
+        return _view_storage(self._data[part])
 
 
-def _records(data: memoryview) -> dict[int, int]:
-    """Return where each record of a checkpoint begins, and its bytes; nothing for the format before 1.6."""
+def _index_records(data: memoryview) -> dict[int, int]:
+    """Return the position and size of each record of a checkpoint; none for the format before 1.6."""
     if bytes(data[:4]) != b"PK\x03\x04":
         return {}
     with zipfile.ZipFile(_File(data)) as archive:
         members = archive.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise ValueError("it is compressed")  # torch writes none, and a small one may become any size
+        raise ValueError(
+            "the checkpoint is compressed"
+        )  # torch never does, and a small file could expand to any size
     sizes = {}
     for member in members:
         name, extra = struct.unpack_from("<HH", data, member.header_offset + 26)
@@ -153,7 +157,7 @@ def _records(data: memoryview) -> dict[int, int]:
     return sizes
 
 
-def _storage(data: memoryview) -> "torch.UntypedStorage":
+def _view_storage(data: memoryview) -> "torch.UntypedStorage":
     import torch
 
     if not data:
@@ -162,3 +166,13 @@ def _storage(data: memoryview) -> "torch.UntypedStorage":
         # A model's bytes are read-only, and nothing here writes to its weights.
         warnings.filterwarnings("ignore", message="The given buffer is not writable")
         return torch.frombuffer(data, dtype=torch.uint8).untyped_storage()
+
+
+def __getattr__(name: str) -> Any:
+    from lambda_inference._deprecated import resolve
+
+    successors = {
+        "checkpoint": (load_checkpoint, f"from {__name__} import load_checkpoint"),
+        "safetensors": (load_safetensors, f"from {__name__} import load_safetensors"),
+    }
+    return resolve(__name__, name, successors)

@@ -1,13 +1,17 @@
 """What forks import: the public names, and the former ones that still work with a warning."""
 
+import ast
 import importlib
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import pytest
 from msgspec import Meta
 
+import lambda_inference
 from lambda_inference import BadRequest, Deadline, OutOfTime, load_engine_module
 from lambda_inference._requests import parse
 from lambda_inference.texts import TextRequest
@@ -24,7 +28,10 @@ class Greeting(TextRequest, kw_only=True):
             raise BadRequest("mark takes one character", field="mark")
 
 
+PUBLIC = ["inputs", "tensors", "texts", "threads"]
 FORMER = [
+    ("lambda_inference.tensors", "checkpoint", "from lambda_inference.tensors import load_checkpoint"),
+    ("lambda_inference.tensors", "safetensors", "from lambda_inference.tensors import load_safetensors"),
     ("lambda_inference.models", "Fetch", "from lambda_inference import BackgroundTask"),
     ("lambda_inference.models", "Manifest", "from lambda_inference import Manifest"),
     ("lambda_inference.models", "Model", "from lambda_inference import Model"),
@@ -32,6 +39,41 @@ FORMER = [
     ("lambda_inference.texts", "checked", "from lambda_inference.texts import TextRequest"),
     ("lambda_inference.texts", "text_of", "from lambda_inference.texts import TextRequest"),
 ]
+
+
+def defined_names(module) -> set[str]:
+    """Return the names without an underscore that a module's own statements define."""
+    names = set()
+    for node in ast.parse(Path(module.__file__).read_text()).body:
+        match node:
+            case ast.FunctionDef() | ast.ClassDef():
+                names.add(node.name)
+            case ast.Assign(targets=targets):
+                names.update(target.id for target in targets if isinstance(target, ast.Name))
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_modules_are_public_by_name_or_have_an_underscore():
+    """A fork that imports a private module sees that it does."""
+    folder = Path(lambda_inference.__file__).parent
+    assert {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")} == {*PUBLIC, "models"}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_modules_export_what_they_define(name):
+    """No name of a public module is public by accident."""
+    module = importlib.import_module(f"lambda_inference.{name}")
+    assert sorted(module.__all__) == sorted(defined_names(module))
+
+
+def test_the_package_exports_what_it_imports():
+    """Every name is in __all__, and every one of them is there; star imports get no module."""
+    names = {
+        name
+        for name, value in vars(lambda_inference).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert sorted(lambda_inference.__all__) == sorted(names)
 
 
 @pytest.mark.parametrize(("module", "name", "statement"), FORMER)
@@ -51,7 +93,7 @@ def test_former_names_are_reported_where_they_are_imported():
     assert "<string>:1: FutureWarning" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["threads", "texts", "models"])
+@pytest.mark.parametrize("module", ["threads", "texts", "models", "tensors"])
 def test_unknown_names_are_unknown(module):
     """A name that no release had is an AttributeError, as it is for any module."""
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -60,7 +60,7 @@ def test_checkpoint_lies_where_it_was_read():
     expected = content()
     data = memoryview(bytearray(saved(expected)))
 
-    found = tensors.checkpoint(data.toreadonly(), [Namespace])
+    found = tensors.load_checkpoint(data.toreadonly(), [Namespace])
 
     assert same(found, expected)
     assert inside(found["model"]["a"], data)
@@ -73,13 +73,13 @@ def test_the_format_before_is_read_with_a_copy():
     """What torch saved before 1.6 is the same."""
     expected = content()
     data = saved(expected, _use_new_zipfile_serialization=False)
-    assert same(tensors.checkpoint(memoryview(data), [Namespace]), expected)
+    assert same(tensors.load_checkpoint(memoryview(data), [Namespace]), expected)
 
 
 def test_a_compressed_checkpoint_is_refused():
     """Torch writes none, and what a few bytes become may fill the memory."""
     with pytest.raises(Unavailable, match="cannot be read"):
-        tensors.checkpoint(memoryview(rewritten(saved(content()), zipfile.ZIP_DEFLATED)), [Namespace])
+        tensors.load_checkpoint(memoryview(rewritten(saved(content()), zipfile.ZIP_DEFLATED)), [Namespace])
 
 
 class Runs:
@@ -97,21 +97,21 @@ def test_a_pickle_that_runs_something_is_refused(tmp_path, zipped):
     """It is neither loaded nor run, in either format."""
     data = saved({"a": Runs(f"touch {tmp_path / 'ran'}")}, _use_new_zipfile_serialization=zipped)
     with pytest.raises(Unavailable, match="more than weights"):
-        tensors.checkpoint(memoryview(data))
+        tensors.load_checkpoint(memoryview(data))
     assert not (tmp_path / "ran").exists()
 
 
 def test_another_class_is_refused():
     """What a caller does not admit, the options of OpenNMT-py's checkpoints among it."""
     with pytest.raises(Unavailable, match="more than weights"):
-        tensors.checkpoint(memoryview(saved(content())))
+        tensors.load_checkpoint(memoryview(saved(content())))
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04" + bytes(100), b"no checkpoint", b"\x80\x02."])
 def test_no_checkpoint_is_told(data):
     """Other bytes are refused by name, whatever they look like."""
     with pytest.raises(Unavailable, match="publish"):
-        tensors.checkpoint(memoryview(data))
+        tensors.load_checkpoint(memoryview(data))
 
 
 @pytest.mark.parametrize("end", [0.3, 0.6, 0.95, 0.999])
@@ -119,7 +119,7 @@ def test_a_cut_checkpoint_is_refused(end):
     """Nothing is made of half a file."""
     data = saved(content())
     with pytest.raises(Unavailable, match="cannot be read"):
-        tensors.checkpoint(memoryview(data)[: int(len(data) * end)], [Namespace])
+        tensors.load_checkpoint(memoryview(data)[: int(len(data) * end)], [Namespace])
 
 
 def test_a_tensor_larger_than_its_record_is_refused():
@@ -128,7 +128,7 @@ def test_a_tensor_larger_than_its_record_is_refused():
         saved({"a": torch.zeros(64), "b": torch.ones(64)}), zipfile.ZIP_STORED, {"data/0": 16}
     )
     with pytest.raises(Unavailable, match="cannot be read"):
-        tensors.checkpoint(memoryview(changed))
+        tensors.load_checkpoint(memoryview(changed))
 
 
 def safe(header: dict, data: bytes) -> memoryview:
@@ -150,7 +150,7 @@ def test_safetensors_lie_where_they_were_read():
     }
     data = safe(header, raw)
 
-    found = tensors.safetensors(data)
+    found = tensors.load_safetensors(data)
 
     assert found.keys() == {"a", "b", "c"}
     assert torch.equal(found["a"], whole.view(2, 3))
@@ -174,7 +174,7 @@ def test_safetensors_lie_where_they_were_read():
 def test_safetensors_that_lie_are_refused(said):
     """A shape, a place or a type that is not what the bytes are."""
     with pytest.raises(Unavailable, match="safetensors"):
-        tensors.safetensors(safe({"a": said}, bytes(24)))
+        tensors.load_safetensors(safe({"a": said}, bytes(24)))
 
 
 @pytest.mark.parametrize(
@@ -183,4 +183,4 @@ def test_safetensors_that_lie_are_refused(said):
 def test_no_safetensors_are_told(data):
     """Other bytes are refused by name."""
     with pytest.raises(Unavailable, match="safetensors"):
-        tensors.safetensors(memoryview(data))
+        tensors.load_safetensors(memoryview(data))
