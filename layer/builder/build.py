@@ -251,7 +251,7 @@ class _Steps:
             removed=tuple(facts.removed),
             stripped=stripped,
             checks=tuple(facts.checks),
-            wheels=tuple(wheels.facts(self.lock, self.job.work / "wheels")),
+            wheels=tuple(wheels.describe_wheels(self.lock, self.job.work / "wheels")),
         )
 
     def _python(self) -> interpreter.Interpreter | None:
@@ -383,7 +383,7 @@ class _Steps:
         else:
             layer.mkdir(parents=True)
             archived = trees.files(self.tree)
-            wheels.have_tool("zstandard", ZSTANDARD, self.job.work / "tools")
+            wheels.ensure_tool("zstandard", ZSTANDARD, self.job.work / "tools")
             with self._step(f"packing {trees.size(self.tree):,} bytes"):
                 done = archive.pack(self.tree, layer / ARCHIVE)
             packed = reports.Archive(done.bytes, done.tree_bytes, done.files)

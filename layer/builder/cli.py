@@ -270,7 +270,7 @@ def _configure_fix(commands: Commands) -> None:
 
 def _fix(options: argparse.Namespace) -> int:
     for one in load(options.recipe).patches:
-        if one.stage != "fix" or patch.is_done(options.folder, one):
+        if one.stage != "fix" or patch.is_applied(options.folder, one):
             continue
         # The package that a patch replaces by a stand-in may be installed here.
         if one.action == "content" and (options.folder / one.path).with_suffix("").is_dir():

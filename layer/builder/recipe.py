@@ -158,7 +158,7 @@ def load(name: str) -> Recipe:
 
 
 def _read(path: Path, children: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str, list[Path]]:
-    """Return a recipe's table over those of its parent and parts, the text of all files, and their folders."""
+    """Return a recipe's table merged with its parent's and parts', and the text and folders of all files."""
     if path in children:
         raise RecipeError(f"extends itself: {' → '.join(map(str, (*children, path)))}")
     text = path.read_text(encoding="utf-8")

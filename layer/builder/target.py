@@ -1,4 +1,4 @@
-"""Targets: the interpreter and the machine that a layer is for."""
+"""Targets: the interpreter and the architecture that a layer is for."""
 
 import platform
 import re
@@ -12,7 +12,7 @@ HOST = "host"
 """The name of the target that is the running interpreter."""
 
 _GLIBC = 34
-"""Amazon Linux 2023, which python3.12 and later run on, has glibc 2.34."""
+"""glibc 2.34, of Amazon Linux 2023, which python3.12 and later run on."""
 
 OFFERED: Mapping[str, Mapping[str, tuple[int, ...]]] = {
     "libc.so.6": {"GLIBC": (2, _GLIBC)},
@@ -31,12 +31,12 @@ MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 @dataclass(frozen=True)
 class Target:
-    """An interpreter and a machine.
+    """An interpreter and an architecture.
 
     Attributes:
-        name: as recipes and commands write it.
-        runtime: as Lambda writes it, ``python3.13``.
-        architecture: as Lambda writes it, ``arm64`` or ``x86_64``.
+        name: ``host``, or runtime and architecture, as in recipes and commands.
+        runtime: Lambda's name, such as ``python3.13``.
+        architecture: Lambda's name, ``arm64`` or ``x86_64``.
 
     """
 
@@ -51,18 +51,18 @@ class Target:
 
     @property
     def record(self) -> str:
-        """The folder of its lock, trace and proof; a host's says which interpreter it is."""
+        """The folder of its lock, trace and proof; a host's names its interpreter."""
         if self.name != HOST:
             return self.name
         return f"{HOST}/{self.runtime}-{platform.system().lower()}-{self.architecture}"
 
     @property
     def machine(self) -> str:
-        """The architecture as Linux writes it, such as ``aarch64``."""
+        """Linux's name of the architecture, such as ``aarch64``."""
         return MACHINES.get(self.architecture, self.architecture)
 
     def pip_options(self) -> list[str]:
-        """Return the options that make pip choose wheels for the target, and wheels only."""
+        """Return the options that make pip choose wheels for the target, never sources."""
         options = ["--only-binary=:all:"]
         if self.name == HOST:
             return options
@@ -106,7 +106,7 @@ def get_target(name: str) -> Target:
     """Return the target called ``host``, or a name such as ``python3.13-arm64``.
 
     Raises:
-        TargetError: it is neither, or a runtime that the wheels of today do not run on.
+        TargetError: the name is invalid, or its runtime is too old for today's wheels.
 
     """
     if name == HOST:
@@ -114,10 +114,12 @@ def get_target(name: str) -> Target:
         return Target(HOST, runtime, host_architecture())
     match = re.fullmatch(r"(python3\.(\d+))-(\w+)", name)
     if not match or match[3] not in MACHINES:
-        raise TargetError(f"{name!r} is no target; write host, or runtime-architecture like python3.13-arm64")
+        raise TargetError(
+            f"unknown target {name!r}; write host, or runtime-architecture like python3.13-arm64"
+        )
     if int(match[2]) < _OLDEST_RUNTIME:
         raise TargetError(
-            f"{match[1]} runs on Amazon Linux 2, whose glibc 2.26 is older than what today's wheels are made "
-            "for; use python3.12 or later"
+            f"{match[1]} runs on Amazon Linux 2, whose glibc 2.26 is too old for today's wheels; "
+            "use python3.12 or later"
         )
     return Target(name, match[1], match[3])

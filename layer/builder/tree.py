@@ -1,4 +1,4 @@
-"""A folder of installed packages: its files, its size, its digest, and whose file is whose."""
+"""Trees: folders of installed packages, with their files, sizes and digests."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from layer.builder.errors import TreeError
 
 @dataclass(frozen=True)
 class File:
-    """A file of a tree: its path from there, written with ``/``, and its bytes."""
+    """A file of a tree: its relative path, with ``/``, and its bytes."""
 
     path: str
     size: int
 
     @property
     def package(self) -> str:
-        """What it belongs to: the top-level folder or module; ``x.libs`` and ``x-1.0.dist-info`` are x's."""
+        """The top-level folder or module; ``x.libs`` and ``x-1.0.dist-info`` belong to x."""
         top = self.path.partition("/")[0]
         if top.endswith(".dist-info"):
             return top.partition("-")[0]
@@ -27,25 +27,25 @@ def files(tree: Path) -> list[File]:
     """Return a tree's files, sorted by path.
 
     Raises:
-        TreeError: one of them is no regular file; layers hold no links.
+        TreeError: the tree contains a link or a special file.
 
     """
-    found = []
+    files = []
     for path in tree.rglob("*"):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise TreeError(f"{path} is no regular file")
+            raise TreeError(f"{path} is a link or special file; a layer holds regular files only")
         if path.is_file():
-            found.append(File(path.relative_to(tree).as_posix(), path.stat().st_size))
-    return sorted(found, key=lambda file: file.path)
+            files.append(File(path.relative_to(tree).as_posix(), path.stat().st_size))
+    return sorted(files, key=lambda file: file.path)
 
 
 def size(folder: Path) -> int:
-    """Return the bytes of all files in a folder, as Lambda counts them."""
+    """Return the bytes of a folder's files, as Lambda counts them."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def digest(tree: Path) -> str:
-    """Return the sha256 of a tree: of all its files' paths and contents."""
+    """Return the sha256 of the paths and contents of a tree's files."""
     total = hashlib.sha256()
     for file in files(tree):
         with (tree / file.path).open("rb") as opened:
@@ -55,7 +55,7 @@ def digest(tree: Path) -> str:
 
 
 def remove(tree: Path, paths: list[str]) -> None:
-    """Remove files, and the folders that are empty after that."""
+    """Remove files, and folders that are then empty."""
     for path in paths:
         (tree / path).unlink()
     for folder in sorted({(tree / path).parent for path in paths}, reverse=True):

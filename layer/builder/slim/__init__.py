@@ -1,1 +1,1 @@
-"""What is taken out of the installed packages: patches, rules, traces, symbols."""
+"""Patch, prune, trace and strip installed packages."""

@@ -1,8 +1,8 @@
-"""Shared libraries (ELF, 64 bit, little-endian): what they need, and how they are stripped.
+"""Shared libraries (ELF, 64 bit, little-endian): their requirements, and stripping them.
 
-Only what a dynamic loader reads is read: program headers and what they point to (System V ABI,
-chapter 5; symbol versions: Linux Standard Base, "Symbol Versioning"). So it works for any machine's
-libraries on any machine, and gives the same bytes everywhere.
+Only the parts that a dynamic loader uses are read: program headers and the tables they point to (System V
+ABI, chapter 5; symbol versions: Linux Standard Base, "Symbol Versioning"). So libraries of every
+architecture are handled on any machine, with the same bytes everywhere.
 """
 
 import struct
@@ -26,7 +26,7 @@ _OFFSETS_AT = 32
 _SECTION_COUNTS = struct.Struct("<HH")  # e_shnum and e_shstrndx
 _SECTION_COUNTS_AT = 60
 _DAMAGES = (struct.error, LookupError, ValueError, OverflowError)
-"""What reading by numbers from a damaged file can end with."""
+"""The errors of following a damaged file's own offsets."""
 
 
 class Segment(NamedTuple):
@@ -44,7 +44,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a shared library asks of the machine that loads it.
+    """The requirements of a shared library.
 
     Attributes:
         machine: as Linux writes it, ``x86_64`` or ``aarch64``.
@@ -65,45 +65,45 @@ def is_elf(path: Path) -> bool:
 
 
 def read_needs(path: Path) -> Needs:
-    """Read what a shared library needs.
+    """Read the requirements of a shared library.
 
     Raises:
-        ElfError: it is damaged, or of a kind that no Lambda runs.
+        ElfError: the library is damaged, or of an architecture that Lambda does not have.
 
     """
     with path.open("rb") as file:
         data = file.read()
     try:
-        return _needs(data)
+        return _parse_needs(data)
     except _DAMAGES as error:
-        raise ElfError(f"{path} is no whole shared library: {error}") from None
+        raise ElfError(f"{path} is damaged: {error}") from None
 
 
 def strip(data: bytes) -> bytes:
-    """Return a library without what no loader reads: symbol tables, debug information, section headers.
+    """Return a library without symbol tables, debug information and section headers, which no loader reads.
 
-    What is loaded is moved together in the file, and each segment says where it now begins. Nothing
-    moves in memory, and every segment stays aligned to its page as it was. (binutils' strip breaks
+    Segments move together in the file, and each program header gets its segment's new offset. Nothing
+    moves in memory, and every segment keeps its page alignment. (binutils' strip breaks
     libraries that were rewritten before: numpy's OpenBLAS no longer loads.)
 
     Raises:
-        ElfError: it is no whole library, or not laid out so that this can be done.
+        ElfError: the library is damaged, or its layout does not allow it.
 
     """
     try:
-        segments = list(_segments(data))
-        moves = _moves(data, segments)
+        segments = list(_parse_segments(data))
+        moves = _plan_moves(data, segments)
     except _DAMAGES as error:
-        raise ElfError(f"no whole shared library: {error}") from None
+        raise ElfError(f"the library is damaged: {error}") from None
     size = max(new + end - start for start, end, new in moves)
     if size >= len(data):
         return data
     stripped = bytearray(size)
     for start, end, new in moves:
         stripped[new : new + end - start] = data[start:end]
-    table = _moved(moves, _header(data)[5])
+    table = _translate(moves, _parse_header(data)[5])
     for number, segment in enumerate(segments):
-        offset = _moved(moves, segment.offset) if segment.file_size else 0
+        offset = _translate(moves, segment.offset) if segment.file_size else 0
         _SEGMENT.pack_into(stripped, table + number * _SEGMENT.size, *segment._replace(offset=offset))
     _OFFSETS.pack_into(stripped, _OFFSETS_AT, table, 0)
     _SECTION_COUNTS.pack_into(stripped, _SECTION_COUNTS_AT, 0, 0)
@@ -111,16 +111,16 @@ def strip(data: bytes) -> bytes:
 
 
 def check_loadable(before: bytes, after: bytes) -> None:
-    """Compare a library with what was made of it, as a loader sees both.
+    """Compare a library before and after stripping, as a loader sees it.
 
     Raises:
-        ElfError: a segment has other bytes or another address, or is not aligned to its page.
+        ElfError: a segment differs in bytes or address, or is not aligned to its page.
 
     """
     try:
-        old, new = list(_segments(before)), list(_segments(after))
+        old, new = list(_parse_segments(before)), list(_parse_segments(after))
     except _DAMAGES as error:
-        raise ElfError(f"no whole shared library: {error}") from None
+        raise ElfError(f"the library is damaged: {error}") from None
     if before[:_OFFSETS_AT] != after[:_OFFSETS_AT]:
         raise ElfError("its header has changed")
     if [one._replace(offset=0) for one in old] != [one._replace(offset=0) for one in new]:
@@ -130,15 +130,15 @@ def check_loadable(before: bytes, after: bytes) -> None:
             raise ElfError(f"the segment at byte {other.offset} is cut off")
         if one.kind == _LOAD and one.alignment > 1 and (other.offset - other.address) % other.alignment:
             raise ElfError(f"the segment at byte {other.offset} is not aligned to its page")
-        if one.kind == _PROGRAM_HEADERS or _bytes(before, one) == _bytes(after, other):
+        if one.kind == _PROGRAM_HEADERS or _get_content(before, one) == _get_content(after, other):
             continue
         # The first segment holds the headers, the only ones that may differ.
-        if one.kind != _LOAD or not _differ_in_headers_alone(before, one, after, other):
+        if one.kind != _LOAD or not _differ_only_in_headers(before, one, after, other):
             raise ElfError(f"the segment at byte {other.offset} has other bytes")
 
 
-def _moves(data: bytes, segments: list[Segment]) -> list[tuple[int, int, int]]:
-    """Return the parts of the file that are kept, as (start, end, new start), in their old order."""
+def _plan_moves(data: bytes, segments: list[Segment]) -> list[tuple[int, int, int]]:
+    """Return the ranges of the file to keep, as (start, end, new start), in their old order."""
     loads = sorted(
         (one for one in segments if one.kind == _LOAD and one.file_size), key=lambda one: one.offset
     )
@@ -149,7 +149,7 @@ def _moves(data: bytes, segments: list[Segment]) -> list[tuple[int, int, int]]:
     for load in loads:
         end = load.offset + load.file_size
         if end > len(data):
-            raise ValueError(f"it ends at byte {len(data)}, and a segment at {end}")
+            raise ValueError(f"the file ends at byte {len(data)}, a segment at byte {end}")
         if moves and load.offset < moves[-1][1]:  # they share a page: they move as one
             start, shared, new = moves[-1]
             moves[-1] = (start, max(end, shared), new)
@@ -161,29 +161,29 @@ def _moves(data: bytes, segments: list[Segment]) -> list[tuple[int, int, int]]:
         cursor = moves[-1][2] + moves[-1][1] - moves[-1][0]
     for segment in segments:
         if segment.file_size:
-            _moved(moves, segment.offset)
-            _moved(moves, segment.offset + segment.file_size - 1)
-    table, last = _header(data)[5], _program_headers_end(data) - 1
-    if moves[0][1] < _HEADER.size or _moved(moves, last) - _moved(moves, table) != last - table:
-        raise ValueError("its headers do not lie together in what is loaded")
+            _translate(moves, segment.offset)
+            _translate(moves, segment.offset + segment.file_size - 1)
+    table, last = _parse_header(data)[5], _find_program_headers_end(data) - 1
+    if moves[0][1] < _HEADER.size or _translate(moves, last) - _translate(moves, table) != last - table:
+        raise ValueError("headers and first segment are apart")
     return moves
 
 
-def _moved(moves: list[tuple[int, int, int]], offset: int) -> int:
+def _translate(moves: list[tuple[int, int, int]], offset: int) -> int:
     for start, end, new in moves:
         if start <= offset < end:
             return offset - start + new
-    raise ValueError(f"byte {offset} is used and not loaded")
+    raise ValueError(f"byte {offset} is in use, but not in a loaded segment")
 
 
-def _bytes(data: bytes, segment: Segment) -> bytes:
+def _get_content(data: bytes, segment: Segment) -> bytes:
     return data[segment.offset : segment.offset + segment.file_size]
 
 
-def _differ_in_headers_alone(before: bytes, one: Segment, after: bytes, other: Segment) -> bool:
-    left, right = bytearray(_bytes(before, one)), bytearray(_bytes(after, other))
+def _differ_only_in_headers(before: bytes, one: Segment, after: bytes, other: Segment) -> bool:
+    left, right = bytearray(_get_content(before, one)), bytearray(_get_content(after, other))
     for data, segment, content in ((before, one, left), (after, other, right)):
-        table, end = _header(data)[5], _program_headers_end(data)
+        table, end = _parse_header(data)[5], _find_program_headers_end(data)
         for start, stop in ((0, _HEADER.size), (table, end)):
             low, high = max(start, segment.offset), min(stop, segment.offset + segment.file_size)
             if low < high:
@@ -191,15 +191,15 @@ def _differ_in_headers_alone(before: bytes, one: Segment, after: bytes, other: S
     return left == right
 
 
-def _needs(data: bytes) -> Needs:
-    header = _header(data)
+def _parse_needs(data: bytes) -> Needs:
+    header = _parse_header(data)
     machine = MACHINES.get(header[2])
     if machine is None:
         raise ValueError(f"machine {header[2]}")
-    segments = list(_segments(data))
+    segments = list(_parse_segments(data))
     end = max((one.offset + one.file_size for one in segments if one.kind == _LOAD), default=0)
     if end > len(data):
-        raise ValueError(f"it ends at byte {len(data)}, and a segment at {end}")
+        raise ValueError(f"the file ends at byte {len(data)}, a segment at byte {end}")
     dynamic = next((segment for segment in segments if segment.kind == _DYNAMIC), None)
     if dynamic is None:
         return Needs(machine, (), {})
@@ -210,27 +210,27 @@ def _needs(data: bytes) -> Needs:
             break
         entries.append((tag, value))
     table = dict(entries)
-    strings = _in_file(segments, table[_DT_STRTAB])
+    strings = _to_file_offset(segments, table[_DT_STRTAB])
 
-    def text(index: int) -> str:
+    def read_string(index: int) -> str:
         start = strings + index
         return data[start : data.index(b"\0", start)].decode()
 
-    libraries = tuple(text(value) for tag, value in entries if tag == _DT_NEEDED)
+    libraries = tuple(read_string(value) for tag, value in entries if tag == _DT_NEEDED)
     versions: dict[str, tuple[str, ...]] = {}
     if _DT_VERNEED in table:
-        start = _in_file(segments, table[_DT_VERNEED])
-        for offset in _chain(data, start, table[_DT_VERNEEDNUM]):
+        start = _to_file_offset(segments, table[_DT_VERNEED])
+        for offset in _iterate_chain(data, start, table[_DT_VERNEEDNUM]):
             _, count, file_name, first = struct.unpack_from("<HHII", data, offset)
-            places = _chain(data, offset + first, count)
-            names = [text(struct.unpack_from("<I", data, place + 8)[0]) for place in places]
-            library = text(file_name)
+            places = _iterate_chain(data, offset + first, count)
+            names = [read_string(struct.unpack_from("<I", data, place + 8)[0]) for place in places]
+            library = read_string(file_name)
             versions[library] = (*versions.get(library, ()), *names)
     return Needs(machine, libraries, versions)
 
 
-def _chain(data: bytes, offset: int, count: int) -> Iterator[int]:
-    """Yield where the entries of a table are, each of which says at its byte 12 how far the next one is."""
+def _iterate_chain(data: bytes, offset: int, count: int) -> Iterator[int]:
+    """Yield the offsets of a linked table's entries; byte 12 of each holds the distance to the next one."""
     for _ in range(count):
         yield offset
         (step,) = struct.unpack_from("<I", data, offset + 12)
@@ -239,20 +239,20 @@ def _chain(data: bytes, offset: int, count: int) -> Iterator[int]:
         offset += step
 
 
-def _header(data: bytes) -> tuple[int, ...]:
+def _parse_header(data: bytes) -> tuple[int, ...]:
     identity, *fields = _HEADER.unpack_from(data)
     if identity[:4] != _MAGIC or identity[4] != 2 or identity[5] != 1:  # noqa: PLR2004 - 64 bit, little-endian
-        raise ValueError("not of 64 bit, or not little-endian")
+        raise ValueError("it is not 64 bit, or not little-endian")
     return (identity[4], *fields)
 
 
-def _program_headers_end(data: bytes) -> int:
-    header = _header(data)
+def _find_program_headers_end(data: bytes) -> int:
+    header = _parse_header(data)
     return header[5] + header[9] * header[10]
 
 
-def _segments(data: bytes) -> Iterator[Segment]:
-    header = _header(data)
+def _parse_segments(data: bytes) -> Iterator[Segment]:
+    header = _parse_header(data)
     offset, size, count = header[5], header[9], header[10]
     if count and size != _SEGMENT.size:
         raise ValueError(f"program headers of {size} bytes")
@@ -260,9 +260,9 @@ def _segments(data: bytes) -> Iterator[Segment]:
         yield Segment(*_SEGMENT.unpack_from(data, offset + number * size))
 
 
-def _in_file(segments: list[Segment], address: int) -> int:
-    """Return where in the file an address of the loaded library lies."""
+def _to_file_offset(segments: list[Segment], address: int) -> int:
+    """Return the offset in the file of an address of the loaded library."""
     for segment in segments:
         if segment.kind == _LOAD and segment.address <= address < segment.address + segment.file_size:
             return address - segment.address + segment.offset
-    raise ValueError(f"address {address:#x} is nowhere in the file")
+    raise ValueError(f"address {address:#x} is outside of the file")

@@ -1,4 +1,4 @@
-"""Globs over a tree's files, as recipes write them: ``*`` stays in a folder, ``**`` crosses folders."""
+"""Globs of recipes over a tree's files: ``*`` stays in a folder, ``**`` crosses folders."""
 
 import functools
 import re
@@ -9,7 +9,7 @@ _MEANINGS = {"**/": r"(?:[^/]+/)*", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
 
 
 @functools.cache
-def _compiled(glob: str) -> re.Pattern[str]:
+def _compile(glob: str) -> re.Pattern[str]:
     parts = _PARTS.split(glob)
     return re.compile(
         "".join(
@@ -21,4 +21,4 @@ def _compiled(glob: str) -> re.Pattern[str]:
 
 def matches(path: str, globs: Iterable[str]) -> bool:
     """Return whether one of the globs matches a whole path, written with ``/``."""
-    return any(_compiled(glob).fullmatch(path) for glob in globs)
+    return any(_compile(glob).fullmatch(path) for glob in globs)

@@ -1,18 +1,18 @@
-"""Patches: changes to installed packages, as data, each with a check that fails when upstream changed.
+"""Patches of installed packages, as data; each has a check that fails when upstream changes.
 
 ::
 
     [[patches]]
     name = "onmt without numpy"
     reason = "…"
-    upstream = "https://github.com/…"    # where the fault is described, and when the patch can go
+    upstream = "https://github.com/…"    # describes the fault, and when the patch can go
     stage = "slim"                       # or "fix": without it the package does not even run
     path = "onmt/utils/misc.py"
-    remove = true                        # one of: remove, empty, content = "file beside", old + new
-    expects = { "onmt/utils/misc.py" = "<sha256>" }   # or [text, …] that must stand in the file
+    remove = true                        # one of: remove, empty, content = "FILE", old + new
+    expects = { "onmt/utils/misc.py" = "<sha256>" }   # or a list of texts that the file must contain
 
-A mend is done to the full tree too, before its answer is taken as the reference; a cut is what the
-proof compares with it.
+A fix is applied to the full tree too, before its answer is taken as the reference. A slim patch is covered by
+the proof: the tree must still give the reference answer.
 """
 
 import hashlib
@@ -25,16 +25,16 @@ from layer.builder.errors import PatchError
 
 @dataclass(frozen=True)
 class Patch:
-    """A change to one file.
+    """A change of one file.
 
     Attributes:
-        stage: ``mend`` or ``cut``.
-        path: of the file, in the tree.
-        action: ``remove``, ``empty``, ``content`` (the whole file anew) or ``replace``.
-        content: what the file then holds, for ``content``.
-        old: what must stand in it exactly once, for ``replace``.
-        new: what stands there instead.
-        expects: path to sha256, or to texts: what else must be as it was when the patch was written.
+        stage: ``fix`` or ``slim``.
+        path: of the file, relative to the tree.
+        action: ``remove``, ``empty``, ``content`` (a new file) or ``replace``.
+        content: of the new file, for ``content``.
+        old: text that the file must contain exactly once, for ``replace``.
+        new: its replacement.
+        expects: sha256, or texts, by path: files that must still be as they were when the patch was written.
 
     """
 
@@ -51,23 +51,23 @@ class Patch:
 
 
 def apply(tree: Path, patches: Iterable[Patch], stage: str) -> list[str]:
-    """Do the patches of a stage, and return their names.
+    """Apply the patches of a stage, and return their names.
 
     Raises:
-        PatchError: upstream is not what a patch was written for; nothing of that patch is done.
+        PatchError: upstream has changed since a patch was written; that patch is not applied.
 
     """
-    done = []
+    names = []
     for patch in patches:
         if patch.stage == stage:
             _check(tree, patch)
-            _change(tree, patch)
-            done.append(patch.name)
-    return done
+            _write(tree, patch)
+            names.append(patch.name)
+    return names
 
 
-def is_done(tree: Path, patch: Patch) -> bool:
-    """Return whether a tree is already as a patch leaves it."""
+def is_applied(tree: Path, patch: Patch) -> bool:
+    """Return whether a tree is already patched."""
     path = tree / patch.path
     if patch.action == "remove":
         return not path.exists()
@@ -83,23 +83,23 @@ def _check(tree: Path, patch: Patch) -> None:
     for name, expected in patch.expects.items():
         path = tree / name
         if not path.is_file():
-            raise _changed(patch, f"there is no {name}")
+            raise _describe_mismatch(patch, f"{name} is missing")
         data = path.read_bytes()
         if isinstance(expected, str):
-            found = hashlib.sha256(data).hexdigest()
-            if found != expected:
-                raise _changed(patch, f"{name} has the sha256 {found}, not {expected}")
+            actual = hashlib.sha256(data).hexdigest()
+            if actual != expected:
+                raise _describe_mismatch(patch, f"{name} has the sha256 {actual}, not {expected}")
         elif missing := [text for text in expected if text.encode() not in data]:
-            raise _changed(patch, f"{name} no longer says {missing[0]!r}")
+            raise _describe_mismatch(patch, f"{name} no longer contains {missing[0]!r}")
     if patch.action in {"remove", "empty", "replace"} and not (tree / patch.path).is_file():
-        raise _changed(patch, f"there is no {patch.path}")
+        raise _describe_mismatch(patch, f"{patch.path} is missing")
     if patch.action == "replace":
         count = (tree / patch.path).read_bytes().count(patch.old.encode())
         if count != 1:
-            raise _changed(patch, f"{patch.path} says {patch.old!r} {count} times, not once")
+            raise _describe_mismatch(patch, f"{patch.path} contains {patch.old!r} {count} times, not once")
 
 
-def _change(tree: Path, patch: Patch) -> None:
+def _write(tree: Path, patch: Patch) -> None:
     path = tree / patch.path
     if patch.action == "remove":
         path.unlink()
@@ -116,8 +116,8 @@ def _change(tree: Path, patch: Patch) -> None:
     path.chmod(mode)
 
 
-def _changed(patch: Patch, what: str) -> PatchError:
+def _describe_mismatch(patch: Patch, difference: str) -> PatchError:
     return PatchError(
-        f"patch {patch.name!r} does not fit: {what}. Upstream has changed: read {patch.upstream}, then "
+        f"patch {patch.name!r} does not fit: {difference}. Upstream has changed: read {patch.upstream}, then "
         "correct the patch in the recipe, or remove it if it is no longer needed"
     )

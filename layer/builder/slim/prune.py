@@ -1,4 +1,4 @@
-"""Pruning: rules that say by name and with a reason which files no layer needs."""
+"""Pruning: remove files by rules, each with a name and a reason."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from layer.builder.slim.globs import matches
 
 LICENCES = ("*.dist-info/**/LICEN[CS]E*", "*.dist-info/**/COPYING*", "*.dist-info/**/NOTICE*",
             "*.dist-info/LICEN[CS]E*", "*.dist-info/COPYING*", "*.dist-info/NOTICE*")  # fmt: skip
-"""What whoever passes a package on has to pass on with it."""
+"""The licences, which have to be distributed with a package."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is taken out, and why."""
+    """The globs of files to remove, and why."""
 
     name: str
     reason: str
@@ -23,20 +23,20 @@ class Rule:
 
 
 def prune(tree: Path, rules: Iterable[Rule], protected: Sequence[str]) -> list[Removed]:
-    """Remove what the rules name, unless it is protected; the first rule that names a file counts it."""
+    """Remove files that match a rule, unless protected; a file counts for the first rule that matches."""
     removed: list[Removed] = []
     for rule in rules:
-        found = [
+        matching = [
             file
             for file in trees.files(tree)
             if matches(file.path, rule.globs) and not matches(file.path, protected)
         ]
-        removed += take_out(tree, found, rule.name, rule.reason)
+        removed += remove_files(tree, matching, rule.name, rule.reason)
     return removed
 
 
-def take_out(tree: Path, files: Sequence[trees.File], rule: str, reason: str) -> list[Removed]:
-    """Remove files, and return what that took out of each package."""
+def remove_files(tree: Path, files: Sequence[trees.File], rule: str, reason: str) -> list[Removed]:
+    """Remove files, and return their number and bytes for each package."""
     trees.remove(tree, [file.path for file in files])
     packages = sorted({file.package for file in files})
     return [

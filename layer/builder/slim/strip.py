@@ -1,4 +1,4 @@
-"""Stripping a tree's shared libraries, each checked, each left as it was where that failed."""
+"""Strip a tree's shared libraries, check each, and keep the original where that fails."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Traces: which files of a tree a prediction opened or mapped; kept beside the lock.
+"""Traces: the files of a tree that a prediction opened or mapped; recorded next to the lock.
 
-A machine that cannot run a target builds from the trace of the same wheels that another made.
+A machine that cannot run a target builds from a trace that another machine recorded with the same wheels.
 """
 
 import re
@@ -12,12 +12,12 @@ from layer.builder.files import write_atomic
 from layer.builder.recipe import Recipe
 from layer.builder.report.facts import Removed
 from layer.builder.slim.globs import matches
-from layer.builder.slim.prune import LICENCES, take_out
+from layer.builder.slim.prune import LICENCES, remove_files
 from layer.builder.target import Target
 from layer.builder.wheels.lock import Lock
 
 RULE = "unused"
-_REASON = "the smoke prediction neither opened nor mapped it"
+_REASON = "neither opened nor mapped by the smoke test"
 
 _BYTECODE = re.compile(
     r"(?P<folder>(?:(?!__pycache__/)[^/]+/)*)(?:__pycache__/)?(?P<module>[^/]+?)(?:\.cpython-\d+)?\.pyc"
@@ -25,49 +25,49 @@ _BYTECODE = re.compile(
 
 
 def path_of(recipe: Recipe, target: Target) -> Path:
-    """Return where a target's trace stands."""
+    """Return the path of a target's trace."""
     return recipe.folder / target.record / "files.trace"
 
 
 def read(recipe: Recipe, target: Target, lock: Lock) -> list[str] | None:
-    """Return the files of a recorded trace, None where there is none for these wheels."""
+    """Return the files of a recorded trace, or None if no trace was recorded with these wheels."""
     path = path_of(recipe, target)
     if not path.is_file():
         return None
     header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
-    return lines if header == _header(lock) else None
+    return lines if header == _format_header(lock) else None
 
 
 def write(recipe: Recipe, target: Target, lock: Lock, opened: Iterable[str]) -> list[str]:
     """Record a trace, and return its files."""
     path = path_of(recipe, target)
-    lines = sorted({_source(name) for name in opened})
-    write_atomic(path, "\n".join([_header(lock), *lines]) + "\n")
+    lines = sorted({_get_source(name) for name in opened})
+    write_atomic(path, "\n".join([_format_header(lock), *lines]) + "\n")
     return lines
 
 
 def keep(
     tree: Path, traced: Iterable[str], protected: Sequence[str], package_data: Sequence[str]
 ) -> list[Removed]:
-    """Remove what a trace does not name, nor protection, licences, or the used packages' data."""
+    """Remove all files but traced and protected ones, and the licences and package data of used packages."""
     traced = set(traced)
-    found = trees.files(tree)
-    used = {file.package for file in found if file.path in traced}
+    files = trees.files(tree)
+    used = {file.package for file in files if file.path in traced}
     unused = [
         file
-        for file in found
+        for file in files
         if file.path not in traced
         and not matches(file.path, protected)
         and not (file.package in used and matches(file.path, (*LICENCES, *package_data)))
     ]
-    return take_out(tree, unused, RULE, _REASON)
+    return remove_files(tree, unused, RULE, _REASON)
 
 
-def _header(lock: Lock) -> str:
+def _format_header(lock: Lock) -> str:
     return f"# wheels {lock.digest}"
 
 
-def _source(path: str) -> str:
-    """Return the source of a bytecode file; of any other file, the file."""
+def _get_source(path: str) -> str:
+    """Return the path of a bytecode file's source, or the path itself of any other file."""
     match = _BYTECODE.fullmatch(path)
     return f"{match['folder']}{match['module']}.py" if match else path

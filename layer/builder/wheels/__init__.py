@@ -1,1 +1,1 @@
-"""Which wheels a target gets: resolved, locked, fetched and installed."""
+"""Resolve, lock, fetch and install the wheels of a target."""

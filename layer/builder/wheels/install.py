@@ -1,4 +1,4 @@
-"""Wheels: fetched once into a local folder, each checked against its lock, and installed from there."""
+"""Fetch wheels into a local cache, check each against its lock, and install them from there."""
 
 import hashlib
 import importlib.util
@@ -12,19 +12,19 @@ from layer.builder.errors import CudaBuildError, ResolveError
 from layer.builder.report.facts import InstalledWheel
 from layer.builder.target import Target
 from layer.builder.wheels.lock import Lock
-from layer.builder.wheels.resolve import Pip, Wheel, pip
+from layer.builder.wheels.resolve import Pip, Wheel, run_pip
 
 Say = Callable[[str], None]
 
 
-def fetch(lock: Lock, target: Target, cpu_index: str, cache: Path, say: Say, run: Pip = pip) -> int:
-    """Bring a lock's wheels into the cache, and return how many were not there.
+def fetch(lock: Lock, target: Target, cpu_index: str, cache: Path, say: Say, run: Pip = run_pip) -> int:
+    """Fetch a lock's wheels into the cache, and return how many were missing.
 
     Raises:
-        ResolveError: pip found no file with a wheel's hash, also not on the index of CPU builds.
+        ResolveError: pip found no file with a wheel's hash, not even on the index of CPU builds.
 
     """
-    missing = [wheel for wheel in lock.wheels if not _place(cache, wheel).is_file()]
+    missing = [wheel for wheel in lock.wheels if not _cache_path(cache, wheel).is_file()]
     if not missing:
         return 0
     say(f"fetching {len(missing)} wheels")
@@ -38,30 +38,30 @@ def fetch(lock: Lock, target: Target, cpu_index: str, cache: Path, say: Say, run
             run(command)
         except ResolveError as error:
             if not cpu_index:
-                raise _advised(error, lock) from None
+                raise _add_advice(error, lock) from None
             try:
                 run([*command, "--extra-index-url", cpu_index])
             except ResolveError:
-                raise _advised(error, lock) from None
+                raise _add_advice(error, lock) from None
         for wheel in missing:
-            place = _place(cache, wheel)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            (Path(folder) / wheel.file).rename(place)
+            path = _cache_path(cache, wheel)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / wheel.file).rename(path)
     return len(missing)
 
 
-def install(lock: Lock, target: Target, cache: Path, tree: Path, run: Pip = pip) -> None:
+def install(lock: Lock, target: Target, cache: Path, tree: Path, run: Pip = run_pip) -> None:
     """Install a lock's wheels from the cache into a folder, every file checked against its hash.
 
     Raises:
-        CudaBuildError: a wheel brought CUDA without having said so.
+        CudaBuildError: a wheel contains CUDA libraries that its metadata did not declare.
 
     """
     with tempfile.TemporaryDirectory() as folder:
         pins = Path(folder) / "requirements.txt"
         pins.write_text(
             "".join(
-                f"{_place(cache, wheel).resolve().as_uri()} --hash=sha256:{wheel.sha256}\n"
+                f"{_cache_path(cache, wheel).resolve().as_uri()} --hash=sha256:{wheel.sha256}\n"
                 for wheel in lock.wheels
             )
         )
@@ -73,13 +73,13 @@ def install(lock: Lock, target: Target, cache: Path, tree: Path, run: Pip = pip)
         except ResolveError:
             _discard_damaged(lock, cache)
             raise
-    shutil.rmtree(tree / "bin", ignore_errors=True)  # console scripts hold a path of this machine
+    shutil.rmtree(tree / "bin", ignore_errors=True)  # console scripts contain a path of this machine
     if cuda := sorted(path.name for path in tree.rglob("libtorch_cuda*.so")):
-        raise CudaBuildError(f"the wheels brought {', '.join(cuda)}, which needs a GPU; pin a CPU build")
+        raise CudaBuildError(f"the wheels contain {', '.join(cuda)}, which needs a GPU; pin a CPU build")
 
 
-def have_tool(module: str, pin: str, folder: Path, run: Pip = pip) -> None:
-    """Make a module that the builder needs importable: from where it is, or installed into a folder."""
+def ensure_tool(module: str, pin: str, folder: Path, run: Pip = run_pip) -> None:
+    """Make a module importable: install it into a folder unless it is installed already."""
     if importlib.util.find_spec(module):
         return
     if not (folder / module).is_dir():
@@ -88,30 +88,30 @@ def have_tool(module: str, pin: str, folder: Path, run: Pip = pip) -> None:
     importlib.invalidate_caches()
 
 
-def facts(lock: Lock, cache: Path) -> list[InstalledWheel]:
-    """Return what a layer is made from, for its report."""
+def describe_wheels(lock: Lock, cache: Path) -> list[InstalledWheel]:
+    """Return the wheels of a layer for its report."""
     return [
-        InstalledWheel(wheel.name, wheel.version, wheel.file, _place(cache, wheel).stat().st_size)
+        InstalledWheel(wheel.name, wheel.version, wheel.file, _cache_path(cache, wheel).stat().st_size)
         for wheel in lock.wheels
     ]
 
 
-def _place(cache: Path, wheel: Wheel) -> Path:
+def _cache_path(cache: Path, wheel: Wheel) -> Path:
     return cache / wheel.sha256[:16] / wheel.file
 
 
 def _discard_damaged(lock: Lock, cache: Path) -> None:
-    """Remove what is not what it was fetched as, so that the next build fetches it again."""
+    """Remove damaged wheels from the cache, so that the next build fetches them again."""
     for wheel in lock.wheels:
-        place = _place(cache, wheel)
-        if place.is_file():
-            with place.open("rb") as file:
+        path = _cache_path(cache, wheel)
+        if path.is_file():
+            with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != wheel.sha256:
-                    place.unlink()
+                    path.unlink()
 
 
-def _advised(error: ResolveError, lock: Lock) -> ResolveError:
+def _add_advice(error: ResolveError, lock: Lock) -> ResolveError:
     return ResolveError(
-        f"{error}\nIf the files have changed where pip looks, lock them anew: remove {lock.path.name} "
-        "beside the recipe, and build again"
+        f"{error}\nIf the index has other files now, lock again: remove {lock.path.name} "
+        "from the recipe's folder, and build again"
     )

@@ -1,7 +1,7 @@
-"""Locks: which wheels a target gets, each by its hash, in pip's own form, beside the recipe.
+"""Locks: the wheels of a target, each with its hash, in pip's own format, in the recipe's folder.
 
-A lock is made once for a recipe's requirements and read from then on; other requirements make
-another. So every machine builds a layer from the same bytes.
+A lock is made once for a recipe's requirements, and again when they change. So every machine builds a
+layer from the same bytes.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from layer.builder.files import write_atomic
 from layer.builder.recipe import Contents, Recipe, normalise
 from layer.builder.target import Target
-from layer.builder.wheels.resolve import Pip, Wheel, pip, resolve
+from layer.builder.wheels.resolve import Pip, Wheel, resolve, run_pip
 
 _LINE = re.compile(r"(?P<name>\S+)==(?P<version>\S+) --hash=sha256:(?P<sha256>[0-9a-f]{64})  # (?P<file>\S+)")
 
@@ -22,7 +22,8 @@ class Lock:
     """The wheels of a target.
 
     Attributes:
-        digest: the sha256 of the wheels' own hashes: what a trace and a proof were made with.
+        path: of its file.
+        wheels: sorted by name.
 
     """
 
@@ -31,48 +32,50 @@ class Lock:
 
     @property
     def digest(self) -> str:
-        """The sha256 of the wheels' hashes."""
+        """The sha256 of the wheels' hashes, which a trace and a proof are recorded with."""
         return hashlib.sha256("\n".join(sorted(wheel.sha256 for wheel in self.wheels)).encode()).hexdigest()
 
 
 def path_of(recipe: Recipe, target: Target) -> Path:
-    """Return where a target's lock stands."""
+    """Return the path of a target's lock."""
     return recipe.folder / target.record / "wheels.lock"
 
 
 def read(recipe: Recipe, target: Target) -> Lock | None:
-    """Return a target's lock, None where there is no whole one for what the recipe requires now."""
+    """Return a target's lock, or None if it is missing, damaged, or of other requirements."""
     path = path_of(recipe, target)
     if not path.is_file():
         return None
     header, *lines = path.read_text(encoding="utf-8").split("\n")
-    found = [match for line in lines if (match := _LINE.fullmatch(line))]
+    matches = [match for line in lines if (match := _LINE.fullmatch(line))]
     contents = recipe.contents(target.name)
-    if header != _header(contents) or len(found) != len(lines) - 1:  # the last is empty
+    if header != _format_header(contents) or len(matches) != len(lines) - 1:  # the last is empty
         return None
-    if {match["name"] for match in found} != {
+    if {match["name"] for match in matches} != {
         normalise(pin.partition("==")[0]) for pin in contents.requirements
     }:
         return None
-    return Lock(
-        path, tuple(Wheel(match["name"], match["version"], match["file"], match["sha256"]) for match in found)
-    )
+    wheels = (Wheel(match["name"], match["version"], match["file"], match["sha256"]) for match in matches)
+    return Lock(path, tuple(wheels))
 
 
-def make(recipe: Recipe, target: Target, run: Pip = pip) -> Lock:
+def make(recipe: Recipe, target: Target, run: Pip = run_pip) -> Lock:
     """Resolve a recipe's requirements for a target, and write the lock.
 
     Raises:
-        ResolveError: there are no such wheels.
+        ResolveError: pip finds no complete set of wheels.
 
     """
     wheels = resolve(recipe, target, run)
     path = path_of(recipe, target)
-    lines = [_header(recipe.contents(target.name)), *(f"{wheel.pin()}  # {wheel.file}" for wheel in wheels)]
+    lines = [
+        _format_header(recipe.contents(target.name)),
+        *(f"{wheel.pin()}  # {wheel.file}" for wheel in wheels),
+    ]
     write_atomic(path, "\n".join(lines) + "\n")
     return Lock(path, wheels)
 
 
-def _header(contents: Contents) -> str:
+def _format_header(contents: Contents) -> str:
     text = repr((contents.requirements, sorted(contents.no_deps), sorted(contents.exclude)))
     return f"# requirements {hashlib.sha256(text.encode()).hexdigest()}"

@@ -1,4 +1,4 @@
-"""From pins to wheels: which files pip would install for a target, judged before they are fetched."""
+"""Resolve pins to wheels: the files that pip would install for a target, checked before they are fetched."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from layer.builder.target import Target
 _CUDA = re.compile(r"(nvidia|cuda|triton|pytorch-triton)(-.*)?")
 
 Pip = Callable[[Sequence[str]], str]
-"""Runs pip with arguments and returns its output."""
+"""A function that runs pip with arguments and returns its output."""
 
 
 @dataclass(frozen=True)
@@ -44,29 +44,29 @@ class Wheel:
         return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
 
 
-def pip(arguments: Sequence[str]) -> str:
-    """Run the running interpreter's pip and return what it prints.
+def run_pip(arguments: Sequence[str]) -> str:
+    """Run this interpreter's pip, and return its output.
 
     Raises:
-        ResolveError: pip failed; the message is what it said.
+        ResolveError: pip failed; the message has its errors.
 
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
-    # Whoever installs for their own user all the same installs this into a folder.
+    # Settings for installing elsewhere than into the folder that is asked for.
     environment = {key: value for key, value in os.environ.items() if key not in {"PIP_TARGET", "PIP_USER"}}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        raise ResolveError("pip could not do it:\n" + "\n".join(errors or [done.stderr.strip()]))
+        raise ResolveError("pip failed:\n" + "\n".join(errors or [done.stderr.strip()]))
     return done.stdout
 
 
-def resolve(recipe: Recipe, target: Target, run: Pip = pip) -> tuple[Wheel, ...]:
-    """Return the wheels of a recipe for a target; no wheel is fetched whose index has its metadata.
+def resolve(recipe: Recipe, target: Target, run: Pip = run_pip) -> tuple[Wheel, ...]:
+    """Return the wheels of a recipe for a target; pip fetches only wheels whose index lacks their metadata.
 
     Raises:
-        CudaBuildError: one is a CUDA build, and neither pip's indexes nor the recipe's has another.
-        ResolveError: pip finds none, or one needs something that the recipe does not mention.
+        CudaBuildError: neither pip's indexes nor the recipe's have a CPU build of a wheel.
+        ResolveError: pip finds no wheel, or a wheel's dependency is neither pinned nor excluded.
 
     """
     contents = recipe.contents(target.name)
@@ -78,38 +78,38 @@ def resolve(recipe: Recipe, target: Target, run: Pip = pip) -> tuple[Wheel, ...]
             wheels = _query(contents, target, options, run)
             cuda = find_cuda(wheels)
         if cuda:
-            raise CudaBuildError(_advice(cuda, recipe, target))
+            raise CudaBuildError(_describe_ways_out(cuda, recipe, target))
     check_complete(contents, wheels)
     return wheels
 
 
 def find_cuda(wheels: Iterable[Wheel]) -> dict[Wheel, list[str]]:
-    """Return the wheels that are for a GPU, each with what gives it away."""
-    found = {}
+    """Return the wheels that are built for a GPU, each with the evidence."""
+    evidence = {}
     for wheel in wheels:
         signs = [name for name in wheel.requires if _CUDA.fullmatch(name)]
         if _CUDA.fullmatch(wheel.name) or re.search(r"\+cu\d", wheel.version):
             signs.append(f"{wheel.name} {wheel.version} itself")
         if signs:
-            found[wheel] = signs
-    return found
+            evidence[wheel] = signs
+    return evidence
 
 
 def check_complete(contents: Contents, wheels: Iterable[Wheel]) -> None:
-    """Refuse a set of wheels in which one declares what is neither in it nor left out on purpose.
+    """Refuse a set of wheels if a declared dependency is neither in it nor excluded.
 
     Raises:
-        ResolveError: it names them all.
+        ResolveError: the message lists all such dependencies.
 
     """
     wheels = list(wheels)
-    there = {wheel.name for wheel in wheels} | contents.exclude
+    known = {wheel.name for wheel in wheels} | contents.exclude
     missing = [
         f"{wheel.name} {wheel.version} requires {name}"
         for wheel in wheels
         if wheel.name not in contents.no_deps
         for name in wheel.requires
-        if name not in there
+        if name not in known
     ]
     if missing:
         raise ResolveError(
@@ -119,28 +119,30 @@ def check_complete(contents: Contents, wheels: Iterable[Wheel]) -> None:
 
 def _query(contents: Contents, target: Target, options: Sequence[str], run: Pip) -> tuple[Wheel, ...]:
     """Ask pip which wheels it would install."""
-    with tempfile.TemporaryDirectory() as nowhere:
+    with tempfile.TemporaryDirectory() as folder:
         report = run(
             ["install", "--quiet", "--dry-run", "--report", "-", "--ignore-installed", "--no-deps",
-             "--target", nowhere, *options, *contents.requirements]
+             "--target", folder, *options, *contents.requirements]
         )  # fmt: skip
     installs = json.loads(report)["install"]
-    return tuple(sorted((_wheel(install, target) for install in installs), key=lambda wheel: wheel.name))
+    return tuple(
+        sorted((_parse_wheel(install, target) for install in installs), key=lambda wheel: wheel.name)
+    )
 
 
-def _wheel(install: dict[str, Any], target: Target) -> Wheel:
+def _parse_wheel(install: dict[str, Any], target: Target) -> Wheel:
     metadata, download = install["metadata"], install["download_info"]
     return Wheel(
         name=normalise(metadata["name"]),
         version=metadata["version"],
         file=download["url"].rpartition("/")[2].replace("%2B", "+"),
         sha256=download["archive_info"]["hashes"]["sha256"],
-        requires=_requires(metadata.get("requires_dist", []), target),
+        requires=_parse_requires(metadata.get("requires_dist", []), target),
     )
 
 
-def _requires(declared: Iterable[str], target: Target) -> tuple[str, ...]:
-    # pip brings the standard's own parser; there is none in the standard library.
+def _parse_requires(declared: Iterable[str], target: Target) -> tuple[str, ...]:
+    # The reference parser comes with pip; the standard library has none.
     from pip._vendor.packaging.requirements import Requirement
 
     requirements = (Requirement(text) for text in declared)
@@ -149,20 +151,20 @@ def _requires(declared: Iterable[str], target: Target) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _advice(cuda: dict[Wheel, list[str]], recipe: Recipe, target: Target) -> str:
-    lines = [f"for {target.name} pip finds only wheels that are made for a GPU, which Lambda has not:"]
+def _describe_ways_out(cuda: dict[Wheel, list[str]], recipe: Recipe, target: Target) -> str:
+    lines = [f"for {target.name} pip finds only wheels that are built for a GPU, which Lambda does not have:"]
     lines += [
         f"  {wheel.file} ({', '.join(signs[:3])}{', …' if len(signs) > 3 else ''})"  # noqa: PLR2004
         for wheel, signs in cuda.items()
     ]
     if recipe.cpu_index:
         lines += [
-            f"{recipe.cpu_index} was asked as well, and did not answer or has none. One of these helps:",
+            f"{recipe.cpu_index} was asked too, and did not answer or has no CPU build. One of these helps:",
             f"  - reach it, or a mirror of it: PIP_EXTRA_INDEX_URL={recipe.cpu_index}",
             "  - fetch the CPU wheel elsewhere into a folder: PIP_FIND_LINKS=that/folder",
         ]
     else:
-        lines.append("Give pip an index with CPU builds (PIP_EXTRA_INDEX_URL), or the recipe a cpu_index.")
+        lines.append("Set PIP_EXTRA_INDEX_URL to an index with CPU builds, or cpu_index in the recipe.")
     others = [name for name in recipe.targets if name not in {target.name, "host"}]
     if others:
         lines.append(f"  - or build for another target: {', '.join(others)}")

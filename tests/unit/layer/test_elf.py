@@ -102,7 +102,7 @@ class TestReadNeeds:
         path = tmp_path / "a.so"
         path.write_bytes(damage(library()))
 
-        with pytest.raises(ElfError, match=r"a\.so is no whole shared library: "):
+        with pytest.raises(ElfError, match=r"a\.so is damaged: "):
             read_needs(path)
 
 

@@ -7,7 +7,7 @@ import pytest
 from layer.builder import tree as trees
 from layer.builder.cli import main
 from layer.builder.errors import PatchError
-from layer.builder.slim.patch import Patch, apply, is_done
+from layer.builder.slim.patch import Patch, apply, is_applied
 
 SOURCE = "import heavy\nx = 1\n"
 SHA = hashlib.sha256(SOURCE.encode()).hexdigest()
@@ -64,13 +64,13 @@ class TestDone:
     def test_kind(self, kind, tree):
         """A patch leaves the file as it says, and tells that it did."""
         one, text = KINDS[kind]
-        assert not is_done(tree, one)
+        assert not is_applied(tree, one)
 
         assert apply(tree, [one], "slim") == ["no heavy"]
 
         path = tree / one.path
         assert (path.read_text(encoding="utf-8") if path.exists() else None) == text
-        assert is_done(tree, one)
+        assert is_applied(tree, one)
 
     def test_stage(self, tree):
         """Each stage has its own patches, done in their order."""
@@ -105,14 +105,14 @@ class TestRefused:
             (patch("empty", expects={"pkg/mod.py": "0" * 64}), rf"pkg/mod\.py has the sha256 {SHA}, not 000"),
             (
                 patch("empty", expects={"pkg/mod.py": ("x = 1", "y = 1")}),
-                r"pkg/mod\.py no longer says 'y = 1'",
+                r"pkg/mod\.py no longer contains 'y = 1'",
             ),
-            (patch("empty", expects={"pkg/gone.py": SHA}), r"there is no pkg/gone\.py"),
-            (patch("remove", path="pkg/gone.py"), r"there is no pkg/gone\.py"),
-            (patch("empty", path="pkg"), r"there is no pkg"),
-            (patch("replace", path="pkg/gone.py", old="x"), r"there is no pkg/gone\.py"),
-            (patch("replace", old="import light"), r"pkg/mod\.py says 'import light' 0 times, not once"),
-            (patch("replace", old="\n"), r"pkg/mod\.py says '\\n' 2 times, not once"),
+            (patch("empty", expects={"pkg/gone.py": SHA}), r"pkg/gone\.py is missing"),
+            (patch("remove", path="pkg/gone.py"), r"pkg/gone\.py is missing"),
+            (patch("empty", path="pkg"), r"pkg is missing"),
+            (patch("replace", path="pkg/gone.py", old="x"), r"pkg/gone\.py is missing"),
+            (patch("replace", old="import light"), r"pkg/mod\.py contains 'import light' 0 times, not once"),
+            (patch("replace", old="\n"), r"pkg/mod\.py contains '\\n' 2 times, not once"),
         ],
         ids=["sha256", "text", "other file", "remove", "empty", "replace", "none", "two"],
     )

@@ -75,7 +75,7 @@ class TestKeep:
         paths = ["a/one.py", "a/three.py", "a/two.py", "b.py", "c.py"]
 
         assert self.kept(tmp_path, paths, traced=["a/one.py", "c.py", "gone.py"]) == ["a/one.py", "c.py"]
-        reason = "the smoke prediction neither opened nor mapped it"
+        reason = "neither opened nor mapped by the smoke test"
         assert self.removed == [Removed("unused", reason, "a", 2, 20), Removed("unused", reason, "b", 1, 10)]
 
     def test_protected(self, tmp_path):

@@ -9,9 +9,9 @@ import pytest
 
 from layer.builder.errors import CudaBuildError, ResolveError
 from layer.builder.target import get_target
-from layer.builder.wheels.install import facts, fetch, have_tool, install
+from layer.builder.wheels.install import describe_wheels, ensure_tool, fetch, install
 from layer.builder.wheels.lock import Lock
-from layer.builder.wheels.resolve import Wheel, pip
+from layer.builder.wheels.resolve import Wheel, run_pip
 
 HOST = get_target("host")
 INDEX = "https://host/cpu"
@@ -96,7 +96,7 @@ class TestFetch:
         assert {"download", "--no-deps", "--require-hashes", "--only-binary=:all:"} <= set(run.calls[0])
         assert {path.name for path in cache.rglob("*.whl")} == {one.file, two.file}
         sizes = [(tmp_path / "up" / each.file).stat().st_size for each in (one, two)]
-        assert [fact.bytes for fact in facts(lock(one, two), cache)] == sizes
+        assert [fact.bytes for fact in describe_wheels(lock(one, two), cache)] == sizes
 
     def test_cpu_index(self, tmp_path, cache):
         """Where pip does not find it, the index of CPU builds is asked as well."""
@@ -110,7 +110,7 @@ class TestFetch:
         """Where nobody has it, what pip said first is told with what to do, and the cache stays empty."""
         run = FakePip(tmp_path / "up", failures=2)
 
-        with pytest.raises(ResolveError, match=r"failure 1\nIf .* lock them anew: remove host\.lock"):
+        with pytest.raises(ResolveError, match=r"failure 1\nIf .* lock again: remove host\.lock"):
             fetch(lock(wheel(tmp_path / "up")), HOST, index, cache, lambda _: None, run)
         assert list(cache.iterdir()) == []
 
@@ -122,7 +122,7 @@ class TestFetch:
         monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "up"))
 
         with pytest.raises(ResolveError, match="HASH"):
-            fetch(lock(locked), HOST, "", cache, lambda _: None, pip)
+            fetch(lock(locked), HOST, "", cache, lambda _: None, run_pip)
         assert list(cache.iterdir()) == []
 
 
@@ -155,7 +155,7 @@ class TestInstall:
         """A wheel that brings CUDA without having said so is refused by the library that shows it."""
         locked = cached(**{"torch/lib/libtorch_cuda_linalg.so": ""})
 
-        with pytest.raises(CudaBuildError, match=r"brought libtorch_cuda_linalg\.so, .* pin a CPU build"):
+        with pytest.raises(CudaBuildError, match=r"contain libtorch_cuda_linalg\.so, .* pin a CPU build"):
             install(locked, HOST, cache, tmp_path / "tree")
 
 
@@ -164,7 +164,7 @@ class TestTool:
 
     def test_there(self, tmp_path):
         """What can be imported is not installed."""
-        have_tool("json", "json==1", tmp_path, run=None)
+        ensure_tool("json", "json==1", tmp_path, run=None)
 
     def test_installed(self, tmp_path, monkeypatch):
         """What cannot is installed once, into its folder, and importable then."""
@@ -178,6 +178,6 @@ class TestTool:
             (folder / "__init__.py").touch()
 
         for _ in range(2):
-            have_tool("toy_tool_of_a_test", "toy==1", tmp_path, run)
+            ensure_tool("toy_tool_of_a_test", "toy==1", tmp_path, run)
         assert [call[-1] for call in calls] == ["toy==1"]
         __import__("toy_tool_of_a_test")
