@@ -1,9 +1,8 @@
-"""The functions of this project: each is a folder with code, a template and events, and has a model.
+"""Functions of this project: each is a folder with code, a template and events, and has a model.
 
 ``translation_function`` stands at the root, where its template and its events are, too; ``examples`` and
-forks keep theirs in the function's own folder. What a function is called, its engine and its model are
-what its template says: the folder's name without ``_function``, and the defaults of the parameters
-``Engine`` and ``ModelName``.
+forks keep theirs in the function's own folder. A function's name is the folder's without ``_function``; its
+engine and model are the defaults of the template's parameters ``Engine`` and ``ModelName``.
 """
 
 import importlib.util
@@ -12,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from lambda_setup.errors import CommandError
+
 ROOT = Path(__file__).resolve().parents[1]
 SUFFIX = "_function"
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function's folder, and what belongs to it.
+    """A function's folder and its template's.
 
     Attributes:
         code: the folder that holds ``app.py``.
@@ -31,28 +32,28 @@ class Function:
 
     @property
     def name(self) -> str:
-        """What commands call it: ``spacy`` of ``spacy_function``."""
+        """Name that commands take: ``spacy`` of ``spacy_function``."""
         return self.code.name.removesuffix(SUFFIX)
 
     @property
     def engine(self) -> str:
-        """The engine that it runs unless told otherwise."""
+        """Engine that it runs by default."""
         return self._default("Engine")
 
     @property
     def engines(self) -> set[str]:
-        """Every engine that it can run: its own, and those it has a module for."""
+        """Every engine that it can run: its default, and those it has a module for."""
         modules = {path.stem.removeprefix("engine_") for path in self.code.glob("engine_*.py")}
         return {self.engine, *modules}
 
     @property
     def model(self) -> Path:
-        """The folder of its model."""
+        """Folder of its model."""
         return ROOT / "models" / self._default("ModelName")
 
     @property
     def event(self) -> Path:
-        """The event that shows what it does."""
+        """Example event."""
         return self.home / "events" / "event.json"
 
     def _default(self, parameter: str) -> str:
@@ -62,43 +63,43 @@ class Function:
         return str(template["Parameters"][parameter]["Default"])
 
 
-def found() -> list[Function]:
+def discover() -> list[Function]:
     """Return every function of the project, the translator first."""
     translation = ROOT / f"translation{SUFFIX}"
     folders = [*ROOT.glob(f"*{SUFFIX}"), *(ROOT / "examples").glob(f"*{SUFFIX}")]
-    others = sorted(one for one in folders if one != translation and (one / "app.py").is_file())
+    others = sorted(path for path in folders if path != translation and (path / "app.py").is_file())
     return [Function(translation, ROOT), *(Function(folder, folder) for folder in others)]
 
 
-def named(name: str) -> Function:
+def get(name: str) -> Function:
     """Return the function of a name.
 
     Raises:
-        ValueError: there is none.
+        CommandError: there is none.
 
     """
-    functions = {one.name: one for one in found()}
+    functions = {function.name: function for function in discover()}
     if name not in functions:
-        raise ValueError(f"there is no function {name!r}; there are {', '.join(functions)}")
+        raise CommandError(f"there is no function {name!r}; there are {', '.join(functions)}")
     return functions[name]
 
 
-def running(engine: str) -> Function:
+def for_engine(engine: str) -> Function:
     """Return the function that runs models of an engine.
 
     Raises:
-        ValueError: none does.
+        CommandError: none does.
 
     """
-    for one in found():
-        if engine in one.engines:
-            return one
-    raise ValueError(f"no function of this project runs models made for {engine!r}")
+    for function in discover():
+        if engine in function.engines:
+            return function
+    raise CommandError(f"no function of this project runs models made for {engine!r}")
 
 
 def load_modules(name: str) -> Iterator[ModuleType]:
     """Load a module of every function that has one, as ``publishing``, which is not deployed."""
-    for function in found():
+    for function in discover():
         path = function.code / f"{name}.py"
         spec = (
             importlib.util.spec_from_file_location(f"{name}_{function.name}", path)

@@ -10,7 +10,7 @@ from support.applications import WarmFunction
 from support.project import MODEL
 
 from lambda_setup import functions
-from lambda_setup.deployment.local import Emulator, Stack
+from lambda_setup.deployment.local import Emulator, LocalDeployment
 
 
 @pytest.fixture(scope="session")
@@ -20,9 +20,9 @@ def function_log(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stack(function_log) -> Stack:
+def stack(function_log) -> LocalDeployment:
     """A real S3 server with the shipped model in it, for all tests."""
-    with function_log.open("wb") as log, Stack(MODEL, log=log) as running:
+    with function_log.open("wb") as log, LocalDeployment.from_folder(MODEL, log=log) as running:
         yield running
 
 
@@ -35,7 +35,9 @@ def start_function(tmp_path_factory) -> Iterator[Callable[..., WarmFunction]]:
         def start(name: str, model: Path | None = None) -> WarmFunction:
             log = tmp_path_factory.mktemp(name) / "function.log"
             file = stack.enter_context(log.open("wb"))
-            own = stack.enter_context(Stack(model or functions.named(name).model, log=file))
+            own = stack.enter_context(
+                LocalDeployment.from_folder(model or functions.get(name).model, log=file)
+            )
             return WarmFunction(stack.enter_context(own.function()), own, log)
 
         yield start
@@ -54,7 +56,7 @@ def two_versions(tmp_path_factory):
     from support.second_model import Versions
 
     folder = tmp_path_factory.mktemp("versions")
-    with (folder / "function.log").open("wb") as log, Stack(MODEL, log=log) as running:
+    with (folder / "function.log").open("wb") as log, LocalDeployment.from_folder(MODEL, log=log) as running:
         yield Versions(running, folder / "function.log", folder)
 
 

@@ -4,7 +4,6 @@ Run: ``make bench ROW=batch``. Each side of each repetition has a store of its o
 answered; its time is that of the state machine, from its start to its end, cold starts included.
 """
 
-import argparse
 import contextlib
 import gzip
 import subprocess
@@ -13,25 +12,25 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from bench.row import AS_FAST, ROOT, Row, measures, ratio
-from lambda_setup.batch import run
-from lambda_setup.deployment import batch_place as place
-from lambda_setup.deployment.batch_place import Place
+from lambda_setup.batch import run, store
+from lambda_setup.deployment.local import LocalDeployment
 
 MODEL = ROOT / "models" / "en-es"
 REPETITIONS = 3
 LINES = 3_000
 FEW, MANY = 2_000, 20_000
-REQUEST = '{"beam": 1}'
+REQUEST = {"beam": 1}
 
 _FETCH = """
 import resource, sys
 from pathlib import Path
 from lambda_setup.__main__ import main
-from lambda_setup.deployment import batch_place as place
-place.STORE = Path(sys.argv[1])
+from lambda_setup.batch import store
+store.STORE = Path(sys.argv[1])
 assert main(["batch", "fetch", sys.argv[2], "--local", "--out", sys.argv[3]]) == 0
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
@@ -46,51 +45,36 @@ def corpus(folder: Path, lines: int, longest: int = 10_000) -> Path:
     return path
 
 
-def run_batch(here: Place, path: Path, name: str, lines: int) -> float:
+def run_batch(deployment: LocalDeployment, path: Path, name: str, lines: int) -> float:
     """Run a batch and return the seconds that its state machine took."""
-    begun: list[float] = []
-    original_start, original_watch = run._started, run._watch  # noqa: SLF001
+    times: list[float] = []
+    start, watch = run._start, run._watch  # noqa: SLF001
 
-    def start(*arguments: object) -> str:
-        begun.append(time.perf_counter())
-        return original_start(*arguments)  # type: ignore[arg-type]
+    def timed_start(*arguments: Any) -> str:
+        times.append(time.perf_counter())
+        return start(*arguments)
 
-    def watch(*arguments: object) -> str | None:
-        reason = original_watch(*arguments)  # type: ignore[arg-type]
-        begun.append(time.perf_counter())
+    def timed_watch(*arguments: Any) -> str | None:
+        reason = watch(*arguments)
+        times.append(time.perf_counter())
         return reason
 
-    from lambda_setup.__main__ import main
-
-    arguments = [
-        "batch",
-        "run",
-        str(path),
-        "--name",
-        name,
-        "--local",
-        "--request",
-        REQUEST,
-        "--lines",
-        str(lines),
-    ]
+    job = run.Run(name=name, source=str(path), request=REQUEST, most_lines=lines)
     with (
-        mock.patch.object(run, "place", return_value=contextlib.nullcontext(here)),
-        mock.patch.object(run, "_started", start),
-        mock.patch.object(run, "_watch", watch),
+        mock.patch.object(run, "_start", timed_start),
+        mock.patch.object(run, "_watch", timed_watch),
         mock.patch.object(run, "_POLL_SECONDS", 0.1),
     ):
-        if code := main(arguments):
-            raise RuntimeError(f"the batch ended with {code}")
-    return begun[1] - begun[0]
+        if run.run(deployment, job)["failed_ranges"]:
+            raise RuntimeError("a shard of the batch failed")
+    return times[1] - times[0]
 
 
 @contextlib.contextmanager
-def run_place(workers: int, store: Path) -> Iterator[Place]:
-    """Run so many functions with a store in a folder, and give the place."""
-    options = argparse.Namespace(stack=None, local=True, model=MODEL, function="translation", workers=workers)
-    with mock.patch.object(place, "STORE", store), place.place(options) as here:
-        yield here
+def run_place(workers: int, folder: Path) -> Iterator[LocalDeployment]:
+    """Run so many functions with a store in a folder."""
+    with mock.patch.object(store, "STORE", folder), store.open_local_deployment(MODEL, workers) as deployment:
+        yield deployment
 
 
 @measures("batch.two_workers")

@@ -45,7 +45,7 @@ from bench.baselines import nested_zip
 from bench.row import AS_FAST, ROOT, Row, measures, ratio
 from lambda_setup import functions
 from lambda_setup.deployment.local.emulator import link_runtime
-from lambda_setup.deployment.local.layers import layers
+from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.deployment.local.s3 import S3Server
 from lambda_setup.models.convert import convert
 from lambda_setup.models.describe import describe
@@ -290,8 +290,8 @@ def ours(
     manifest = replace(manifest, name=name or manifest.name)
     upload(model, manifest, place.server.client(), BUCKET)
     folder = place.scratch / manifest.engine
-    dependencies, *beside = layers(manifest.engine)
-    copy(functions.running(manifest.engine).code, folder / "task")
+    dependencies, *beside = build_layers(manifest.engine)
+    copy(functions.for_engine(manifest.engine).code, folder / "task")
     for layer in [build_nested_layer() if manifest.engine == "opennmt" else dependencies, *beside]:
         copy(layer, folder / "python")
     compiler = find_compiler(get_target(HOST), WORK / "interpreters")

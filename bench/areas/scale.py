@@ -15,7 +15,7 @@ from typing import Any
 from bench.areas import translate
 from bench.row import Row, measures
 from bench.worker import BEAM, sentences
-from lambda_setup.deployment.local import Application, Emulator
+from lambda_setup.deployment.local import Emulator, LocalDeployment
 from studies.batch_scale.plan import write_measurements
 from studies.batch_scale.simulation import Run, simulate
 
@@ -35,7 +35,7 @@ class Work:
     stored: int
 
 
-def run_ranges(application: Application, ranges: Sequence[list[str]]) -> Work:
+def run_ranges(application: LocalDeployment, ranges: Sequence[list[str]]) -> Work:
     """Have new functions load the model, and then answer ranges, each the next when it has time."""
     left, each, cold, keys = iter(ranges), list[float](), list[float](), list[str]()
 

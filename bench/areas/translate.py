@@ -29,8 +29,8 @@ from bench.baselines import onmt_command
 from bench.results import ENGINES, commit, machine
 from bench.row import AS_FAST, OF_TIME, ROOT, Row, measures, ratio, scratch_folder
 from bench.worker import BEAM, sentences, tokenise
-from lambda_setup.deployment.local import MODEL_BUCKET, SHIPPED_MODEL, Application, Emulator, S3Server
-from lambda_setup.deployment.local.layers import layers
+from lambda_setup.deployment.local import MODEL_BUCKET, SHIPPED_MODEL, Emulator, LocalDeployment, S3Server
+from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.models import convert as conversions
 from lambda_setup.models.describe import describe
 from lambda_setup.models.upload import publish
@@ -96,16 +96,16 @@ class Models:
         for bucket in (MODEL_BUCKET, "results"):
             client.create_bucket(Bucket=bucket)
         for kind, folder in self.models.items():
-            self._layers[kind.engine] = layers(kind.engine)
+            self._layers[kind.engine] = build_layers(kind.engine)
             if not folder.exists():
                 folder.mkdir()
                 conversions.convert(SHIPPED_MODEL, source, folder, kind.engine, kind.precision)
             publish(folder, client, MODEL_BUCKET, kind.name)
 
-    def application(self, kind: Kind) -> Application:
+    def application(self, kind: Kind) -> LocalDeployment:
         """Return a kind's application."""
         name = describe(SHIPPED_MODEL).name
-        return Application(self._server, name, kind.engine, channel=kind.name, log=subprocess.DEVNULL)
+        return LocalDeployment(self._server, name, kind.engine, channel=kind.name, log=subprocess.DEVNULL)
 
     def worker(self, kind: Kind, *task: object, **options: Any) -> "subprocess.Popen[str]":
         """Start a process that does a task within the layers of a kind's function."""

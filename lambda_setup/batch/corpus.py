@@ -1,4 +1,4 @@
-"""A corpus: where it lies in S3, and the ranges of whole lines that it is cut into."""
+"""Corpora: files of lines in S3, cut into shards of whole lines."""
 
 import hashlib
 import itertools
@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lambda_inference._shards import MAX_BYTES, MAX_LINES
 from lambda_inference.inputs import PREFIX
+from lambda_setup.errors import CommandError
 from lambda_setup.output import transfer
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 BLOCK = 8 << 20
 """Bytes read at once."""
 _WINDOW = 1 << 14
-"""Bytes of a part of the sample."""
+"""Bytes of each part of a sample."""
 _SAMPLE_LINES = 64
-"""Of each part."""
+"""Lines of each part."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Corpus:
 
     Attributes:
         identity: changes when its bytes do: its sha256, or its ETag where somebody else put it there.
-        path: the file here that it is, if it is one.
+        path: file of this machine, if it is one.
 
     """
 
@@ -40,28 +41,28 @@ class Corpus:
     identity: str
     path: Path | None
 
-    def opened(self) -> IO[bytes]:
+    def open(self) -> IO[bytes]:
         """Return its bytes as a stream."""
         if self.path:
             return self.path.open("rb")
         return self.client.get_object(Bucket=self.bucket, Key=self.key, IfMatch=self.identity)["Body"]  # type: ignore[return-value]
 
-    def about(self) -> dict[str, Any]:
-        """Return what a manifest says of it."""
+    def describe(self) -> dict[str, Any]:
+        """Return its entry in a manifest."""
         return {"key": self.key, "bytes": self.size, "identity": self.identity}
 
 
-def found(client: "S3Client", bucket: str, text: str) -> Corpus:
+def find(client: "S3Client", bucket: str, text: str) -> Corpus:
     """Return the corpus that an argument of the command line names: a file, or an object in the bucket.
 
     Raises:
-        ValueError: it lies where the function may not read, is compressed or empty.
+        CommandError: it lies where the function may not read, is compressed or empty.
 
     """
     if text.startswith("s3://"):
         owner, _, key = text.removeprefix("s3://").partition("/")
         if owner != bucket or not key.startswith(PREFIX):
-            raise ValueError(
+            raise CommandError(
                 f"the function reads corpora below s3://{bucket}/{PREFIX}; copy it there first: "
                 f"aws s3 cp {text} s3://{bucket}/{PREFIX}"
             )
@@ -78,9 +79,9 @@ def found(client: "S3Client", bucket: str, text: str) -> Corpus:
         name = f"{PREFIX}corpora/{digest.hexdigest()}{'.jsonl' if path.suffix == '.jsonl' else '.txt'}"
         corpus = Corpus(client, bucket, name, size, digest.hexdigest(), path)
     if Path(text).suffix in {".gz", ".bz2", ".xz", ".zst", ".zip"}:
-        raise ValueError(f"{text} is compressed, and ranges of it cannot be read; decompress it first")
+        raise CommandError(f"{text} is compressed, and ranges of it cannot be read; decompress it first")
     if not corpus.size:
-        raise ValueError(f"{text} is empty")
+        raise CommandError(f"{text} is empty")
     return corpus
 
 
@@ -108,13 +109,13 @@ def upload(corpus: Corpus) -> bool:
 
 
 def sample(corpus: Corpus) -> list[dict[str, Any]]:
-    """Return small ranges from the start, the middle and the end of a corpus."""
+    """Return small ranges of whole lines from the start, the middle and the end of a corpus."""
     sources = []
-    for place in sorted({0, corpus.size // 2, max(corpus.size - _WINDOW, 0)}):
-        span = f"bytes={place}-{min(place + 4 * _WINDOW, corpus.size) - 1}"
+    for offset in sorted({0, corpus.size // 2, max(corpus.size - _WINDOW, 0)}):
+        span = f"bytes={offset}-{min(offset + 4 * _WINDOW, corpus.size) - 1}"
         data = corpus.client.get_object(Bucket=corpus.bucket, Key=corpus.key, Range=span)["Body"].read()
-        start = data.find(b"\n") + 1 if place else 0
-        if place and not start:
+        start = data.find(b"\n") + 1 if offset else 0
+        if offset and not start:
             continue
         end = start
         for _ in range(_SAMPLE_LINES):
@@ -122,42 +123,42 @@ def sample(corpus: Corpus) -> list[dict[str, Any]]:
             if not following or (following - start > _WINDOW and end > start):
                 break
             end = following
-        if end == start and place + len(data) == corpus.size:
+        if end == start and offset + len(data) == corpus.size:
             end = len(data)  # its last line has no line feed
         if end > start:
-            sources.append({"key": corpus.key, "start": place + start, "end": place + end})
+            sources.append({"key": corpus.key, "start": offset + start, "end": offset + end})
     return sources
 
 
-def pieces(
+def cut(
     corpus: Corpus, digest: str, most_bytes: int, most_lines: int, progress: Callable[[int], None]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the index's entries: ranges of whole lines, each with its request's id and its sha256.
+    """Yield the index's entries: shards of whole lines, each with its request's id and its sha256.
 
     Args:
-        corpus: what is cut.
+        corpus: to cut.
         digest: of everything that decides the answers; ids begin with it.
-        most_bytes: of a range that has more than one line.
-        most_lines: of a range.
-        progress: is told how many bytes are done.
+        most_bytes: of a shard with more than one line.
+        most_lines: of a shard.
+        progress: is called with the bytes of each block that is done.
 
     Raises:
-        ValueError: a line is longer than any range may be.
+        CommandError: a line is longer than the longest shard.
 
     """
     most_bytes, most_lines = min(most_bytes, MAX_BYTES), min(most_lines, MAX_LINES)
     start, rest = 0, b""
-    with corpus.opened() as stream:
+    with corpus.open() as stream:
         for block in itertools.chain(iter(lambda: stream.read(BLOCK), b""), [b""]):
-            data, place = rest + block, 0
-            while place < len(data):
-                end = _end(data, place, most_bytes, most_lines)
+            data, begin = rest + block, 0
+            while begin < len(data):
+                end = _find_end(data, begin, most_bytes, most_lines)
                 if end is None and block:
-                    break  # the range may go on in the next block
+                    break  # the shard may go on in the next block
                 end = end or len(data)
-                if end - place > MAX_BYTES:
-                    raise ValueError(f"the line at byte {start:,} is longer than {MAX_BYTES:,} bytes")
-                view = data[place:end]
+                if end - begin > MAX_BYTES:
+                    raise CommandError(f"the line at byte {start:,} is longer than {MAX_BYTES:,} bytes")
+                view = data[begin:end]
                 yield {
                     "id": f"{digest}-{start}-{start + len(view)}",
                     "lines": view.count(b"\n") + (not view.endswith(b"\n")),
@@ -168,15 +169,15 @@ def pieces(
                         "sha256": hashlib.sha256(view).hexdigest(),
                     },
                 }
-                start, place = start + len(view), end
-            rest = data[place:]
+                start, begin = start + len(view), end
+            rest = data[begin:]
             progress(len(block))
 
 
-def _end(data: bytes, start: int, most_bytes: int, most_lines: int) -> int | None:
-    """Return where a range ends that begins somewhere, None if the data do not say."""
+def _find_end(data: bytes, start: int, most_bytes: int, most_lines: int) -> int | None:
+    """Return the end of the shard that begins at ``start``, None if it may lie behind the data."""
     limit = data.rfind(b"\n", start, start + most_bytes) + 1
-    if not limit:  # its first line is longer than a range should be, or the block ends before it does
+    if not limit:  # its first line is longer than a shard should be, or the block ends before it does
         return data.find(b"\n", start) + 1 or None
     lines = data.count(b"\n", start, limit)
     if lines > most_lines:
@@ -187,6 +188,6 @@ def _end(data: bytes, start: int, most_bytes: int, most_lines: int) -> int | Non
     return limit if lines == most_lines or len(data) - start >= most_bytes else None
 
 
-def encoded(entries: Iterator[dict[str, Any]]) -> bytes:
+def encode_index(entries: Iterator[dict[str, Any]]) -> bytes:
     """Return an index as Step Functions reads it: one JSON list."""
-    return b"[" + b",\n".join(json.dumps(one).encode() for one in entries) + b"]\n"
+    return b"[" + b",\n".join(json.dumps(entry).encode() for entry in entries) + b"]\n"

@@ -1,10 +1,10 @@
-"""``batch run``: cut a corpus, start the state machine, and watch it."""
+"""``batch run``: cut a corpus into shards, start the state machine, and watch it."""
 
-import argparse
 import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,257 +14,292 @@ from lambda_inference._shards import MAX_BYTES, MAX_LINES
 from lambda_inference.inputs import PREFIX
 from lambda_setup.batch import corpus as corpora
 from lambda_setup.batch.corpus import Corpus
-from lambda_setup.costs import pricing as bill
-from lambda_setup.deployment.batch_place import Place, Store, place
+from lambda_setup.batch.store import ResultBucket
+from lambda_setup.costs import pricing
+from lambda_setup.deployment import Deployment, StateMachine
+from lambda_setup.deployment.responses import is_success
+from lambda_setup.errors import CommandError
+from lambda_setup.models import channels
 from lambda_setup.models.bucket import SHOWN
-from lambda_setup.output import status, table, transfer
+from lambda_setup.output import status, transfer
 
 SHARE = 0.25
-"""Of the function's timeout, that a range is to take."""
-_EACH = 4
-"""Ranges that each of a few functions gets at least, so that none is idle at the end for long."""
+"""Of the function's timeout, that a shard may take."""
+_SHARDS_PER_WORKER = 4
+"""At least, so that no function of a few is idle for long at the end."""
 _POLL_SECONDS = 2.0
 _ATTEMPTS = 100
 """Executions of one run."""
 
 
-def run(options: argparse.Namespace) -> int:
-    """Answer a corpus; 0 if every range of it was answered."""
-    if options.lines is not None and not 0 < options.lines <= MAX_LINES:
-        raise ValueError(f"--lines takes a number from 1 to {MAX_LINES:,}")
-    with place(options) as here:
-        corpus = corpora.found(here.client, here.bucket, options.input)
-        batch, begun = _batch(here, corpus, options)
-        before = manifest(here, options.name)
-        if before and not before["failed_ranges"]:
-            status(f"the run {options.name} is complete already; nothing is written")
-            return _told(here, before)
-        if options.dry_run:
-            return _dry(here, corpus, batch)
-        if corpora.upload(corpus):
-            status(f"uploaded s3://{corpus.bucket}/{corpus.key}")
-        if not begun:
-            here.put(_record(options.name), json.dumps(batch).encode())
-        ranges, lines = _indexed(here, corpus, batch, options.lines)
-        execution = _started(here, batch)
-        try:
-            failure = _watch(here, execution, ranges, lines)
-        except KeyboardInterrupt:
-            goes_on = "it goes on" if here.region else "what is answered stays answered"
-            status(f"left {options.name}; {goes_on}, and the same command takes it up again")
-            raise
-        after = manifest(here, options.name)
-        if after is None:
-            raise RuntimeError(f"the run has no manifest: {failure or 'its state machine ended without one'}")
-        if failure:
-            status(f"the run failed: {failure}")
-        return _told(here, after)
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run as the command line asks for it.
+
+    Attributes:
+        name: of the run.
+        source: a file, or an object in the result bucket.
+        request: fields of every request.
+        most_lines: of a shard; None lets a sample decide.
+
+    """
+
+    name: str
+    source: str
+    request: Mapping[str, Any]
+    most_lines: int | None = None
 
 
-def manifest(store: Store, name: str) -> dict[str, Any] | None:
+def run(deployment: Deployment, job: Run) -> Mapping[str, Any]:
+    """Answer a corpus, and return the first line of the run's manifest.
+
+    Raises:
+        CommandError: the corpus cannot be read, the name is taken, or the run ended without a manifest.
+
+    """
+    bucket = ResultBucket(deployment.client, deployment.result_bucket)
+    corpus = corpora.find(bucket.client, bucket.name, job.source)
+    batch, is_new = _prepare(deployment, bucket, corpus, job)
+    before = read_manifest(bucket, job.name)
+    if before and not before["failed_ranges"]:
+        status(f"the run {job.name} is complete already; nothing is written")
+        return before
+    if corpora.upload(corpus):
+        status(f"uploaded s3://{corpus.bucket}/{corpus.key}")
+    if is_new:
+        bucket.put(_record_key(job.name), json.dumps(batch).encode())
+    shards, lines = _write_index(deployment, bucket, corpus, batch, job.most_lines)
+    machine = deployment.state_machine()
+    execution = _start(machine, batch)
+    try:
+        failure = _watch(deployment, machine, execution, shards, lines)
+    except KeyboardInterrupt:
+        state = "it goes on" if deployment.facts.region else "every answer so far is kept"
+        status(f"left {job.name}; {state}, and the same command takes it up again")
+        raise
+    after = read_manifest(bucket, job.name)
+    if after is None:
+        raise CommandError(f"the run has no manifest: {failure or 'its state machine ended without one'}")
+    if failure:
+        status(f"the run failed: {failure}")
+    return after
+
+
+def plan(deployment: Deployment, job: Run) -> list[str]:
+    """Return the writes and the call that a run would make, nothing if it is complete."""
+    bucket = ResultBucket(deployment.client, deployment.result_bucket)
+    corpus = corpora.find(bucket.client, bucket.name, job.source)
+    batch, _ = _prepare(deployment, bucket, corpus, job)
+    before = read_manifest(bucket, job.name)
+    if before and not before["failed_ranges"]:
+        return []
+    steps = [
+        f"put s3://{bucket.name}/{batch['index']}, unless it is there",
+        f"start {deployment.state_machine().arn} with {json.dumps(batch)}",
+    ]
+    if corpus.path:
+        steps.insert(0, f"put s3://{corpus.bucket}/{corpus.key}, {corpus.size:,} bytes, unless it is there")
+    return steps
+
+
+def read_manifest(bucket: ResultBucket, name: str) -> dict[str, Any] | None:
     """Return the first line of a run's manifest, None if there is none."""
-    found = store.opened(manifest_key(name))
-    if found is None:
+    stream = bucket.open(manifest_key(name))
+    if stream is None:
         return None
-    with closing(found):
-        head: dict[str, Any] = json.loads(next(found.iter_lines()))
+    with closing(stream):
+        head: dict[str, Any] = json.loads(next(stream.iter_lines()))
     return head
 
 
-def _record(name: str) -> str:
-    """Return the key of what a run was begun with."""
+def read_version(deployment: Deployment) -> str:
+    """Return the model version that a deployment's channel points to.
+
+    Raises:
+        CommandError: there is none.
+
+    """
+    bucket, model = deployment.model_bucket, deployment.model
+    pointer = channels.read(deployment.client, bucket, model, deployment.channel)
+    if pointer is None:
+        raise CommandError(f"s3://{bucket} has no model {model} yet; publish one")
+    return pointer.version
+
+
+def _record_key(name: str) -> str:
+    """Return the key of the state machine's input, as the run was begun."""
     return f"{PREFIX}batches/runs/{name}.json"
 
 
-def _batch(here: Place, corpus: Corpus, options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
-    """Return what the state machine is told, and whether the run was begun before, with just that.
+def _prepare(
+    deployment: Deployment, bucket: ResultBucket, corpus: Corpus, job: Run
+) -> tuple[dict[str, Any], bool]:
+    """Return the state machine's input, and whether the run is new.
 
     Raises:
-        ValueError: the run's name is another one's.
+        CommandError: the name is that of another run.
 
     """
-    request = {**options.request, "model_version": here.version, "errors": "raise"}
-    digest = digest_of({"corpus": corpus.identity, "model": here.model, "request": request})[:24]
+    version = read_version(deployment)
+    request = {**job.request, "model_version": version, "errors": "raise"}
+    digest = digest_of({"corpus": corpus.identity, "model": deployment.model, "request": request})[:24]
     batch = {
-        "run": options.name,
+        "run": job.name,
         "index": f"{PREFIX}batches/{digest}/index.json",
         "request": request,
-        "corpus": corpus.about(),
+        "corpus": corpus.describe(),
     }
-    found = here.opened(_record(options.name))
-    if found is None:
-        return batch, False
-    begun: dict[str, Any] = json.loads(found.read())
-    version = begun["request"]["model_version"]
-    if begun["corpus"] != batch["corpus"] or begun["request"] != {**request, "model_version": version}:
-        raise ValueError(f"the run {options.name} is of another corpus or request; choose another name")
-    if version != here.version:
+    record = bucket.open(_record_key(job.name))
+    if record is None:
+        return batch, True
+    begun: dict[str, Any] = json.loads(record.read())
+    its_version = begun["request"]["model_version"]
+    if begun["corpus"] != batch["corpus"] or begun["request"] != {**request, "model_version": its_version}:
+        raise CommandError(f"the run {job.name} is of another corpus or request; choose another name")
+    if its_version != version:
         status(
-            f"{options.name} was begun with version {version[:SHOWN]} and stays with it; "
-            f"a run of another name takes {here.version[:SHOWN]}"
+            f"{job.name} was begun with version {its_version[:SHOWN]} and stays with it; "
+            f"a run of another name takes {version[:SHOWN]}"
         )
-    return begun, True
+    return begun, False
 
 
-def _dry(here: Place, corpus: Corpus, batch: Mapping[str, Any]) -> int:
-    if corpus.path:
-        print(f"put s3://{corpus.bucket}/{corpus.key}, {corpus.size:,} bytes, unless it is there")
-    print(f"put s3://{here.bucket}/{batch['index']}, unless it is there")
-    print(f"start {here.machine} with {json.dumps(batch)}")
-    return 0
-
-
-def _indexed(
-    here: Place, corpus: Corpus, batch: Mapping[str, Any], most_lines: int | None
+def _write_index(
+    deployment: Deployment,
+    bucket: ResultBucket,
+    corpus: Corpus,
+    batch: Mapping[str, Any],
+    most_lines: int | None,
 ) -> tuple[int, int]:
-    """Write the index unless it is there, and return how many ranges and lines it has."""
-    if found := here.opened(batch["index"]):
-        data = found.read()
-        status("taking the ranges of an earlier run of this corpus")
+    """Write the index unless it is there, and return its numbers of shards and lines."""
+    if stream := bucket.open(batch["index"]):
+        data = stream.read()
+        status("taking the shards of an earlier run of this corpus")
     else:
-        most_bytes = MAX_BYTES if most_lines else _affordable(here, corpus, batch["request"])
-        with transfer("cutting the corpus into ranges", corpus.size) as progress:
+        most_bytes = MAX_BYTES if most_lines else _measure_shard(deployment, corpus, batch["request"])
+        with transfer("cutting the corpus into shards", corpus.size) as progress:
             digest = batch["index"].split("/")[-2]
-            pieces = corpora.pieces(corpus, digest, most_bytes, most_lines or MAX_LINES, progress)
-            data = corpora.encoded(pieces)
-        here.put(batch["index"], data)
+            shards = corpora.cut(corpus, digest, most_bytes, most_lines or MAX_LINES, progress)
+            data = corpora.encode_index(shards)
+        bucket.put(batch["index"], data)
     entries = json.loads(data)
-    lines = sum(one["lines"] for one in entries)
-    status(f"{lines:,} lines in {len(entries):,} ranges: s3://{here.bucket}/{batch['index']}")
+    lines = sum(entry["lines"] for entry in entries)
+    status(f"{lines:,} lines in {len(entries):,} shards: s3://{bucket.name}/{batch['index']}")
     return len(entries), lines
 
 
-def _affordable(here: Place, corpus: Corpus, request: Mapping[str, Any]) -> int:
-    """Return how many bytes the function answers in the time that a range may take, as it does a sample."""
+def _measure_shard(deployment: Deployment, corpus: Corpus, request: Mapping[str, Any]) -> int:
+    """Return the bytes that the function answers in the time that a shard may take, measured on a sample."""
+    timeout, workers = deployment.facts.timeout, deployment.facts.workers
     size = milliseconds = 0.0
     for source in corpora.sample(corpus):
         status(f"measuring the function on bytes {source['start']:,} to {source['end']:,}")
-        answer = here.call({**request, "source": source, "result": "inline"})
-        if not isinstance(answer, dict) or answer.get("statusCode") != 200:  # noqa: PLR2004
-            raise RuntimeError(f"the function does not answer a sample of the corpus: {_message(answer)}")
+        response = deployment.invoke({**request, "source": source, "result": "inline"})
+        if not is_success(response):
+            raise CommandError(f"the function fails on a sample of the corpus: {_get_message(response)}")
         size += source["end"] - source["start"]
-        milliseconds += answer["body"]["predict_ms"]
+        milliseconds += response["body"]["predict_ms"]
     rate = size / max(milliseconds / 1000, 1e-3)
     status(
-        f"it answers {rate:,.0f} bytes a second; a range is to take {SHARE * here.timeout:.0f} s "
-        f"of the {here.timeout} that it has"
+        f"it answers {rate:,.0f} bytes a second; a shard may take {SHARE * timeout:.0f} s "
+        f"of its timeout of {timeout} s"
     )
-    even = corpus.size // (_EACH * here.workers) + 1 if here.workers else corpus.size
-    return max(min(int(rate * SHARE * here.timeout), even), 1)
+    even = corpus.size // (_SHARDS_PER_WORKER * workers) + 1 if workers else corpus.size
+    return max(min(int(rate * SHARE * timeout), even), 1)
 
 
-def _message(answer: Any) -> str:
-    """Return what an error says, raised or returned."""
-    if isinstance(answer, dict) and "errorMessage" in answer:
-        try:
-            answer = json.loads(answer["errorMessage"])
-        except (ValueError, TypeError):
-            return str(answer["errorMessage"])
+def _get_message(response: Any) -> str:
     try:
-        return str(answer["body"]["error"]["message"])
+        return str(response["body"]["error"]["message"])
     except (KeyError, TypeError):
-        return str(answer)
+        return str(response)
 
 
-def _started(here: Place, batch: Mapping[str, Any]) -> str:
+def _start(machine: StateMachine, batch: Mapping[str, Any]) -> str:
     """Return the execution that answers a run: the one that is under way, or a new one."""
-    asked = json.dumps(batch)
     name = batch["run"]
     for number in range(1, _ATTEMPTS):
-        arn = f"{here.machine.replace(':stateMachine:', ':execution:')}:{name}"
+        arn = f"{machine.arn.replace(':stateMachine:', ':execution:')}:{name}"
         try:
-            known = here.states.describe_execution(executionArn=arn)
-        except here.states.exceptions.ExecutionDoesNotExist:
-            started = here.states.start_execution(stateMachineArn=here.machine, name=name, input=asked)
+            execution = machine.client.describe_execution(executionArn=arn)
+        except machine.client.exceptions.ExecutionDoesNotExist:
+            new = machine.client.start_execution(
+                stateMachineArn=machine.arn, name=name, input=json.dumps(batch)
+            )
             status(f"started {name}")
-            return started["executionArn"]
-        if known["status"] == "RUNNING":
+            return new["executionArn"]
+        if execution["status"] == "RUNNING":
             status(f"{name} is under way")
             return arn
         name = f"{batch['run']}-again-{number}"
-    raise RuntimeError(f"the run {batch['run']} was begun {_ATTEMPTS} times; choose another name")
+    raise CommandError(f"the run {batch['run']} was begun {_ATTEMPTS} times; choose another name")
 
 
-def _watch(here: Place, execution: str, ranges: int, lines: int) -> str | None:
-    """Show how far a run is until it ends, and return why it failed, if it did."""
+def _watch(
+    deployment: Deployment, machine: StateMachine, execution_arn: str, shards: int, lines: int
+) -> str | None:
+    """Show the progress of a run until it ends, and return why it failed, if it did."""
     arn = None
-    with _progress(ranges) as show:
+    with _show_progress(shards) as show:
         while True:
-            known = here.states.describe_execution(executionArn=execution)
+            execution = machine.client.describe_execution(executionArn=execution_arn)
             if arn is None:
-                runs = here.states.list_map_runs(executionArn=execution)["mapRuns"]
+                runs = machine.client.list_map_runs(executionArn=execution_arn)["mapRuns"]
                 arn = runs[0]["mapRunArn"] if runs else None
             if arn:
-                counts = here.states.describe_map_run(mapRunArn=arn)["itemCounts"]
-                seconds = max((datetime.now(UTC) - known["startDate"]).total_seconds(), 1)
+                counts = machine.client.describe_map_run(mapRunArn=arn)["itemCounts"]
+                seconds = max((datetime.now(UTC) - execution["startDate"]).total_seconds(), 1)
                 done = counts["succeeded"]
-                told = [
-                    f"about {done * lines // ranges:,} lines, {done * lines / ranges / seconds:,.0f} a second"
+                parts = [
+                    f"about {done * lines // shards:,} lines, {done * lines / shards / seconds:,.0f} a second"
                 ]
                 if counts["failed"]:
-                    told.append(f"{counts['failed']:,} failed")
-                # No range knows yet how long it took: as long as it was cut for, or as long as there was.
-                busy = min(seconds * (done + counts["running"]), done * SHARE * here.timeout)
-                if cost := _cost(here, done, busy):
-                    told.append(cost)
-                show(done + counts["failed"], ", ".join(told))
-            if known["status"] != "RUNNING":
+                    parts.append(f"{counts['failed']:,} failed")
+                # Nothing says yet how long a shard took: at most its share, or the time since the start.
+                busy = min(seconds * (done + counts["running"]), done * SHARE * deployment.facts.timeout)
+                if cost := estimate_cost(deployment, done, busy):
+                    parts.append(cost)
+                show(done + counts["failed"], ", ".join(parts))
+            if execution["status"] != "RUNNING":
                 break
             time.sleep(_POLL_SECONDS)
-    if known["status"] == "SUCCEEDED":
+    if execution["status"] == "SUCCEEDED":
         return None
-    return f"{known.get('error', known['status'])}: {known.get('cause', '')}"
+    return f"{execution.get('error', execution['status'])}: {execution.get('cause', '')}"
 
 
 @contextmanager
-def _progress(ranges: int) -> Iterator[Any]:
+def _show_progress(shards: int) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("ranges, {task.fields[told]}"),
+        TextColumn("shards, {task.fields[text]}"),
         TimeElapsedColumn(),
     )
     with Progress("answering", *columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=ranges, told="waiting for the first")
-        yield lambda done, told: progress.update(task, completed=done, told=told)
+        task = progress.add_task("", total=shards, text="waiting for the first")
+        yield lambda done, text: progress.update(task, completed=done, text=text)
 
 
-def _cost(here: Place, ranges: int, seconds: float) -> str:
-    """Say what ranges cost that took so many seconds of the function in all; nothing, on this machine."""
-    if not here.region:
+def estimate_cost(deployment: Deployment, shards: int, seconds: float) -> str:
+    """Return the cost of shards that took so many seconds in all; nothing on this machine."""
+    facts = deployment.facts
+    if not facts.region:
         return ""
     try:
-        prices = bill.prices(here.region)
-    except ValueError:  # of a region whose prices are not known
+        prices = pricing.prices(facts.region)
+    except (CommandError, ValueError):  # the prices of the region are not known
         return ""
-    cost = bill.run_cost(
-        gb_seconds=seconds * here.memory / 1024,
-        requests=ranges,
-        transitions=2 * ranges,
-        writes=ranges,
-        reads=3 * ranges,
-        architecture=here.architecture,
+    cost = pricing.run_cost(
+        gb_seconds=seconds * facts.memory / 1024,
+        requests=shards,
+        transitions=2 * shards,
+        writes=shards,
+        reads=3 * shards,
+        architecture=facts.architecture,
         of=prices,
     )
     return f"about ${cost.total:,.2f}"
-
-
-def _told(here: Place, head: Mapping[str, Any]) -> int:
-    """Print a run's summary; 0 if every range was answered."""
-    version = head["model"]["version"][:SHOWN] if head["model"] else "none"
-    rows = [
-        ["lines answered", f"{head['done']:,}"],
-        ["lines failed", f"{head['failed']:,}"],
-        ["ranges", f"{head['ranges']:,}"],
-        ["ranges failed", f"{head['failed_ranges']:,}"],
-        ["ranges retried", f"{head['retried']:,}"],
-        ["model version", version],
-        ["manifest", manifest_key(head["run"])],
-    ]
-    if cost := _cost(here, head["ranges"], head["predict_ms"] / 1000):
-        rows.append(["cost", cost])
-    table({"run": "left", head["run"]: "left"}, rows)
-    return 1 if head["failed_ranges"] else 0

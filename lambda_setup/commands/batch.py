@@ -1,12 +1,25 @@
 """``batch``: a corpus of any size through the function, by Step Functions, on this machine or in AWS."""
 
 import argparse
+import contextlib
+import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lambda_setup.batch import fetch, run
-from lambda_setup.commands import batch_clean as clean
+from lambda_inference._batches import manifest_key
+from lambda_inference._shards import MAX_LINES
+from lambda_setup import functions
+from lambda_setup.batch.fetch import fetch
+from lambda_setup.batch.run import Run, estimate_cost, plan
+from lambda_setup.batch.run import run as run_batch
+from lambda_setup.batch.store import (
+    ResultBucket,
+    delete_local_store,
+    open_local_bucket,
+    open_local_deployment,
+)
 from lambda_setup.commands.options import (
     add_command,
     add_dry_run,
@@ -16,6 +29,11 @@ from lambda_setup.commands.options import (
     add_target,
     positive,
 )
+from lambda_setup.deployment import Deployment
+from lambda_setup.deployment.aws import AwsDeployment, open_session, readable_errors
+from lambda_setup.errors import CommandError
+from lambda_setup.models.bucket import SHOWN
+from lambda_setup.output import table
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
@@ -26,12 +44,12 @@ def configure_parser(commands: Any) -> None:
     parser = add_command(
         group,
         "run",
-        run.run,
+        run,
         help="answer every line of a corpus",
-        description="Put a corpus into S3 unless it is there, cut it into ranges of whole lines that take a "
+        description="Put a corpus into S3 unless it is there, cut it into shards of whole lines that take a "
         "quarter of the function's timeout, as measured on a sample, and have Step Functions answer them, "
         "all by the model version that the channel points to now. Ctrl-C leaves the run going in AWS; the "
-        "same command takes it up again, and answers only what has no answer yet. Exits 0 if every range "
+        "same command takes it up again, and answers only what has no answer yet. Exits 0 if every shard "
         "was answered; a line that fails has an error in its place.",
         example="python -m lambda_setup batch run corpus.txt --name first --stack translation",
     )
@@ -40,10 +58,10 @@ def configure_parser(commands: Any) -> None:
                         "s3://BUCKET/inputs/… in the stack's result bucket")  # fmt: skip
     _add_run(parser, "--name")
     _add_target(parser)
-    parser.add_argument("--request", type=_request, default={}, metavar="JSON",
+    parser.add_argument("--request", type=_parse_request, default={}, metavar="JSON",
                         help="other fields of every request, such as '{\"beam\": 1}'")  # fmt: skip
     parser.add_argument("--lines", type=positive, metavar="N",
-                        help="most lines of a range (default: as many as the sample says)")  # fmt: skip
+                        help="most lines of a shard (default: as many as the sample says)")  # fmt: skip
     add_function(parser, "with --local: function of this project")
     parser.add_argument("--model", type=Path, metavar="DIR",
                         help="with --local: folder of the model (default: the function's)")  # fmt: skip
@@ -54,7 +72,7 @@ def configure_parser(commands: Any) -> None:
     parser = add_command(
         group,
         "fetch",
-        fetch.run,
+        run_fetch,
         help="join a run's answers into one file",
         description="Write the answers to a corpus as JSON lines in its order, numbered from 0; a line "
         "without an answer has an error in its place.",
@@ -67,15 +85,79 @@ def configure_parser(commands: Any) -> None:
     add_command(
         group,
         "clean",
-        clean.run,
+        run_clean,
         help="delete the data of local runs",
         description="Delete the S3 that `batch run --local` keeps in .batches, with corpora and answers.",
     )
 
 
+def run(options: argparse.Namespace) -> int:
+    """Answer a corpus; 0 if every shard of it was answered."""
+    if options.lines is not None and options.lines > MAX_LINES:
+        raise CommandError(f"--lines {options.lines:,} is too many for a shard; give at most {MAX_LINES:,}")
+    job = Run(name=options.name, source=options.input, request=options.request, most_lines=options.lines)
+    with _open_deployment(options) as deployment, readable_errors(deployment.where):
+        if options.dry_run:
+            for step in plan(deployment, job):
+                print(step)
+            return 0
+        head = run_batch(deployment, job)
+        _print_summary(head, estimate_cost(deployment, head["ranges"], head["predict_ms"] / 1000))
+    return 1 if head["failed_ranges"] else 0
+
+
+def run_fetch(options: argparse.Namespace) -> int:
+    """Join a run's answers; 0 if every line has one or an error of its own."""
+    with _open_bucket(options) as bucket, readable_errors(f"s3://{bucket.name}"):
+        return 0 if fetch(bucket, options.run_name, options.out) else 1
+
+
+def run_clean(_: argparse.Namespace) -> int:
+    """Delete the data of local runs."""
+    delete_local_store()
+    return 0
+
+
+@contextlib.contextmanager
+def _open_deployment(options: argparse.Namespace) -> Iterator[Deployment]:
+    if options.stack:
+        if options.model or options.workers:
+            raise CommandError("--model and --workers are only for --local; leave them out")
+        yield AwsDeployment(open_session(options.region, options.profile), options.stack)
+    else:
+        model = options.model or functions.get(options.function).model
+        with open_local_deployment(model, options.workers or 0) as deployment:
+            yield deployment
+
+
+@contextlib.contextmanager
+def _open_bucket(options: argparse.Namespace) -> Iterator[ResultBucket]:
+    if options.stack:
+        deployment = AwsDeployment(open_session(options.region, options.profile), options.stack)
+        yield ResultBucket(deployment.client, deployment.result_bucket)
+    else:
+        with open_local_bucket() as bucket:
+            yield bucket
+
+
+def _print_summary(head: Mapping[str, Any], cost: str) -> None:
+    rows = [
+        ["lines answered", f"{head['done']:,}"],
+        ["lines failed", f"{head['failed']:,}"],
+        ["shards", f"{head['ranges']:,}"],
+        ["shards failed", f"{head['failed_ranges']:,}"],
+        ["shards retried", f"{head['retried']:,}"],
+        ["model version", head["model"]["version"][:SHOWN] if head["model"] else "none"],
+        ["manifest", manifest_key(head["run"])],
+    ]
+    if cost:
+        rows.append(["cost", cost])
+    table({"run": "left", head["run"]: "left"}, rows)
+
+
 def _add_run(parser: argparse.ArgumentParser, name: str) -> None:
     required = {"required": True} if name.startswith("-") else {}
-    parser.add_argument(name, type=_run, metavar="RUN", help="name of the run", **required)  # type: ignore[arg-type]
+    parser.add_argument(name, type=_parse_name, metavar="RUN", help="name of the run", **required)  # type: ignore[arg-type]
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
@@ -87,15 +169,13 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run(text: str) -> str:
+def _parse_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise argparse.ArgumentTypeError("a run's name has 1 to 60 of the characters A-Z, a-z, 0-9, _ and -")
     return text
 
 
-def _request(text: str) -> dict[str, Any]:
-    import json
-
+def _parse_request(text: str) -> dict[str, Any]:
     try:
         fields = json.loads(text)
     except json.JSONDecodeError as error:

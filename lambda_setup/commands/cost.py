@@ -18,6 +18,7 @@ from lambda_setup.costs.pricing import (
     reads,
     speed,
 )
+from lambda_setup.deployment.aws import open_session
 from lambda_setup.deployment.local import SHIPPED_MODEL
 from lambda_setup.functions import ROOT
 from lambda_setup.models.describe import describe
@@ -153,7 +154,9 @@ def run(options: argparse.Namespace) -> int:
 
         if options.calls_per_day or options.items_per_call:
             raise ValueError("how many calls and items there were the log of --function says; leave them out")
-        used = usage.of_function(options.function, options.region, options.hours or 24, options.writes)
+        used = usage.of_function(
+            open_session(options.region), options.function, options.hours or 24, options.writes
+        )
         measured, deployed, region = [used.calls], (used.architecture, used.memory_mb), used.region
         size = f"{used.memory_mb:,} MB on {used.architecture}"
         heading = f"Measured by {options.function} with {size}: {_load(measured, used.calls_per_day)}"
@@ -190,7 +193,7 @@ def run(options: argparse.Namespace) -> int:
             print()
         print("docs/cost.md has what is counted, and what is assumed.")
 
-    return print_result(options, what, text)
+    return print_result(options.json, what, text)
 
 
 def configure_parser(commands: Any) -> None:

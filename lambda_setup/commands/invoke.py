@@ -9,13 +9,15 @@ from typing import Any
 
 from lambda_setup import functions
 from lambda_setup.commands.options import add_command, add_function, add_out, add_target
-from lambda_setup.deployment.aws import explained
-from lambda_setup.deployment.local import MODEL_BUCKET, Application, Stack, served
-from lambda_setup.deployment.responses import succeeded
-from lambda_setup.models.bucket import ModelBucket
+from lambda_setup.deployment.aws import readable_errors
+from lambda_setup.deployment.local import LocalDeployment
+from lambda_setup.deployment.responses import is_success
+from lambda_setup.errors import CommandError
 from lambda_setup.models.channels import CHANNELS
 from lambda_setup.output import relative_path, status
 
+REQUEST_LIMIT = 6_291_456
+"""Bytes of a request that Lambda takes in a synchronous call."""
 _VARYING = {
     "<request id>": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "<sha256>": r"\b[0-9a-f]{64}\b",
@@ -57,70 +59,89 @@ def configure_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Send the events and print the responses; 0 only if all were answered with 200."""
-    asked = functions.named(options.function)
-    paths = options.event or [asked.event]
-    events = [_read(path) for path in paths]
+    function = functions.get(options.function)
+    paths = options.event or [function.event]
+    events = [read_event(path) for path in paths]
     with contextlib.ExitStack() as stack:
         log: Any = 2
         if options.log_file:
             options.log_file.parent.mkdir(parents=True, exist_ok=True)
             log = stack.enter_context(options.log_file.open("wb"))
-        local = stack.enter_context(application(options, asked, log))
-        function = stack.enter_context(local.function())
-        good = True
+        deployment = stack.enter_context(_open_deployment(options, function, log))
+        deployment.start_functions()
+        ok = True
         for path, event in zip(paths, events, strict=True):
-            waits = "; the first answer waits for the model" if path is paths[0] else ""
+            waits = "; the first response waits for the model" if path is paths[0] else ""
             status(f"sending {relative_path(path)}{waits}")
-            response = function.invoke(event)
+            response = deployment.invoke(event)
             print(json.dumps(response, ensure_ascii=False), flush=True)
-            good = good and succeeded(response)
+            ok = ok and is_success(response)
             if options.record:
-                answer = path.with_suffix(".answer.json")
-                answer.write_text(json.dumps(recorded(response), indent=2, ensure_ascii=False) + "\n")
-                status(f"recorded {relative_path(answer)}")
+                record = path.with_suffix(".answer.json")
+                record.write_text(json.dumps(redact(response), indent=2, ensure_ascii=False) + "\n")
+                status(f"recorded {relative_path(record)}")
             if options.out:
-                for saved in local.save(response, options.out):
-                    status(f"saved {saved}, {saved.stat().st_size:,} bytes")
-    return 0 if good else 1
+                for file in deployment.save(response, options.out):
+                    status(f"saved {file}, {file.stat().st_size:,} bytes")
+    return 0 if ok else 1
 
 
-def application(options: argparse.Namespace, asked: functions.Function, log: Any) -> Application:
-    """Return S3 with models: the one that ``make s3`` serves, or one of our own with a folder's."""
-    if not options.local:
-        if options.name or options.channel:
-            raise ValueError("--name and --channel are of a model in the local store; give --local, too")
-        model = options.model or asked.model
-        status(f"starting S3 and putting the model in {relative_path(model)} there")
-        return Stack(model, log=log)
-    s3, name, channel = served(), options.name or asked.model.name, options.channel or "dev"
-    with explained("local store"):
-        manifest = ModelBucket(s3.client(), MODEL_BUCKET, s3).manifest(name, channel)
-    status(f"taking {channel} of {name} from {s3.endpoint}")
-    return Application(s3, name, manifest.engine, channel=channel, log=log)
+def _open_deployment(options: argparse.Namespace, function: functions.Function, log: Any) -> LocalDeployment:
+    if options.local:
+        name, channel = options.name or function.model.name, options.channel or "dev"
+        status(f"taking {channel} of {name} from the S3 that `make s3` serves")
+        with readable_errors("local store"):
+            return LocalDeployment.connect(name, channel, log=log)
+    if options.name or options.channel:
+        raise CommandError("--name and --channel are of a model in the local store; give --local, too")
+    model = options.model or function.model
+    status(f"starting S3 and putting the model in {relative_path(model)} there")
+    return LocalDeployment.from_folder(model, log=log)
 
 
-def recorded(response: Any) -> Any:
-    """Return a response as tests compare it: with placeholders for what differs from run to run."""
+def read_event(path: Path) -> Any:
+    """Return the event in a file: JSON in UTF-8 or UTF-16, with or without a byte order mark.
+
+    Raises:
+        CommandError: it is missing, a folder, too long for Lambda, or not JSON.
+
+    """
+    try:
+        event = json.loads(path.read_bytes())  # detects the encoding, and drops a byte order mark
+    except FileNotFoundError:
+        raise CommandError(f"event file {path} is missing; check the path, or leave out --event") from None
+    except IsADirectoryError:
+        raise CommandError(f"event file {path} is a folder; name a file in it") from None
+    except UnicodeDecodeError as error:
+        raise CommandError(
+            f"event file {path} is not text in {error.encoding}, at byte {error.start:,}; save it as UTF-8"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise CommandError(f"event file {path} is not JSON: {error}; see events/event.json") from None
+    size = len(json.dumps(event))
+    if size > REQUEST_LIMIT:
+        raise CommandError(
+            f"event file {path} is a request of {size:,} bytes, and Lambda takes {REQUEST_LIMIT:,}; send fewer "
+            "items at once, or store them in S3 and name them with `source`"
+        )
+    return event
+
+
+def redact(response: Any) -> Any:
+    """Return a response as tests compare it: with placeholders for parts that differ from run to run."""
     match response:
         case dict():
             return {
-                name: {"<json>": recorded(json.loads(value))}
+                name: {"<json>": redact(json.loads(value))}
                 if name == "body" and isinstance(value, str)
-                else recorded(value)
+                else redact(value)
                 for name, value in response.items()
             }
         case list():
-            return [recorded(one) for one in response]
+            return [redact(item) for item in response]
         case float():
             return "<number>"
         case str():
             for placeholder, pattern in _VARYING.items():
                 response = re.sub(pattern, placeholder, response)
     return response
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None

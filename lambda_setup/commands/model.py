@@ -1,11 +1,19 @@
-"""``model``: models in a bucket: published, listed, verified, promoted, rolled back, pruned, scored."""
+"""``model``: the models in a bucket, and how good they are."""
 
 import argparse
+import contextlib
+import sys
+import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lambda_setup.commands import manage, promote, publish, score
+import msgspec
+from msgspec.structs import replace
+
+from lambda_setup import functions
+from lambda_setup.commands import score
 from lambda_setup.commands.options import (
     add_command,
     add_dry_run,
@@ -15,8 +23,18 @@ from lambda_setup.commands.options import (
     add_target,
     positive,
 )
+from lambda_setup.deployment import aws, local
+from lambda_setup.deployment.aws import readable_errors
+from lambda_setup.deployment.local.layers import build_layers
+from lambda_setup.errors import CommandError
+from lambda_setup.models import channels, pickles
+from lambda_setup.models.bucket import SHOWN, ModelBucket
 from lambda_setup.models.channels import CHANNELS
-from lambda_setup.models.convert import QUANTIZATIONS
+from lambda_setup.models.convert import QUANTIZATIONS, convert
+from lambda_setup.models.describe import PublishedManifest, describe, validate_name
+from lambda_setup.models.smoke_test import run_smoke_test
+from lambda_setup.models.upload import plan, upload
+from lambda_setup.output import print_result, status, table, transfer
 
 
 def configure_parser(commands: Any) -> None:
@@ -25,7 +43,7 @@ def configure_parser(commands: Any) -> None:
     parser = add_command(
         group,
         "publish",
-        publish.run,
+        publish,
         help="upload a model and point a channel to it",
         description="Upload the model in a folder, as a new version with a hash of every part, and point a "
         "channel to it. The same files are the same version, and only what S3 lacks is uploaded. Pickles "
@@ -42,16 +60,16 @@ def configure_parser(commands: Any) -> None:
     add_dry_run(parser, "print the objects to write")
     add_json(parser)
 
-    parser = add_command(group, "list", manage.list_models, help="list the models in a bucket")
+    parser = add_command(group, "list", list_models, help="list the models in a bucket")
     _add_bucket(parser)
     add_json(parser)
 
-    _add_model_command(group, "show", manage.show, "show a model's versions and how its channels moved")
+    _add_model_command(group, "show", show, "show a model's versions and how its channels moved")
 
     parser = _add_model_command(
         group,
         "verify",
-        manage.verify,
+        verify,
         "read every byte of a version and compare it with its manifest",
         "Read every byte of a version and compare it with its manifest. Exits 1 if something is wrong.",
     )
@@ -60,7 +78,7 @@ def configure_parser(commands: Any) -> None:
     parser = _add_model_command(
         group,
         "promote",
-        promote.run,
+        promote,
         "test dev's version, then move prod to it",
         "Send the smoke request of dev's version to the function on this machine, or to a deployed one; "
         "prod moves to that version only if the answer is the one that was published with it.",
@@ -74,7 +92,7 @@ def configure_parser(commands: Any) -> None:
     parser = _add_model_command(
         group,
         "rollback",
-        manage.rollback,
+        rollback,
         "move a channel back to where it was before its last move",
         "Move a channel back to where it was before its last move. Functions take that up as any other move.",
     )
@@ -84,7 +102,7 @@ def configure_parser(commands: Any) -> None:
     parser = _add_model_command(
         group,
         "prune",
-        manage.prune,
+        prune,
         "remove a model's old versions",
         "Remove a model's old versions. What a channel points to, or would be rolled back to, stays.",
     )
@@ -121,3 +139,252 @@ def _add_bucket(parser: argparse.ArgumentParser) -> None:
         bucket="model bucket itself",
         local="model bucket of the S3 that `make s3` serves",
     )
+
+
+def _open_bucket(options: argparse.Namespace) -> ModelBucket:
+    if options.local:
+        return local.open_model_bucket()
+    session = aws.open_session(options.region, options.profile)
+    return aws.open_model_bucket(session, stack=options.stack, bucket=options.bucket)
+
+
+def publish(options: argparse.Namespace) -> int:
+    """Check a model, upload it and point a channel to it."""
+    if bool(options.engine) > bool(options.name):
+        raise CommandError("--engine needs --name, too: a name holds models of one engine")
+    if bool(options.quantization) > bool(options.engine):
+        raise CommandError("--quantization is of a conversion; give --engine, too")
+    with contextlib.ExitStack() as stack:
+        folder = options.folder
+        manifest = describe(folder)
+        pickles.check(folder / file.name for file in manifest.files)
+        if options.engine:
+            status(f"converting it for {options.engine}")
+            target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="converted-")))
+            convert(folder, manifest, target, options.engine, options.quantization or QUANTIZATIONS[0])
+            folder, manifest = target, describe(target)
+        if options.name:
+            manifest = replace(manifest, name=validate_name(options.name))
+        with readable_errors("model bucket"):
+            result = _upload(options, folder, manifest)
+    return print_result(options.json, result, lambda: _print_upload(result))
+
+
+def _upload(options: argparse.Namespace, folder: Path, manifest: PublishedManifest) -> dict[str, Any]:
+    bucket = _open_bucket(options)
+    size = sum(file.size for file in manifest.files)
+    result: dict[str, Any] = {
+        "name": manifest.name,
+        "version": manifest.version,
+        "engine": manifest.engine,
+        "precision": manifest.precision,
+        "bytes": size,
+        "bucket": bucket.name,
+        "channel": options.channel,
+    }
+    if options.dry_run:
+        return {**result, "would": plan(manifest, bucket.name, options.channel)}
+    with transfer("uploading", size) as progress:
+        uploaded = upload(
+            folder, manifest, bucket.client, bucket.name, options.channel,
+            progress=progress, by=bucket.identify(),
+        )  # fmt: skip
+    return {**result, "uploaded": uploaded}
+
+
+def _print_upload(result: dict[str, Any]) -> None:
+    print("model    {name}, engine {engine}, {precision}, {bytes:,} bytes".format_map(result))
+    print("version  {version}".format_map(result))
+    print("to       s3://{bucket}/models/{name}/, channel {channel}".format_map(result))
+    for call in result.get("would", []):
+        print(f"would    {call}")
+    if "uploaded" in result:
+        print("done     functions on this channel take it up" if result["uploaded"] else
+              "done     the version was there already; the channel points to it")  # fmt: skip
+
+
+def list_models(options: argparse.Namespace) -> int:
+    """List the models of a bucket, with the versions that their channels point to."""
+    with readable_errors("model bucket"):
+        bucket = _open_bucket(options)
+        summaries = [summary for name in bucket.models() if (summary := _summarize(bucket, name))["versions"]]
+
+    def text() -> None:
+        table(
+            {"model": "left", "dev": "left", "prod": "left", "versions": "right", "bytes": "right"},
+            [
+                [one["name"], *(one["channels"].get(channel, "")[:SHOWN] for channel in CHANNELS),
+                 f"{one['versions']:,}", f"{one['bytes']:,}"]
+                for one in summaries
+            ],
+        )  # fmt: skip
+
+    return print_result(options.json, summaries, text)
+
+
+def _summarize(bucket: ModelBucket, name: str) -> dict[str, Any]:
+    versions = bucket.versions(name)
+    return {
+        "name": name,
+        "channels": {channel: pointer.version for channel, pointer in bucket.pointers(name).items()},
+        "versions": len(versions),
+        "bytes": sum(version.bytes for version in versions),
+    }
+
+
+def show(options: argparse.Namespace) -> int:
+    """Show a model's versions, and how its channels have moved."""
+    with readable_errors("model bucket"):
+        bucket = _open_bucket(options)
+        versions, pointers = bucket.versions(options.name), bucket.pointers(options.name)
+    if not versions:
+        raise CommandError(f"there is no model {options.name} in s3://{bucket.name}; see: model list")
+    result = {
+        "versions": [
+            {"version": one.version, "bytes": one.bytes,
+             "manifest": msgspec.to_builtins(one.manifest) if one.manifest else None}
+            for one in versions
+        ],
+        "channels": {name: asdict(pointer) for name, pointer in pointers.items()},
+    }  # fmt: skip
+
+    def text() -> None:
+        table(
+            {"version": "left", "published": "left", "engine": "left", "precision": "left", "bytes": "right",
+             "channels": "left"},
+            [
+                [one.version[:SHOWN], one.created or "incomplete", one.manifest.engine if one.manifest else "",
+                 one.manifest.precision if one.manifest else "", f"{one.bytes:,}",
+                 ", ".join(name for name, pointer in pointers.items() if pointer.version == one.version)]
+                for one in versions
+            ],
+        )  # fmt: skip
+        moves = [(step, name) for name, pointer in pointers.items() for step in pointer.history]
+        print()
+        table(
+            {"moved": "left", "channel": "left", "from": "left", "to": "left", "by": "left"},
+            [
+                [step["when"] or "", name, *((step[end] or "")[:SHOWN] for end in ("from", "to")),
+                 step["by"] or ""]
+                for step, name in sorted(moves, key=lambda move: move[0]["when"] or "", reverse=True)
+            ],
+        )  # fmt: skip
+
+    return print_result(options.json, result, text)
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Read every byte of a version, and compare it with its manifest; 1 if something is wrong."""
+    with readable_errors("model bucket"):
+        bucket = _open_bucket(options)
+        find = bucket.pointed if options.version in CHANNELS else bucket.version
+        version = find(options.name, options.version)
+        with transfer("reading", version.bytes) as progress:
+            faults = bucket.verify(options.name, version, progress)
+    result = {"version": version.version, "faults": faults}
+    print_result(
+        options.json, result, lambda: print("\n".join(faults) or f"{version.version[:SHOWN]} is whole")
+    )
+    if faults:
+        print("publish it again, which uploads what is missing or differs", file=sys.stderr)
+    return 1 if faults else 0
+
+
+def promote(options: argparse.Namespace) -> int:
+    """Test dev's version with the request that was published with it, then move prod to it."""
+    with readable_errors("model bucket"):
+        bucket = _open_bucket(options)
+        candidate = bucket.manifest(options.name, "dev")
+        prod = channels.read(bucket.client, bucket.name, options.name, "prod")
+    before = prod.version if prod else None
+    is_move = not options.dry_run and candidate.version != before
+    faults = _test_candidate(options, bucket, candidate) if is_move else []
+    if is_move and not faults:
+        with readable_errors(f"channel prod of {options.name}"):
+            channels.move(bucket.client, bucket.name, options.name, "prod", candidate.version,
+                          before=prod, by=bucket.identify())  # fmt: skip
+    move = _describe_move(options.name, "prod", before, candidate.version, moved=is_move and not faults)
+    result = {**move, "faults": faults}
+    print_result(options.json, result, lambda: _print_promotion(result))
+    return 1 if faults else 0
+
+
+def _test_candidate(
+    options: argparse.Namespace, bucket: ModelBucket, candidate: PublishedManifest
+) -> list[str]:
+    """Return how the answer of the candidate differs from the published one, here or on a deployed function."""
+    if options.try_on or options.function:
+        session = aws.open_session(options.region, options.profile)
+        deployment = aws.AwsDeployment(session, options.try_on or "", function=options.function or "")
+        status(f"testing {candidate.version[:SHOWN]} on {deployment.where}")
+        return run_smoke_test(candidate, deployment.invoke)
+    status("starting the function on this machine with the candidate")
+    environment = {
+        **bucket.environment,
+        "MODEL_NAME": candidate.name,
+        "MODEL_CHANNEL": "dev",
+        "RESULT_BUCKET": "none",
+        "ENGINE": candidate.engine,
+    }
+    code, layers = functions.for_engine(candidate.engine).code, build_layers(candidate.engine)
+    with local.Emulator(code, layers=layers, env=environment) as function:
+        return run_smoke_test(candidate, function.invoke)
+
+
+def _print_promotion(result: dict[str, Any]) -> None:
+    if result["faults"]:
+        version = (result["from"] or "nothing")[:SHOWN]
+        print(f"prod stays at {version}: the candidate fails its smoke test", file=sys.stderr)
+        print("\n".join(f"  {fault}" for fault in result["faults"][:10]), file=sys.stderr)
+    elif result["moved"]:
+        print("moved", _format_move(result))
+    elif result["from"] == result["to"]:
+        print(f"prod of {result['name']} has {result['to'][:SHOWN]} already")
+    else:
+        print(f"would test {result['to'][:SHOWN]} with its smoke request, then move", _format_move(result))
+
+
+def rollback(options: argparse.Namespace) -> int:
+    """Move a channel back to where it was before its last move."""
+    name, channel = options.name, options.channel
+    with readable_errors("model bucket"):
+        bucket = _open_bucket(options)
+        pointer = channels.read(bucket.client, bucket.name, name, channel)
+        if pointer is None or pointer.former is None:
+            raise CommandError(f"{channel} of {name} has not moved yet; see: model show {name}")
+        former = next((one for one in bucket.versions(name) if one.version == pointer.former), None)
+        if former is None or former.manifest is None:
+            raise CommandError(f"version {pointer.former[:SHOWN]} is not whole any more; publish it again")
+        if not options.dry_run:
+            channels.move(bucket.client, bucket.name, name, channel, former.version,
+                          before=pointer, by=bucket.identify())  # fmt: skip
+    move = _describe_move(name, channel, pointer.version, former.version, moved=not options.dry_run)
+    verb = "moved" if move["moved"] else "would move"
+    return print_result(options.json, move, lambda: print(verb, _format_move(move)))
+
+
+def _describe_move(name: str, channel: str, before: str | None, after: str, *, moved: bool) -> dict[str, Any]:
+    return {"name": name, "channel": channel, "from": before, "to": after, "moved": moved}
+
+
+def _format_move(move: dict[str, Any]) -> str:
+    before = move["from"] or "nothing"
+    return f"{move['channel']} of {move['name']} from {before[:SHOWN]} to {move['to'][:SHOWN]}"
+
+
+def prune(options: argparse.Namespace) -> int:
+    """Remove a model's old versions."""
+    with readable_errors("model bucket"):
+        bucket = _open_bucket(options)
+        pointers, versions = bucket.pointers(options.name).values(), bucket.versions(options.name)
+        kept = {pointer.version for pointer in pointers} | {pointer.former for pointer in pointers}
+        kept |= {one.version for one in [one for one in versions if one.manifest][: options.keep]}
+        removed = [one for one in versions if one.version not in kept]
+        for version in removed:
+            verb = "would remove" if options.dry_run else "removing"
+            stream = sys.stderr if options.json else sys.stdout
+            print(f"{verb} {version.version[:SHOWN]}  {version.bytes:,} bytes", file=stream)
+            if not options.dry_run:
+                bucket.delete(version)
+    result = {"removed": [one.version for one in removed], "bytes": sum(one.bytes for one in removed)}
+    return print_result(options.json, result, lambda: print(f"together {result['bytes']:,} bytes"))

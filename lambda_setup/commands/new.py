@@ -42,14 +42,14 @@ def configure_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make a function, or say which files that would be."""
-    made = planned(options.name, functions.named(SOURCES[options.source]))
+    made = planned(options.name, functions.get(SOURCES[options.source]))
     paths = sorted(path.relative_to(ROOT) for path in made)
     if options.dry_run:
         print("\n".join(f"would make  {path}" for path in paths))
         return 0
     write(made)
     folder = f"{options.name}{SUFFIX}"
-    model = functions.named(options.name).model.relative_to(ROOT)
+    model = functions.get(options.name).model.relative_to(ROOT)
     print(f"made     {len(paths)} files")
     print(f"code     {folder}/: what a request holds, how a model is loaded, what it answers")
     print(f"layer    layer/recipes/{options.name}.toml: what the code imports")
@@ -116,7 +116,7 @@ class _Copy:
         for path in self._events():
             yield self.code / path.relative_to(self.source.home), self._renamed(path)
         yield self.code / "template.yaml", self._template()
-        example = functions.named("spacy").home / "samconfig.toml"
+        example = functions.get("spacy").home / "samconfig.toml"
         settings = example.read_text(encoding="utf-8").replace("examples/spacy_function", self.code.name)
         yield (
             self.code / "samconfig.toml",
@@ -152,7 +152,7 @@ class _Copy:
 
     def _template(self) -> str:
         """Return a template for the new function: the source's, or one like all examples'."""
-        source = self.source if self.source.home != ROOT else functions.named("spacy")
+        source = self.source if self.source.home != ROOT else functions.get("spacy")
         text = (source.home / "template.yaml").read_text(encoding="utf-8")
         text = re.sub(r"(?m)^Description: .*$", f"Description: {self.name}.", text, count=1)
         text = text.replace("../../template.yaml", "../template.yaml")

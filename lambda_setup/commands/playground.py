@@ -19,22 +19,21 @@ import tempfile
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lambda_setup import functions, viewer
-from lambda_setup.commands.invoke import application
 from lambda_setup.commands.options import add_command, add_function, add_target
 from lambda_setup.commands.results import facts, own_viewer, stored
-from lambda_setup.deployment import aws
-from lambda_setup.deployment.responses import body_of, succeeded
+from lambda_setup.deployment import Deployment, aws
+from lambda_setup.deployment.local import LocalDeployment
+from lambda_setup.deployment.responses import get_body, is_success
 from lambda_setup.output import status
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    pass
 
 LIMIT = 6_000_000
 """Bytes of a request: Lambda takes 6 MB in a synchronous call."""
@@ -53,22 +52,6 @@ FORM: Sequence[Mapping[str, Any]] = (
 """The fields of the translator's request, as the page asks for them; a ``FORM`` in a function's ``show.py``
 has those of its own. ``name`` is the field's; ``kind`` is ``lines``, a list of strings, one a line;
 ``number``; ``flag``, true or false; or ``json``, which is the whole request and stands alone."""
-
-
-@dataclass(frozen=True)
-class Backend:
-    """What answers.
-
-    Attributes:
-        where: it runs, for people.
-        invoke: sends an event and returns the response, errors in the form of returned ones.
-        s3: a client of the S3 that has what it stores.
-
-    """
-
-    where: str
-    invoke: Callable[[Any], Any]
-    s3: "S3Client"
 
 
 def configure_parser(commands: Any) -> None:
@@ -93,15 +76,14 @@ def configure_parser(commands: Any) -> None:
     add_function(command)
     command.add_argument("--port", type=int, default=0, metavar="N", help="(default: one that is free)")
     command.add_argument("--open", action="store_true", help="open the page in the browser")
-    command.set_defaults(name=None, channel=None)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
-    function = functions.named(options.function)
+    function = functions.get(options.function)
     with contextlib.ExitStack() as stack:
-        backend = _backend(options, function, stack)
-        server = stack.enter_context(Playground(backend, function.name, form_of(function), options.port))
+        deployment = _open_deployment(options, function, stack)
+        server = stack.enter_context(Playground(deployment, function.name, form_of(function), options.port))
         try:
             print(server.url, flush=True)
             status("serving the playground there; Ctrl-C ends it")
@@ -114,24 +96,18 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _backend(
+def _open_deployment(
     options: argparse.Namespace, function: functions.Function, stack: contextlib.ExitStack
-) -> Backend:
+) -> Deployment:
     if options.stack:
-        return _deployed(options.stack)
-    local = stack.enter_context(application(options, function, 2))
-    running = stack.enter_context(local.function())
-    return Backend("on this machine", running.invoke, local.client)
-
-
-def _deployed(stack: str) -> Backend:
-    """Return the function of a deployed stack, by the alias that callers use."""
-    import boto3
-
-    from lambda_setup.deployment.local.emulator import understood
-
-    ask = aws.function(aws.stack_output(stack, "FunctionAliasArn"))
-    return Backend(f"stack {stack}", lambda event: understood(ask(event)), boto3.client("s3"))
+        return aws.AwsDeployment(aws.open_session(options.region, options.profile), options.stack)
+    if options.local:
+        with aws.readable_errors("local store"):
+            local = LocalDeployment.connect(function.model.name)
+    else:
+        local = LocalDeployment.from_folder(options.model or function.model)
+    stack.enter_context(local).start_functions()
+    return local
 
 
 def _open(url: str, folder: Path) -> None:
@@ -158,7 +134,9 @@ class Playground(ThreadingHTTPServer):
 
     """
 
-    def __init__(self, backend: Backend, name: str, form: Sequence[Mapping[str, Any]], port: int = 0) -> None:
+    def __init__(
+        self, deployment: Deployment, name: str, form: Sequence[Mapping[str, Any]], port: int = 0
+    ) -> None:
         """Take what answers, what it is called, the fields of a request, and a port, or none for a free one.
 
         Raises:
@@ -171,8 +149,8 @@ class Playground(ThreadingHTTPServer):
             raise OSError(f"port {port} cannot be had, choose another with --port: {error}") from None
         self.token = secrets.token_urlsafe(32)
         self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
-        self.page, self.policy = viewer.playground(f"Playground: {name}", [backend.where], form)
-        self._backend = backend
+        self.page, self.policy = viewer.playground(f"Playground: {name}", [deployment.where], form)
+        self._deployment = deployment
         self._one = threading.Lock()
 
     @property
@@ -185,9 +163,9 @@ class Playground(ThreadingHTTPServer):
         started = time.monotonic()
         try:
             with self._one:  # the function on this machine takes one event after the other
-                response = self._backend.invoke({"result": "auto", **request})
-            body = body_of(response)
-            if not succeeded(response):
+                response = self._deployment.invoke({"result": "auto", **request})
+            body = get_body(response)
+            if not is_success(response):
                 nothing = {"code": "NoError", "message": json.dumps(response)[:500]}
                 status = response.get("statusCode") if isinstance(response, dict) else None
                 return {"status": status, "error": body.get("error", nothing)}
@@ -195,7 +173,12 @@ class Playground(ThreadingHTTPServer):
         except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
             return {"error": {"code": type(error).__name__, "message": str(error)}}
         items = viewer.packed(records, maps)
-        about = [self._backend.where, f"answered in {time.monotonic() - started:.2f} s", *facts(body), *place]
+        about = [
+            self._deployment.where,
+            f"answered in {time.monotonic() - started:.2f} s",
+            *facts(body),
+            *place,
+        ]
         if not records:
             about.append(json.dumps(body, ensure_ascii=False)[:500])
         return {"about": about, "index": items.index, "blocks": items.blocks}
@@ -204,8 +187,8 @@ class Playground(ThreadingHTTPServer):
         """Return an answer's records and attention maps, wherever they are, and the place if that is S3."""
         if "s3_key" not in body:
             return *_taken_out(body.get("predictions", [])), []
-        with aws.explained("result bucket"):
-            result = stored(self._backend.s3, body["s3_bucket"], body["s3_key"])
+        with aws.readable_errors("result bucket"):
+            result = stored(self._deployment.client, body["s3_bucket"], body["s3_key"])
             return result.records, result.maps(), [result.place]
 
 

@@ -18,9 +18,8 @@ from lambda_inference._requests import ID_PATTERN
 from lambda_inference._results import PREFIX
 from lambda_setup import functions
 from lambda_setup.commands.options import add_command, add_function, add_group, add_target
-from lambda_setup.deployment.aws import explained, stack_output
-from lambda_setup.deployment.local import served
-from lambda_setup.deployment.local.application import RESULT_BUCKET
+from lambda_setup.deployment.aws import AwsDeployment, open_session, readable_errors
+from lambda_setup.deployment.local import RESULT_BUCKET, connect_local_s3
 from lambda_setup.models.bucket import SHOWN
 from lambda_setup.viewer import failed
 
@@ -99,7 +98,7 @@ def configure_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Show a result in S3, or every result in a folder."""
     if options.stack or options.local:
-        with explained("result bucket"):
+        with readable_errors("result bucket"):
             client, bucket = _bucket(options)
             found: Iterator[Result] = iter([stored(client, bucket, key_of(options.what))])
             return _shown(found, options)
@@ -113,7 +112,7 @@ def _shown(results: Iterator[Result], options: argparse.Namespace) -> int:
     if options.html or options.open:
         _page(next(results), options)
         return 0
-    function = functions.named(options.function)
+    function = functions.get(options.function)
     event = json.loads((options.event or function.event).read_text(encoding="utf-8"))
     for result in results:
         show(result, options.item, own_viewer(function), event)
@@ -137,10 +136,9 @@ def _paths(path: Path) -> list[Path]:
 def _bucket(options: argparse.Namespace) -> tuple["S3Client", str]:
     """Return the result bucket that the command line names, and a client of the S3 that has it."""
     if options.local:
-        return served().client(), RESULT_BUCKET
-    import boto3
-
-    return boto3.client("s3"), stack_output(options.stack, "ResultBucketName")
+        return connect_local_s3().client(), RESULT_BUCKET
+    deployment = AwsDeployment(open_session(options.region, options.profile), options.stack)
+    return deployment.client, deployment.result_bucket
 
 
 def key_of(what: str) -> str:

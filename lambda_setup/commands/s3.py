@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_setup.commands.options import add_command
-from lambda_setup.deployment.local import SHIPPED_MODEL, S3Server, Stack
+from lambda_setup.deployment.local import SHIPPED_MODEL, LocalDeployment, S3Server
 from lambda_setup.deployment.local.application import ACCESS_KEY, PORT, SECRET_KEY
 from lambda_setup.output import relative_path, status
 
@@ -29,8 +29,9 @@ def configure_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
     status(f"starting S3 and putting the model in {relative_path(options.model)} there")
-    with Stack(options.model, s3=S3Server(options.port, ACCESS_KEY, SECRET_KEY)) as stack:
-        for name, value in stack.environment().items():
+    server = S3Server(options.port, ACCESS_KEY, SECRET_KEY)
+    with LocalDeployment.from_folder(options.model, s3=server) as deployment:
+        for name, value in deployment.environment().items():
             print(f"{name}={value}", flush=True)
         status("serving; Ctrl-C ends it")
         try:

@@ -5,7 +5,7 @@ import gzip
 from pathlib import Path
 from typing import NamedTuple
 
-from lambda_setup.deployment.local import predictions
+from lambda_setup.deployment.local import predict
 from lambda_setup.output import relative_path, status
 
 
@@ -35,7 +35,7 @@ def score(folder: Path, beam: int = 5) -> tuple[Scores, int]:
     status(
         f"starting S3 and the function with {relative_path(folder)}, and translating {len(sources)} sentences"
     )
-    found = predictions(folder, {"data": sources, "beam": beam}, timeout=900)
+    found = predict(folder, {"data": sources, "beam": beam}, timeout=900)
     texts = [one["hypotheses"][0]["text"] for one in found]
     bleu, chrf = BLEU(), CHRF()
     return Scores(

@@ -7,11 +7,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lambda_setup.costs.pricing import FREE_TMP_MB, Calls, reads, speed
-from lambda_setup.deployment.aws import explained
+from lambda_setup.deployment.aws import readable_errors
 from lambda_setup.models.bucket import ModelBucket
+
+if TYPE_CHECKING:
+    from boto3 import Session
 
 _TEXT = {
     "Duration": "durationMs",
@@ -136,32 +139,30 @@ class Deployed:
     calls_per_day: float
 
 
-def of_function(name: str, region: str | None, hours: float, writes: int) -> Deployed:
+def of_function(session: "Session", name: str, hours: float, writes: int) -> Deployed:
     """Return what the calls of a deployed function took in the last hours.
 
     Raises:
         RuntimeError: there is no such function, it answered nothing, or AWS did not answer.
 
     """
-    import boto3
-
-    with explained(f"function {name}"):
-        client = boto3.client("lambda", region_name=region)
+    with readable_errors(f"function {name}"):
+        client = session.client("lambda")
         function = client.get_function_configuration(FunctionName=name)
     memory, variables = function["MemorySize"], function.get("Environment", {}).get("Variables", {})
     if not {"MODEL_BUCKET", "MODEL_NAME"} <= variables.keys():
         raise RuntimeError(f"function {name} reads no model; is it one of this template?")
     group = function.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{function['FunctionName']}"
     region = client.meta.region_name
-    with explained(f"log group {group}"):
-        found = used(_events(boto3.client("logs", region_name=region), group, hours), memory)
+    with readable_errors(f"log group {group}"):
+        found = used(_events(session.client("logs"), group, hours), memory)
     if not found.items:
         raise RuntimeError(
             f"{group} has no answer of {name} with {memory} MB in the last {hours:g} hours; send it "
             "requests, or read more of the log: --hours"
         )
-    with explained("model bucket"):
-        bucket = ModelBucket(boto3.client("s3", region_name=region), variables["MODEL_BUCKET"])
+    with readable_errors("model bucket"):
+        bucket = ModelBucket(session.client("s3"), variables["MODEL_BUCKET"])
         manifest = bucket.manifest(variables["MODEL_NAME"], variables.get("MODEL_CHANNEL", "dev"))
     count = len(found.reports)
     per_day = count / hours * 24

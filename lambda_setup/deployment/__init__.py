@@ -1,1 +1,5 @@
-"""Where a function runs: a deployed stack, or this machine."""
+"""Deployments: a function with its buckets, in AWS or on this machine, behind one protocol."""
+
+from lambda_setup.deployment.protocol import Deployment, FunctionFacts, StateMachine
+
+__all__ = ["Deployment", "FunctionFacts", "StateMachine"]

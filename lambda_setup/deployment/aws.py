@@ -1,78 +1,181 @@
-"""What the operator's commands ask of AWS."""
+"""Deployments in AWS, and the one place where sessions of boto3 are made."""
 
+import functools
 import json
 import os
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lambda_setup.deployment.protocol import FunctionFacts, StateMachine
+from lambda_setup.deployment.responses import parse_response
+from lambda_setup.errors import CommandError
+from lambda_setup.models.bucket import ModelBucket
 from layer.builder.publish.aws import readable_errors
 
+if TYPE_CHECKING:
+    from boto3 import Session
 
-def stack_output(stack: str, output: str, hint: str = "is it a stack of this template?") -> str:
+_LONGEST_CALL = 960
+"""Seconds: Lambda's longest timeout, and a minute for a cold start and the way."""
+
+
+class AwsDeployment:
+    """A stack of the template, or a function of it by its name.
+
+    Attributes:
+        where: the function runs, for people.
+        client: of S3.
+
+    """
+
+    def __init__(self, session: "Session", stack: str = "", *, function: str = "") -> None:
+        self._session = session
+        self._stack = stack
+        self._function = function
+        self.where = f"stack {stack}" if stack else f"function {function}"
+        with readable_errors(self.where):
+            self.client = session.client("s3")
+
+    @functools.cached_property
+    def function(self) -> str:
+        """Name or ARN by which callers reach the function."""
+        return self._function or self._output("FunctionAliasArn")
+
+    @property
+    def model_bucket(self) -> str:
+        """Bucket that the function loads models from."""
+        return self._settings["MODEL_BUCKET"]
+
+    @functools.cached_property
+    def result_bucket(self) -> str:
+        """Bucket that the function reads corpora from and stores results in."""
+        return self._output("ResultBucketName")
+
+    @property
+    def model(self) -> str:
+        """Name of the function's model."""
+        return self._settings["MODEL_NAME"]
+
+    @property
+    def channel(self) -> str:
+        """Channel of the model that the function follows."""
+        return self._settings["MODEL_CHANNEL"]
+
+    @functools.cached_property
+    def facts(self) -> FunctionFacts:
+        """Configuration of the function."""
+        return FunctionFacts(
+            timeout=self._configuration["Timeout"],
+            memory=self._configuration["MemorySize"],
+            architecture=self._configuration["Architectures"][0],
+            region=self._lambda.meta.region_name,
+        )
+
+    def invoke(self, event: Any) -> Any:
+        """Send an event once and return the response, a raised error in the form of a returned one.
+
+        Waits for as long as Lambda may take and never retries: the first call may still be running.
+        """
+        with readable_errors(self.where):
+            response = self._lambda.invoke(FunctionName=self.function, Payload=json.dumps(event).encode())
+            return parse_response(response["Payload"].read().decode())
+
+    def state_machine(self) -> StateMachine:
+        """Return the state machine that sends shards of a corpus to the function.
+
+        Raises:
+            CommandError: the stack has none.
+
+        """
+        arn = self._output("BatchStateMachineArn", hint="deploy it with the parameter Batch=on")
+        return StateMachine(client=self._session.client("stepfunctions"), arn=arn)
+
+    @functools.cached_property
+    def _lambda(self) -> Any:
+        from botocore.config import Config
+
+        config = Config(read_timeout=_LONGEST_CALL, retries={"total_max_attempts": 1}, tcp_keepalive=True)
+        return self._session.client("lambda", config=config)
+
+    @functools.cached_property
+    def _configuration(self) -> Any:
+        with readable_errors(self.where):
+            return self._lambda.get_function_configuration(FunctionName=self.function)
+
+    @property
+    def _settings(self) -> dict[str, str]:
+        return self._configuration["Environment"]["Variables"]  # type: ignore[no-any-return]
+
+    def _output(self, name: str, **options: str) -> str:
+        return get_stack_output(self._session, self._stack, name, **options)
+
+
+def open_session(region: str | None = None, profile: str | None = None) -> "Session":
+    """Return a session of boto3 with a region and profile, by default those that are configured.
+
+    Raises:
+        CommandError: there is no such profile.
+
+    """
+    import boto3
+
+    with readable_errors("AWS"):
+        return boto3.Session(region_name=region, profile_name=profile)
+
+
+def open_model_bucket(session: "Session", *, stack: str = "", bucket: str = "") -> ModelBucket:
+    """Return a model bucket by its name, or by the stack that has it.
+
+    Raises:
+        CommandError: there is no such stack.
+
+    """
+    bucket = bucket or get_stack_output(session, stack, "ModelBucketName")
+    return ModelBucket(
+        session.client("s3"),
+        bucket,
+        identify=lambda: get_caller(session),
+        environment=session_environment(session),
+    )
+
+
+def get_stack_output(
+    session: "Session", stack: str, output: str, hint: str = "is it a stack of this template?"
+) -> str:
     """Return an output of a deployed stack.
 
     Raises:
-        RuntimeError: there is no such stack or output, or AWS did not answer.
+        CommandError: there is no such stack or output, or AWS did not answer.
 
     """
-    import boto3
-
     with readable_errors(f"stack {stack}"):
-        [found] = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-    for one in found.get("Outputs", []):
-        if one.get("OutputKey") == output:
-            return one.get("OutputValue", "")
-    raise RuntimeError(f"stack {stack} has no output {output}; {hint}")
+        [description] = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    for entry in description.get("Outputs", []):
+        if entry.get("OutputKey") == output:
+            return entry.get("OutputValue", "")
+    raise CommandError(f"stack {stack} has no output {output}; {hint}")
 
 
-def function(name: str) -> Callable[[Any], str]:
-    """Return what sends an event to a deployed function and returns its answer as it is, in JSON.
-
-    It asks once, and waits for as long as Lambda may take: what takes its time is not to be asked for again.
-    """
-    import boto3
-    from botocore.config import Config
-
-    config = Config(read_timeout=960, retries={"total_max_attempts": 1}, tcp_keepalive=True)
-    with readable_errors(f"function {name}"):
-        client = boto3.client("lambda", config=config)
-
-    def call(event: Any) -> str:
-        with readable_errors(f"function {name}"):
-            answer = client.invoke(FunctionName=name, Payload=json.dumps(event).encode())
-            return answer["Payload"].read().decode()
-
-    return call
-
-
-def identity() -> str:
+def get_caller(session: "Session") -> str:
     """Return who is asking, as IAM calls them; "unknown" where AWS does not say."""
-    import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    patience = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
+    config = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
     try:
-        return boto3.client("sts", config=patience).get_caller_identity()["Arn"]
+        return session.client("sts", config=config).get_caller_identity()["Arn"]
     except (BotoCoreError, ClientError):
         return "unknown"
 
 
-def environment() -> dict[str, str]:
-    """Return the environment variables that give a function on this machine what this command may do."""
-    import boto3
-
-    session = boto3.Session()
+def session_environment(session: "Session") -> dict[str, str]:
+    """Return the environment variables that give a function on this machine a session's permissions."""
     credentials = session.get_credentials()
-    found = credentials.get_frozen_credentials() if credentials else None
+    frozen = credentials.get_frozen_credentials() if credentials else None
     variables = {
-        "AWS_ACCESS_KEY_ID": found and found.access_key,
-        "AWS_SECRET_ACCESS_KEY": found and found.secret_key,
-        "AWS_SESSION_TOKEN": found and found.token,
+        "AWS_ACCESS_KEY_ID": frozen and frozen.access_key,
+        "AWS_SECRET_ACCESS_KEY": frozen and frozen.secret_key,
+        "AWS_SESSION_TOKEN": frozen and frozen.token,
         "AWS_REGION": session.region_name,
         "AWS_ENDPOINT_URL_S3": os.environ.get("AWS_ENDPOINT_URL_S3"),
     }
     return {name: value for name, value in variables.items() if value}
-
-
-explained = readable_errors

@@ -1,17 +1,13 @@
 """A model bucket: which one a command works on, and what is in it."""
 
-import argparse
-import contextlib
-import getpass
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from lambda_setup.deployment import aws
-from lambda_setup.deployment.local import MODEL_BUCKET, S3, served
 from lambda_setup.models import channels
 from lambda_setup.models.describe import PublishedManifest
 
@@ -46,20 +42,27 @@ class ModelBucket:
 
     """
 
-    def __init__(self, client: "S3Client", name: str, local: S3 | None = None) -> None:
-        """Take a bucket of AWS, or of an S3 on this machine."""
+    def __init__(
+        self,
+        client: "S3Client",
+        name: str,
+        *,
+        identify: Callable[[], str] = lambda: "unknown",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Take a bucket.
+
+        Args:
+            client: of the S3 that has it.
+            name: the bucket's.
+            identify: returns who moves its channels.
+            environment: variables that give a function on this machine access to that S3.
+
+        """
         self.client = client
         self.name = name
-        self._local = local
-
-    def who(self) -> str:
-        """Return who moves its channels: as IAM calls them, or as this machine does."""
-        return f"local:{_user()}" if self._local else aws.identity()
-
-    def environment(self) -> dict[str, str]:
-        """Return the environment variables that lead a function on this machine to it."""
-        reached = self._local.environment() if self._local else aws.environment()
-        return {**reached, "MODEL_BUCKET": self.name}
+        self.identify = identify
+        self.environment = {**environment, "MODEL_BUCKET": name}
 
     def models(self) -> list[str]:
         """Return the names of all models."""
@@ -170,25 +173,3 @@ class ModelBucket:
             )
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
-
-
-def _user() -> str:
-    with contextlib.suppress(KeyError, OSError):
-        return getpass.getuser()
-    return "unknown"
-
-
-def opened(options: argparse.Namespace) -> ModelBucket:
-    """Return the model bucket that the command line names.
-
-    Raises:
-        RuntimeError: there is no such stack, or nothing serves S3 on this machine.
-
-    """
-    if options.local:
-        local = served()
-        return ModelBucket(local.client(), MODEL_BUCKET, local)
-    import boto3
-
-    bucket = options.bucket or aws.stack_output(options.stack, "ModelBucketName")
-    return ModelBucket(boto3.client("s3"), bucket)

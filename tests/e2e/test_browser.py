@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import boto3
@@ -407,8 +408,10 @@ def serving(backend, form=playground.FORM):
 @pytest.fixture(scope="module")
 def served(translating):
     """A playground whose function is the one that runs here."""
-    backend = playground.Backend("on this machine", translating.invoke, translating.stack.client)
-    with serving(backend) as server:
+    deployment = SimpleNamespace(
+        where="on this machine", invoke=translating.invoke, client=translating.stack.client
+    )
+    with serving(deployment) as server:
         yield server
 
 
@@ -460,7 +463,8 @@ def test_what_is_too_large_for_an_answer_is_shown_all_the_same(look, translating
     def stored(event):
         return translating.invoke({**event, "result": "s3"})
 
-    with serving(playground.Backend("here", stored, translating.stack.client)) as server:
+    deployment = SimpleNamespace(where="here", invoke=stored, client=translating.stack.client)
+    with serving(deployment) as server:
         page = look(server.url)
         fill(page, SENTENCES[:1])
         page.click("#send")
@@ -651,7 +655,7 @@ def stored(translating):
 @pytest.mark.parametrize("place", ["--stack", "--local"])
 def test_a_result_in_s3_is_shown(look, stored, translating, tmp_path, monkeypatch, capsys, place):
     """By its id, from a stack's bucket or the local one: in the terminal, and as a page with its maps."""
-    monkeypatch.setattr(results, "served", lambda: translating.stack.s3)
+    monkeypatch.setattr(results, "connect_local_s3", lambda: translating.stack.s3)
     where = ["--stack", "translation"] if place == "--stack" else ["--local"]
     assert main(["results", "show", stored, *where]) == 0
     assert "s3://results/prediction_outputs/demo/attention-" in capsys.readouterr().out

@@ -22,7 +22,7 @@ from support.events import case
 
 from e2e.conftest import ARCHITECTURE, PYTHON, ROOT
 from e2e.engine import container, wait_until
-from lambda_setup.deployment.local.emulator import understood
+from lambda_setup.deployment.responses import parse_response
 
 MEMORY, TEMPORARY, TIMEOUT = 1769, 512, 120  # the template's defaults
 EMULATOR = Path(samcli_local.__path__[0]) / "rapid" / f"aws-lambda-rie-{ARCHITECTURE}"
@@ -139,7 +139,7 @@ def function(engine, image, network, code, layers, handler, variables):
             with closing(connection):
                 path = "/2015-03-31/functions/function/invocations"
                 connection.request("POST", path, body=json.dumps(event).encode())
-                return understood(connection.getresponse().read().decode())
+                return parse_response(connection.getresponse().read().decode())
 
         wait_until(answers, 60)
         yield invoke

@@ -18,8 +18,8 @@ from support.answers import differences
 from support.events import AFTER, Case, case, cases
 
 from e2e.conftest import CONFIG, OPTIONS, ROOT
-from lambda_setup.deployment.local.emulator import understood
 from lambda_setup.deployment.local.process import Program, free_ports, listens
+from lambda_setup.deployment.responses import parse_response
 
 EVENT = case("event")
 CONVERTED = "en-es-ct2"
@@ -28,7 +28,7 @@ CONVERTED = "en-es-ct2"
 def answer(done):
     """Return what the function answered: the last line of what ``sam local invoke`` printed."""
     assert done.stdout.strip(), done.stderr[-3000:]
-    return understood(done.stdout.strip().splitlines()[-1])
+    return parse_response(done.stdout.strip().splitlines()[-1])
 
 
 @pytest.mark.usefixtures("image", "built", "s3")
@@ -154,7 +154,7 @@ def invoke(sam, image, built, s3, tmp_path_factory):  # noqa: ARG001 - they have
 
         def invoked(event):
             response = client.invoke(FunctionName="TranslationFunction", Payload=json.dumps(event).encode())
-            return understood(response["Payload"].read().decode())
+            return parse_response(response["Payload"].read().decode())
 
         yield invoked
 

@@ -1,6 +1,5 @@
 """Twenty thousand lines through the state machine, with bad lines and a death half-way."""
 
-import argparse
 import contextlib
 import gzip
 import json
@@ -11,9 +10,9 @@ from support.events import case
 from support.project import MODEL
 
 from lambda_setup.__main__ import main
-from lambda_setup.batch import fetch, run
-from lambda_setup.deployment import batch_place as place
-from lambda_setup.deployment.local.application import RESULT_BUCKET
+from lambda_setup.batch import store
+from lambda_setup.commands import batch
+from lambda_setup.deployment.local import RESULT_BUCKET
 from lambda_setup.deployment.local.emulator import Emulator
 
 LINES = 20_000
@@ -39,8 +38,7 @@ def test_twenty_thousand_lines(sentences, function, tmp_path, monkeypatch):
     path.write_bytes(
         b"".join(poisoned.get(number, line.encode()) + b"\n" for number, line in enumerate(sentences))
     )
-    monkeypatch.setattr(place, "STORE", tmp_path / "store")
-    options = argparse.Namespace(stack=None, local=True, model=MODEL, function="translation", workers=2)
+    monkeypatch.setattr(store, "STORE", tmp_path / "store")
     calls, send = [], Emulator.send
 
     def dying(emulator, body):
@@ -49,9 +47,10 @@ def test_twenty_thousand_lines(sentences, function, tmp_path, monkeypatch):
             threading.Timer(1, emulator.kill).start()
         return send(emulator, body)
 
-    with place.place(options) as here:
-        monkeypatch.setattr(run, "place", lambda _: contextlib.nullcontext(here))
-        monkeypatch.setattr(fetch, "store", lambda _: contextlib.nullcontext(here))
+    with store.open_local_deployment(MODEL, 2) as here:
+        bucket = store.ResultBucket(here.client, RESULT_BUCKET)
+        monkeypatch.setattr(batch, "_open_deployment", lambda _: contextlib.nullcontext(here))
+        monkeypatch.setattr(batch, "_open_bucket", lambda _: contextlib.nullcontext(bucket))
         monkeypatch.setattr(Emulator, "send", dying)
         command = ["batch", "run", str(path), "--name", "many", "--local", "--request", json.dumps(REQUEST)]
         assert main(command) == 0

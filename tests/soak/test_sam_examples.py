@@ -14,7 +14,7 @@ from support.project import ROOT
 
 from lambda_setup import functions
 
-OTHERS = [one.name for one in functions.found() if one.home != ROOT and one.name != SAMPLE]
+OTHERS = [one.name for one in functions.discover() if one.home != ROOT and one.name != SAMPLE]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

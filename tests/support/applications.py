@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lambda_setup.deployment.local import Emulator, Stack
+from lambda_setup.deployment.local import Emulator, LocalDeployment
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class WarmFunction:
     """A function that answers events, with its stack and the file that it logs to."""
 
     function: Emulator
-    stack: Stack
+    stack: LocalDeployment
     log: Path
 
     def invoke(self, event: Any) -> Any:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from botocore.exceptions import ClientError
 
-from lambda_setup.deployment.local import Emulator, Stack
+from lambda_setup.deployment.local import Emulator, LocalDeployment
 from lambda_setup.deployment.local.application import MODEL_BUCKET
 from lambda_setup.models import channels
 from lambda_setup.models.describe import describe
@@ -49,7 +49,7 @@ class Versions:
 
     """
 
-    def __init__(self, stack: Stack, log: Path, folder: Path) -> None:
+    def __init__(self, stack: LocalDeployment, log: Path, folder: Path) -> None:
         self.stack = stack
         self._log = log
         self.first = stack.manifest.version

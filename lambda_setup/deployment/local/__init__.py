@@ -1,24 +1,26 @@
-"""The function and an S3 server on this machine, without a container."""
+"""Deployments on this machine: processes on the loopback interface, without a container."""
 
 from lambda_setup.deployment.local.application import (
     MODEL_BUCKET,
+    RESULT_BUCKET,
     SHIPPED_MODEL,
-    Application,
-    Stack,
-    predictions,
-    served,
+    LocalDeployment,
+    connect_local_s3,
+    open_model_bucket,
+    predict,
 )
 from lambda_setup.deployment.local.emulator import Emulator
 from lambda_setup.deployment.local.s3 import S3, S3Server
 
 __all__ = [
     "MODEL_BUCKET",
+    "RESULT_BUCKET",
     "S3",
     "SHIPPED_MODEL",
-    "Application",
     "Emulator",
+    "LocalDeployment",
     "S3Server",
-    "Stack",
-    "predictions",
-    "served",
+    "connect_local_s3",
+    "open_model_bucket",
+    "predict",
 ]

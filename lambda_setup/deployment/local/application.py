@@ -1,7 +1,9 @@
-"""The whole application on this machine: an S3 with a model in it, and the function in its layers."""
+"""A deployment on this machine: an S3 with a model in it, and the function in its layers."""
 
 import contextlib
 import functools
+import getpass
+import json
 import os
 import subprocess
 import tempfile
@@ -11,52 +13,112 @@ from typing import IO, Any, Self
 
 from lambda_setup import functions
 from lambda_setup.deployment.local.emulator import Emulator
-from lambda_setup.deployment.local.layers import layers
+from lambda_setup.deployment.local.lambda_service import LambdaService
+from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.deployment.local.s3 import S3, S3Server
-from lambda_setup.deployment.responses import body_of, succeeded
+from lambda_setup.deployment.local.stepfunctions import StepFunctions
+from lambda_setup.deployment.protocol import FunctionFacts, StateMachine
+from lambda_setup.deployment.responses import get_body, is_success, parse_response
+from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT
-from lambda_setup.models.describe import describe
+from lambda_setup.models.bucket import ModelBucket
+from lambda_setup.models.describe import PublishedManifest, describe
 from lambda_setup.models.upload import upload
+from layer.builder.target import host_architecture
 
 SHIPPED_MODEL = ROOT / "models" / "en-es"
 MODEL_BUCKET = "models"
 RESULT_BUCKET = "results"
+DEFINITION = ROOT / "statemachines" / "translate_corpus.asl.json"
 
 PORT = 8333
 # Known to events/env.json, and to nobody outside this machine: the server listens on loopback.
 ACCESS_KEY, SECRET_KEY = "local-access-key", "local-secret-key"
 
 
-class Application:
-    """What a deployed stack is, locally: S3, a model in it, and as many functions as asked for."""
+class LocalDeployment:
+    """S3, a model in it, and as many functions as asked for, as a deployed stack has them.
+
+    Attributes:
+        where: the function runs, for people.
+        s3: the S3 itself.
+        client: of that S3.
+        temporary: folder that is /tmp of all functions.
+        manifest: of the model, if it came from a folder.
+
+    """
+
+    manifest: PublishedManifest
+
+    where = "on this machine"
+    model_bucket = MODEL_BUCKET
+    result_bucket = RESULT_BUCKET
 
     def __init__(
-        self, s3: S3, name: str, engine: str, *, channel: str = "dev", log: IO[bytes] | int = 2
+        self, s3: S3, model: str, engine: str, *, channel: str = "dev", log: IO[bytes] | int = 2
     ) -> None:
+        """Take an S3 that is being served, and a model in it."""
         self.s3 = s3
-        self._name = name
-        self._engine = engine
-        self._channel = channel
+        self.model = model
+        self.channel = channel
+        self.engine = engine
         self._log = log
+        self._folder: Path | None = None
+        self._emulators: list[Emulator] = []
+
+    @classmethod
+    def from_folder(cls, model: Path, *, s3: S3Server | None = None, log: IO[bytes] | int = 2) -> Self:
+        """Return a deployment that starts an S3 of its own and uploads the model in a folder.
+
+        Args:
+            model: the folder.
+            s3: not yet started; by default one with a temporary folder.
+            log: file, or its descriptor, for the log of the functions.
+
+        """
+        manifest = describe(model)
+        deployment = cls(s3 or S3Server(), manifest.name, manifest.engine, log=log)
+        deployment.manifest, deployment._folder = manifest, model
+        return deployment
+
+    @classmethod
+    def connect(cls, model: str, channel: str = "dev", *, log: IO[bytes] | int = 2) -> Self:
+        """Return a deployment on the S3 that ``make s3`` serves, with a model in it.
+
+        Raises:
+            CommandError: nothing serves it, or the model is missing.
+
+        """
+        manifest = open_model_bucket().manifest(model, channel)
+        return cls(connect_local_s3(), model, manifest.engine, channel=channel, log=log)
 
     def __enter__(self) -> Self:
-        self.client = self.s3.client()
-        self._folder = tempfile.TemporaryDirectory(prefix="lambda-tmp-")
-        self.temporary = Path(self._folder.name)
+        with contextlib.ExitStack() as stack:
+            if self._folder and isinstance(self.s3, S3Server):
+                stack.enter_context(self.s3)
+            self.client = self.s3.client()
+            self.temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lambda-tmp-")))
+            if self._folder:
+                for bucket in (MODEL_BUCKET, RESULT_BUCKET):
+                    # A server whose data are kept has them from the last time.
+                    with contextlib.suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
+                        self.client.create_bucket(Bucket=bucket)
+                upload(self._folder, self.manifest, self.client, MODEL_BUCKET)
+            self._exit = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+        self._exit.close()
 
     @functools.cached_property
     def layers(self) -> list[Path]:
-        """The layers that its functions run in, built at the first look."""
-        return layers(self._engine)
+        """Layers that its functions run in, built at the first look."""
+        return build_layers(self.engine)
 
     def function(self, *, env: Mapping[str, str] | None = None, **options: Any) -> Emulator:
-        """Return a function of the stack, to be started by ``with``."""
+        """Return a function of its own, to be started by ``with``."""
         return Emulator(
-            functions.running(self._engine).code,
+            functions.for_engine(self.engine).code,
             layers=self.layers,
             # One /tmp for all: what the first function unpacks, the others find.
             temporary=options.pop("temporary", self.temporary),
@@ -66,19 +128,19 @@ class Application:
         )
 
     def environment(self) -> dict[str, str]:
-        """Return what the template puts into the function's environment."""
+        """Return the environment variables that the template gives the function."""
         return {
             **self.s3.environment(),
             "MODEL_BUCKET": MODEL_BUCKET,
-            "MODEL_NAME": self._name,
-            "MODEL_CHANNEL": self._channel,
+            "MODEL_NAME": self.model,
+            "MODEL_CHANNEL": self.channel,
             "RESULT_BUCKET": RESULT_BUCKET,
-            "ENGINE": self._engine,
+            "ENGINE": self.engine,
         }
 
     def save(self, response: Any, folder: Path) -> list[Path]:
         """Fetch the objects that a response names into folder/<key>, and return their paths."""
-        body = body_of(response)
+        body = get_body(response)
         paths = []
         for key in (value for name, value in body.items() if name.endswith("_key")):
             path = folder / key
@@ -89,61 +151,104 @@ class Application:
             paths.append(path)
         return paths
 
+    def start_functions(self, count: int = 1, **options: Any) -> None:
+        """Start functions that answer ``invoke``, until the deployment ends."""
+        self._emulators = [self._exit.enter_context(self.function(**options)) for _ in range(count)]
+        self._service = self._exit.enter_context(LambdaService(self._emulators))
 
-def served() -> S3:
+    @property
+    def facts(self) -> FunctionFacts:
+        """Configuration of the functions that were started."""
+        return FunctionFacts(
+            timeout=self._emulators[0].timeout,
+            memory=self._emulators[0].memory,
+            architecture=host_architecture(),
+            workers=len(self._emulators),
+        )
+
+    def invoke(self, event: Any) -> Any:
+        """Send an event to a function that is free and return the response, raised errors as returned ones."""
+        if not self._emulators:
+            self.start_functions()
+        # Escapes only, as boto3's callers send them: a lone surrogate is no UTF-8.
+        return parse_response(self._service.send(json.dumps(event).encode("ascii")).decode())
+
+    def state_machine(self) -> StateMachine:
+        """Start Step Functions, and return the state machine that sends shards to the functions."""
+        return self._state_machine
+
+    @functools.cached_property
+    def _state_machine(self) -> StateMachine:
+        env = {**self.s3.environment(), "AWS_ENDPOINT_URL_LAMBDA": self._service.endpoint}
+        states = self._exit.enter_context(StepFunctions(env=env, log=self._log))
+        values = {
+            "FunctionAliasArn": "function",
+            "ResultBucket": RESULT_BUCKET,
+            "MaxConcurrency": str(len(self._emulators)),
+            "ToleratedFailurePercentage": "100",
+        }
+        return StateMachine(client=states.client, arn=states.create(fill_definition(**values)))
+
+
+def fill_definition(**values: str) -> str:
+    """Return the state machine's definition with its placeholders filled in, as CloudFormation does."""
+    text = DEFINITION.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(f"${{{name}}}", value)
+    return text
+
+
+def connect_local_s3() -> S3:
     """Return the S3 that ``make s3`` serves; AWS_ENDPOINT_URL_S3 may name another address of it.
 
     Raises:
-        RuntimeError: nothing answers there.
+        CommandError: nothing answers there.
 
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{PORT}")
     s3 = S3(endpoint, ACCESS_KEY, SECRET_KEY)
     if not s3.answers():
-        raise RuntimeError(f"nothing serves S3 at {endpoint}; run `make s3` in another terminal")
+        raise CommandError(f"nothing serves S3 at {endpoint}; run `make s3` in another terminal")
     return s3
 
 
-class Stack(Application):
-    """An application with buckets and a model of its own."""
+def open_model_bucket() -> ModelBucket:
+    """Return the model bucket of the S3 that ``make s3`` serves.
 
-    def __init__(self, model: Path, *, s3: S3Server | None = None, log: IO[bytes] | int = 2) -> None:
-        self.manifest = describe(model)
-        self._model = model
-        self._server = s3 or S3Server()
-        super().__init__(self._server, self.manifest.name, self.manifest.engine, log=log)
+    Raises:
+        CommandError: nothing serves it.
 
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._server)
-            super().__enter__()
-            stack.push(super().__exit__)
-            for bucket in (MODEL_BUCKET, RESULT_BUCKET):
-                # A server whose data are kept has them from the last time.
-                with contextlib.suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
-                    self.client.create_bucket(Bucket=bucket)
-            upload(self._model, self.manifest, self.client, MODEL_BUCKET)
-            self._exit = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._exit.close()
+    """
+    server = connect_local_s3()
+    return ModelBucket(
+        server.client(),
+        MODEL_BUCKET,
+        identify=lambda: f"local:{_get_user()}",
+        environment=server.environment(),
+    )
 
 
-def predictions(model: Path, request: Mapping[str, Any], **options: Any) -> list[Any]:
-    """Return what the function on this machine predicts with the model in a folder.
+def predict(model: Path, request: Mapping[str, Any], **options: Any) -> list[Any]:
+    """Return the predictions of the function on this machine with the model in a folder.
 
     Args:
         model: the folder.
-        request: what is asked; the answer comes inline.
+        request: its fields; the answer comes inline.
         options: of the function.
 
     Raises:
-        RuntimeError: it answers anything but 200.
+        CommandError: the function answers anything but 200.
 
     """
-    with Stack(model, log=subprocess.DEVNULL) as stack, stack.function(**options) as function:
-        response = function.invoke({**request, "result": "inline"})
-    if not succeeded(response):
-        raise RuntimeError(f"the function answered {response}")
-    return list(body_of(response)["predictions"])
+    with LocalDeployment.from_folder(model, log=subprocess.DEVNULL) as local:
+        local.start_functions(**options)
+        response = local.invoke({**request, "result": "inline"})
+    if not is_success(response):
+        raise CommandError(f"the function answered {response}")
+    return list(get_body(response)["predictions"])
+
+
+def _get_user() -> str:
+    with contextlib.suppress(KeyError, OSError):
+        return getpass.getuser()
+    return "unknown"

@@ -1,7 +1,7 @@
 """The function under AWS's Runtime Interface Emulator and runtime client, without a container.
 
-It imports what its layers hold, and what Lambda's Python runtime has itself: the runtime client and
-boto3. Nothing else of this machine's packages is in its reach.
+It imports from its layers, and from Lambda's Python runtime: the runtime client and boto3. It cannot import
+any other package of this machine.
 
 The emulator enforces the timeout and the response limit as Lambda does. It limits neither memory
 nor /tmp, and never freezes the process between invocations; ``freeze`` and ``thaw`` do that.
@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from lambda_setup.deployment.local.process import Program, free_ports, listens
+from lambda_setup.deployment.responses import parse_response
 from layer.builder.target import host_architecture
 
 RUNTIME = "python3.13"
-"""What the template deploys to; the emulated function is told that it runs there."""
+"""The template's runtime, which the emulated function finds in its environment."""
 
 _REQUIRED = re.compile(r"[A-Za-z0-9._-]+(?!.*;.*extra)")
 
@@ -45,20 +46,21 @@ class Emulator:
         env: Mapping[str, str] | None = None,
         log: IO[bytes] | int = 2,
     ) -> None:
-        """Take what the template would say.
+        """Take the settings that the template would give.
 
         Args:
-            task_root: the function's code.
-            layers: folders that stand for the layers' ``python`` folders.
+            task_root: folder of the function's code.
+            layers: ``python`` folders of the layers.
             handler: module and function.
-            memory: megabytes, as the function is told them.
+            memory: megabytes, in the function's environment; nothing limits it.
             timeout: seconds.
-            temporary: a folder that stands for /tmp; one that ends with the function if not given.
+            temporary: folder that stands for /tmp (default: one that is deleted with the function).
             env: the function's own environment variables.
-            log: a file, or its descriptor, that takes what the function prints.
+            log: file, or its descriptor, for everything that the function prints.
 
         """
         self.timeout = timeout
+        self.memory = memory
         self._task_root = task_root
         self._layers = layers
         self._temporary = temporary
@@ -89,7 +91,7 @@ class Emulator:
         link_runtime(runtime)
         search_path = [self._task_root, *self._layers, runtime]
         self._program = Program(
-            [_emulator(), "--log-level", "error",
+            [_find_emulator(), "--log-level", "error",
              "--runtime-interface-emulator-address", f"127.0.0.1:{self._port}",
              "--runtime-api-address", f"127.0.0.1:{runtime_port}",
              sys.executable, "-s", "-S", "-P", "-m", "awslambdaric", self._handler],
@@ -121,7 +123,7 @@ class Emulator:
     def invoke(self, event: Any) -> Any:
         """Send an event and return the response, a raised error in the form of a returned one."""
         # Escapes only, as boto3's callers send them: a lone surrogate is no UTF-8.
-        return understood(self.send(json.dumps(event).encode("ascii")).decode())
+        return parse_response(self.send(json.dumps(event).encode("ascii")).decode())
 
     def send(self, body: bytes) -> bytes:
         """Send an event as it is, and return the answer as it is."""
@@ -141,7 +143,7 @@ class Emulator:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the function's process in the middle of whatever it does; the next event starts another."""
+        """Kill the function's process, whatever it is doing; the next event starts another."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -149,7 +151,7 @@ class Emulator:
             os.kill(pid, number)
 
     def _runtime(self) -> list[int]:
-        """Return the process ids of the emulator's children: the runtime, once it was started."""
+        """Return the process ids of the emulator's children: the runtime, once it has started."""
         with contextlib.suppress(OSError):
             tasks = Path(f"/proc/{self._program.pid}/task").iterdir()
             return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
@@ -157,7 +159,7 @@ class Emulator:
 
 
 def link_runtime(folder: Path) -> None:
-    """Link what Lambda's Python runtime has of its own into a folder: its client, and boto3."""
+    """Link the packages of Lambda's Python runtime into a folder: its client, boto3 and their dependencies."""
     waiting, seen = ["awslambdaric", "boto3"], set()
     while waiting:
         name = waiting.pop()
@@ -171,32 +173,9 @@ def link_runtime(folder: Path) -> None:
                 (folder / top).symlink_to(str(distribution.locate_file(top)))
 
 
-def understood(answer: str) -> Any:
-    """Return a response as a caller wants to see it: errors all in the same form.
-
-    A raised fault carries its response as its message; everything else that Lambda reports gets one.
-    """
-    try:
-        response = json.loads(answer)
-    except json.JSONDecodeError:  # "Task timed out after 3.00 seconds", an answer over the limit
-        return _error(504 if "timed out" in answer else 502, "FunctionError", answer.strip())
-    if not (isinstance(response, dict) and "errorType" in response):
-        return response
-    message = str(response.get("errorMessage", ""))
-    with contextlib.suppress(json.JSONDecodeError):
-        carried = json.loads(message)
-        if isinstance(carried, dict) and "statusCode" in carried:
-            return carried
-    return _error(502, str(response["errorType"]), message)
-
-
-def _error(status: int, code: str, message: str) -> dict[str, Any]:
-    return {"statusCode": status, "body": {"error": {"code": code, "message": message}}}
-
-
-def _emulator() -> Path:
+def _find_emulator() -> Path:
+    """Return the path of the Runtime Interface Emulator for this machine."""
     package = importlib.util.find_spec("samcli")
     if package is None or package.origin is None:
         raise FileNotFoundError("the emulator comes with the SAM CLI; run: pip install aws-sam-cli")
-    machine = host_architecture()
-    return Path(package.origin).parent / "local" / "rapid" / f"aws-lambda-rie-{machine}"
+    return Path(package.origin).parent / "local" / "rapid" / f"aws-lambda-rie-{host_architecture()}"

@@ -6,6 +6,7 @@ import queue
 import re
 import threading
 from collections.abc import Iterable
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ _PATH = re.compile(r"/2015-03-31/functions/[^/]+/invocations")
 
 
 class LambdaService:
-    """What a client of Lambda calls, with one function in as many environments as there are emulators.
+    """Lambda's API with one function, in as many environments as there are emulators.
 
     Attributes:
         endpoint: its URL.
@@ -23,9 +24,9 @@ class LambdaService:
     """
 
     def __init__(self, emulators: Iterable[Emulator]) -> None:
-        self._free: queue.SimpleQueue[Emulator] = queue.SimpleQueue()
-        for one in emulators:
-            self._free.put(one)
+        self._idle: queue.SimpleQueue[Emulator] = queue.SimpleQueue()
+        for emulator in emulators:
+            self._idle.put(emulator)
 
     def __enter__(self) -> Self:
         service = self
@@ -36,28 +37,26 @@ class LambdaService:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 if not _PATH.fullmatch(self.path.partition("?")[0]):
-                    self._answer(
-                        404, {"Message": "this service only knows Invoke"}, "ResourceNotFoundException"
-                    )
+                    error = {"Message": "this service only knows Invoke"}
+                    self._send(HTTPStatus.NOT_FOUND, error, "ResourceNotFoundException")
                     return
                 try:
-                    response = service.invoke(body)
+                    response = _read_payload(service.send(body).decode())
                 except (OSError, http.client.HTTPException) as error:
-                    self._answer(500, {"Message": str(error)}, "ServiceException")
+                    message = {"Message": str(error)}
+                    self._send(HTTPStatus.INTERNAL_SERVER_ERROR, message, "ServiceException")
                     return
                 failed = isinstance(response, dict) and "errorType" in response
-                self._answer(200, response, "Unhandled" if failed else "")
+                self._send(HTTPStatus.OK, response, "Unhandled" if failed else "")
 
-            def _answer(self, status: int, content: Any, error: str) -> None:
+            def _send(self, status: HTTPStatus, content: Any, error: str) -> None:
                 data = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 if error:
-                    self.send_header(
-                        "X-Amz-Function-Error" if status == 200 else "X-Amzn-ErrorType",  # noqa: PLR2004
-                        error,
-                    )
+                    ok = status == HTTPStatus.OK
+                    self.send_header("X-Amz-Function-Error" if ok else "X-Amzn-ErrorType", error)
                 self.end_headers()
                 self.wfile.write(data)
 
@@ -74,15 +73,19 @@ class LambdaService:
         self._server.shutdown()
         self._server.server_close()
 
-    def invoke(self, body: bytes) -> Any:
-        """Send an event to a free environment and return what Lambda would: an error with its errorType."""
-        emulator = self._free.get()
+    def send(self, body: bytes) -> bytes:
+        """Send an event to an idle environment, wait for one if there is none, and return the payload."""
+        emulator = self._idle.get()
         try:
-            answer = emulator.send(body).decode()
+            return emulator.send(body)
         finally:
-            self._free.put(emulator)
-        try:
-            return json.loads(answer)
-        except json.JSONDecodeError:  # "Task timed out after 3.00 seconds"
-            kind = "Sandbox.Timedout" if "timed out" in answer else "Runtime.Unknown"
-            return {"errorType": kind, "errorMessage": answer.strip()}
+            self._idle.put(emulator)
+
+
+def _read_payload(payload: str) -> Any:
+    """Return a response, an error with its errorType as Lambda has it."""
+    try:
+        return json.loads(payload)
+    except json.JSONDecodeError:  # "Task timed out after 3.00 seconds"
+        kind = "Sandbox.Timedout" if "timed out" in payload else "Runtime.Unknown"
+        return {"errorType": kind, "errorMessage": payload.strip()}

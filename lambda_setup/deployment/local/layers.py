@@ -1,4 +1,4 @@
-"""The layers that the local function runs in: built as for Lambda, for this machine's Python."""
+"""Layers of the local function, built as for Lambda but for this machine's Python."""
 
 import sys
 from pathlib import Path
@@ -8,8 +8,8 @@ from layer.builder.recipe import ROOT, load
 from layer.builder.target import get_target
 
 
-def layers(engine: str) -> list[Path]:
-    """Build an engine's layers unless they are there; return the folders that stand for ``/opt/python``."""
+def build_layers(engine: str) -> list[Path]:
+    """Build an engine's layers unless they exist, and return the folders that stand for ``/opt/python``."""
     recipe, target = load(engine), get_target("host")
     job = Job(recipe, target, default_out(recipe, target))
     if not job.out.exists():

@@ -22,7 +22,7 @@ from release import release
 from tokenise import read_lines, write_lines
 from training import resumption
 
-from lambda_setup.deployment.local import SHIPPED_MODEL, predictions
+from lambda_setup.deployment.local import SHIPPED_MODEL, predict
 from lambda_setup.models.describe import describe
 
 HERE = Path(__file__).resolve().parent
@@ -71,7 +71,7 @@ def finetune(data: Path, out: Path, steps: int) -> None:
         }
         (model / "model.toml").write_text(tomlkit.dumps(stated), encoding="utf-8")
         request = {"data": [source for source, _ in pairs[:TRIED]]}
-        stated["smoke"] = {"request": request, "predictions": predictions(model, request)}
+        stated["smoke"] = {"request": request, "predictions": predict(model, request)}
         (model / "model.toml").write_text(tomlkit.dumps(stated), encoding="utf-8")
         model.rename(out)
 

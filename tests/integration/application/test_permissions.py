@@ -17,9 +17,9 @@ from support.project import MODEL
 from support.proxy import Exchange, Proxy, lost
 from unit.application.test_template import Stack as Deployed
 
-from lambda_setup.deployment.local import Emulator, Stack
+from lambda_setup.deployment.local import Emulator, LocalDeployment
 from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET
-from lambda_setup.deployment.local.layers import layers
+from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.models.describe import describe
 from lambda_setup.models.upload import publish
 
@@ -216,7 +216,7 @@ class Role:
 def local(tmp_path_factory):
     """An S3 server whose model may be damaged."""
     log = tmp_path_factory.mktemp("logs") / "function.log"
-    with log.open("wb") as file, Stack(MODEL, log=file) as running:
+    with log.open("wb") as file, LocalDeployment.from_folder(MODEL, log=file) as running:
         yield running
 
 
@@ -234,7 +234,7 @@ def exchanges(local, tmp_path_factory) -> list[Exchange]:
     return found
 
 
-def every_event(local: Stack, endpoint: str) -> None:
+def every_event(local: LocalDeployment, endpoint: str) -> None:
     """Send everything in events/, valid and invalid, and what is too large for an answer to S3."""
     with local.function(env={"AWS_ENDPOINT_URL_S3": endpoint}) as function:
         for one in cases():
@@ -244,7 +244,7 @@ def every_event(local: Stack, endpoint: str) -> None:
         assert "s3_key" in function.invoke(large)["body"]
 
 
-def a_model_that_comes_and_goes(local: Stack, endpoint: str, folder) -> None:
+def a_model_that_comes_and_goes(local: LocalDeployment, endpoint: str, folder) -> None:
     """Let one function meet a model that is missing, incomplete, damaged, mended, and replaced by another."""
     key = f"models/en-es/versions/{local.manifest.version}/en-es.pt"
     right = local.client.get_object(Bucket=MODEL_BUCKET, Key=key)["Body"].read()
@@ -270,7 +270,7 @@ def a_model_that_comes_and_goes(local: Stack, endpoint: str, folder) -> None:
         assert function.invoke(event)["body"]["model"]["version"] == version
 
 
-def an_input_and_a_large_answer(local: Stack, endpoint: str, folder) -> None:
+def an_input_and_a_large_answer(local: LocalDeployment, endpoint: str, folder) -> None:
     """Read what a request names, and store what no compression brings to less than one upload's size."""
     local.client.put_object(Bucket=RESULT_BUCKET, Key="inputs/size", Body=b"12000000")
     (folder / "app.py").write_text(
@@ -287,12 +287,12 @@ def an_input_and_a_large_answer(local: Stack, endpoint: str, folder) -> None:
     env = local.environment() | {"AWS_ENDPOINT_URL_S3": endpoint}
     with (
         (folder / "log").open("wb") as log,
-        Emulator(folder, layers=layers("opennmt"), env=env, log=log) as function,
+        Emulator(folder, layers=build_layers("opennmt"), env=env, log=log) as function,
     ):
         assert "noise_key" in function.invoke({})["body"]
 
 
-def a_corpus(local: Stack, endpoint: str) -> None:
+def a_corpus(local: LocalDeployment, endpoint: str) -> None:
     """Answer a range of a corpus twice, and write the manifest of a batch with one range more."""
     source = {"key": "inputs/corpora/c.txt", "start": 0, "end": 4}
     index = [{"id": name, "lines": 1, "source": source} for name in ("range", "missing")]
@@ -306,7 +306,7 @@ def a_corpus(local: Stack, endpoint: str) -> None:
         assert function.invoke({"manifest": batch})["body"]["failed_ranges"] == 1
 
 
-def lost_answers(local: Stack, endpoint: str) -> None:
+def lost_answers(local: LocalDeployment, endpoint: str) -> None:
     """Answer a request whose every first exchange with S3 ends in a 503, after S3 did what it was asked."""
     with local.function(env={"AWS_ENDPOINT_URL_S3": endpoint}) as function:
         event = case("event").event | {"id": "lost"}

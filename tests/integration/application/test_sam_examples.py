@@ -41,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="module")
 def built(request, tmp_path_factory):
     """A function, and what ``sam build`` made in its folder."""
-    one = functions.named(request.param)
+    one = functions.get(request.param)
     folder = tmp_path_factory.mktemp(one.name) / "build"
     printed = succeeded("build", "--build-dir", folder, cwd=one.home)
     return one, folder, printed

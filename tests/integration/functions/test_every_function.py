@@ -30,7 +30,7 @@ from layer.builder.report import facts as report
 from layer.builder.target import get_target
 from layer.builder.verify.compare import TOLERANCE, differences
 
-FUNCTIONS = functions.found()
+FUNCTIONS = functions.discover()
 OTHERS = [one for one in FUNCTIONS if one.home != ROOT]
 """The translator's own events have their tests in test_events.py."""
 MISTAKES: dict[str, tuple[Any, str | None]] = {

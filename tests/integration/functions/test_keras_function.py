@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from support.project import ROOT
 
-from lambda_setup.deployment.local import Stack
+from lambda_setup.deployment.local import LocalDeployment
 from lambda_setup.deployment.local.application import MODEL_BUCKET
-from lambda_setup.deployment.local.layers import layers
+from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.models.upload import publish
 from layer.builder import build
 from layer.builder.recipe import load
@@ -102,7 +102,7 @@ def test_more_rows_than_are_taken(start_function):
 
 def built(engine: str) -> report.Report:
     """Return the report of an engine's layer for this machine."""
-    layers(engine)
+    build_layers(engine)
     return report.read(build.default_out(load(engine), get_target("host")) / report.REPORT)
 
 
@@ -111,7 +111,7 @@ def test_layer_of_the_default_engine():
     found = built("onnxruntime")
     assert found.strategy == "direct"
     assert found.budget.layer <= 80_000_000
-    [library] = layers("onnxruntime")[0].rglob("onnxruntime_pybind11_state*.so")
+    [library] = build_layers("onnxruntime")[0].rglob("onnxruntime_pybind11_state*.so")
     content = library.read_bytes()
     assert b"onnxruntime" in content
     assert b"events.data.microsoft.com" not in content
@@ -132,7 +132,7 @@ def test_layer_of_keras():
 def refusing(tmp_path_factory) -> Callable[[Path], str]:
     """Publish a model that the keras engine must refuse, and return what it says."""
     folder = changed(KERAS, tmp_path_factory.mktemp("first") / "model", {}, keras="2.15.0")
-    with Stack(folder, log=subprocess.DEVNULL) as stack, stack.function() as function:
+    with LocalDeployment.from_folder(folder, log=subprocess.DEVNULL) as stack, stack.function() as function:
 
         def publish_whole(model: Path) -> str:
             publish(model, stack.client, MODEL_BUCKET)
@@ -328,7 +328,7 @@ WEIGHTS = {
 
 def in_layer(temporary: Path, code: str, *arguments: Path) -> None:
     """Run Python code with nothing to import but the keras layer."""
-    path = os.pathsep.join(map(str, layers("keras")))
+    path = os.pathsep.join(map(str, build_layers("keras")))
     own = {"PYTHONPATH": path, "TMPDIR": str(temporary)}
     code = f"import unzip_requirements\n{code}"
     subprocess.run(
@@ -399,7 +399,7 @@ def test_every_layer_that_is_let_in(start_function, tmp_path):
     folder = changed(KERAS, tmp_path / "model", {})
     in_layer(start_function("keras", KERAS).stack.temporary, LAYERS, folder)
     rows, expected = json.loads((folder / "expected.json").read_text())
-    with Stack(folder, log=subprocess.DEVNULL) as stack, stack.function() as function:
+    with LocalDeployment.from_folder(folder, log=subprocess.DEVNULL) as stack, stack.function() as function:
         assert farthest(probabilities(function, rows), expected) < 1e-6
 
 
@@ -444,7 +444,10 @@ def test_onnx_that_reads_files(tmp_path):
         changed(ONNX, tmp_path / str(number), {"model.onnx": network(weights)})
         for number, weights in enumerate([*map(elsewhere, files), field(9, bytes(240))])
     ]
-    with Stack(folders[0], log=subprocess.DEVNULL) as stack, stack.function() as function:
+    with (
+        LocalDeployment.from_folder(folders[0], log=subprocess.DEVNULL) as stack,
+        stack.function() as function,
+    ):
         for folder in folders[:-1]:
             publish(folder, stack.client, MODEL_BUCKET)
             assert "cannot be loaded (Fail)" in refusal(function)

@@ -13,7 +13,7 @@ from support import reference
 from support.project import MODEL
 
 from lambda_setup.commands.results import attention, read
-from lambda_setup.deployment.local import MODEL_BUCKET, Application
+from lambda_setup.deployment.local import MODEL_BUCKET, LocalDeployment
 from lambda_setup.models.convert import convert
 from lambda_setup.models.describe import describe
 from lambda_setup.models.upload import upload
@@ -45,14 +45,14 @@ def sentences(test_split) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def converted(stack) -> Iterator[Application]:
+def converted(stack) -> Iterator[LocalDeployment]:
     """The same model converted to CTranslate2 in float32, beside it in the store."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         convert(MODEL, describe(MODEL), folder, "ctranslate2", "float32")
         manifest = replace(describe(folder), name="en-es-ct2")
         upload(folder, manifest, stack.client, MODEL_BUCKET)
-    with Application(stack.s3, "en-es-ct2", "ctranslate2") as application:
+    with LocalDeployment(stack.s3, "en-es-ct2", "ctranslate2") as application:
         yield application
 
 

@@ -11,8 +11,8 @@ import pytest
 from support.project import ROOT
 
 from lambda_setup import functions
-from lambda_setup.deployment.local import Emulator, Stack
-from lambda_setup.deployment.local.layers import layers
+from lambda_setup.deployment.local import Emulator, LocalDeployment
+from lambda_setup.deployment.local.layers import build_layers
 from layer.builder import build
 from layer.builder.recipe import load
 from layer.builder.report import facts as report
@@ -76,7 +76,7 @@ def flat(record):
 
 def in_layer(code):
     """Run code with what the function has, and nothing of this machine's packages; return what it prints."""
-    folders = [str(folder) for folder in (CODE, *layers("spacy"))]
+    folders = [str(folder) for folder in (CODE, *build_layers("spacy"))]
     files = {name: str(MODEL / name) for name in ("config.cfg", "pipeline.msgpack")}
     before = f"import sys\nsys.path[:0] = {folders!r}\nFILES = {files!r}\n{PREPARED}\n"
     done = subprocess.run(
@@ -241,9 +241,9 @@ class TestModelInTheLayer:
 
     def test_same_answers(self, reference, tmp_path):
         """The function finds the package that a file in the model bucket names, and answers as ever."""
-        with (tmp_path / "log").open("wb") as log, Stack(IN_LAYER, log=log) as stack:
+        with (tmp_path / "log").open("wb") as log, LocalDeployment.from_folder(IN_LAYER, log=log) as stack:
             options = {"env": stack.environment(), "log": log}
-            with Emulator(CODE, layers=layers("spacy_model"), **options) as function:
+            with Emulator(CODE, layers=build_layers("spacy_model"), **options) as function:
                 records = analyse(function, [one["text"] for one in reference])
                 assert [flat(record) for record in records] == reference
                 smoke = stack.manifest.smoke
@@ -254,7 +254,11 @@ class TestModelInTheLayer:
 
     def test_without_the_package(self, tmp_path):
         """In a layer without it the function says what to do."""
-        with (tmp_path / "log").open("wb") as log, Stack(IN_LAYER, log=log) as stack, stack.function() as one:
+        with (
+            (tmp_path / "log").open("wb") as log,
+            LocalDeployment.from_folder(IN_LAYER, log=log) as stack,
+            stack.function() as one,
+        ):
             response = one.invoke({"data": ["Rome"]})
         assert response["statusCode"] == 503
         message = response["body"]["error"]["message"]
@@ -278,4 +282,4 @@ def test_model_is_small_enough_for_git():
     assert (MODEL / "pipeline.msgpack").stat().st_size < 15_000_000
     stated = tomllib.loads((MODEL / "model.toml").read_text())
     assert set(stated["sha256"]) == set(stated["files"])
-    assert functions.named("spacy").model == MODEL
+    assert functions.get("spacy").model == MODEL

@@ -8,9 +8,9 @@ from support.events import case
 from support.project import MODEL
 from support.proxy import Proxy, refused
 
-from lambda_setup.deployment.local import Emulator, Stack
+from lambda_setup.deployment.local import Emulator, LocalDeployment
 from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET
-from lambda_setup.deployment.local.layers import layers
+from lambda_setup.deployment.local.layers import build_layers
 
 HTTP = case("valid/http_v2").event
 
@@ -69,7 +69,7 @@ def test_a_refused_key_is_a_503(stack):
 
 def test_a_damaged_model_is_refused():
     """A flipped byte in any file of the model, or in what its manifest says of them, never serves."""
-    with Stack(MODEL, log=2) as own:
+    with LocalDeployment.from_folder(MODEL, log=2) as own:
         prefix = f"models/en-es/versions/{own.manifest.version}"
         for name in ("en-es.pt", "enes.model", "manifest.json"):
             key = f"{prefix}/{name}"
@@ -124,7 +124,7 @@ def test_a_bug_is_a_500_without_its_text(stack, tmp_path):
     )
     with (
         (tmp_path / "log").open("wb") as log,
-        Emulator(tmp_path, layers=layers("opennmt"), env=stack.environment(), log=log) as function,
+        Emulator(tmp_path, layers=build_layers("opennmt"), env=stack.environment(), log=log) as function,
     ):
         assert error(function.invoke({})) == (500, "InternalError")
     text = (tmp_path / "log").read_text()

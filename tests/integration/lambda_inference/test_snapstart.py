@@ -15,7 +15,7 @@ from support.second_model import EVENT, Versions
 
 from lambda_setup.deployment.local.application import ROOT
 from lambda_setup.deployment.local.emulator import link_runtime
-from lambda_setup.deployment.local.layers import layers
+from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.deployment.local.process import Program
 
 TOKEN = "the token of this environment"  # noqa: S105 - of nobody's
@@ -108,7 +108,7 @@ def running(stack, tmp_path, environment):
     link_runtime(runtime)
     code = ROOT / "translation_function"
     ours = {name: value for name, value in stack.environment().items() if "_KEY" not in name}
-    path = os.pathsep.join(map(str, (code, *layers("opennmt"), runtime)))
+    path = os.pathsep.join(map(str, (code, *build_layers("opennmt"), runtime)))
     with (tmp_path / "log").open("wb") as log:
         program = Program(
             [sys.executable, "-s", "-S", "-P", "-m", "awslambdaric", "app.lambda_handler"],

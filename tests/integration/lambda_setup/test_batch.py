@@ -1,8 +1,6 @@
 """A corpus through the state machine on this machine: the real function, S3 and interpreter."""
 
-import argparse
 import contextlib
-import dataclasses
 import json
 import threading
 
@@ -14,9 +12,9 @@ from support.proxy import Proxy
 from unit.application.test_template import Stack as Deployed
 
 from lambda_setup.__main__ import main
-from lambda_setup.batch import fetch, run
-from lambda_setup.deployment import batch_place as place
-from lambda_setup.deployment.local.application import RESULT_BUCKET
+from lambda_setup.batch import run, store
+from lambda_setup.commands import batch as command
+from lambda_setup.deployment.local import RESULT_BUCKET, application
 from lambda_setup.deployment.local.emulator import Emulator
 from lambda_setup.deployment.local.stepfunctions import StepFunctions
 
@@ -44,12 +42,12 @@ def here(tmp_path_factory):
                 proxy = stack.enter_context(Proxy(env["AWS_ENDPOINT_URL_S3"], exchanges))
                 super().__init__(env={**env, "AWS_ENDPOINT_URL_S3": proxy.endpoint}, log=log)
 
-        patch.setattr(place, "STORE", tmp_path_factory.mktemp("batches"))
-        patch.setattr(place, "StepFunctions", Watched)
-        options = argparse.Namespace(stack=None, local=True, model=MODEL, function="translation", workers=2)
-        here = stack.enter_context(place.place(options))
-        patch.setattr(run, "place", lambda _: contextlib.nullcontext(here))
-        patch.setattr(fetch, "store", lambda _: contextlib.nullcontext(here))
+        patch.setattr(store, "STORE", tmp_path_factory.mktemp("batches"))
+        patch.setattr(application, "StepFunctions", Watched)
+        here = stack.enter_context(store.open_local_deployment(MODEL, 2))
+        bucket = store.ResultBucket(here.client, RESULT_BUCKET)
+        patch.setattr(command, "_open_deployment", lambda _: contextlib.nullcontext(here))
+        patch.setattr(command, "_open_bucket", lambda _: contextlib.nullcontext(bucket))
         patch.setattr(run, "_POLL_SECONDS", 0.2)
         yield here, exchanges
 
@@ -113,8 +111,8 @@ def test_the_manifest_is_complete(here, first):
     assert first == 0
     assert (head["done"], head["failed"], head["ranges"], head["failed_ranges"]) == (57, 3, 8, 0)
     assert head["retried"] == sum(entry["attempt"] > 0 for entry in entries) == 1
-    assert head["model"] == {"name": "en-es", "version": here[0].version}
-    assert head["request"] == REQUEST | {"model_version": here[0].version, "errors": "raise"}
+    assert head["model"] == {"name": "en-es", "version": here[0].manifest.version}
+    assert head["request"] == REQUEST | {"model_version": here[0].manifest.version, "errors": "raise"}
     assert [entry["start"] for entry in entries] == [0, *(entry["end"] for entry in entries[:-1])]
     assert entries[-1]["end"] == head["corpus"]["bytes"] == len(CORPUS)
     assert [entry["count"] for entry in entries] == [8] * 7 + [4]
@@ -231,11 +229,10 @@ def test_a_run_that_is_left_is_taken_up_again(here, tmp_path, monkeypatch, capsy
         assert batch(path, "left", lines=1) == 130
     assert "the same command takes it up again" in capsys.readouterr().err
     [here, _] = here
-    moved = dataclasses.replace(here, version="0" * 64)
     with monkeypatch.context() as patch:
-        patch.setattr(run, "place", lambda _: contextlib.nullcontext(moved))
+        patch.setattr(run, "read_version", lambda _: "0" * 64)
         assert batch(path, "left", lines=1) == 0
-    assert manifest(here, "left")[0]["model"]["version"] == here.version
+    assert manifest(here, "left")[0]["model"]["version"] == here.manifest.version
     assert capsys.readouterr().out.count("lines answered  2") == 1
 
 
@@ -249,7 +246,7 @@ def test_a_dry_run_writes_nothing(here, tmp_path, capsys):
     assert objects(here[0]) == before
     told = capsys.readouterr().out
     assert "put s3://results/inputs/corpora/" in told
-    assert f"start {here[0].machine}" in told
+    assert f"start {here[0].state_machine().arn}" in told
 
 
 def test_json_lines_are_measured_and_answered(here, tmp_path):

@@ -17,7 +17,7 @@ from samtranslator.yaml_helper import yaml_parse
 from support.project import ROOT
 
 from lambda_inference._hints import publish_command
-from lambda_setup.functions import found
+from lambda_setup.functions import discover
 
 ACCOUNT, REGION = "111122223333", "eu-central-1"
 SOURCE = yaml_parse((ROOT / "template.yaml").read_text())
@@ -584,7 +584,7 @@ class TestParameters:
         }
 
     @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
-    @pytest.mark.parametrize("engine", sorted({engine for one in found() for engine in one.engines}))
+    @pytest.mark.parametrize("engine", sorted({engine for one in discover() for engine in one.engines}))
     def test_layer_target(self, engine, architecture):
         """For each engine and architecture there is a target, which builds just that."""
         uri = SOURCE["Resources"]["DependencyLayer"]["Properties"]["ContentUri"]

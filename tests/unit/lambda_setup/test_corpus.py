@@ -9,12 +9,13 @@ from moto import mock_aws
 
 from lambda_setup.batch import corpus
 from lambda_setup.batch.corpus import Corpus
+from lambda_setup.errors import CommandError
 
 
 def cut(path, most_bytes, most_lines, progress=lambda _: None):
     """Return the index's entries for a file."""
     whole = Corpus(None, "b", "inputs/c.txt", path.stat().st_size, "i", path)
-    return list(corpus.pieces(whole, "d", most_bytes, most_lines, progress))
+    return list(corpus.cut(whole, "d", most_bytes, most_lines, progress))
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 1 << 20])
@@ -57,7 +58,7 @@ def test_ranges_are_all_lines_and_whole(tmp_path, monkeypatch, text, most_bytes,
         assert entry["id"] == f"d-{source['start']}-{source['end']}"
         place = source["end"]
     assert place == len(text)
-    assert json.loads(corpus.encoded(iter(entries))) == entries
+    assert json.loads(corpus.encode_index(iter(entries))) == entries
 
 
 def test_blocks_do_not_change_ranges(tmp_path, monkeypatch):
@@ -75,7 +76,7 @@ def test_a_line_that_no_range_holds_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "c.txt"
     path.write_bytes(b"a\n" + b"x" * 100 + b"\n")
     monkeypatch.setattr(corpus, "MAX_BYTES", 50)
-    with pytest.raises(ValueError, match="line at byte 2 is longer than 50 bytes"):
+    with pytest.raises(CommandError, match="line at byte 2 is longer than 50 bytes"):
         cut(path, 10, 9)
 
 
@@ -92,7 +93,7 @@ def test_a_file_is_uploaded_once(s3, tmp_path):
     """Its key is its content's, and keeps what it says of JSON lines."""
     path = tmp_path / "c.jsonl"
     path.write_bytes(b'"a"\n')
-    found = corpus.found(s3, "results", str(path))
+    found = corpus.find(s3, "results", str(path))
     assert found.key == f"inputs/corpora/{hashlib.sha256(path.read_bytes()).hexdigest()}.jsonl"
     assert [corpus.upload(found), corpus.upload(found)] == [True, False]
     assert s3.get_object(Bucket="results", Key=found.key)["Body"].read() == b'"a"\n'
@@ -103,14 +104,14 @@ def test_a_corpus_in_the_bucket_stays_where_it_is(s3, tmp_path):
     text = b"one\ntwo\nthree\n"
     (tmp_path / "c.txt").write_bytes(text)
     s3.put_object(Bucket="results", Key="inputs/mine/c.txt", Body=text)
-    found = corpus.found(s3, "results", "s3://results/inputs/mine/c.txt")
+    found = corpus.find(s3, "results", "s3://results/inputs/mine/c.txt")
     assert not corpus.upload(found)
     assert (found.key, found.size) == ("inputs/mine/c.txt", len(text))
     ours = [one["source"]["sha256"] for one in cut(tmp_path / "c.txt", 8, 9)]
-    assert [one["source"]["sha256"] for one in corpus.pieces(found, "d", 8, 9, lambda _: None)] == ours
+    assert [one["source"]["sha256"] for one in corpus.cut(found, "d", 8, 9, lambda _: None)] == ours
     s3.put_object(Bucket="results", Key="inputs/mine/c.txt", Body=text + b"four\n")
     with pytest.raises(s3.exceptions.ClientError, match="PreconditionFailed"):
-        list(corpus.pieces(found, "d", 8, 9, lambda _: None))
+        list(corpus.cut(found, "d", 8, 9, lambda _: None))
 
 
 @pytest.mark.parametrize(
@@ -127,8 +128,8 @@ def test_what_cannot_be_read_in_ranges_is_refused(s3, tmp_path, monkeypatch, tex
     (tmp_path / "c.txt.gz").write_bytes(b"a")
     (tmp_path / "empty.txt").touch()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=message):
-        corpus.found(s3, "results", text)
+    with pytest.raises(CommandError, match=message):
+        corpus.find(s3, "results", text)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_the_sample_is_whole_lines(s3, tmp_path, text):
     """Its ranges lie in the corpus, begin after a line feed, and end with one or with the corpus."""
     path = tmp_path / "c.txt"
     path.write_bytes(text)
-    found = corpus.found(s3, "results", str(path))
+    found = corpus.find(s3, "results", str(path))
     corpus.upload(found)
     sources = corpus.sample(found)
     assert sources

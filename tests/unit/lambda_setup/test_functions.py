@@ -5,32 +5,33 @@ from samtranslator.yaml_helper import yaml_parse
 from support.project import ROOT
 
 from lambda_setup import functions
+from lambda_setup.errors import CommandError
 from layer.builder.recipe import load
 
 ROOT_TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
-OTHERS = [one for one in functions.found() if one.home != ROOT]
+OTHERS = [one for one in functions.discover() if one.home != ROOT]
 
 each = pytest.mark.parametrize("one", OTHERS, ids=lambda one: one.name)
 
 
 def test_translator_and_examples():
     """The translator comes first; the examples are there."""
-    names = [one.name for one in functions.found()]
+    names = [one.name for one in functions.discover()]
     assert names[0] == "translation"
     assert {"fastai", "keras", "spacy"} <= set(names)
 
 
 def test_unknown_names_are_told_what_there_is():
     """A wrong name is answered with the right ones."""
-    with pytest.raises(ValueError, match="no function 'nothing'; there are translation, "):
-        functions.named("nothing")
-    with pytest.raises(ValueError, match="no function of this project runs models made for 'nothing'"):
-        functions.running("nothing")
+    with pytest.raises(CommandError, match="no function 'nothing'; there are translation, "):
+        functions.get("nothing")
+    with pytest.raises(CommandError, match="no function of this project runs models made for 'nothing'"):
+        functions.for_engine("nothing")
 
 
 def test_engines_have_one_function_each():
     """No engine is run by two functions, so that a model tells which one answers."""
-    engines = [engine for one in functions.found() for engine in sorted(one.engines)]
+    engines = [engine for one in functions.discover() for engine in sorted(one.engines)]
     assert len(engines) == len(set(engines))
     assert all(load(engine).engine == engine for engine in engines)
 

@@ -8,6 +8,7 @@ import json
 import re
 import threading
 import urllib.error
+from types import SimpleNamespace
 from typing import get_type_hints
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from msgspec import Meta
 
 from lambda_setup import functions, viewer
-from lambda_setup.commands.playground import FORM, LIMIT, Backend, Playground, form_of
+from lambda_setup.commands.playground import FORM, LIMIT, Playground, form_of
 from translator import TranslationRequest
 
 RECORD = {"index": 0, "source": "a b", "source_tokens": ["a", "b"],
@@ -26,7 +27,7 @@ ANSWER = {"statusCode": 200, "body": {"predictions": [RECORD], "engine": "one"}}
 @contextlib.contextmanager
 def serving(invoke):
     """Serve a playground whose function is a Python one."""
-    with Playground(Backend("here", invoke, None), "test", FORM) as server:
+    with Playground(SimpleNamespace(where="here", invoke=invoke, client=None), "test", FORM) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         yield server
@@ -152,7 +153,7 @@ def test_it_listens_on_the_loopback_interface_alone(server):
 def test_a_taken_port_says_what_to_do(server):
     """The error names the option."""
     with pytest.raises(OSError, match="--port"):
-        Playground(server._backend, "test", FORM, server.server_port)
+        Playground(server._deployment, "test", FORM, server.server_port)
 
 
 def test_inline_attention_becomes_maps():
@@ -211,10 +212,10 @@ def test_the_form_is_the_request():
 
 def test_other_functions_are_asked_by_their_own_form_or_json(tmp_path):
     """A function's show.py may have a form; without one its event is what to begin with."""
-    assert form_of(functions.named("translation")) == FORM
+    assert form_of(functions.get("translation")) == FORM
     own = functions.Function(tmp_path / "own_function", tmp_path)
     own.code.mkdir()
     (own.code / "show.py").write_text("FORM = [{'name': 'x', 'kind': 'flag', 'label': 'X'}]")
     assert form_of(own) == [{"name": "x", "kind": "flag", "label": "X"}]
-    [field] = form_of(functions.named("keras"))
-    assert json.loads(field["value"]) == json.loads(functions.named("keras").event.read_text())
+    [field] = form_of(functions.get("keras"))
+    assert json.loads(field["value"]) == json.loads(functions.get("keras").event.read_text())

@@ -6,7 +6,7 @@ import pytest
 from support.answers import differences
 from support.events import cases
 
-from lambda_setup.commands.invoke import recorded
+from lambda_setup.commands.invoke import redact
 
 REQUEST_ID = "8c3a1b62-0d5e-4f27-9c1d-aa0b53e4f9d0"
 RESPONSE = {
@@ -24,7 +24,7 @@ RESPONSE = {
 
 def test_what_varies_is_left_open():
     """Ids, versions, digests and measured numbers get placeholders; everything else stays."""
-    body = recorded(RESPONSE)["body"]
+    body = redact(RESPONSE)["body"]
     assert body["s3_key"] == "prediction_outputs/<request id>/predictions.jsonl.gz"
     assert body["attention_key"] == "prediction_outputs/<request id>/attention-<digest>.npz"
     assert body["predictions"] == [{"label": "A", "probability": "<number>", "shown": True}, None]
@@ -32,10 +32,10 @@ def test_what_varies_is_left_open():
 
 
 @pytest.mark.parametrize("response", [RESPONSE, RESPONSE | {"body": json.dumps(RESPONSE["body"])}])
-def test_a_response_is_as_it_was_recorded(response):
+def test_a_response_is_as_it_was_redact(response):
     """The comparison of the tests takes what was recorded, also of an HTTP answer."""
-    assert differences(recorded(response), response) == []
-    assert differences(recorded(response), response | {"statusCode": 400})
+    assert differences(redact(response), response) == []
+    assert differences(redact(response), response | {"statusCode": 400})
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_a_response_is_as_it_was_recorded(response):
 )
 def test_recording_again_changes_nothing(one):
     """What is recorded already stays as it is."""
-    assert recorded(one.answer) == one.answer
+    assert redact(one.answer) == one.answer

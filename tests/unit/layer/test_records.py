@@ -37,7 +37,7 @@ def test_records_are_current(name, record):
 
 def test_every_example_is_proven_for_arm64():
     """The processor that the templates take unless told otherwise has its records for every engine here."""
-    shipped = [one for one in functions.found() if one.code.parent.name == "examples" or one.home == ROOT]
+    shipped = [one for one in functions.discover() if one.code.parent.name == "examples" or one.home == ROOT]
     engines = {engine for one in shipped for engine in one.engines}
     assert engines <= {name for name, record in RECORDED if record == "python3.13-arm64"}
 
