@@ -9,10 +9,13 @@ from lambda_setup.deployment.protocol import FunctionFacts, StateMachine
 from lambda_setup.deployment.responses import parse_response
 from lambda_setup.errors import CommandError
 from lambda_setup.models.bucket import ModelBucket
-from layer.builder.publish.aws import readable_errors
+from layer.builder.publish import aws
 
 if TYPE_CHECKING:
     from boto3 import Session
+
+readable_errors = functools.partial(aws.readable_errors, kind=CommandError)
+"""Context manager that turns boto3's errors into a CommandError with a subject."""
 
 _LONGEST_CALL = 960
 """Seconds: Lambda's longest timeout, and a minute for a cold start and the way."""
