@@ -1,4 +1,4 @@
-"""A process that bench/areas/translate.py measures: the function's handler, or CTranslate2 bare, on one thread.
+"""A process that bench/areas/translate.py times: the function's handler, or CTranslate2 bare, on one thread.
 
 The function finds what Lambda would give it and nothing else: its layers and its own code. A task is named
 by the first argument, takes the others, and prints what it found as JSON. Every event is a request of its

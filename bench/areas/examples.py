@@ -15,7 +15,7 @@ from typing import Any
 
 from bench import usual as usual_functions
 from bench.areas.cold_start import BUCKET, Deploy, Place, Side, compare, copy, ours
-from bench.areas.layers import unpack_layer
+from bench.areas.unpack import unpack_layer
 from bench.row import ROOT, Row, make_size_row, measures, scratch_folder
 from bench.usual import BASELINES, LEARNER, MODELS, ZIP
 from layer.builder import build, tree

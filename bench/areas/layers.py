@@ -6,7 +6,6 @@ packages are unpacked, the function's code is imported, and it answers its first
 shipped model in memory. The kinds take turns. What is compared with 1.05 is import and answer alone.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -18,10 +17,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.areas.unpack import build_nested_layer
+from bench.areas.unpack import build_nested_layer, unpack_layer
 from bench.baselines import nested_zip
 from bench.row import OF_TIME, ROOT, Row, make_size_row, measures, ratio, scratch_folder
-from lambda_inference._unpack import unpack
 from layer.builder import build, tree
 from layer.builder.recipe import load
 from layer.builder.slim import patch
@@ -135,13 +133,6 @@ def ours(scratch: Path) -> tuple[Path, str, Path]:
     return unpack_layer(build_nested_layer(), scratch)
 
 
-def unpack_layer(layer: Path, scratch: Path) -> tuple[Path, str, Path]:
-    """Return the same of any nested layer, by its ``python`` folder."""
-    marker = json.loads((layer / build.MARKER).read_text())["archive"]
-    packed = layer / marker["file"]
-    return packed, marker["index"], unpack(packed, marker["index"], temporary=scratch).folder
-
-
 def cold_start(kind: Kind, folder: Path) -> tuple[float, float]:
     """Return the seconds of unpacking, and of import and first answer."""
     folder.mkdir()
@@ -227,16 +218,9 @@ def measure_sizes() -> Iterator[Row]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--temporary", type=Path, default=Path(tempfile.gettempdir()), help="default: %(default)s"
-    )
-    parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="default: %(default)s")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-layers-", dir=options.temporary) as name:
+    with tempfile.TemporaryDirectory(prefix="bench-layers-") as name:
         made = kinds(Path(name))
-        times = measure(made, Path(name), options.repetitions, made)
-        print_table(made, times)
+        print_table(made, measure(made, Path(name), REPETITIONS, made))
 
 
 def print_table(made: dict[str, Kind], times: dict[str, list[tuple[float, float]]]) -> None:

@@ -1,8 +1,7 @@
 """The time of unpacking a nested layer: layer.tar.zst against a zip and ``extractall``.
 
-Run: ``.venv/bin/python -m bench.areas.unpack TREE``, with the folder that is to be packed, or a nested
-layer's ``python`` folder. Each repetition is a fresh interpreter, timed from before its imports until
-all files are written; the two take turns, on one core and on all, on the same disk and with both
+Run: ``make bench ROW=layer.unpack``. Each repetition is a fresh interpreter, timed from before its imports
+until all files are written; the two take turns, on one core and on two, on the same disk and with both
 archives in the page cache. What was written is compared with the tree.
 
 What was written is emptied after each repetition, and removed only after the last: ext4 looks through
@@ -10,15 +9,12 @@ everything that was deleted in the last minutes when it makes a file, which no c
 the same reason the bench first waits until that is over.
 """
 
-import argparse
 import collections
 import filecmp
 import json
 import os
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,7 +23,6 @@ from bench.baselines import nested_zip
 from bench.row import AS_FAST, ROOT, Row, measures, ratio, scratch_folder
 from lambda_inference._unpack import unpack
 from layer.builder import build
-from layer.builder.pack import archive
 from layer.builder.recipe import load
 from layer.builder.target import HOST, get_target
 
@@ -106,18 +101,11 @@ def wait_for_quiet(scratch: Path) -> None:
         time.sleep(20)
 
 
-def pack_both(tree: Path, scratch: Path, level: int) -> tuple[Path, dict[str, Path], str]:
-    """Return a tree, its archives, and our index's hash; a nested layer is unpacked for it."""
-    marker = tree / "layer_target.json"
-    nested = json.loads(marker.read_text()).get("archive") if marker.exists() else None
-    if nested:
-        ours, index = tree / nested["file"], nested["index"]
-        tree = unpack(ours, index, temporary=scratch).folder
-    else:
-        ours = scratch / "layer.tar.zst"
-        index = archive.pack(tree, ours, level=level).index_sha256
-    nested_zip.pack(tree, scratch / "requirements.zip")
-    return tree, {"ours": ours, "extractall": scratch / "requirements.zip"}, index
+def unpack_layer(layer: Path, scratch: Path) -> tuple[Path, str, Path]:
+    """Return the archive of a nested layer's ``python`` folder, its index's hash, and the unpacked tree."""
+    marker = json.loads((layer / build.MARKER).read_text())["archive"]
+    archive = layer / marker["file"]
+    return archive, marker["index"], unpack(archive, marker["index"], temporary=scratch).folder
 
 
 def measure(
@@ -158,7 +146,9 @@ def build_nested_layer() -> Path:
 def measure_unpacking() -> Iterator[Row]:
     """Compare unpacking of the layer's tree with ``extractall`` of the same."""
     with scratch_folder() as scratch:
-        tree, archives, index = pack_both(build_nested_layer(), scratch, archive.LEVEL)
+        archive, index, tree = unpack_layer(build_nested_layer(), scratch)
+        archives = {"ours": archive, "extractall": scratch / "requirements.zip"}
+        nested_zip.pack(tree, archives["extractall"])
         times = measure(tree, archives, index, scratch, REPETITIONS, (1, 2))
     for name, cores, goal in (("layer.unpack", 1, 2.5), ("layer.unpack_two_cores", 2, 5.0)):
         yield Row(
@@ -171,36 +161,3 @@ def measure_unpacking() -> Iterator[Row]:
             cause="of our processor time zstd takes 55 %, sha256 of every byte 11 % and writing the files "
             "26 %; on two cores only sharing without any loss would be twice as fast as on one",
         )
-
-
-def main() -> None:
-    """Print the archives' sizes, the ratios of the medians, and the spread."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("tree", type=Path, metavar="TREE")
-    parser.add_argument(
-        "--temporary", type=Path, default=Path(tempfile.gettempdir()), help="default: %(default)s"
-    )
-    parser.add_argument("--level", type=int, default=archive.LEVEL, help="default: %(default)s")
-    parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="default: %(default)s")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-unpack-", dir=options.temporary) as folder:
-        scratch = Path(folder)
-        tree, archives, index = pack_both(options.tree, scratch, options.level)
-        total = sum((tree / name).stat().st_size for name in files(tree))
-        print(f"{len(files(tree)):,} files of {total:,} bytes; {archives['ours'].stat().st_size:,} as "
-              f"layer.tar.zst, {archives['extractall'].stat().st_size:,} as a zip", flush=True)  # fmt: skip
-        wait_for_quiet(scratch)
-        cores = sorted({1, os.cpu_count() or 1})
-        times = measure(tree, archives, index, scratch, options.repetitions, cores)
-    medians = {run: statistics.median(values) for run, values in times.items()}
-    for number in cores:
-        factor = medians["extractall", number] / medians["ours", number]
-        print(f"cores: {number}. extractall takes {factor:.1f} times as long as ours")
-        for kind in archives:
-            values, median = times[kind, number], medians[kind, number]
-            low, high = min(values) / median, max(values) / median
-            print(f"  {kind}: {len(values)} runs between {low:.2f} and {high:.2f} of their median")
-
-
-if __name__ == "__main__":
-    main()
