@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.table import SIGNS, Record, covers, describe_goal, draw, escape, format_number
-from layer.builder.report.treemap import human
+from layer.builder.report.treemap import format_bytes
 from tools import chart, posts
 from tools.markers import replace_part
 
@@ -195,4 +195,4 @@ def describe_machine(machine: Record) -> str:
 
 def format_value(row: Record, value: float) -> str:
     """Return a value of a row in few digits."""
-    return human(value) if row["unit"] == "bytes" else format_number(value)
+    return format_bytes(value) if row["unit"] == "bytes" else format_number(value)

@@ -19,8 +19,9 @@ from bench.areas.unpack import unpack_layer
 from bench.row import ROOT, Row, make_size_row, measures, scratch_folder
 from bench.usual import BASELINES, LEARNER, MODELS, ZIP
 from layer.builder import build, tree
+from layer.builder.pack.layer import MARKER
 from layer.builder.recipe import load
-from layer.builder.report.treemap import human
+from layer.builder.report.treemap import format_bytes
 from layer.builder.target import HOST, get_target
 
 Read = Callable[[dict[str, Any]], Any]
@@ -96,7 +97,7 @@ def measure_spacy() -> Iterator[Row]:
         usual("usual_spacy", layer, {}, event, entities),
         {"spacy": 2},
         baseline=f"the usual function: spaCy, all it declares and the model in a layer of "
-        f"{human(tree.size(layer))}, stripped by hand, and spacy.load, which has no S3 to ask "
+        f"{format_bytes(tree.size(layer))}, stripped by hand, and spacy.load, which has no S3 to ask "
         "(bench/baselines/usual_spacy.py)",
     )
 
@@ -113,7 +114,7 @@ def measure_fastai() -> Iterator[Row]:
         usual("usual_fastai", zipped, {LEARNER: usual_functions.learner()}, event, classes),
         {"fastai": 2},
         baseline="the usual function: fastai and all it declares but spaCy in a nested zip of "
-        f"{human((zipped / ZIP).stat().st_size)}, boto3 into a BytesIO, and load_learner "
+        f"{format_bytes((zipped / ZIP).stat().st_size)}, boto3 into a BytesIO, and load_learner "
         "(bench/baselines/usual_fastai.py)",
     )
 
@@ -154,7 +155,7 @@ def compare_keras(models: Path, goals: Mapping[str, float], network: str) -> Ite
         usual("usual_keras", zipped, keys, event, probabilities),
         goals,
         baseline="the usual function: Keras, torch and all they declare in a nested zip of "
-        f"{human((zipped / ZIP).stat().st_size)}, architecture and weights by boto3, and model.predict "
+        f"{format_bytes((zipped / ZIP).stat().st_size)}, architecture and weights by boto3, and model.predict "
         f"(bench/baselines/usual_keras.py); {network}",
     )
 
@@ -174,7 +175,7 @@ def measure_sizes() -> Iterator[Row]:
         build.build(job, print)
         layer = job.out / "layer" / "python"
         with scratch_folder() as scratch:
-            if json.loads((layer / build.MARKER).read_text()).get("archive"):
+            if json.loads((layer / MARKER).read_text()).get("archive"):
                 _, _, layer = unpack_layer(layer, scratch)
             of_torch = ("torch", "torchgen") if name == "fastai_own" else ()
             size = sum(file.size for file in tree.files(layer) if file.package not in of_torch)

@@ -23,6 +23,7 @@ from bench.baselines import nested_zip
 from bench.row import AS_FAST, ROOT, Row, measures, ratio, scratch_folder
 from lambda_inference._unpack import unpack
 from layer.builder import build
+from layer.builder.pack.layer import MARKER
 from layer.builder.recipe import load
 from layer.builder.target import HOST, get_target
 
@@ -103,7 +104,7 @@ def wait_for_quiet(scratch: Path) -> None:
 
 def unpack_layer(layer: Path, scratch: Path) -> tuple[Path, str, Path]:
     """Return the archive of a nested layer's ``python`` folder, its index's hash, and the unpacked tree."""
-    marker = json.loads((layer / build.MARKER).read_text())["archive"]
+    marker = json.loads((layer / MARKER).read_text())["archive"]
     archive = layer / marker["file"]
     return archive, marker["index"], unpack(archive, marker["index"], temporary=scratch).folder
 

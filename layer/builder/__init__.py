@@ -1,4 +1,4 @@
 """The layer builder: a recipe and a target in, a Lambda layer out.
 
-The stages stand in folders: wheels, slim, verify, pack, report and publish; ``build`` puts them in order.
+The stages stand in folders: wheels, slim, verify, pack, report and publish; ``steps`` puts them in order.
 """

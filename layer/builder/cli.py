@@ -18,8 +18,8 @@ from layer.builder.publish import checks, package
 from layer.builder.publish.execute import execute
 from layer.builder.publish.plan import Call, plan
 from layer.builder.recipe import load, load_common_rules
-from layer.builder.report import facts as report
-from layer.builder.report.table import table
+from layer.builder.report.page import PAGE
+from layer.builder.report.table import format_table
 from layer.builder.slim import patch
 from layer.builder.target import get_target
 from layer.builder.wheels import lock as locks
@@ -113,8 +113,8 @@ def _build(options: argparse.Namespace) -> int:
     if options.dry_run:
         _print_plan(job)
         return 0
-    print(table(builder.build(job, _say)))
-    print(f"\nlayer    {out / 'layer'}\nreport   {out / report.PAGE}")
+    print(format_table(builder.build(job, _say)))
+    print(f"\nlayer    {out / 'layer'}\nreport   {out / PAGE}")
     return 0
 
 

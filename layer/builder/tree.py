@@ -1,6 +1,7 @@
 """Trees: folders of installed packages, with their files, sizes and digests."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,3 +63,15 @@ def remove(tree: Path, paths: list[str]) -> None:
         while folder != tree and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
             folder = folder.parent  # noqa: PLW2901
+
+
+def folder_sha256(folder: Path) -> str:
+    """Return a hash of the paths, sizes and contents of all files in a folder."""
+    lines = []
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            name = os.fsencode(path.relative_to(folder).as_posix())
+            lines.append(name + f"\0{path.stat().st_size}\0{content}\n".encode())
+    return hashlib.sha256(b"".join(sorted(lines))).hexdigest()

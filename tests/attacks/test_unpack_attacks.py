@@ -27,8 +27,8 @@ from support.project import ROOT
 
 from lambda_inference import _unpack
 from lambda_inference._unpack import UnpackError
-from layer.builder.build import ARCHIVE, MARKER, UNZIP
 from layer.builder.pack import archive
+from layer.builder.pack.layer import ARCHIVE, MARKER, UNZIP
 
 SEED = 20261121
 INSTANTS = 50

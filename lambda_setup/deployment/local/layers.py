@@ -15,7 +15,7 @@ def build_layers(engine: str) -> list[Path]:
     if not job.out.exists():
         _say("building the layers that the function runs in, as for Lambda; about a minute, this once")
     build(job, _say)
-    folders = [one.out / "layer" / "python" for one in (job, job.beside) if one]
+    folders = [one.out / "layer" / "python" for one in (job, job.base) if one]
     return [*folders, ROOT / "layer" / "python"]
 
 

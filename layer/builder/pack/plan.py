@@ -44,8 +44,8 @@ def decide(tree: int, function: int, nestable: bool, asked: str = "auto") -> Pla
         if not nestable:
             raise PlanError(
                 f"{sentence}, and no layer beside this one could unpack an archive. Name one that can in the "
-                'recipe (base_layer = "inference"), take more out, or deploy the function as a container image, '
-                "which may have 10 GB"
+                'recipe (base_layer = "inference"), take more out, or deploy the function as a container '
+                "image, which may have 10 GB"
             )
         why = "as asked for" if asked == "nested" else "too big to lie in the layer as it is"
         storage = ""

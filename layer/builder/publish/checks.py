@@ -7,7 +7,8 @@ from pathlib import Path
 from layer.builder.errors import PublishError, ReportError
 from layer.builder.pack.plan import LIMIT
 from layer.builder.publish.aws import readable_errors
-from layer.builder.report.facts import REPORT, Report, folder_sha256, read
+from layer.builder.report.facts import REPORT, Report, read
+from layer.builder.tree import folder_sha256
 
 
 def check_regions(regions: list[str], bucket: str) -> None:

@@ -1,14 +1,7 @@
-"""What the builder tells about a layer: ``report.json`` for programs, ``report.html`` for people.
+"""The facts about a layer, which ``report.json`` holds: its files, what was removed, and whether it fits."""
 
-Both say the same: what is in, what was taken out and by which rule, and whether Lambda takes it.
-"""
-
-import hashlib
 import json
-import os
 import types
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -17,7 +10,6 @@ from layer.builder.errors import ReportError
 from layer.builder.files import write_atomic
 
 REPORT = "report.json"
-PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -121,7 +113,7 @@ class Report:
         strategy: ``direct``: files as they are; ``nested``: most of them in an archive.
         reason: why this strategy, in one sentence with numbers.
         digest: of the tree of files that are in.
-        layer_sha256: of the folder to publish, by ``folder_sha256``.
+        layer_sha256: of the folder to publish, by ``tree.folder_sha256``.
         proof: whether it was run.
         trace: from what it is known what is needed.
         compiled: one sentence on bytecode.
@@ -174,32 +166,14 @@ class Report:
         return f"it does not fit: {-left:,} bytes too many; as it is, this layer cannot be deployed"
 
 
-def folder_sha256(folder: Path) -> str:
-    """Return a hash of the paths, sizes and contents of all files in a folder."""
-    lines = []
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            name = os.fsencode(path.relative_to(folder).as_posix())
-            lines.append(name + f"\0{path.stat().st_size}\0{found}\n".encode())
-    return hashlib.sha256(b"".join(sorted(lines))).hexdigest()
-
-
 def write(report: Report, out: Path) -> None:
-    """Write ``report.json``, with keys and files sorted, and ``report.html``; each is replaced as a whole."""
+    """Write ``report.json``, with keys and files sorted."""
     report = replace(
         report,
         files=tuple(sorted(report.files, key=lambda file: (file.path, file.place))),
         wheels=tuple(sorted(report.wheels, key=lambda wheel: wheel.file)),
     )
-    from layer.builder.report.page import page  # which draws what is defined here
-
-    for name, text in (
-        (REPORT, json.dumps(asdict(report), indent=2, sort_keys=True) + "\n"),
-        (PAGE, page(report)),
-    ):
-        write_atomic(out / name, text)
+    write_atomic(out / REPORT, json.dumps(asdict(report), indent=2, sort_keys=True) + "\n")
 
 
 def read(path: Path) -> Report:
@@ -210,7 +184,7 @@ def read(path: Path) -> Report:
 
     """
     try:
-        report: Report = _typed(Report, json.loads(path.read_text(encoding="utf-8")), "it")
+        report: Report = _convert(Report, json.loads(path.read_text(encoding="utf-8")), "it")
     except FileNotFoundError:
         raise ReportError(f"there is no {path}; build the layer, which writes it") from None
     except ValueError as error:
@@ -218,64 +192,23 @@ def read(path: Path) -> Report:
     return report
 
 
-def _typed(kind: Any, value: Any, what: str) -> Any:
+def _convert(kind: Any, value: Any, what: str) -> Any:
     """Return a value of JSON as the type that a dataclass declares for it."""
     if isinstance(kind, types.UnionType):
         optional, none = get_args(kind)
-        return None if value is None and none is types.NoneType else _typed(optional, value, what)
+        return None if value is None and none is types.NoneType else _convert(optional, value, what)
     if get_origin(kind) is Literal:
         if value in get_args(kind):
             return value
     elif get_origin(kind) is tuple:
         if isinstance(value, list):
-            return tuple(_typed(get_args(kind)[0], one, what) for one in value)
+            return tuple(_convert(get_args(kind)[0], one, what) for one in value)
     elif is_dataclass(kind):
         names = {field.name for field in fields(kind)}
         if isinstance(value, dict) and value.keys() == names:
             hints = get_type_hints(kind)
             make: Any = kind
-            return make(**{name: _typed(hints[name], value[name], name) for name in names})
+            return make(**{name: _convert(hints[name], value[name], name) for name in names})
     elif type(value) is kind:
         return value
     raise ValueError(f"{what} is not as it should be")
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a step or rule took out of all packages."""
-
-    step: str
-    reason: str
-    files: int
-    bytes: int
-    packages: tuple[tuple[str, int], ...]
-
-
-def by_step(report: Report) -> list[Step]:
-    """Return the steps, that which took out most first, each with its packages in the same order."""
-    grouped: dict[str, list[Removed]] = {}
-    for one in report.removed:
-        grouped.setdefault(one.step_or_rule, []).append(one)
-    steps = []
-    for step, rows in grouped.items():
-        packages: Counter[str] = Counter()
-        for row in rows:
-            packages[row.package] += row.bytes
-        reason = "; ".join(dict.fromkeys(row.reason for row in rows))
-        files = sum(row.files for row in rows)
-        steps.append(Step(step, reason, files, sum(packages.values()), tuple(packages.most_common())))
-    return sorted(steps, key=lambda one: (-one.bytes, one.step))
-
-
-def by_package(files: Iterable[File]) -> dict[str, tuple[int, int]]:
-    """Return every package's number of files and bytes."""
-    found: dict[str, tuple[int, int]] = {}
-    for file in files:
-        count, total = found.get(file.package, (0, 0))
-        found[file.package] = (count + 1, total + file.bytes)
-    return found
-
-
-def plain(text: str) -> str:
-    """Return a text in which what no terminal or page should be given is escaped."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

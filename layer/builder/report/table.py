@@ -3,13 +3,14 @@
 import textwrap
 from collections.abc import Sequence
 
-from layer.builder.report.facts import Report, by_package, by_step, plain
+from layer.builder.report.facts import Report
+from layer.builder.report.summary import by_package, by_step, plain
 
 _WIDTH = 100
 _SHOWN = 12
 
 
-def table(report: Report) -> str:
+def format_table(report: Report) -> str:
     """Return the report for a terminal: what was taken out, what is in, and the verdict."""
     out = [(group.step, group.files, group.bytes) for group in by_step(report)]
     if report.stripped.files:
@@ -24,7 +25,7 @@ def table(report: Report) -> str:
         several = f"  {len(rest):,} other packages"
         rows.append((several, sum(one[0] for _, one in rest), sum(one[1] for _, one in rest)))
     rows.append(("  together", len(report.files), total))
-    lines = [*_aligned(rows), ""]
+    lines = [*_align(rows), ""]
     budget = report.budget
     sums = f"{budget.function:,} function + {budget.layer:,} layer = {budget.total:,}"
     facts = [
@@ -41,7 +42,7 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _aligned(rows: Sequence[tuple[str, int, int] | str]) -> list[str]:
+def _align(rows: Sequence[tuple[str, int, int] | str]) -> list[str]:
     texts = [row if isinstance(row, str) else (plain(row[0]), f"{row[1]:,}", f"{row[2]:,}") for row in rows]
     cells = [row for row in texts if not isinstance(row, str)]
     files, total = (max(len(row[i]) for row in [("", "files", "bytes"), *cells]) for i in (1, 2))

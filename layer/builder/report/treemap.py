@@ -57,7 +57,7 @@ class Leaf(NamedTuple):
     style: str
 
 
-def human(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Return a number of bytes as people read it."""
     for unit in ("B", "kB"):
         if count < 999.5:  # noqa: PLR2004
@@ -84,16 +84,16 @@ def squarify(weights: Sequence[float], within: Rectangle) -> list[Rectangle]:
         left = float(sum(weights[i] for i in order))
         scale = free.width * free.height / left
         areas = [weights[i] * scale for i in order]
-        count = _row_length(areas, min(free.width, free.height))
+        count = _count_row(areas, min(free.width, free.height))
         row, order = order[:count], order[count:]
         taken = sum(weights[i] for i in row)
-        placed, free = _place([weights[i] / taken for i in row], taken / left if order else 1, free)
+        placed, free = _lay_row([weights[i] / taken for i in row], taken / left if order else 1, free)
         for i, place in zip(row, placed, strict=True):
             found[i] = place
     return found
 
 
-def _row_length(areas: Sequence[float], side: float) -> int:
+def _count_row(areas: Sequence[float], side: float) -> int:
     """Return how many of the areas, the largest first, make the best row along a side."""
     total, best = 0.0, float("inf")
     for count, area in enumerate(areas):
@@ -105,7 +105,7 @@ def _row_length(areas: Sequence[float], side: float) -> int:
     return len(areas)
 
 
-def _place(shares: Iterable[float], part: float, free: Rectangle) -> tuple[list[Rectangle], Rectangle]:
+def _lay_row(shares: Iterable[float], part: float, free: Rectangle) -> tuple[list[Rectangle], Rectangle]:
     """Lay a row that takes a part of what is free, and return it and the rest."""
     x, y, width, height = free
     row = []
@@ -120,7 +120,7 @@ def _place(shares: Iterable[float], part: float, free: Rectangle) -> tuple[list[
     return row, Rectangle(free.x, y + height * part, width, height * (1 - part))
 
 
-def folder(leaves: Sequence[Leaf], depth: int = 0) -> Node:
+def make_folder(leaves: Sequence[Leaf], depth: int = 0) -> Node:
     """Return the node of files that have the first ``depth`` parts of their paths in common.
 
     A folder with nothing but a folder in it is not shown; the style is that of most of its weight.
@@ -135,39 +135,39 @@ def folder(leaves: Sequence[Leaf], depth: int = 0) -> Node:
         grouped.setdefault(leaf.path.split("/")[depth], []).append(leaf)
         styles[leaf.style] += leaf.weight
     if len(grouped) == 1:
-        return folder(leaves, depth + 1)
+        return make_folder(leaves, depth + 1)
     place = "/".join(path.split("/")[:depth])
     title = f"{place}/: {total:,} bytes, {len(leaves):,} files"
-    children = tuple(folder(part, depth + 1) for part in grouped.values())
+    children = tuple(make_folder(part, depth + 1) for part in grouped.values())
     return Node(f"{place.rpartition('/')[2]}/", title, total, styles.most_common(1)[0][0], children)
 
 
 def draw(nodes: Sequence[Node], width: float, height: float, label: str) -> str:
     """Return an SVG of nodes; the areas of the outermost are exact, those inside make room for headers."""
-    body = "".join(_cells(nodes, Rectangle(0, 0, width, height), 0))
+    body = "".join(_draw_cells(nodes, Rectangle(0, 0, width, height), 0))
     return (
         f'<svg class="map" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
         f'aria-label="{html.escape(label)}">{body}</svg>'
     )
 
 
-def _cells(nodes: Sequence[Node], within: Rectangle, depth: int) -> Iterator[str]:
-    nodes = _gathered(nodes, within)
+def _draw_cells(nodes: Sequence[Node], within: Rectangle, depth: int) -> Iterator[str]:
+    nodes = _merge_small(nodes, within)
     for node, place in zip(nodes, squarify([node.weight for node in nodes], within), strict=True):
         x, y, width, height = place
         grouped = len(node.children) > 1 and width >= _GROUP[0] and height >= _GROUP[1]
         style = f"{'group' if grouped else 'cell'} d{min(depth, 2)} {node.style}"
         yield (
             f'<g class="{style}"><rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
-            f"<title>{html.escape(node.title)}</title>{_label(node, place, grouped)}"
+            f"<title>{html.escape(node.title)}</title>{_draw_label(node, place, grouped)}"
         )
         if grouped:
             inner = Rectangle(x + 2, y + _HEADER, width - 4, height - _HEADER - 2)
-            yield from _cells(node.children, inner, depth + 1)
+            yield from _draw_cells(node.children, inner, depth + 1)
         yield "</g>"
 
 
-def _gathered(nodes: Sequence[Node], within: Rectangle) -> list[Node]:
+def _merge_small(nodes: Sequence[Node], within: Rectangle) -> list[Node]:
     """Return the nodes that can be seen, the largest first, and one in place of all others."""
     nodes = sorted((node for node in nodes if node.weight), key=lambda node: (-node.weight, node.name))
     total = sum(node.weight for node in nodes)
@@ -181,14 +181,14 @@ def _gathered(nodes: Sequence[Node], within: Rectangle) -> list[Node]:
     return [*seen, *small]
 
 
-def _label(node: Node, place: Rectangle, grouped: bool) -> str:
+def _draw_label(node: Node, place: Rectangle, grouped: bool) -> str:
     room = int((place.width - 8) / _CHARACTER)
     if place.height < _HEADER or room < min(len(node.name), 4):
         return ""
     text = node.name if len(node.name) <= room else node.name[: room - 1] + "…"
     x, y = place.x + 4, place.y + (12.5 if grouped else min(14, place.height / 2 + 4))
     label = f'<text x="{x:.1f}" y="{y:.1f}">{html.escape(text)}</text>'
-    size = human(node.weight)
+    size = format_bytes(node.weight)
     if not grouped and not node.name.endswith(size) and place.height >= _TWO_LINES and len(size) <= room:
         label += f'<text class="size" x="{x:.1f}" y="{y + 14:.1f}">{size}</text>'
     return label

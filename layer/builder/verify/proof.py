@@ -1,7 +1,7 @@
 """Proofs: that a slim tree answers what the full one answers; kept beside the lock.
 
 A proof holds the digest of the tree that was proven, and that of the prediction: the function's code,
-its model, the events, and the layer beside it. Whoever builds a tree of the same digest for the same
+its model, the events, and the base layer. Whoever builds a tree of the same digest for the same
 prediction has the same files, and needs no machine that could run them. The digest is taken before
 byte-compiling: CPython does not promise the same bytecode file twice.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from layer.builder.files import write_atomic
 from layer.builder.recipe import Recipe
 from layer.builder.target import Target
+from layer.builder.verify.compare import TOLERANCE, differences
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,19 @@ def read(recipe: Recipe, target: Target) -> Proof | None:
         return Proof(found["digest"], prediction, interpreter, json.dumps(found["answer"], sort_keys=True))
     except (ValueError, LookupError, TypeError):
         return None
+
+
+def record(recipe: Recipe, target: Target, proof: Proof) -> None:
+    """Record a proof, unless the recorded one says the same.
+
+    The last digits of an answer differ between processors. The file is committed, so it stays byte for
+    byte as it is while the answers agree within the tolerance.
+    """
+    known = read(recipe, target)
+    same = known and (known.digest, known.prediction) == (proof.digest, proof.prediction)
+    if known and same and not differences(json.loads(known.answer), json.loads(proof.answer), TOLERANCE):
+        return
+    write(recipe, target, proof)
 
 
 def write(recipe: Recipe, target: Target, proof: Proof) -> None:

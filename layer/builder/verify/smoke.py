@@ -39,29 +39,29 @@ class Outcome:
 
 
 def code_files(smoke: Smoke) -> list[Path]:
-    """Return the files that the prediction consists of, beside the tree."""
+    """Return the files that the prediction consists of, apart from the tree."""
     code = [path for folder in smoke.code for path in _deployed(folder)]
     events = [one for path in smoke.arguments.get("events", []) for one in _events(ROOT / path)]
     prepare = [smoke.prepare] if smoke.prepare else []
     return [smoke.script, _RUNNER, *prepare, *code, *events, *smoke.inputs]
 
 
-def digest(smoke: Smoke, beside: str) -> str:
-    """Return the sha256 of all that the prediction consists of, beside the tree.
+def digest(smoke: Smoke, base_digest: str) -> str:
+    """Return the sha256 of all that the prediction consists of, apart from the tree.
 
     Args:
         smoke: the prediction.
-        beside: the digest of the tree of the layer that is always deployed with this one.
+        base_digest: the digest of the tree of the layer that is always deployed with this one.
 
     """
-    total = hashlib.sha256(json.dumps([smoke.arguments, beside], sort_keys=True).encode())
+    total = hashlib.sha256(json.dumps([smoke.arguments, base_digest], sort_keys=True).encode())
     for path in code_files(smoke):
         total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()
 
 
 def code_bytes(smoke: Smoke) -> int:
-    """Return the bytes that the function's own code takes beside the layer."""
+    """Return the bytes that the function's own code takes, apart from the layer."""
     return sum(path.stat().st_size for folder in smoke.function for path in _deployed(folder))
 
 
@@ -70,7 +70,7 @@ _NOT_DEPLOYED = {"show.py", "publishing.py"}
 
 
 def _deployed(folder: Path) -> list[Path]:
-    """Return a function's modules, without builds and without the modules that only operators' commands load."""
+    """Return a function's modules, without builds and without those that only operators' commands load."""
     found = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*.py")))
     return [path for path, parts in found if parts[-1] not in _NOT_DEPLOYED and not parts[0].startswith(".")]
 
@@ -107,7 +107,7 @@ def prepare(smoke: Smoke, folder: Path) -> bool:
 
 
 def run(smoke: Smoke, layer_trees: Sequence[Path], interpreter: Interpreter, prepared: Path) -> Outcome:
-    """Run the prediction on a tree alone, and on those of the layers that are always beside it.
+    """Run the prediction on a tree alone, and on that of its base layer.
 
     Args:
         smoke: the prediction.

@@ -14,6 +14,7 @@ import boto3
 import pytest
 from support.project import ROOT
 
+from layer.builder import tree
 from layer.builder.cli import main
 from layer.builder.pack.plan import LIMIT
 from layer.builder.publish import plan as plans
@@ -31,7 +32,7 @@ def told(folder, **changes):
     found = report.Report(
         recipe="mine", engine="opennmt", target="python3.13-arm64", runtime="python3.13",
         architecture="arm64", strategy="direct", reason="it is small", digest="ab" * 32,
-        layer_sha256=report.folder_sha256(folder), proof=report.Proof("proven", "it was run"),
+        layer_sha256=tree.folder_sha256(folder), proof=report.Proof("proven", "it was run"),
         trace=report.Trace("a run"), compiled="nothing was",
         budget=report.Budget(LIMIT, size, 0, size), archive=None, files=(), removed=(),
         stripped=report.Stripped(0, 0, 0, ()), checks=(), wheels=(),

@@ -24,10 +24,10 @@ from layer.builder.pack import plan
 from layer.builder.publish.checks import read_publishable
 from layer.builder.recipe import RECIPES, load
 from layer.builder.report import facts as report
-from layer.builder.report.facts import folder_sha256
-from layer.builder.report.table import table
+from layer.builder.report.table import format_table
 from layer.builder.slim import elf
 from layer.builder.target import HOST, get_target
+from layer.builder.tree import folder_sha256
 from layer.builder.verify import proof
 from layer.builder.wheels import install as wheels
 from layer.builder.wheels import lock
@@ -374,23 +374,23 @@ class TestAgain:
         locked = lock.read(built.job.recipe, built.job.target)
         try:
             path.write_bytes((before or b"") + b"#\n")
-            assert build.unchanged(built.job, locked) is None
+            assert build.find_reusable(built.job, locked) is None
         finally:
             path.write_bytes(before) if before is not None else path.unlink()
-        assert build.unchanged(built.job, locked) == built.report
+        assert build.find_reusable(built.job, locked) == built.report
 
-    @pytest.mark.parametrize("name", ["slim/strip.py", "slim/rules.toml"])
+    @pytest.mark.parametrize("name", ["slim/strip.py", "slim/rules.toml", "report/style.css"])
     def test_builder_changed(self, built, name, tmp_path, monkeypatch):
         """Another builder makes another layer, also by other common rules alone."""
         shutil.copytree(ROOT / "layer" / "builder", tmp_path, dirs_exist_ok=True)
         monkeypatch.setattr(build, "__file__", str(tmp_path / "build.py"))
         locked = lock.read(built.job.recipe, built.job.target)
-        before = build.inputs(built.job, locked)
+        before = build.digest_inputs(built.job, locked)
 
-        assert build.inputs(built.job, locked) == before
+        assert build.digest_inputs(built.job, locked) == before
         with (tmp_path / name).open("a") as file:
             file.write("\n")
-        assert build.inputs(built.job, locked) != before
+        assert build.digest_inputs(built.job, locked) != before
 
     def test_damaged(self, copy):
         """A layer that was changed is made anew, of the wheels and the trace that are there."""
@@ -402,6 +402,23 @@ class TestAgain:
         assert (again.report.digest, again.report.proven) == (copy.report.digest, True)
         assert again.report.trace.source == "recorded with the same wheels"
         assert again.pips() == ["install"]
+
+    def test_other_processor(self, copy):
+        """A recorded answer stays byte for byte if only its last digits are another processor's."""
+        script = copy.recipe.with_suffix("") / "smoke.py"
+        answer = "return toy.answer(word, more)"
+        script.write_text(SMOKE.replace(answer, f'{answer} | {{"score": 0.125}}'))
+        run(copy.recipe, copy.out, copy.work)
+        record = copy.record("proof.json")
+        elsewhere = record.read_text().replace('"score": 0.125', '"score": 0.12500001')
+        assert elsewhere != record.read_text()
+        record.write_text(elsewhere)
+
+        assert run(copy.recipe, copy.out, copy.work).report.proven
+        assert record.read_text() == elsewhere
+        record.write_text(elsewhere.replace("0.12500001", "0.5"))
+        assert run(copy.recipe, copy.out, copy.work).report.proven
+        assert '"score": 0.125,' in record.read_text()
 
     def test_stale_trace(self, copy):
         """A prediction that needs more than was recorded is traced anew."""
@@ -441,7 +458,7 @@ class TestAgain:
         (tmp_path / "layer" / "precious.py").write_text("x")
 
         assert main(["build", str(built.recipe), "--out", str(tmp_path)]) == 2
-        assert f"{tmp_path / 'layer'} is there and no layer of ours" in capsys.readouterr().err
+        assert f"{tmp_path / 'layer'} exists, and the builder did not make it" in capsys.readouterr().err
         assert contents(tmp_path) == {"layer/precious.py": b"x"}
 
 
@@ -561,7 +578,7 @@ class TestElsewhere:
             "unproven", "no Python here runs host, and no recorded proof has this layer's digest"
         )
         assert f"WARNING: unproven: {done.report.proof.how}" in done.said
-        assert "UNPROVEN" in table(done.report)
+        assert "UNPROVEN" in format_table(done.report)
         assert "UNPROVEN" in (copy.out / "report.html").read_text()
 
     def test_other_prediction(self, copy):
@@ -697,7 +714,7 @@ class TestTogether:
         hold.unlink()
         done = run(copy.recipe, copy.out, copy.work)
         assert (done.report.digest, done.report.proven) == (copy.report.digest, True)
-        assert build.unchanged(done.job, lock.read(done.job.recipe, done.job.target)) == done.report
+        assert build.find_reusable(done.job, lock.read(done.job.recipe, done.job.target)) == done.report
         assert not list(copy.out.glob(".build-*"))
 
 

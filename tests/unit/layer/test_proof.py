@@ -1,6 +1,7 @@
 """Proofs: kept beside the lock, for whoever cannot run a target."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -67,3 +68,24 @@ def test_shipped(name):
     assert all(found)
     first, *others = (json.loads(one.answer) for one in found)
     assert [differences(one, first, TOLERANCE) for one in others] == [[]] * len(others)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"answer": '{"score": 0.25001, "text": "a"}', "interpreter": "another"}, True),
+        ({"answer": '{"score": 0.26, "text": "a"}'}, False),
+        ({"answer": '{"score": 0.25, "text": "b"}'}, False),
+        ({"digest": "other"}, False),
+        ({"prediction": "other"}, False),
+    ],
+)
+def test_record(changes, kept, recipe):
+    """The file changes only if the tree, the prediction or the answer does, beyond the tolerance."""
+    known = replace(PROOF, answer='{"score": 0.25, "text": "a"}')
+    proof.record(recipe, ARM, known)
+    before = proof.path_of(recipe, ARM).read_bytes()
+    proof.record(recipe, ARM, replace(known, **changes))
+
+    assert (proof.path_of(recipe, ARM).read_bytes() == before) == kept
+    assert proof.read(recipe, ARM) == (known if kept else replace(known, **changes))

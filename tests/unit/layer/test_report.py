@@ -21,12 +21,12 @@ from layer.builder.report.facts import (
     Report,
     Stripped,
     Trace,
-    folder_sha256,
     read,
     write,
 )
-from layer.builder.report.page import page
-from layer.builder.report.table import table
+from layer.builder.report.page import draw_page, write_page
+from layer.builder.report.table import format_table
+from layer.builder.tree import folder_sha256
 
 REPORT = Report(
     recipe="opennmt",
@@ -123,20 +123,26 @@ class Page(HTMLParser):
         return "".join(self.texts)
 
 
+def write_both(report, folder):
+    """Write the report as a build does."""
+    write(report, folder)
+    write_page(report, folder)
+
+
 class TestFiles:
     """``report.json`` and ``report.html``."""
 
     @every
     def test_read_what_was_written(self, report, tmp_path):
         """Nothing is lost, whatever a path has in it."""
-        write(report, tmp_path)
+        write_both(report, tmp_path)
 
         assert read(tmp_path / "report.json") == replace(report, files=tuple(sorted(report.files, key=str)))
         assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
 
     def test_the_same_file(self, tmp_path):
         """Files found in another order give the same report, with keys in alphabetical order."""
-        write(REPORT, tmp_path)
+        write_both(REPORT, tmp_path)
         first = (tmp_path / "report.json").read_bytes()
         write(replace(REPORT, files=REPORT.files[::-1]), tmp_path)
 
@@ -147,21 +153,21 @@ class TestFiles:
         """Both files have the mode of any other file, and replace what was there."""
         (tmp_path / "report.json").write_text("old")
         (tmp_path / "any").touch()
-        write(REPORT, tmp_path)
+        write_both(REPORT, tmp_path)
 
         modes = {(tmp_path / name).stat().st_mode for name in ("any", "report.json", "report.html")}
         assert len(modes) == 1
 
     def test_whole_or_not_at_all(self, tmp_path, monkeypatch):
         """A disk that is full leaves the report from before, and nothing half."""
-        write(REPORT, tmp_path)
+        write_both(REPORT, tmp_path)
 
         def full(*_):
             raise OSError("no space left on device")
 
         monkeypatch.setattr("pathlib.Path.replace", full)
         with pytest.raises(OSError, match="no space"):
-            write(UNPROVEN, tmp_path)
+            write_both(UNPROVEN, tmp_path)
         assert read(tmp_path / "report.json") == REPORT
         assert len(list(tmp_path.iterdir())) == 2
 
@@ -185,7 +191,7 @@ class TestFiles:
     )
     def test_not_a_report(self, change, message, tmp_path):
         """What this version of the builder does not write is not guessed at."""
-        write(REPORT, tmp_path)
+        write_both(REPORT, tmp_path)
         path = tmp_path / "report.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
 
@@ -241,7 +247,7 @@ class TestTable:
 
     def test_text(self):
         """It says what went, what stays, and what that means."""
-        assert table(REPORT) == (
+        assert format_table(REPORT) == (
             "TAKEN OUT              files        bytes\n"
             "  tests                  730   91,000,000\n"
             "  stripped of symbols      3   50,000,000\n"
@@ -260,23 +266,23 @@ class TestTable:
 
     def test_verdicts(self):
         """What does not fit, or is not proven, cannot be overlooked."""
-        assert "it does not fit: 38,856,000 bytes too many" in table(TOO_BIG)
-        assert "proof    UNPROVEN: no Python here runs it" in table(UNPROVEN)
-        assert "archive  60,000,000 bytes for 2 files of 200,000,000 bytes" in table(NESTED)
+        assert "it does not fit: 38,856,000 bytes too many" in format_table(TOO_BIG)
+        assert "proof    UNPROVEN: no Python here runs it" in format_table(UNPROVEN)
+        assert "archive  60,000,000 bytes for 2 files of 200,000,000 bytes" in format_table(NESTED)
 
     @every
     def test_width(self, report):
         """No line is wider than 100 columns, and none can move a terminal's cursor."""
         long = replace(report, removed=(*report.removed, Removed("r" * 200, "", "p", 1, 1)),
                        reason="why " * 90, proof=replace(report.proof, how="how " * 90))  # fmt: skip
-        for text in (table(report), table(long)):
+        for text in (format_table(report), format_table(long)):
             assert all(len(line) <= 100 and (not line or line.isprintable()) for line in text.split("\n"))
 
     def test_many_packages(self):
         """The small ones are summed up."""
         many = tuple(File(f"p{i}/x.py", 100 + i, f"p{i}", "layer") for i in range(40))
 
-        text = table(replace(REPORT, files=many))
+        text = format_table(replace(REPORT, files=many))
         assert "  p39 " in text
         assert re.search(r"  28 other packages +28 +3,178", text)
 
@@ -287,25 +293,25 @@ class TestPage:
     @every
     def test_well_formed(self, report):
         """Every element is closed where it should be, and the page needs nothing else."""
-        found = Page(page(report))
+        found = Page(draw_page(report))
 
         assert not {"script", "link", "img", "iframe", "image"} & {tag for tag, _ in found.elements}
         names = {name for _, attributes in found.elements for name in attributes}
         assert not [name for name in names if name.startswith(("on", "src", "href", "xlink"))]
-        assert not re.search(r"@import|url\((?!#)", page(report))
+        assert not re.search(r"@import|url\((?!#)", draw_page(report))
         assert ("meta", {"charset": "utf-8"}) in found.elements
 
     @every
     def test_no_numbers_gone_wrong(self, report):
         """No side of a rectangle is negative or no number at all."""
-        sides = [attributes[side] for tag, attributes in Page(page(report)).elements if tag == "rect"
+        sides = [attributes[side] for tag, attributes in Page(draw_page(report)).elements if tag == "rect"
                  for side in ("width", "height")]  # fmt: skip
         assert sides
         assert all(float(side.rstrip("%")) >= 0 for side in sides)
 
     def test_says_it_all(self):
         """What the report has, a reader finds, the pictures' contents as tables as well."""
-        text = Page(page(REPORT)).text
+        text = Page(draw_page(REPORT)).text
 
         facts = ("opennmt", "python3.13-arm64", "Fits", "21.1 MB left", "241,000,000 of 262,144,000 bytes",
                  "torch/lib/libtorch.so", "nobody runs them", "torch 90.0 MB, numpy 1.0 MB", "91,000,000",
@@ -316,17 +322,17 @@ class TestPage:
 
     def test_verdicts(self):
         """What does not fit, or is not proven, stands at the top."""
-        top = Page(page(TOO_BIG)).text.partition("Lambda's limit")[0]
+        top = Page(draw_page(TOO_BIG)).text.partition("Lambda's limit")[0]
         assert "Does not fit" in top
         assert "38.9 MB too many" in top
-        top = Page(page(UNPROVEN)).text.partition("Lambda's limit")[0]
+        top = Page(draw_page(UNPROVEN)).text.partition("Lambda's limit")[0]
         assert "UNPROVEN" in top
         assert "no Python here runs it" in top
-        assert "UNPROVEN" not in page(REPORT)
+        assert "UNPROVEN" not in draw_page(REPORT)
 
     def test_over_budget(self):
         """The bar goes on behind the limit, in the same scale."""
-        pieces = {attributes.get("class"): attributes for tag, attributes in Page(page(TOO_BIG)).elements
+        pieces = {attributes.get("class"): attributes for tag, attributes in Page(draw_page(TOO_BIG)).elements
                   if tag == "rect" and "class" in attributes}  # fmt: skip
         width = {name: float(pieces[name]["width"].rstrip("%")) for name in ("function", "layer", "over")}
         assert width["function"] + width["layer"] == pytest.approx(100, abs=0.01)
@@ -335,7 +341,7 @@ class TestPage:
 
     def test_one_scale(self):
         """A byte has the same area in both maps, in wide and in narrow windows."""
-        boxes = [attributes["viewbox"] for tag, attributes in Page(page(REPORT)).elements
+        boxes = [attributes["viewbox"] for tag, attributes in Page(draw_page(REPORT)).elements
                  if attributes.get("class") == "map"]  # fmt: skip
         areas = [float(box.split()[2]) * float(box.split()[3]) for box in boxes]
         for inside, outside in zip(areas[:2], areas[2:], strict=True):
@@ -343,7 +349,7 @@ class TestPage:
 
     def test_paths_are_data(self):
         """Nothing in a name becomes part of the page."""
-        text = page(HOSTILE)
+        text = draw_page(HOSTILE)
 
         assert "<script" not in text
         assert "\x1b" not in text

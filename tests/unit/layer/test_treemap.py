@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from layer.builder.report.treemap import Leaf, Node, Rectangle, draw, folder, human, squarify
+from layer.builder.report.treemap import Leaf, Node, Rectangle, draw, format_bytes, make_folder, squarify
 
 
 def area(one: Rectangle) -> float:
@@ -103,7 +103,7 @@ class TestFolder:
 
     def test_tree(self):
         """A folder weighs what is in it, and has the style of most of it."""
-        node = folder(
+        node = make_folder(
             [Leaf("a/x.so", 70, "lib"), Leaf("a/sub/y.py", 20, "code"), Leaf("a/sub/z.py", 10, "code")]
         )
 
@@ -116,14 +116,14 @@ class TestFolder:
 
     def test_lonely_folders(self):
         """A folder with nothing but a folder in it takes no room of its own."""
-        node = folder([Leaf("a/b/c/x", 1, ""), Leaf("a/b/c/y", 1, "")])
+        node = make_folder([Leaf("a/b/c/x", 1, ""), Leaf("a/b/c/y", 1, "")])
 
         assert (node.name, node.title) == ("c/", "a/b/c/: 2 bytes, 2 files")
-        assert folder([Leaf("a/b/x.py", 5, "code")]).name == "x.py"
+        assert make_folder([Leaf("a/b/x.py", 5, "code")]).name == "x.py"
 
     def test_the_same_path_twice(self):
         """It is one rectangle with the weight of both."""
-        assert folder([Leaf("a/x", 1, ""), Leaf("a/x", 2, "")]).weight == 3
+        assert make_folder([Leaf("a/x", 1, ""), Leaf("a/x", 2, "")]).weight == 3
 
 
 class TestDraw:
@@ -143,7 +143,7 @@ class TestDraw:
 
     def test_groups(self):
         """A folder with room for it is drawn around what is in it."""
-        node = folder([Leaf("a/x", 500, "lib"), Leaf("a/y", 500, "lib")])
+        node = make_folder([Leaf("a/x", 500, "lib"), Leaf("a/y", 500, "lib")])
 
         large, small = draw([node], 400, 300, ""), draw([node], 40, 30, "")
 
@@ -183,4 +183,4 @@ class TestDraw:
 )  # fmt: skip
 def test_human(count, text):
     """Bytes are told with three digits or so, in powers of 1000."""
-    assert human(count) == text
+    assert format_bytes(count) == text

@@ -1,0 +1,61 @@
+"""The folder that Lambda mounts: a tree as it is, or in an archive, with a marker that says which."""
+
+import json
+from pathlib import Path
+
+from layer.builder import tree as trees
+from layer.builder.pack import archive
+from layer.builder.recipe import Recipe
+from layer.builder.report.facts import Archive, File
+from layer.builder.target import Target
+
+MARKER = "layer_target.json"
+ARCHIVE = "layer.tar.zst"
+UNZIP = "from lambda_inference import unpack\n\nunpack.ensure()\n"
+"""The module by which functions of serverless-python-requirements have their packages unpacked."""
+
+
+def assemble(
+    tree: Path, layer: Path, strategy: str, recipe: Recipe, target: Target, libraries: dict[str, str]
+) -> tuple[Archive | None, list[File]]:
+    """Make a layer's folder of a tree, which is moved there or packed.
+
+    Args:
+        tree: the packages.
+        layer: the folder to make.
+        strategy: ``direct`` or ``nested``.
+        recipe: names the engine in the marker.
+        target: the marker's runtime and architecture, for the function to compare with its own.
+        libraries: the marker's versions.
+
+    Returns:
+        the archive, if there is one, and every file of the layer and of its archive.
+
+    """
+    python = layer / "python"
+    marker: dict[str, object] = {
+        "recipe": recipe.name,
+        "engine": recipe.engine,
+        "runtime": target.runtime,
+        "architecture": target.architecture,
+        "libraries": libraries,
+    }
+    contents = None
+    inside: list[trees.File] = []
+    if strategy == "direct":
+        layer.mkdir()
+        tree.rename(python)
+    else:
+        python.mkdir(parents=True)
+        inside = trees.files(tree)
+        packed = archive.pack(tree, python / ARCHIVE)
+        contents = Archive(packed.bytes, packed.tree_bytes, packed.files)
+        marker["archive"] = {"file": ARCHIVE, "index": packed.index_sha256, "bytes": packed.tree_bytes}
+        (python / "unzip_requirements.py").write_text(UNZIP)
+    if recipe.engine or contents:
+        (python / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
+    plain = [file for file in trees.files(python) if file.path != ARCHIVE]  # listed by its files instead
+    return contents, [
+        *(File(file.path, file.size, file.package, "layer") for file in plain),
+        *(File(file.path, file.size, file.package, "archive") for file in inside),
+    ]

@@ -1,0 +1,273 @@
+"""The steps of one build, in their order; each returns what the report says about it."""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from layer.builder import interpreter
+from layer.builder import tree as trees
+from layer.builder.errors import BuildError, InterpreterError, SmokeError
+from layer.builder.job import Job
+from layer.builder.pack import bytecode, plan
+from layer.builder.pack.layer import assemble
+from layer.builder.recipe import Smoke, load_common_rules
+from layer.builder.report import facts
+from layer.builder.slim import patch, strip, trace
+from layer.builder.slim.prune import prune
+from layer.builder.verify import check, proof, smoke
+from layer.builder.verify.compare import differences
+from layer.builder.wheels import install as wheels
+from layer.builder.wheels.lock import Lock
+
+Say = Callable[[str], None]
+
+_ZSTANDARD = "zstandard==0.25.0"
+
+
+class StaleTraceError(Exception):
+    """The recorded trace lacks a file that the function needs now."""
+
+
+@dataclass(frozen=True)
+class SmokeTest:
+    """The recipe's prediction, ready to run: on trees alone, by an interpreter of the target."""
+
+    definition: Smoke
+    trees: tuple[Path, ...]
+    python: interpreter.Interpreter
+    prepared: Path
+
+    def run(self) -> smoke.Outcome:
+        """Return the answer and the files that were opened.
+
+        Raises:
+            SmokeError: the prediction failed.
+
+        """
+        return smoke.run(self.definition, self.trees, self.python, self.prepared)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """The files that the prediction uses, if they are known, and in a sentence how.
+
+    Attributes:
+        recorded: by an earlier build, so the function may need others now.
+
+    """
+
+    files: list[str] | None
+    source: str
+    recorded: bool = False
+
+
+class Steps:
+    """One build, in a folder of its own: ``tree`` becomes slim, and then ``layer``."""
+
+    def __init__(self, job: Job, lock: Lock, folder: Path, say: Say) -> None:
+        self.job, self.lock, self.say = job, lock, say
+        self.recipe, self.target = job.recipe, job.target
+        self.tree, self.layer = folder / "tree", folder / "layer"
+        self.base_tree = job.base.out / "layer" / "python" if job.base else None
+        self.smoke_test = self._prepare_smoke_test()
+
+    def run(self, *, retrace: bool) -> facts.Report:
+        """Take all steps and return the report.
+
+        Raises:
+            LayerError: a step failed.
+            StaleTraceError: take them again, with ``retrace``.
+
+        """
+        shutil.rmtree(self.tree, ignore_errors=True)
+        shutil.rmtree(self.layer, ignore_errors=True)
+        self._install()
+        reference = self._predict("predicting with everything there, for reference")
+        removed = [*self._apply_slim_patches(), *self._prune()]
+        usage = self._find_usage(retrace=retrace)
+        removed += self._remove_unused(usage)
+        stripped = strip.strip_tree(self.tree)
+        checks = check.check(self.tree, self.target)
+        digest = trees.digest(self.tree)
+        verdict = self._prove(digest, reference, usage)
+        compiled = self._compile(reference)
+        function = self._function_bytes()
+        decision = plan.decide(
+            trees.size(self.tree), function, nestable=bool(self.job.base), asked=self.job.strategy
+        )
+        archive, files = self._assemble(decision.strategy)
+        size = trees.size(self.layer)
+        plan.check_fits(size, function)
+        return facts.Report(
+            recipe=self.recipe.name,
+            engine=self.recipe.engine,
+            target=self.target.name,
+            runtime=self.target.runtime,
+            architecture=self.target.architecture,
+            strategy="nested" if archive else "direct",
+            reason=decision.reason,
+            digest=digest,
+            layer_sha256=trees.folder_sha256(self.layer),
+            proof=verdict,
+            trace=facts.Trace(usage.source),
+            compiled=compiled,
+            budget=facts.Budget(plan.LIMIT, size, function, size + function),
+            archive=archive,
+            files=tuple(files),
+            removed=tuple(removed),
+            stripped=stripped,
+            checks=tuple(checks),
+            wheels=tuple(wheels.describe_wheels(self.lock, self.job.work / "wheels")),
+        )
+
+    def _prepare_smoke_test(self) -> SmokeTest | None:
+        """Return the prediction, if the recipe has one and this machine can run it."""
+        if self.recipe.smoke is None:
+            return None
+        python = interpreter.find(self.target, self.job.interpreters)
+        if python is None:
+            return None
+        prepared = self.job.work / "inputs" / self.recipe.name
+        if not smoke.prepare(self.recipe.smoke, prepared):
+            script = self.recipe.smoke.prepare
+            self.say(f"{sys.executable} cannot make the prediction's inputs: run {script} to see why")
+            return None
+        layer_trees = (self.tree, *([self.base_tree] if self.base_tree else []))
+        return SmokeTest(self.recipe.smoke, layer_trees, python, prepared)
+
+    def _predict(self, purpose: str) -> smoke.Outcome | None:
+        """Return the prediction's outcome on the tree as it is now; None where it cannot run."""
+        if self.smoke_test is None:
+            return None
+        with self._time(purpose):
+            return self.smoke_test.run()
+
+    def _install(self) -> None:
+        wheels.fetch(self.lock, self.target, self.recipe.cpu_index, self.job.work / "wheels", self.say)
+        with self._time(f"installing {len(self.lock.wheels)} wheels"):
+            wheels.install(self.lock, self.target, self.job.work / "wheels", self.tree)
+        patch.apply(self.tree, self.recipe.patches, "fix")
+
+    def _apply_slim_patches(self) -> list[facts.Removed]:
+        """Apply the patches that make the tree smaller, and return by how much."""
+        before = trees.files(self.tree)
+        patch.apply(self.tree, self.recipe.patches, "slim")
+        sizes = {file.path: file.size for file in trees.files(self.tree)}
+        return [
+            facts.Removed("patches", "the recipe's patches", file.package, int(file.path not in sizes), saved)
+            for file in before
+            if (saved := file.size - sizes.get(file.path, 0))
+        ]
+
+    def _prune(self) -> list[facts.Removed]:
+        with self._time("removing what the rules name"):
+            return prune(self.tree, (*load_common_rules(), *self.recipe.rules), self.recipe.protect)
+
+    def _find_usage(self, *, retrace: bool) -> Usage:
+        """Return the files that the prediction uses, as recorded with the same wheels or as traced now."""
+        if self.recipe.smoke is None:
+            return Usage(None, "the recipe has no prediction to trace; rules alone")
+        if not retrace:
+            files = trace.read(self.recipe, self.target, self.lock)
+            if files is not None:
+                return Usage(files, "recorded with the same wheels", recorded=True)
+        outcome = self._predict("tracing what the prediction opens")
+        if self.smoke_test is None or outcome is None:
+            self.say(f"WARNING: no trace of these wheels, and no Python here runs {self.target.name}")
+            return Usage(None, f"none: no Python of this machine runs {self.target.name}; rules alone")
+        files = trace.write(self.recipe, self.target, self.lock, outcome.opened)
+        return Usage(files, f"by {self.smoke_test.python.description}")
+
+    def _remove_unused(self, usage: Usage) -> list[facts.Removed]:
+        if usage.files is None:
+            return []
+        emptied = (one.path for one in self.recipe.patches if one.action == "empty")
+        protect = (*self.recipe.protect, *emptied)
+        return trace.keep(self.tree, usage.files, protect, self.recipe.package_data)
+
+    def _prove(self, digest: str, reference: smoke.Outcome | None, usage: Usage) -> facts.Proof:
+        """Return whether the slim tree answers as the full one does, by running it or by a record."""
+        if self.recipe.smoke is None:
+            return facts.Proof("unproven", "the recipe has no prediction to prove it with")
+        base_digest = facts.read(self.job.base.out / facts.REPORT).digest if self.job.base else ""
+        prediction = smoke.digest(self.recipe.smoke, base_digest)
+        if self.smoke_test is None or reference is None:
+            return self._look_up_proof(digest, prediction)
+        answer = self._predict_slim(usage)
+        if answer != reference.answer:
+            places = differences(json.loads(answer), json.loads(reference.answer))[:10]
+            raise BuildError("the slim tree answers differently from the full one:\n  " + "\n  ".join(places))
+        python = self.smoke_test.python.description
+        proof.record(self.recipe, self.target, proof.Proof(digest, prediction, python, answer))
+        how = f"{python}, {smoke.isolation()}, answered byte for byte what the full tree does"
+        return facts.Proof("proven", how)
+
+    def _look_up_proof(self, digest: str, prediction: str) -> facts.Proof:
+        """Return what the recorded proof says about a tree that cannot run here."""
+        record = proof.read(self.recipe, self.target)
+        if record and (record.digest, record.prediction) == (digest, prediction):
+            return facts.Proof("proven", f"a recorded proof has the same digest ({record.interpreter})")
+        other = "is of this prediction" if record and record.digest == digest else "has this layer's digest"
+        reason = f"no Python here runs {self.target.name}, and no recorded proof {other}"
+        self.say(f"WARNING: unproven: {reason}")
+        return facts.Proof("unproven", reason)
+
+    def _predict_slim(self, usage: Usage) -> str:
+        try:
+            outcome = self._predict("predicting with what is left, alone")
+        except SmokeError as error:
+            if usage.recorded:
+                raise StaleTraceError(error.cause) from None
+            raise
+        return outcome.answer if outcome else ""
+
+    def _compile(self, reference: smoke.Outcome | None) -> str:
+        """Byte-compile the tree, see that it still answers the same, and describe it in a sentence."""
+        compiler = self._find_compiler()
+        if compiler is None:
+            return f"no: there was no {self.target.runtime} to do it"
+        with self._time("byte-compiling"):
+            count = bytecode.compile_tree(self.tree, compiler)
+        outcome = self._predict("predicting with the bytecode")
+        if outcome and reference and outcome.answer != reference.answer:
+            raise BuildError("byte-compiled, the tree answers differently")
+        return f"{count} modules by {compiler.description}; without sources and documentation strings"
+
+    def _find_compiler(self) -> interpreter.Interpreter | None:
+        """Return a Python whose bytecode is the target's: an installed one, or one that can be fetched."""
+        cache = self.job.interpreters
+        if compiler := interpreter.find_compiler(self.target, cache):
+            return compiler
+        try:
+            interpreter.fetch(self.target, cache, self.say, architecture=interpreter.native())
+        except InterpreterError as error:
+            self.say(
+                f"WARNING: not byte-compiled, so a cold start will be several times slower: there is no "
+                f"{self.target.runtime} here, and none could be fetched ({error}). Install it, build again"
+            )
+        return interpreter.find_compiler(self.target, cache)
+
+    def _assemble(self, strategy: str) -> tuple[facts.Archive | None, list[facts.File]]:
+        libraries = {wheel.name: wheel.version for wheel in self.lock.wheels}
+        if strategy == "direct":
+            return assemble(self.tree, self.layer, strategy, self.recipe, self.target, libraries)
+        wheels.ensure_tool("zstandard", _ZSTANDARD, self.job.work / "tools")
+        with self._time(f"packing {trees.size(self.tree):,} bytes"):
+            return assemble(self.tree, self.layer, strategy, self.recipe, self.target, libraries)
+
+    def _function_bytes(self) -> int:
+        """Return the bytes always deployed with the layer: the function's code, and the base layer."""
+        code = smoke.code_bytes(self.recipe.smoke) if self.recipe.smoke else 0
+        return code + (trees.size(self.base_tree) if self.base_tree else 0)
+
+    @contextmanager
+    def _time(self, step: str) -> Iterator[None]:
+        self.say(f"{step} …")
+        start = time.perf_counter()
+        yield
+        self.say(f"  done in {time.perf_counter() - start:.1f} s")
