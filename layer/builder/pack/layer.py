@@ -11,7 +11,7 @@ from layer.builder.target import Target
 
 MARKER = "layer_target.json"
 ARCHIVE = "layer.tar.zst"
-UNZIP = "from lambda_inference import unpack\n\nunpack.ensure()\n"
+UNZIP = "from lambda_inference._unpack import ensure\n\nensure()\n"
 """The module by which functions of serverless-python-requirements have their packages unpacked."""
 
 
