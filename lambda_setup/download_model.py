@@ -1,8 +1,8 @@
-"""The former place of ``model download``; goes with the next release."""
+"""The former command of ``model download``, an alias for one release."""
 
 import sys
 
-from lambda_setup.models.download import main
+from lambda_setup.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["model", "download", *sys.argv[1:]]))

@@ -43,7 +43,7 @@ def table(columns: dict[str, Any], rows: list[list[str]]) -> None:
 
 
 @contextlib.contextmanager
-def transfer(label: str, size: int) -> Iterator[Callable[[int], None]]:
+def transfer(label: str, size: int | None) -> Iterator[Callable[[int], None]]:
     """Show the progress of a transfer in bytes; yield a function that takes the bytes of each step."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from bench.results import ENGINES, read
-from lambda_setup.commands.cost import markdown as draw_costs
+from lambda_setup.costs.comparison import draw_markdown as draw_costs
 from studies.batch_scale import tables as scale
 from tools import performance
 from tools.markers import replace_part

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lambda_inference._models import Manifest
+from lambda_inference import Manifest
 
 
 def describe(folder: Path) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from lambda_setup.deployment import Deployment, StateMachine
 from lambda_setup.deployment.responses import is_success
 from lambda_setup.errors import CommandError
 from lambda_setup.models import channels
-from lambda_setup.models.bucket import SHOWN
+from lambda_setup.models.bucket import SHORT_VERSION
 from lambda_setup.output import status, transfer
 
 SHARE = 0.25
@@ -158,8 +158,8 @@ def _prepare(
         raise CommandError(f"the run {job.name} is of another corpus or request; choose another name")
     if its_version != version:
         status(
-            f"{job.name} was begun with version {its_version[:SHOWN]} and stays with it; "
-            f"a run of another name takes {version[:SHOWN]}"
+            f"{job.name} was begun with version {its_version[:SHORT_VERSION]} and stays with it; "
+            f"a run of another name takes {version[:SHORT_VERSION]}"
         )
     return begun, False
 
@@ -290,16 +290,16 @@ def estimate_cost(deployment: Deployment, shards: int, seconds: float) -> str:
     if not facts.region:
         return ""
     try:
-        prices = pricing.prices(facts.region)
-    except (CommandError, ValueError):  # the prices of the region are not known
+        prices = pricing.load_prices(facts.region)
+    except CommandError:  # the prices of the region are not known
         return ""
-    cost = pricing.run_cost(
+    cost = pricing.calculate_run_cost(
         gb_seconds=seconds * facts.memory / 1024,
         requests=shards,
         transitions=2 * shards,
         writes=shards,
         reads=3 * shards,
         architecture=facts.architecture,
-        of=prices,
+        prices=prices,
     )
     return f"about ${cost.total:,.2f}"

@@ -32,7 +32,7 @@ from lambda_setup.commands.options import (
 from lambda_setup.deployment import Deployment
 from lambda_setup.deployment.aws import AwsDeployment, open_session, readable_errors
 from lambda_setup.errors import CommandError
-from lambda_setup.models.bucket import SHOWN
+from lambda_setup.models.bucket import SHORT_VERSION
 from lambda_setup.output import table
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
@@ -147,7 +147,7 @@ def _print_summary(head: Mapping[str, Any], cost: str) -> None:
         ["shards", f"{head['ranges']:,}"],
         ["shards failed", f"{head['failed_ranges']:,}"],
         ["shards retried", f"{head['retried']:,}"],
-        ["model version", head["model"]["version"][:SHOWN] if head["model"] else "none"],
+        ["model version", head["model"]["version"][:SHORT_VERSION] if head["model"] else "none"],
         ["manifest", manifest_key(head["run"])],
     ]
     if cost:

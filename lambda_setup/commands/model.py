@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from lambda_setup import functions
-from lambda_setup.commands import score
+from lambda_setup.commands import download, score
 from lambda_setup.commands.options import (
     add_command,
     add_dry_run,
@@ -27,12 +28,11 @@ from lambda_setup.deployment import aws, local
 from lambda_setup.deployment.aws import readable_errors
 from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.errors import CommandError
-from lambda_setup.models import channels, pickles
-from lambda_setup.models.bucket import SHOWN, ModelBucket
+from lambda_setup.models import moves, pickles
+from lambda_setup.models.bucket import SHORT_VERSION, ModelBucket
 from lambda_setup.models.channels import CHANNELS
 from lambda_setup.models.convert import QUANTIZATIONS, convert
 from lambda_setup.models.describe import PublishedManifest, describe, validate_name
-from lambda_setup.models.smoke_test import run_smoke_test
 from lambda_setup.models.upload import plan, upload
 from lambda_setup.output import print_result, status, table, transfer
 
@@ -59,6 +59,8 @@ def configure_parser(commands: Any) -> None:
                         help="of the converted weights (default: float32)")  # fmt: skip
     add_dry_run(parser, "print the objects to write")
     add_json(parser)
+
+    download.configure_parser(group)
 
     parser = add_command(group, "list", list_models, help="list the models in a bucket")
     _add_bucket(parser)
@@ -151,9 +153,9 @@ def _open_bucket(options: argparse.Namespace) -> ModelBucket:
 def publish(options: argparse.Namespace) -> int:
     """Check a model, upload it and point a channel to it."""
     if bool(options.engine) > bool(options.name):
-        raise CommandError("--engine needs --name, too: a name holds models of one engine")
+        raise CommandError("--engine needs --name: give the converted model a name of its own")
     if bool(options.quantization) > bool(options.engine):
-        raise CommandError("--quantization is of a conversion; give --engine, too")
+        raise CommandError("--quantization applies to a conversion; give --engine, too")
     with contextlib.ExitStack() as stack:
         folder = options.folder
         manifest = describe(folder)
@@ -196,10 +198,10 @@ def _print_upload(result: dict[str, Any]) -> None:
     print("model    {name}, engine {engine}, {precision}, {bytes:,} bytes".format_map(result))
     print("version  {version}".format_map(result))
     print("to       s3://{bucket}/models/{name}/, channel {channel}".format_map(result))
-    for call in result.get("would", []):
-        print(f"would    {call}")
+    for write in result.get("would", []):
+        print(f"would    {write}")
     if "uploaded" in result:
-        print("done     functions on this channel take it up" if result["uploaded"] else
+        print("done     functions on this channel load it within a minute" if result["uploaded"] else
               "done     the version was there already; the channel points to it")  # fmt: skip
 
 
@@ -207,29 +209,19 @@ def list_models(options: argparse.Namespace) -> int:
     """List the models of a bucket, with the versions that their channels point to."""
     with readable_errors("model bucket"):
         bucket = _open_bucket(options)
-        summaries = [summary for name in bucket.models() if (summary := _summarize(bucket, name))["versions"]]
+        summaries = [summary for name in bucket.models() if (summary := bucket.summarize(name))["versions"]]
 
     def text() -> None:
         table(
             {"model": "left", "dev": "left", "prod": "left", "versions": "right", "bytes": "right"},
             [
-                [one["name"], *(one["channels"].get(channel, "")[:SHOWN] for channel in CHANNELS),
+                [one["name"], *(one["channels"].get(channel, "")[:SHORT_VERSION] for channel in CHANNELS),
                  f"{one['versions']:,}", f"{one['bytes']:,}"]
                 for one in summaries
             ],
         )  # fmt: skip
 
     return print_result(options.json, summaries, text)
-
-
-def _summarize(bucket: ModelBucket, name: str) -> dict[str, Any]:
-    versions = bucket.versions(name)
-    return {
-        "name": name,
-        "channels": {channel: pointer.version for channel, pointer in bucket.pointers(name).items()},
-        "versions": len(versions),
-        "bytes": sum(version.bytes for version in versions),
-    }
 
 
 def show(options: argparse.Namespace) -> int:
@@ -253,20 +245,20 @@ def show(options: argparse.Namespace) -> int:
             {"version": "left", "published": "left", "engine": "left", "precision": "left", "bytes": "right",
              "channels": "left"},
             [
-                [one.version[:SHOWN], one.created or "incomplete", one.manifest.engine if one.manifest else "",
+                [one.version[:SHORT_VERSION], one.created or "incomplete", one.manifest.engine if one.manifest else "",
                  one.manifest.precision if one.manifest else "", f"{one.bytes:,}",
                  ", ".join(name for name, pointer in pointers.items() if pointer.version == one.version)]
                 for one in versions
             ],
         )  # fmt: skip
-        moves = [(step, name) for name, pointer in pointers.items() for step in pointer.history]
+        steps = [(step, name) for name, pointer in pointers.items() for step in pointer.history]
         print()
         table(
             {"moved": "left", "channel": "left", "from": "left", "to": "left", "by": "left"},
             [
-                [step["when"] or "", name, *((step[end] or "")[:SHOWN] for end in ("from", "to")),
+                [step["when"] or "", name, *((step[end] or "")[:SHORT_VERSION] for end in ("from", "to")),
                  step["by"] or ""]
-                for step, name in sorted(moves, key=lambda move: move[0]["when"] or "", reverse=True)
+                for step, name in sorted(steps, key=lambda pair: pair[0]["when"] or "", reverse=True)
             ],
         )  # fmt: skip
 
@@ -277,13 +269,15 @@ def verify(options: argparse.Namespace) -> int:
     """Read every byte of a version, and compare it with its manifest; 1 if something is wrong."""
     with readable_errors("model bucket"):
         bucket = _open_bucket(options)
-        find = bucket.pointed if options.version in CHANNELS else bucket.version
+        find = bucket.channel_version if options.version in CHANNELS else bucket.version
         version = find(options.name, options.version)
         with transfer("reading", version.bytes) as progress:
             faults = bucket.verify(options.name, version, progress)
     result = {"version": version.version, "faults": faults}
     print_result(
-        options.json, result, lambda: print("\n".join(faults) or f"{version.version[:SHOWN]} is whole")
+        options.json,
+        result,
+        lambda: print("\n".join(faults) or f"{version.version[:SHORT_VERSION]} is complete and undamaged"),
     )
     if faults:
         print("publish it again, which uploads what is missing or differs", file=sys.stderr)
@@ -291,33 +285,26 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def promote(options: argparse.Namespace) -> int:
-    """Test dev's version with the request that was published with it, then move prod to it."""
-    with readable_errors("model bucket"):
+    """Test dev's version with its smoke request, then move prod to it."""
+    with readable_errors(f"channel prod of {options.name}"):
         bucket = _open_bucket(options)
-        candidate = bucket.manifest(options.name, "dev")
-        prod = channels.read(bucket.client, bucket.name, options.name, "prod")
-    before = prod.version if prod else None
-    is_move = not options.dry_run and candidate.version != before
-    faults = _test_candidate(options, bucket, candidate) if is_move else []
-    if is_move and not faults:
-        with readable_errors(f"channel prod of {options.name}"):
-            channels.move(bucket.client, bucket.name, options.name, "prod", candidate.version,
-                          before=prod, by=bucket.identify())  # fmt: skip
-    move = _describe_move(options.name, "prod", before, candidate.version, moved=is_move and not faults)
-    result = {**move, "faults": faults}
-    print_result(options.json, result, lambda: _print_promotion(result))
-    return 1 if faults else 0
+        invoke = functools.partial(_invoke_candidate, options, bucket)
+        move = moves.promote(bucket, options.name, invoke, dry_run=options.dry_run)
+    print_result(options.json, move, lambda: _print_promotion(move))
+    return 1 if move["faults"] else 0
 
 
-def _test_candidate(
-    options: argparse.Namespace, bucket: ModelBucket, candidate: PublishedManifest
-) -> list[str]:
-    """Return how the answer of the candidate differs from the published one, here or on a deployed function."""
+def _invoke_candidate(
+    options: argparse.Namespace, bucket: ModelBucket, candidate: PublishedManifest, event: Any
+) -> Any:
+    """Send an event to a deployed function or to one on this machine, and return the response."""
+    if candidate.smoke is None:
+        status("the version has no smoke request: it is only loaded")
     if options.try_on or options.function:
         session = aws.open_session(options.region, options.profile)
         deployment = aws.AwsDeployment(session, options.try_on or "", function=options.function or "")
-        status(f"testing {candidate.version[:SHOWN]} on {deployment.where}")
-        return run_smoke_test(candidate, deployment.invoke)
+        status(f"testing {candidate.version[:SHORT_VERSION]} on {deployment.where}")
+        return deployment.invoke(event)
     status("starting the function on this machine with the candidate")
     environment = {
         **bucket.environment,
@@ -328,63 +315,42 @@ def _test_candidate(
     }
     code, layers = functions.for_engine(candidate.engine).code, build_layers(candidate.engine)
     with local.Emulator(code, layers=layers, env=environment) as function:
-        return run_smoke_test(candidate, function.invoke)
+        return function.invoke(event)
 
 
-def _print_promotion(result: dict[str, Any]) -> None:
-    if result["faults"]:
-        version = (result["from"] or "nothing")[:SHOWN]
-        print(f"prod stays at {version}: the candidate fails its smoke test", file=sys.stderr)
-        print("\n".join(f"  {fault}" for fault in result["faults"][:10]), file=sys.stderr)
-    elif result["moved"]:
-        print("moved", _format_move(result))
-    elif result["from"] == result["to"]:
-        print(f"prod of {result['name']} has {result['to'][:SHOWN]} already")
+def _print_promotion(move: moves.Move) -> None:
+    version = move["to"][:SHORT_VERSION]
+    if move["faults"]:
+        before = (move["from"] or "nothing")[:SHORT_VERSION]
+        print(f"prod stays at {before}: {version} fails its smoke test", file=sys.stderr)
+        print("\n".join(f"  {fault}" for fault in move["faults"][:10]), file=sys.stderr)
+    elif move["moved"]:
+        print("moved", moves.describe_move(move))
+    elif move["from"] == move["to"]:
+        print(f"prod of {move['name']} already points to {version}")
     else:
-        print(f"would test {result['to'][:SHOWN]} with its smoke request, then move", _format_move(result))
+        print(f"would test {version} with its smoke request, then move", moves.describe_move(move))
 
 
 def rollback(options: argparse.Namespace) -> int:
-    """Move a channel back to where it was before its last move."""
-    name, channel = options.name, options.channel
-    with readable_errors("model bucket"):
-        bucket = _open_bucket(options)
-        pointer = channels.read(bucket.client, bucket.name, name, channel)
-        if pointer is None or pointer.former is None:
-            raise CommandError(f"{channel} of {name} has not moved yet; see: model show {name}")
-        former = next((one for one in bucket.versions(name) if one.version == pointer.former), None)
-        if former is None or former.manifest is None:
-            raise CommandError(f"version {pointer.former[:SHOWN]} is not whole any more; publish it again")
-        if not options.dry_run:
-            channels.move(bucket.client, bucket.name, name, channel, former.version,
-                          before=pointer, by=bucket.identify())  # fmt: skip
-    move = _describe_move(name, channel, pointer.version, former.version, moved=not options.dry_run)
+    """Move a channel back to its version before the last move."""
+    with readable_errors(f"channel {options.channel} of {options.name}"):
+        move = moves.rollback(_open_bucket(options), options.name, options.channel, dry_run=options.dry_run)
     verb = "moved" if move["moved"] else "would move"
-    return print_result(options.json, move, lambda: print(verb, _format_move(move)))
-
-
-def _describe_move(name: str, channel: str, before: str | None, after: str, *, moved: bool) -> dict[str, Any]:
-    return {"name": name, "channel": channel, "from": before, "to": after, "moved": moved}
-
-
-def _format_move(move: dict[str, Any]) -> str:
-    before = move["from"] or "nothing"
-    return f"{move['channel']} of {move['name']} from {before[:SHOWN]} to {move['to'][:SHOWN]}"
+    return print_result(options.json, move, lambda: print(verb, moves.describe_move(move)))
 
 
 def prune(options: argparse.Namespace) -> int:
-    """Remove a model's old versions."""
+    """Delete a model's old versions."""
     with readable_errors("model bucket"):
         bucket = _open_bucket(options)
-        pointers, versions = bucket.pointers(options.name).values(), bucket.versions(options.name)
-        kept = {pointer.version for pointer in pointers} | {pointer.former for pointer in pointers}
-        kept |= {one.version for one in [one for one in versions if one.manifest][: options.keep]}
-        removed = [one for one in versions if one.version not in kept]
-        for version in removed:
-            verb = "would remove" if options.dry_run else "removing"
+        versions = bucket.unused_versions(options.name, options.keep)
+        for version in versions:
+            verb = "would delete" if options.dry_run else "deleting"
             stream = sys.stderr if options.json else sys.stdout
-            print(f"{verb} {version.version[:SHOWN]}  {version.bytes:,} bytes", file=stream)
+            print(f"{verb} {version.version[:SHORT_VERSION]}  {version.bytes:,} bytes", file=stream)
             if not options.dry_run:
                 bucket.delete(version)
-    result = {"removed": [one.version for one in removed], "bytes": sum(one.bytes for one in removed)}
-    return print_result(options.json, result, lambda: print(f"together {result['bytes']:,} bytes"))
+    size = sum(version.bytes for version in versions)
+    result = {"removed": [version.version for version in versions], "bytes": size}
+    return print_result(options.json, result, lambda: print(f"total {size:,} bytes"))

@@ -20,7 +20,7 @@ from lambda_setup import functions
 from lambda_setup.commands.options import add_command, add_function, add_group, add_target
 from lambda_setup.deployment.aws import AwsDeployment, open_session, readable_errors
 from lambda_setup.deployment.local import RESULT_BUCKET, connect_local_s3
-from lambda_setup.models.bucket import SHOWN
+from lambda_setup.models.bucket import SHORT_VERSION
 from lambda_setup.viewer import failed
 
 PREDICTIONS = "predictions.jsonl.gz"
@@ -190,7 +190,7 @@ def facts(body: Mapping[str, Any]) -> list[str]:
     """Return what an answer says of itself, for people: model, engine, times."""
     found = []
     if "model" in body:
-        found.append(f"{body['model']['name']} {body['model']['version'][:SHOWN]}")
+        found.append(f"{body['model']['name']} {body['model']['version'][:SHORT_VERSION]}")
     if "engine" in body:
         found.append(str(body["engine"]))
     times = body.get("timings_ms", {})

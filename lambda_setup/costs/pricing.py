@@ -1,7 +1,4 @@
-"""What AWS bills for a call: arithmetic, and the assumptions where nothing was measured.
-
-docs/cost.md says the same in words.
-"""
+"""AWS's bill for calls and batch runs: prices, arithmetic and assumptions, as docs/cost.md explains them."""
 
 import math
 import tomllib
@@ -10,32 +7,34 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
+from lambda_setup.errors import CommandError
+
 PRICES = Path(__file__).with_name("prices.toml")
 
 CORE_MB = 1769
-"""Megabytes that come with one core's time.
+"""Megabytes of memory for which Lambda gives one core's time.
 
 AWS Lambda Developer Guide, "Configure Lambda function memory".
 """
 FURTHER_CORE = 0.5
-"""What a core after the first adds, in cores: an assumption."""
+"""Speed-up by each core after the first, in cores: an assumption."""
 IDLE_MINUTES = 5
-"""How long Lambda keeps an environment that has nothing to do: an assumption, AWS promises nothing.
+"""Minutes until Lambda ends an idle environment: an assumption, AWS documents none.
 
-It was seen at 5 to 7 minutes (https://mikhail.io/serverless/coldstarts/aws/intervals/).
+Measurements say 5 to 7 (https://mikhail.io/serverless/coldstarts/aws/intervals/).
 """
 
 FREE_TMP_MB = 512
 GB = 2**30
 MONTH = 730
-"""Hours."""
+"""Hours in a month."""
 
 LOG_BYTES = 1100
-"""Of a warm call: ``platform.start``, ``answered``, the metrics and ``platform.report``, as JSON."""
+"""Bytes logged by a warm call: ``platform.start``, ``answered``, the metrics and ``platform.report``, as JSON."""
 METRICS = 4
-"""That every call has: Items, Tokens, Predict, Store."""
+"""Metrics of every call: Items, Tokens, Predict, Store."""
 COLD_METRICS = 3
-"""That only a cold one has: ColdStart, ModelLoad, LayerUnpack."""
+"""Metrics of cold calls only: ColdStart, ModelLoad, LayerUnpack."""
 
 
 @dataclass(frozen=True)
@@ -43,54 +42,54 @@ class Prices:
     """A region's prices.
 
     Attributes:
-        usd: dollars, by the names in prices.toml.
-        seen: the day on which the oldest of them was last seen.
+        usd: US dollars, by the names in prices.toml.
+        oldest: the day on which the oldest of them was last checked.
 
     """
 
     region: str
     usd: Mapping[str, float]
-    seen: date
+    oldest: date
 
 
-def prices(region: str) -> Prices:
+def load_prices(region: str) -> Prices:
     """Return the prices of a region.
 
     Raises:
-        ValueError: prices.toml does not have them all.
+        CommandError: prices.toml lacks one of them.
 
     """
-    every = tomllib.loads(PRICES.read_text())
-    regions = set.intersection(*(set(one) for one in every.values())) - {"unit", "source"}
+    table = tomllib.loads(PRICES.read_text())
+    regions = set.intersection(*(set(price) for price in table.values())) - {"unit", "source"}
     if region not in regions:
-        raise ValueError(
+        raise CommandError(
             f"there are no prices of {region}, only of {', '.join(sorted(regions))}; "
-            f"add them to lambda_setup/{PRICES.name}"
+            f"add them to lambda_setup/costs/{PRICES.name}"
         )
-    found = {name: one[region] for name, one in every.items()}
+    prices = {name: price[region] for name, price in table.items()}
     return Prices(
         region,
-        {name: float(one["usd"]) for name, one in found.items()},
-        min(one["date"] for one in found.values()),
+        {name: float(price["usd"]) for name, price in prices.items()},
+        min(price["date"] for price in prices.values()),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calls:
-    """What a call takes, on average.
+    """The average resource use of a call.
 
     Attributes:
-        name: of what answers: the engine and its precision.
-        items: that it answers.
-        seconds: of a warm call, on one core.
-        cold_seconds: that a call takes longer if it starts an environment, on one core.
-        cold_share: how many calls do, between 0 and 1.
-        peak_mb: the most memory that was used.
-        writes: PUTs to S3.
-        reads: GETs from S3, conditional or not.
-        metric_hours: the hours in which a custom metric has a value, of all metrics, divided by the calls.
-        log_bytes: what it logs.
-        tmp_mb: the size of /tmp.
+        name: engine and precision.
+        items: items in a call.
+        seconds: duration of a warm call on one core.
+        cold_seconds: additional seconds of a cold call on one core.
+        cold_share: fraction of cold calls, 0 to 1.
+        peak_mb: peak memory.
+        writes: S3 PUTs.
+        reads: S3 GETs, conditional or not.
+        metric_hours: hours in which a custom metric has a value, summed over the metrics, per call.
+        log_bytes: bytes logged.
+        tmp_mb: size of /tmp.
 
     """
 
@@ -108,13 +107,13 @@ class Calls:
 
     @property
     def label(self) -> str:
-        """How a table names them."""
+        """The name in a table."""
         return f"{self.name}, {self.items:,.4g} a call"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Dollars for a million items, by what they are billed for."""
+    """US dollars for a million items, by item of the bill."""
 
     compute: float
     init: float
@@ -126,41 +125,41 @@ class Cost:
 
     @property
     def total(self) -> float:
-        """All together."""
+        """The sum of all items."""
         return float(sum(asdict(self).values()))
 
     @property
     def time(self) -> float:
-        """What is billed by the second, and depends on the memory."""
+        """The items billed by the second, which depend on the memory size."""
         return self.compute + self.init + self.tmp
 
 
-def cost(calls: Calls, architecture: str, memory_mb: int, of: Prices) -> Cost:
-    """Return what a million items cost.
+def calculate_cost(calls: Calls, architecture: str, memory_mb: int, prices: Prices) -> Cost:
+    """Return the cost of a million items.
 
-    Every call is billed by the millisecond begun, initialisation included
+    Lambda rounds each call up to a millisecond, initialization included
     (https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/).
     """
-    faster = speed(memory_mb)
-    warm = _billed(calls.seconds / faster)
-    init = (_billed((calls.seconds + calls.cold_seconds) / faster) - warm) * calls.cold_share
-    second = memory_mb / 1024 * of.usd[f"lambda_{architecture}"]
-    tmp = max(calls.tmp_mb - FREE_TMP_MB, 0) / 1024 * of.usd["lambda_tmp"]
+    speed = estimate_speed(memory_mb)
+    warm = _round_up(calls.seconds / speed)
+    init = (_round_up((calls.seconds + calls.cold_seconds) / speed) - warm) * calls.cold_share
+    second = memory_mb / 1024 * prices.usd[f"lambda_{architecture}"]
+    tmp = max(calls.tmp_mb - FREE_TMP_MB, 0) / 1024 * prices.usd["lambda_tmp"]
     million = 1e6 / calls.items
     return Cost(
         compute=million * warm * second,
         init=million * init * second,
-        requests=million * of.usd["lambda_request"],
-        s3=million * (calls.writes * of.usd["s3_put"] + calls.reads * of.usd["s3_get"]),
-        logs=million * calls.log_bytes / GB * of.usd["logs_gb"],
-        metrics=million * calls.metric_hours / MONTH * of.usd["metric_month"],
+        requests=million * prices.usd["lambda_request"],
+        s3=million * (calls.writes * prices.usd["s3_put"] + calls.reads * prices.usd["s3_get"]),
+        logs=million * calls.log_bytes / GB * prices.usd["logs_gb"],
+        metrics=million * calls.metric_hours / MONTH * prices.usd["metric_month"],
         tmp=million * (warm + init) * tmp,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunCost:
-    """Dollars for a batch run, or for what is done of it, by what they are billed for."""
+    """US dollars for a batch run, or a part of it, by item of the bill."""
 
     compute: float
     requests: float
@@ -170,11 +169,11 @@ class RunCost:
 
     @property
     def total(self) -> float:
-        """All together."""
+        """The sum of all items."""
         return float(sum(asdict(self).values()))
 
 
-def run_cost(
+def calculate_run_cost(
     *,
     gb_seconds: float,
     requests: float,
@@ -182,66 +181,66 @@ def run_cost(
     writes: float,
     reads: float,
     architecture: str,
-    of: Prices,
+    prices: Prices,
 ) -> RunCost:
-    """Return what ranges of a batch cost.
+    """Return the cost of a batch run's shards.
 
     Args:
-        gb_seconds: billed time by memory of the function, initialisation included; a GB is 2^30 bytes.
-        requests: invocations that were not throttled; each logs ``LOG_BYTES``.
-        transitions: of Step Functions, two a child and one a retry.
-        writes: PUTs to S3.
-        reads: GETs and HEADs.
-        architecture: the function's, arm64 or x86_64.
-        of: the region's prices.
+        gb_seconds: billed seconds times memory in GB of 2^30 bytes, initialization included.
+        requests: invocations without throttled ones; each logs ``LOG_BYTES``.
+        transitions: Step Functions state transitions, two a child and one a retry.
+        writes: S3 PUTs.
+        reads: S3 GETs and HEADs.
+        architecture: arm64 or x86_64.
+        prices: the region's prices.
 
     """
     return RunCost(
-        compute=gb_seconds * of.usd[f"lambda_{architecture}"],
-        requests=requests * of.usd["lambda_request"],
-        transitions=transitions * of.usd["states_transition"],
-        s3=writes * of.usd["s3_put"] + reads * of.usd["s3_get"],
-        logs=requests * LOG_BYTES / GB * of.usd["logs_gb"],
+        compute=gb_seconds * prices.usd[f"lambda_{architecture}"],
+        requests=requests * prices.usd["lambda_request"],
+        transitions=transitions * prices.usd["states_transition"],
+        s3=writes * prices.usd["s3_put"] + reads * prices.usd["s3_get"],
+        logs=requests * LOG_BYTES / GB * prices.usd["logs_gb"],
     )
 
 
-def _billed(seconds: float) -> float:
+def _round_up(seconds: float) -> float:
     return math.ceil(round(seconds * 1000, 6)) / 1000
 
 
-def speed(memory_mb: float) -> float:
-    """Return how fast a function with so much memory is, one core's being 1.
+def estimate_speed(memory_mb: float) -> float:
+    """Return the speed of a function by its memory size, relative to one core.
 
-    As many threads compute as the memory pays for, rounded, as ``translator.threads`` has it.
+    ``lambda_inference.threads`` starts as many threads as the memory pays for, rounded.
     """
     cores = memory_mb / CORE_MB
     used = min(cores, max(1, round(cores)))
     return used if used <= 1 else 1 + FURTHER_CORE * (used - 1)
 
 
-def cold_share(calls_per_day: float) -> float:
-    """Return how many calls find no environment, if they come one by one and at any time.
+def estimate_cold_share(calls_per_day: float) -> float:
+    """Return the fraction of cold calls if calls arrive one by one, as a Poisson process.
 
-    The pause before one is then longer than t with the probability exp(-rate · t).
+    The pause before a call is then longer than t with the probability exp(-rate · t).
     """
     return math.exp(-calls_per_day / (24 * 60) * IDLE_MINUTES)
 
 
-def reads(calls_per_day: float, share: float, refresh_seconds: float, parts: int) -> float:
-    """Return the GETs of a call: pointer, manifest and parts when cold, and now and then the pointer.
+def estimate_reads(calls_per_day: float, cold_share: float, refresh_seconds: float, parts: int) -> float:
+    """Return the S3 GETs of a call: pointer, manifest and parts when cold, sometimes the pointer when warm.
 
-    A warm function looks at the first call ``refresh_seconds`` after the last look: that is, once
-    in 1 + rate · refresh_seconds calls.
+    A warm function checks the pointer at the first call ``refresh_seconds`` after the last check, so once in
+    1 + rate · refresh_seconds calls.
     """
-    looks = 1 / (1 + calls_per_day / (24 * 60 * 60) * refresh_seconds)
-    return share * (2 + parts) + (1 - share) * looks
+    checks = 1 / (1 + calls_per_day / (24 * 60 * 60) * refresh_seconds)
+    return cold_share * (2 + parts) + (1 - cold_share) * checks
 
 
-def metric_hours(calls_per_day: float, share: float) -> float:
-    """Return the hours that a call's metrics are billed: an hour counts once for each that has a value."""
+def estimate_metric_hours(calls_per_day: float, cold_share: float) -> float:
+    """Return the billed metric-hours per call: a metric with any value in an hour is billed for the hour."""
 
     def hours(times_per_day: float) -> float:
         return 24 * (1 - math.exp(-times_per_day / 24))
 
-    together = METRICS * hours(calls_per_day) + COLD_METRICS * hours(calls_per_day * share)
-    return together / calls_per_day
+    total = METRICS * hours(calls_per_day) + COLD_METRICS * hours(calls_per_day * cold_share)
+    return total / calls_per_day

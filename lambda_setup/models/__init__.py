@@ -1,1 +1,1 @@
-"""Models on their way into a bucket, and what is done with them there."""
+"""Models: described, converted, uploaded, moved between channels and downloaded."""

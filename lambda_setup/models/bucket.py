@@ -1,26 +1,27 @@
-"""A model bucket: which one a command works on, and what is in it."""
+"""A bucket's models, versions and channels."""
 
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from lambda_setup.errors import CommandError
 from lambda_setup.models import channels
 from lambda_setup.models.describe import PublishedManifest
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-SHOWN = 12
-"""Characters of a version as it is shown; commands take them too."""
+SHORT_VERSION = 12
+"""Characters of a version in tables and messages; commands accept any unique beginning."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version in the bucket; without its manifest it is not whole."""
+    """A version in the bucket; one without a manifest is incomplete."""
 
     version: str
     manifest: PublishedManifest | None
@@ -29,16 +30,18 @@ class Version:
 
     @property
     def created(self) -> str:
-        """When it was published."""
+        """The time of publication."""
         return self.manifest.created if self.manifest else ""
 
 
 class ModelBucket:
-    """The models of a bucket, as the operator sees them.
+    """The models of a bucket, as operators see them.
 
     Attributes:
-        client: of the S3 that has it.
-        name: the bucket's.
+        client: the S3 client.
+        name: the bucket's name.
+        identify: returns the identity to record when a channel moves.
+        environment: variables that let a function on this machine read the bucket.
 
     """
 
@@ -50,15 +53,6 @@ class ModelBucket:
         identify: Callable[[], str] = lambda: "unknown",
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Take a bucket.
-
-        Args:
-            client: of the S3 that has it.
-            name: the bucket's.
-            identify: returns who moves its channels.
-            environment: variables that give a function on this machine access to that S3.
-
-        """
         self.client = client
         self.name = name
         self.identify = identify
@@ -69,7 +63,18 @@ class ModelBucket:
         pages = self.client.get_paginator("list_objects_v2").paginate(
             Bucket=self.name, Prefix="models/", Delimiter="/"
         )
-        return sorted(one["Prefix"].split("/")[1] for page in pages for one in page.get("CommonPrefixes", []))
+        prefixes = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
+        return sorted(prefix.split("/")[1] for prefix in prefixes)
+
+    def summarize(self, model: str) -> dict[str, Any]:
+        """Return a model's channels and the number and size of its versions, ready for JSON."""
+        versions = self.versions(model)
+        return {
+            "name": model,
+            "channels": {channel: pointer.version for channel, pointer in self.pointers(model).items()},
+            "versions": len(versions),
+            "bytes": sum(version.bytes for version in versions),
+        }
 
     def versions(self, model: str) -> list[Version]:
         """Return a model's versions, the newest first."""
@@ -77,71 +82,71 @@ class ModelBucket:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         sizes: dict[str, dict[str, int]] = {}
         for page in pages:
-            for one in page.get("Contents", []):
-                sizes.setdefault(one["Key"].split("/")[3], {})[one["Key"]] = one["Size"]
-        found = [
-            Version(
-                version,
-                self._manifest(f"{prefix}{version}/manifest.json")
-                if f"{prefix}{version}/manifest.json" in of
-                else None,
-                tuple(sorted(of)),
-                sum(of.values()),
-            )
-            for version, of in sizes.items()
-        ]
-        return sorted(found, key=lambda one: (one.created, one.version), reverse=True)
+            for entry in page.get("Contents", []):
+                sizes.setdefault(entry["Key"].split("/")[3], {})[entry["Key"]] = entry["Size"]
+        versions = []
+        for version, objects in sizes.items():
+            key = f"{prefix}{version}/manifest.json"
+            manifest = self._read_manifest(key) if key in objects else None
+            versions.append(Version(version, manifest, tuple(sorted(objects)), sum(objects.values())))
+        return sorted(versions, key=lambda version: (version.created, version.version), reverse=True)
 
     def version(self, model: str, start: str) -> Version:
         """Return the version that begins with some characters.
 
         Raises:
-            RuntimeError: there is none, or more than one.
+            CommandError: no version does, or several do.
 
         """
-        found = [one for one in self.versions(model) if one.version.startswith(start)]
-        if len(found) != 1:
-            raise RuntimeError(
-                f"{len(found) or 'no'} versions of {model} in s3://{self.name} begin with {start}; "
+        matches = [version for version in self.versions(model) if version.version.startswith(start)]
+        if len(matches) != 1:
+            raise CommandError(
+                f"{len(matches) or 'no'} versions of {model} in s3://{self.name} begin with {start}; "
                 f"see: python -m lambda_setup model show {model}"
             )
-        return found[0]
+        return matches[0]
 
-    def pointed(self, model: str, channel: str) -> Version:
+    def channel_version(self, model: str, channel: str) -> Version:
         """Return the version that a channel points to.
 
         Raises:
-            RuntimeError: there is no such channel, or nothing where it points.
+            CommandError: there is no such channel, or no such version.
 
         """
-        pointer = channels.read(self.client, self.name, model, channel)
+        pointer = self.pointer(model, channel)
         if pointer is None:
-            raise RuntimeError(f"there is no channel {channel} of {model} in s3://{self.name}; publish one")
+            raise CommandError(f"there is no channel {channel} of {model} in s3://{self.name}; publish one")
         return self.version(model, pointer.version)
 
     def manifest(self, model: str, channel: str) -> PublishedManifest:
         """Return the manifest of the version that a channel points to.
 
         Raises:
-            RuntimeError: there is none, or its manifest is missing or damaged.
+            CommandError: there is no such channel or version, or its manifest is missing or damaged.
 
         """
-        version = self.pointed(model, channel)
+        version = self.channel_version(model, channel)
         if version.manifest is None or version.manifest.version != version.version:
-            raise RuntimeError(f"version {version.version[:SHOWN]} of {model} is not whole; publish it again")
+            raise CommandError(
+                f"version {version.version[:SHORT_VERSION]} of {model} is incomplete; publish it again"
+            )
         return version.manifest
 
+    def pointer(self, model: str, channel: str) -> channels.Pointer | None:
+        """Return a channel's pointer, None if there is no such channel."""
+        return channels.read(self.client, self.name, model, channel)
+
     def pointers(self, model: str) -> dict[str, channels.Pointer]:
-        """Return what each channel of a model points to."""
-        found = {name: channels.read(self.client, self.name, model, name) for name in channels.CHANNELS}
-        return {name: pointer for name, pointer in found.items() if pointer}
+        """Return the pointers of a model's channels, by channel."""
+        pointers = {channel: self.pointer(model, channel) for channel in channels.CHANNELS}
+        return {channel: pointer for channel, pointer in pointers.items() if pointer}
 
     def verify(self, model: str, version: Version, progress: Callable[[int], None]) -> list[str]:
-        """Read every byte of a version, and return what is wrong with it."""
+        """Read every byte of a version, and return its faults, a line each."""
         if version.manifest is None:
-            return ["manifest.json is missing: it was not published to its end"]
+            return ["manifest.json is missing: the upload was not finished"]
         if version.manifest.version != version.version:
-            return ["manifest.json is not what the version's name says"]
+            return ["manifest.json is not the one of this version"]
         faults = []
         for file in version.manifest.files:
             key = f"models/{model}/versions/{version.version}/{file.name}"
@@ -161,12 +166,19 @@ class ModelBucket:
                 faults.append(f"{file.name} has {size:,} bytes, not {file.size:,}")
         return faults
 
+    def unused_versions(self, model: str, keep: int) -> list[Version]:
+        """Return all versions but the ``keep`` newest complete ones, the channels', and their previous ones."""
+        pointers, versions = self.pointers(model).values(), self.versions(model)
+        used = {version for pointer in pointers for version in (pointer.version, pointer.previous)}
+        used |= {version.version for version in [one for one in versions if one.manifest][:keep]}
+        return [version for version in versions if version.version not in used]
+
     def delete(self, version: Version) -> None:
-        """Remove a version, its manifest first: what a failure leaves is no version, and goes next time."""
-        for key in sorted(version.keys, key=lambda one: not one.endswith("/manifest.json")):
+        """Delete a version, its manifest first, so that an interrupted deletion leaves no usable version."""
+        for key in sorted(version.keys, key=lambda key: not key.endswith("/manifest.json")):
             self.client.delete_object(Bucket=self.name, Key=key)
 
-    def _manifest(self, key: str) -> PublishedManifest | None:
+    def _read_manifest(self, key: str) -> PublishedManifest | None:
         try:
             return msgspec.json.decode(
                 self.client.get_object(Bucket=self.name, Key=key)["Body"].read(), type=PublishedManifest

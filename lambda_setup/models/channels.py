@@ -4,7 +4,7 @@
 
     models/<name>/channels/<channel>.json   {"version": …, "history": [{"from", "to", "when", "by"}, …]}
 
-Functions read ``version`` alone. The history has the latest moves, the last one at its end.
+Functions read ``version`` alone. The history has the latest moves, the newest last.
 """
 
 import json
@@ -12,20 +12,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lambda_setup.errors import CommandError
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHANNELS = ("dev", "prod")
-KEPT = 50
-"""Moves that a pointer remembers."""
+HISTORY_LENGTH = 50
+"""Moves that a pointer keeps."""
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """What a channel points to, and how it came there.
+    """The version that a channel points to, and its history.
 
     Attributes:
-        etag: of the object that says so; a move replaces that one or none.
+        etag: the object's ETag, the condition of the next move.
 
     """
 
@@ -34,32 +36,32 @@ class Pointer:
     etag: str
 
     @property
-    def former(self) -> str | None:
-        """The version before the last move, None if there was none."""
+    def previous(self) -> str | None:
+        """The version before the last move, None before the second version."""
         return self.history[-1]["from"] if self.history else None
 
 
 def key(name: str, channel: str) -> str:
-    """Return where a channel's pointer lies."""
+    """Return the S3 key of a channel's pointer."""
     return f"models/{name}/channels/{channel}.json"
 
 
 def read(client: "S3Client", bucket: str, name: str, channel: str) -> Pointer | None:
-    """Return what a channel points to, None if there is no such channel.
+    """Return a channel's pointer, None if there is no such channel.
 
     Raises:
-        RuntimeError: the pointer is damaged.
+        CommandError: the pointer is damaged.
 
     """
     try:
-        found = client.get_object(Bucket=bucket, Key=key(name, channel))
+        response = client.get_object(Bucket=bucket, Key=key(name, channel))
     except client.exceptions.NoSuchKey:
         return None
     try:
-        said = json.loads(found["Body"].read())
-        return Pointer(said["version"], tuple(said.get("history", ())), found["ETag"])
+        fields = json.loads(response["Body"].read())
+        return Pointer(fields["version"], tuple(fields.get("history", ())), response["ETag"])
     except (ValueError, LookupError, TypeError, AttributeError):
-        raise RuntimeError(
+        raise CommandError(
             f"s3://{bucket}/{key(name, channel)} is damaged: publish again, which writes it anew"
         ) from None
 
@@ -79,7 +81,7 @@ def move(
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "by": by,
     }
-    history = [*(before.history if before else ()), step][-KEPT:]
+    history = [*(before.history if before else ()), step][-HISTORY_LENGTH:]
     condition: dict[str, Any] = {"IfMatch": before.etag} if before else {"IfNoneMatch": "*"}
     client.put_object(
         Bucket=bucket,

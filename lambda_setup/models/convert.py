@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import tomlkit
 
+from lambda_setup.errors import CommandError
 from lambda_setup.functions import load_modules
 from lambda_setup.models.describe import HOOKS, PublishedManifest
 
@@ -28,7 +29,7 @@ def convert(folder: Path, source: PublishedManifest, target: Path, engine: str, 
         quantization: one of QUANTIZATIONS.
 
     Raises:
-        ValueError: no function has a converter from the model's engine to this one.
+        CommandError: no function has a converter from the model's engine to this one.
 
     """
     converters: dict[tuple[str, str], Any] = {}
@@ -36,10 +37,13 @@ def convert(folder: Path, source: PublishedManifest, target: Path, engine: str, 
         converters |= getattr(hooks, "CONVERTERS", {})
     if (source.engine, engine) not in converters:
         known = ", ".join(f"{before} to {after}" for before, after in converters)
-        raise ValueError(
+        raise CommandError(
             f"{source.name} is made for {source.engine}; cannot convert it for {engine}, only {known}"
         )
-    precision, libraries = converters[source.engine, engine](folder, source, target, quantization)
+    try:
+        precision, libraries = converters[source.engine, engine](folder, source, target, quantization)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
     description: dict[str, Any] = {
         "name": source.name,
         "engine": engine,

@@ -31,6 +31,7 @@ import msgspec
 from msgspec import Struct
 
 from lambda_inference._models import PART_SIZE, File, Manifest
+from lambda_setup.errors import CommandError
 from lambda_setup.functions import load_modules
 
 HOOKS = "publishing"
@@ -58,18 +59,18 @@ def describe(folder: Path) -> PublishedManifest:
 
     Raises:
         FileNotFoundError: the folder holds no model, or lacks a file that its ``model.toml`` names.
-        ValueError: ``model.toml`` lacks a key, or has an invalid name.
+        CommandError: ``model.toml`` lacks a key, or has an invalid name.
 
     """
     path = folder / "model.toml"
     description = tomllib.loads(path.read_text()) if path.exists() else _recognize(folder)
     if missing := {"name", "engine", "precision", "libraries", "files"} - description.keys():
-        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}; see models/en-es/model.toml")
+        raise CommandError(f"{path} lacks {', '.join(sorted(missing))}; see models/en-es/model.toml")
     try:
         validate_file_names(description["files"])
         smoke = msgspec.convert(description.get("smoke"), Smoke | None)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except (CommandError, msgspec.ValidationError) as error:
+        raise CommandError(f"{path}: {error}") from None
     return PublishedManifest(
         name=validate_name(description["name"]),
         engine=description["engine"],
@@ -86,11 +87,11 @@ def validate_name(name: str) -> str:
     """Return a model's name if the template accepts it.
 
     Raises:
-        ValueError: it does not.
+        CommandError: it does not.
 
     """
     if not _NAME.fullmatch(name):
-        raise ValueError(f"invalid model name {name!r}; use 1 to 31 of a-z, 0-9 and -, the first not a -")
+        raise CommandError(f"invalid model name {name!r}; use 1 to 31 of a-z, 0-9 and -, the first not a -")
     return name
 
 
@@ -98,18 +99,18 @@ def validate_file_names(names: Collection[str]) -> None:
     """Check that file names are plain and different, also on file systems that ignore case.
 
     Raises:
-        ValueError: they are not.
+        CommandError: they are not.
 
     """
     for name in names:
         plain = name.isprintable() and name[:1] not in {"", "."} and not set(name) & set("/\\:")
         if not plain or name in {"manifest.json", "model.toml"}:
-            raise ValueError(
+            raise CommandError(
                 f"invalid file name {name!r}; use a plain name without / \\ : or a leading dot, and neither "
                 "manifest.json nor model.toml"
             )
     if len({name.casefold() for name in names}) < len(names):
-        raise ValueError("a file is named twice")
+        raise CommandError("a file is named twice")
 
 
 def _recognize(folder: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Looks at one file as a pickle, in a process of its own, and calls nothing that the file names.
+"""Inspection of one file as a pickle, in its own process, without calling anything that the file names.
 
-Run as ``python -I pickle_runner.py FILE SECONDS``. It exits 0 if the file is no pickle, or one that the
-function's engine loads. Else it prints lines of JSON: what the file names beyond what the engine admits, and
-the reason why it does not load.
+Run as ``python -I pickle_runner.py FILE SECONDS``. Exits 0 if the file is not a pickle, or one that the
+function's engine loads. Otherwise it prints lines of JSON: ``unsafe``, the names that the engine does not
+admit, and the ``reason`` why the file does not load.
 """
 
 import argparse
@@ -19,96 +19,96 @@ from pathlib import Path
 from typing import IO, Any
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
-"""What the name of a pickle ends with, whatever is in it."""
+"""Suffixes of files that are pickles whatever their content."""
 MEMORY = 8 * 1024**3
-"""Bytes of address space beside the file's own; torch itself takes about two of these eight."""
-MOST = 4_000_000
-"""Operations that are looked at: more than the largest models have."""
-LEGACY = 5
-"""Pickles one after the other in what torch saved before 1.6, before the tensors."""
+"""Bytes of address space besides the file's own; torch takes about two of these 8 GB."""
+MAX_OPERATIONS = 4_000_000
+"""Limit of inspected opcodes: more than the largest models have."""
+LEGACY_PICKLES = 5
+"""Consecutive pickles before the tensors in a file of torch before 1.6."""
 _HEADERS = {bytes([0x80, protocol]) for protocol in range(6)}
 _CALLS = {"REDUCE", "BUILD", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"}
 
 
 def main(path: Path, seconds: int) -> int:
-    """Look at a file; return 0 if nothing is wrong with it."""
+    """Inspect a file; return 0 if it is harmless."""
     _limit(seconds, MEMORY + 2 * path.stat().st_size)
-    members = _pickles_in_zip(path)
+    members = _find_pickles_in_zip(path)
     if not (members or _is_pickle(path)):
         return 0
     try:
         import torch
     except ImportError:
-        return _refuse(reason="torch, which looks at it, is not installed; run: pip install torch")
-    names = _names(path, members)
+        return _refuse(reason="torch, which inspects it, is not installed; run: pip install torch")
+    names = _find_names(path, members)
     with torch.serialization.safe_globals([argparse.Namespace]):
-        if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(_checkpoint(names)):
+        if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(_build_checkpoint(names)):
             return _refuse(unsafe=sorted(unsafe))
-        if members and (reason := _not_as_torch_saves(path, members)):
+        if members and (reason := _find_difference_from_torch(path, members)):
             return _refuse(reason=reason)
         try:
             torch.load(path, map_location="cpu", weights_only=True, mmap=bool(members))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the engine would meet it, too
+        except Exception as error:  # noqa: BLE001 - any error would occur in the engine, too
             return _refuse(reason=str(error).partition("\n")[0] or repr(error))
     return 0
 
 
 def _limit(seconds: int, memory: int) -> None:
-    for what, most in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, memory)):
+    for kind, limit in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, memory)):
         with contextlib.suppress(ValueError, OSError):  # macOS does not limit memory
-            resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
+            resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
 
 
-def _pickles_in_zip(path: Path) -> list[zipfile.ZipInfo]:
-    """Return the pickles in a zip, each as often as it is in it."""
-    # zipfile raises NotImplementedError for what it cannot read, such as a zip in several volumes.
+def _find_pickles_in_zip(path: Path) -> list[zipfile.ZipInfo]:
+    """Return the pickles in a zip file, duplicates included."""
+    # zipfile raises NotImplementedError for unsupported files, such as multi-volume archives.
     with contextlib.suppress(zipfile.BadZipFile, NotImplementedError, ValueError):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                return [one for one in archive.infolist() if one.filename.lower().endswith(PICKLES)]
+                return [member for member in archive.infolist() if member.filename.lower().endswith(PICKLES)]
     return []
 
 
-def _not_as_torch_saves(path: Path, members: list[zipfile.ZipInfo]) -> str:
-    """Return how a zip with pickles differs from what torch saves, nothing if it does not."""
-    held = [member.filename for member in members]
-    if [name.rpartition("/")[2] for name in held] != ["data.pkl"]:
-        return f"it holds {' and '.join(held)}, and torch saves one data.pkl"
+def _find_difference_from_torch(path: Path, members: list[zipfile.ZipInfo]) -> str:
+    """Return how a zip file with pickles differs from one that torch saved, empty if it does not."""
+    names = [member.filename for member in members]
+    if [name.rpartition("/")[2] for name in names] != ["data.pkl"]:
+        return f"it holds {' and '.join(names)}, and torch saves one data.pkl"
     with zipfile.ZipFile(path) as archive:
-        compressed = any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist())
-    return "it is compressed, and torch compresses nothing" if compressed else ""
+        is_compressed = any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
+    return "it is compressed, and torch compresses nothing" if is_compressed else ""
 
 
 def _is_pickle(path: Path) -> bool:
-    """Return whether a file is a pickle by its name, its first bytes, or what it would call."""
+    """Return whether a file is a pickle by its name, its first bytes, or its calls."""
     with path.open("rb") as file:
         if path.name.lower().endswith(PICKLES) or file.read(2) in _HEADERS:
             return True
         file.seek(0)
-        return _calls(file)
+        return _has_calls(file)
 
 
-def _calls(file: IO[bytes]) -> bool:
+def _has_calls(file: IO[bytes]) -> bool:
     """Return whether bytes, read as a pickle, would call something; other bytes hardly ever do.
 
-    Protocols 0 and 1 begin with nothing that tells them from text, so that their operations are followed
-    as far as they make sense: by how many objects each takes from the stack and puts there.
+    Protocols 0 and 1 have no magic number that tells them from text. So the opcodes are followed as long as
+    they are valid, by the number of objects that each pops from the stack and pushes.
     """
-    depth, named = 0, False
+    depth, has_name = 0, False
     marks: list[int] = []
-    for operation, argument, _ in _operations(file):
-        taken: list[Any] = operation.stack_before
-        if pickletools.markobject in taken:
+    for operation, argument, _ in _read_operations(file):
+        popped: list[Any] = operation.stack_before
+        if pickletools.markobject in popped:
             if not marks:
                 return False
-            depth, taken = marks.pop(), taken[: taken.index(pickletools.markobject)]
-        depth -= len(taken)
+            depth, popped = marks.pop(), popped[: popped.index(pickletools.markobject)]
+        depth -= len(popped)
         if depth < 0:
             return False
         if operation.name in {"GLOBAL", "INST"}:
             module, _, name = argument.partition(" ")
-            named = all(part.isidentifier() for part in (module + "." + name).split("."))
-        if named and operation.name in _CALLS:
+            has_name = all(part.isidentifier() for part in (module + "." + name).split("."))
+        if has_name and operation.name in _CALLS:
             return True
         if operation.name == "MARK":
             marks.append(depth)
@@ -117,25 +117,28 @@ def _calls(file: IO[bytes]) -> bool:
     return False
 
 
-def _names(path: Path, members: list[zipfile.ZipInfo]) -> set[tuple[str, str]]:
-    """Return the modules and names that a file's pickles import, as far as they can be told."""
-    found: set[tuple[str, str]] = set()
-    with contextlib.ExitStack() as stack, contextlib.suppress(Exception):  # loading it tells what is wrong
+def _find_names(path: Path, members: list[zipfile.ZipInfo]) -> set[tuple[str, str]]:
+    """Return the (module, name) pairs that a file's pickles import, as far as they can be read."""
+    names: set[tuple[str, str]] = set()
+    with (
+        contextlib.ExitStack() as stack,
+        contextlib.suppress(Exception),
+    ):  # loading the file reports the error
         if not members:
             file = stack.enter_context(path.open("rb"))
-            for _ in range(LEGACY):
-                found.update(_imports(file))
+            for _ in range(LEGACY_PICKLES):
+                names.update(_read_imports(file))
         archive = stack.enter_context(zipfile.ZipFile(path))
         for member in members:
-            found.update(_imports(stack.enter_context(archive.open(member))))
-    return found
+            names.update(_read_imports(stack.enter_context(archive.open(member))))
+    return names
 
 
-def _imports(file: IO[bytes]) -> Iterator[tuple[str, str]]:
-    """Yield what one pickle imports; where it computes the names, the strings that came last."""
+def _read_imports(file: IO[bytes]) -> Iterator[tuple[str, str]]:
+    """Yield the imports of one pickle; where the names are computed, the latest strings."""
     strings: list[str] = ["", ""]
     memo: dict[int, str] = {}
-    for operation, argument, _ in _operations(file):
+    for operation, argument, _ in _read_operations(file):
         name = operation.name
         if name in {"GLOBAL", "INST"}:
             module, _, attribute = argument.partition(" ")
@@ -152,25 +155,25 @@ def _imports(file: IO[bytes]) -> Iterator[tuple[str, str]]:
             strings.append(argument)
 
 
-def _operations(file: IO[bytes]) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]:
-    """Yield a pickle's operations, up to where it ends or makes no sense."""
+def _read_operations(file: IO[bytes]) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]:
+    """Yield a pickle's opcodes up to its end or the first invalid one."""
     with contextlib.suppress(ValueError):
-        yield from itertools.islice(pickletools.genops(file), MOST)
+        yield from itertools.islice(pickletools.genops(file), MAX_OPERATIONS)
 
 
-def _checkpoint(names: set[tuple[str, str]]) -> io.BytesIO:
-    """Return a checkpoint that does nothing but import; torch says which of the names it does not admit."""
+def _build_checkpoint(names: set[tuple[str, str]]) -> io.BytesIO:
+    """Return a checkpoint that only imports names, for torch to report the names that it does not admit."""
     file = io.BytesIO()
-    said = [f"c{module}\n{name}\n" for module, name in sorted(names) if (module + name).isprintable()]
+    opcodes = [f"c{module}\n{name}\n" for module, name in sorted(names) if (module + name).isprintable()]
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("names/data.pkl", "".join([*said, "."]).encode())
+        archive.writestr("names/data.pkl", "".join([*opcodes, "."]).encode())
         archive.writestr("names/version", "3")
     file.seek(0)
     return file
 
 
-def _refuse(**said: Any) -> int:
-    print(json.dumps({"unsafe": [], **said}))
+def _refuse(**report: Any) -> int:
+    print(json.dumps({"unsafe": [], **report}))
     return 1
 
 

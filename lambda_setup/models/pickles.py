@@ -1,8 +1,8 @@
-"""Pickles that could run code, kept out of model buckets.
+"""Pickles that could run code, which ``model publish`` refuses.
 
-Loading a pickle calls whatever it names. The function's engine admits tensors and ``argparse.Namespace``
-alone, so a model that holds anything else is refused before it is uploaded. Each file is looked at in a
-process of its own, which has little time and memory, and calls nothing that the file names.
+Loading a pickle calls the functions that it names. The function's engine admits tensors and
+``argparse.Namespace`` alone, so a model with anything else is refused before it is uploaded. Each file is
+inspected in its own process, with limits on time and memory, which calls nothing that the file names.
 """
 
 import json
@@ -11,39 +11,43 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from lambda_setup.errors import CommandError
+
 SECONDS = 60
-"""Of processor time that looking at a file may take."""
+"""Limit of CPU time for the inspection of a file."""
 _RUNNER = Path(__file__).with_name("pickle_runner.py")
-_SHOWN = 8
+_MAX_NAMES = 8
+"""Names in a message."""
 _REMEDY = (
     "Nothing was uploaded; save tensors alone: with torch `model.state_dict()`, from scikit-learn ONNX by "
     "skl2onnx, from others safetensors"
 )
 
 
-class UnsafePickle(ValueError):
-    """A file is a pickle that could run code, or none that the function's engine loads."""
+class UnsafePickle(CommandError):
+    """A file is a pickle that could run code, or that the function's engine does not load."""
 
 
 def check(paths: Iterable[Path]) -> None:
-    """See that no file is a pickle, or else one that holds what the function's engine admits.
+    """Check that files are no pickles, or pickles with admitted content alone.
 
     Raises:
-        UnsafePickle: one is.
-        OSError: one cannot be read.
+        UnsafePickle: a file is not.
+        OSError: a file cannot be read.
 
     """
     for path in paths:
         path.open("rb").close()
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-I", _RUNNER, path, str(SECONDS)], capture_output=True, text=True, check=False
         )
-        if done.returncode == 0:
+        if result.returncode == 0:
             continue
-        unsafe, reason = "", f"looking at it takes more than {SECONDS} seconds, or all memory"
-        for line in done.stdout.splitlines():
-            said = json.loads(line)
-            unsafe, reason = ", ".join(said["unsafe"][:_SHOWN]) or unsafe, said.get("reason", reason)
+        unsafe, reason = "", f"its inspection exceeds {SECONDS} seconds of CPU time, or the memory limit"
+        for line in result.stdout.splitlines():
+            report = json.loads(line)
+            unsafe = ", ".join(report["unsafe"][:_MAX_NAMES]) or unsafe
+            reason = report.get("reason", reason)
         if unsafe:
             raise UnsafePickle(f"{path.name} could run code when it is loaded: it names {unsafe}. {_REMEDY}")
         raise UnsafePickle(f"{path.name} does not load as tensors alone: {reason}. {_REMEDY}")

@@ -1,4 +1,4 @@
-"""Where models are fetched from: a folder, a web server, S3; each file by name, from any byte on."""
+"""Sources of models: a folder, a web server or an S3 prefix, whose files can be read from any byte on."""
 
 import functools
 import http.client
@@ -7,104 +7,106 @@ import re
 import ssl
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
+
+from lambda_setup.errors import CommandError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 TIMEOUT = 30
-"""Seconds that a silent server is waited for."""
-EXPECTED = "a folder, http(s):// URL or s3://bucket/prefix that holds model.toml and the files it names"
+"""Seconds to wait for a silent server."""
+EXPECTED = "a folder, http(s):// URL or s3://bucket/prefix with a model.toml and the files it names"
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z")
 
 
-class Refused(ValueError):
-    """What was asked for cannot be done the way it was asked."""
+class DownloadError(CommandError):
+    """A file did not arrive, or arrived damaged; the exit code is 1, not 2 as for a wrong argument."""
 
 
-class Failed(RuntimeError):
-    """What was asked for did not come, or is not what it has to be."""
+class Stream(NamedTuple):
+    """A file being read: its ETag, empty if it cannot be resumed, its size, and the offset of the stream."""
 
-
-class Opened(NamedTuple):
-    """A file being read: its tag, "" when it cannot be continued; its size; the byte it is read from."""
-
-    stream: Any
+    body: Any
     etag: str
     total: int | None
     start: int
 
 
-class Source(Protocol):
-    """Where a model comes from: a place for messages, and the errors of a broken connection."""
+class Source:
+    """A source of a model.
 
-    location: str
-    broken: tuple[type[Exception], ...]
+    Attributes:
+        location: its path or URL.
+        retryable: exceptions of a broken connection.
 
-    def open(self, name: str, start: int = 0, etag: str = "") -> Opened:
-        """Open a file at a byte if it still has this tag, else at its beginning."""
+    """
 
-
-class Folder:
-    """A folder of this machine."""
-
-    broken: tuple[type[Exception], ...] = ()
-
-    def __init__(self, location: str) -> None:
-        self.location, self.path = location, Path(location)
-
-    def open(self, name: str, start: int = 0, etag: str = "") -> Opened:
-        """Open a file; its tag is its time and size."""
-        try:
-            file = (self.path / name).open("rb")
-        except (FileNotFoundError, NotADirectoryError):
-            raise Refused(f"{self.location} holds no {name}; expected {EXPECTED}") from None
-        status = os.fstat(file.fileno())
-        tag = f"{status.st_mtime_ns}-{status.st_size}"
-        return Opened(file, tag, status.st_size, file.seek(start if tag == etag else 0))
-
-
-class Http:
-    """A folder of a web server."""
-
-    broken: tuple[type[Exception], ...] = (
-        URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError
-    )  # fmt: skip
+    retryable: tuple[type[Exception], ...] = ()
 
     def __init__(self, location: str) -> None:
         self.location = location
-        # Not what urlopen uses: that one would follow a redirect to ftp.
-        self._opener = urllib.request.OpenerDirector()
-        for handler in ("Proxy", "HTTP", "HTTPS", "HTTPRedirect", "HTTPDefaultError", "Unknown"):
-            self._opener.add_handler(getattr(urllib.request, f"{handler}Handler")())
-        self._opener.add_handler(urllib.request.HTTPErrorProcessor())
 
-    def open(self, name: str, start: int = 0, etag: str = "") -> Opened:
-        """Open a file, the rest of it by Range and If-Range."""
+    def open(self, name: str, start: int = 0, etag: str = "") -> Stream:
+        """Open a file at an offset if it still has this ETag, else at its beginning."""
+        raise NotImplementedError
+
+
+class Folder(Source):
+    """A local folder."""
+
+    def open(self, name: str, start: int = 0, etag: str = "") -> Stream:
+        """Open a file; its modification time and size serve as ETag."""
+        try:
+            file = Path(self.location, name).open("rb")
+        except (FileNotFoundError, NotADirectoryError):
+            raise CommandError(f"{self.location} has no {name}; expected {EXPECTED}") from None
+        status = os.fstat(file.fileno())
+        tag = f"{status.st_mtime_ns}-{status.st_size}"
+        return Stream(file, tag, status.st_size, file.seek(start if tag == etag else 0))
+
+
+class Http(Source):
+    """A folder on a web server."""
+
+    retryable = (URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+
+    def open(self, name: str, start: int = 0, etag: str = "") -> Stream:
+        """Open a file, resumed by Range and If-Range."""
         headers = {"Range": f"bytes={start}-", "If-Range": etag} if start and etag else {}
         request = urllib.request.Request(f"{self.location}/{quote(name)}", headers=headers)  # noqa: S310 - checked
         try:
-            answer = self._opener.open(request, timeout=TIMEOUT)
+            response = _build_opener().open(request, timeout=TIMEOUT)
         except HTTPError as error:
             error.close()
             if headers and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return self.open(name)
-            raise Failed(f"{request.full_url} answered {error.code}; expected {EXPECTED}") from None
-        tag = answer.headers.get("ETag", "")
-        extent = _extent(answer.headers.get("Content-Range"), answer.headers.get("Content-Length"))
-        return Opened(answer, "" if tag.startswith("W/") else tag, *extent)
+            raise DownloadError(f"{request.full_url} answered {error.code}; expected {EXPECTED}") from None
+        tag = response.headers.get("ETag", "")
+        extent = _parse_extent(response.headers.get("Content-Range"), response.headers.get("Content-Length"))
+        return Stream(response, "" if tag.startswith("W/") else tag, *extent)
 
 
-class S3:
+@functools.cache
+def _build_opener() -> urllib.request.OpenerDirector:
+    """Return an opener for http and https alone: the default one follows redirects to ftp."""
+    opener = urllib.request.OpenerDirector()
+    for handler in ("Proxy", "HTTP", "HTTPS", "HTTPRedirect", "HTTPDefaultError", "Unknown"):
+        opener.add_handler(getattr(urllib.request, f"{handler}Handler")())
+    opener.add_handler(urllib.request.HTTPErrorProcessor())
+    return opener
+
+
+class S3(Source):
     """A prefix in a bucket."""
 
     def __init__(self, location: str) -> None:
         from botocore.exceptions import BotoCoreError
 
-        self.location = location
-        self.broken: tuple[type[Exception], ...] = (BotoCoreError, ConnectionError, TimeoutError)
+        super().__init__(location)
+        self.retryable = (BotoCoreError, ConnectionError, TimeoutError)
 
     @functools.cached_property
     def _client(self) -> "S3Client":
@@ -113,40 +115,47 @@ class S3:
 
         return boto3.client("s3", config=Config(connect_timeout=TIMEOUT, read_timeout=TIMEOUT))
 
-    def open(self, name: str, start: int = 0, etag: str = "") -> Opened:
-        """Open an object, the rest of it by Range and If-Match."""
+    def open(self, name: str, start: int = 0, etag: str = "") -> Stream:
+        """Open an object, resumed by Range and If-Match."""
         from botocore.exceptions import ClientError
 
         rest: dict[str, Any] = {"Range": f"bytes={start}-", "IfMatch": etag} if start and etag else {}
         bucket, _, key = f"{self.location}/{name}".removeprefix("s3://").partition("/")
         try:
-            answer = self._client.get_object(Bucket=bucket, Key=key, **rest)
+            response = self._client.get_object(Bucket=bucket, Key=key, **rest)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if rest and code in {"PreconditionFailed", "InvalidRange"}:
                 return self.open(name)
-            raise Failed(f"{self.location}/{name} answered {code}; expected {EXPECTED}") from None
-        extent = _extent(answer.get("ContentRange"), answer["ContentLength"])
-        return Opened(answer["Body"], answer["ETag"], *extent)
+            raise DownloadError(f"{self.location}/{name} answered {code}; expected {EXPECTED}") from None
+        extent = _parse_extent(response.get("ContentRange"), response["ContentLength"])
+        return Stream(response["Body"], response["ETag"], *extent)
 
 
-def source_of(given: str) -> Source:
-    """Return the source that was given on the command line."""
-    url = urlsplit(given) if "://" in given else None
+def parse_source(text: str) -> Source:
+    """Return the source for a command-line argument.
+
+    Raises:
+        CommandError: another scheme, an archive, or a URL with a query or credentials, which is not repeated.
+
+    """
+    url = urlsplit(text) if "://" in text else None
     if url and url.scheme not in {"http", "https", "s3"}:
-        raise Refused(f"{url.scheme}:// is not supported; expected {EXPECTED}")
+        raise CommandError(f"{url.scheme}:// is not supported; expected {EXPECTED}")
     if url and (not url.hostname or url.query or url.fragment or "@" in url.netloc):
-        raise Refused(f"the {url.scheme} URL has no host, or a user, query or fragment; expected {EXPECTED}")
-    if given.rstrip("/").lower().endswith(_ARCHIVES):
-        raise Refused(f"{given} is an archive; unpack it and name its folder: expected {EXPECTED}")
+        raise CommandError(
+            f"the {url.scheme} URL needs a host, and no user, query or fragment; expected {EXPECTED}"
+        )
+    if text.rstrip("/").lower().endswith(_ARCHIVES):
+        raise CommandError(f"{text} is an archive; unpack it and name its folder: expected {EXPECTED}")
     if not url:
-        return Folder(given)
+        return Folder(text)
     location = f"{url.scheme}://{url.netloc}{url.path}".rstrip("/")
     return S3(location) if url.scheme == "s3" else Http(location)
 
 
-def _extent(content_range: str | None, length: str | int | None) -> tuple[int | None, int]:
-    """Return how long a file is, and where the part of it starts that is the answer's body."""
-    if found := re.fullmatch(r"bytes (\d+)-\d+/(\d+)", content_range or ""):
-        return int(found[2]), int(found[1])
+def _parse_extent(content_range: str | None, length: str | int | None) -> tuple[int | None, int]:
+    """Return a file's size and the offset at which the response's body begins."""
+    if match := re.fullmatch(r"bytes (\d+)-\d+/(\d+)", content_range or ""):
+        return int(match[2]), int(match[1])
     return None if length is None else int(length), 0

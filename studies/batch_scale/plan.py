@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lambda_setup.costs.pricing import GB, RunCost, prices, run_cost
+from lambda_setup.costs.pricing import GB, RunCost, calculate_run_cost, load_prices
 from studies.batch_scale.simulation import TRANSITIONS, Outcome, Quotas, Retry, Run, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,20 +144,20 @@ class Plan:
     def cost(self, region: str = "us-east-1", architecture: str = "arm64") -> RunCost:
         """Return AWS's bill for the run, without storage."""
         outcome = self.outcome
-        return run_cost(
+        return calculate_run_cost(
             gb_seconds=(outcome.billed + self.manifest_seconds) * MEMORY_MB / 1024,
             requests=outcome.invocations + 1,
             transitions=TRANSITIONS * self.ranges + outcome.retries + 2 * outcome.lost + MACHINE_TRANSITIONS,
             writes=self.ranges,
             reads=2 * outcome.invocations + MODEL_READS * outcome.cold + self.ranges,
             architecture=architecture,
-            of=prices(region),
+            prices=load_prices(region),
         )
 
     def monthly_storage(self, region: str = "us-east-1") -> float:
         """Return the dollars for keeping corpus and results a month."""
         kept: float = self.sentences * (LINE_BYTES + read_measurements()["result_bytes"])
-        return kept / GB * prices(region).usd["s3_gb_month"]
+        return kept / GB * load_prices(region).usd["s3_gb_month"]
 
     def express(self) -> float:
         """Return the dollars for the same children as EXPRESS workflows, in us-east-1."""

@@ -121,7 +121,9 @@ class TestVerify:
         [version] = published(bucket, made(tmp_path, 1))
         for name in ("dev", version[:8]):
             done = command("verify", "en-es", name)
-            assert (done.returncode, done.stdout) == (0, f"{version[:12]} is whole\n"), done.stderr
+            assert (done.returncode, done.stdout) == (0, f"{version[:12]} is complete and undamaged\n"), (
+                done.stderr
+            )
 
     @pytest.mark.parametrize("fault", ["flipped", "short", "long", "gone", "no manifest"])
     def test_damaged(self, bucket, command, tmp_path, fault):
@@ -189,7 +191,7 @@ class TestPublish:
         assert not any(one.manifest for one in bucket.versions("a"))
 
         assert publish(folder, bucket.client, BUCKET)
-        assert bucket.verify("a", bucket.pointed("a", "dev"), lambda _: None) == []
+        assert bucket.verify("a", bucket.channel_version("a", "dev"), lambda _: None) == []
 
     @pytest.mark.parametrize("lost", ["weights.dat", "words.txt", "manifest.json"])
     @pytest.mark.parametrize("how", ["gone", "damaged"])
@@ -215,7 +217,7 @@ class TestPublish:
         [
             (["--name", "No Name"], "invalid model name 'No Name'"),
             (["--quantization", "int8"], "give --engine, too"),
-            (["--engine", "ctranslate2"], "--engine needs --name, too"),
+            (["--engine", "ctranslate2"], "--engine needs --name: give"),
             (["--engine", "ctranslate2", "--name", "b"], "is made for none"),
         ],
     )
@@ -240,7 +242,7 @@ class TestConverted:
                            "--quantization", quantization, "--json")  # fmt: skip
             assert done.returncode == 0, done.stderr
             assert json.loads(done.stdout)["uploaded"] is uploaded
-        version = bucket.pointed(name, "dev")
+        version = bucket.channel_version(name, "dev")
         manifest = version.manifest
         original = describe(MODEL)
         smoke = original.smoke if quantization == "float32" else None
@@ -265,7 +267,7 @@ class TestConverted:
         done = command("publish", str(MODEL), "--name", "en-es-int8", "--engine", "opennmt",
                        "--quantization", "int8", "--json")  # fmt: skip
         assert done.returncode == 0, done.stderr
-        manifest = bucket.pointed("en-es-int8", "dev").manifest
+        manifest = bucket.channel_version("en-es-int8", "dev").manifest
         original = describe(MODEL)
         assert (manifest.engine, manifest.precision, manifest.files) == ("opennmt", "int8", original.files)
         assert manifest.version != original.version
@@ -371,7 +373,7 @@ class TestRollback:
         bucket.delete(bucket.version("en-es", first))
         done = command("rollback", "en-es", "--channel", "dev")
         assert done.returncode == 2
-        assert f"version {first[:12]} is not whole any more" in done.stderr
+        assert f"version {first[:12]} is missing or incomplete" in done.stderr
 
 
 class TestPrune:

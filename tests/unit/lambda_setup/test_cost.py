@@ -19,13 +19,13 @@ from moto.awslambda.models import LambdaFunction
 from lambda_inference._models import File
 from lambda_setup.__main__ import main
 from lambda_setup.commands import cost
-from lambda_setup.costs import pricing as bill
-from lambda_setup.costs import usage
-from lambda_setup.costs.pricing import Calls, prices, speed
+from lambda_setup.costs import comparison, pricing, usage
+from lambda_setup.costs.pricing import Calls, estimate_speed, load_prices
+from lambda_setup.errors import CommandError
 from lambda_setup.models.describe import PublishedManifest
 
 REGION = "eu-central-1"
-US = prices("us-east-1")
+US = load_prices("us-east-1")
 REQUEST = "1151330a-bd9f-4879-b1e9-2d6856b7e822"
 START = {
     "time": "2026-11-21T16:59:49.500Z",
@@ -83,7 +83,7 @@ def calls(**changes):
 
 def test_every_price_says_what_it_is_where_it_is_from_and_when_it_was_seen() -> None:
     """No price is anybody's memory."""
-    for price in tomllib.loads(bill.PRICES.read_text()).values():
+    for price in tomllib.loads(pricing.PRICES.read_text()).values():
         assert price.pop("unit")
         assert price.pop("source").startswith("https://aws.amazon.com/")
         assert {"us-east-1", REGION} == price.keys()
@@ -95,20 +95,23 @@ def test_every_price_says_what_it_is_where_it_is_from_and_when_it_was_seen() -> 
 
 def test_a_region_without_prices_is_named_with_those_that_have_some() -> None:
     """Nothing is guessed from another region."""
-    with pytest.raises(ValueError, match="no prices of mars-1, only of eu-central-1, us-east-1; add them"):
-        prices("mars-1")
+    with pytest.raises(CommandError, match="no prices of mars-1, only of eu-central-1, us-east-1; add them"):
+        load_prices("mars-1")
 
 
 def test_aws_own_example_costs_what_aws_says() -> None:
     """Its pricing page: 3 million seconds with 512 MB are 18.34 and 0.40, less the free tier."""
-    found = bill.cost(calls(seconds=speed(512)), "x86_64", 512, US)
+    found = pricing.calculate_cost(calls(seconds=estimate_speed(512)), "x86_64", 512, US)
     assert 3 * found.compute - 400_000 * US.usd["lambda_x86_64"] == pytest.approx(18.34, abs=0.01)
     assert 3 * found.requests - 0.20 == pytest.approx(0.40)
 
 
 def test_arm_costs_a_fifth_less() -> None:
     """For the same seconds."""
-    arm, x86 = (bill.cost(calls(), architecture, 1769, US).compute for architecture in ("arm64", "x86_64"))
+    arm, x86 = (
+        pricing.calculate_cost(calls(), architecture, 1769, US).compute
+        for architecture in ("arm64", "x86_64")
+    )
     assert arm / x86 == pytest.approx(0.8, abs=1e-5)
 
 
@@ -117,7 +120,7 @@ def test_a_millisecond_begun_is_billed() -> None:
 
     def milliseconds(seconds: float) -> float:
         second = 1769 / 1024 * US.usd["lambda_arm64"]
-        return bill.cost(calls(seconds=seconds), "arm64", 1769, US).compute / second / 1e6 * 1000
+        return pricing.calculate_cost(calls(seconds=seconds), "arm64", 1769, US).compute / second / 1e6 * 1000
 
     assert milliseconds(0.0101) == pytest.approx(11)
     assert milliseconds(0.69399999999999995) == pytest.approx(694)
@@ -125,21 +128,21 @@ def test_a_millisecond_begun_is_billed() -> None:
 
 def test_a_cold_start_is_billed_for_the_calls_that_have_one() -> None:
     """A hundredth of the calls, two seconds longer each, are two hundredths of their compute."""
-    found = bill.cost(calls(cold_seconds=2, cold_share=0.01), "arm64", 1769, US)
+    found = pricing.calculate_cost(calls(cold_seconds=2, cold_share=0.01), "arm64", 1769, US)
     assert found.init == pytest.approx(0.02 * found.compute)
 
 
 def test_tmp_above_half_a_gigabyte_is_billed_for_all_the_time() -> None:
     """9.5 GB for 1.02 seconds, a million times."""
-    found = bill.cost(calls(cold_seconds=2, cold_share=0.01, tmp_mb=10_240), "arm64", 1769, US)
+    found = pricing.calculate_cost(calls(cold_seconds=2, cold_share=0.01, tmp_mb=10_240), "arm64", 1769, US)
     assert found.tmp == pytest.approx(1e6 * 1.02 * 9.5 * 0.0000000309)
-    assert bill.cost(calls(tmp_mb=512), "arm64", 1769, US).tmp == 0
+    assert pricing.calculate_cost(calls(tmp_mb=512), "arm64", 1769, US).tmp == 0
 
 
 def test_what_is_written_read_and_logged_is_billed() -> None:
     """Two PUTs, three GETs, half a KiB of log and one metric of an hour, a call of two items."""
     each = calls(items=2, writes=2, reads=3, log_bytes=512, metric_hours=0.73)
-    found = bill.cost(each, "arm64", 1769, US)
+    found = pricing.calculate_cost(each, "arm64", 1769, US)
     assert found.s3 == pytest.approx((2 * 5 + 3 * 0.4) / 2)
     assert found.logs == pytest.approx(1e6 / 2 * 512 / 2**30 * 0.50)
     assert found.metrics == pytest.approx(1e6 / 2 * 0.73 / 730 * 0.30)
@@ -151,40 +154,40 @@ def test_what_is_written_read_and_logged_is_billed() -> None:
 @pytest.mark.parametrize(("memory", "cores"), [(1769, 1), (884.5, 0.5), (2048, 1), (3538, 1.5), (5307, 2)])
 def test_memory_buys_a_share_of_a_core_and_further_cores_half(memory: float, cores: float) -> None:
     """A second thread starts where the memory pays for most of one."""
-    assert speed(memory) == pytest.approx(cores)
+    assert estimate_speed(memory) == pytest.approx(cores)
 
 
 def test_half_the_memory_takes_twice_as_long_and_costs_the_same() -> None:
     """Below one core."""
-    whole, half = (bill.cost(calls(), "arm64", memory, US).compute for memory in (1768, 884))
+    whole, half = (pricing.calculate_cost(calls(), "arm64", memory, US).compute for memory in (1768, 884))
     assert whole == pytest.approx(half, rel=1e-3)
 
 
 def test_the_share_of_cold_starts_is_that_of_long_pauses() -> None:
     """A call in five minutes, at any time, finds 1/e of them cold; nobody's first call is warm."""
-    assert bill.cold_share(288) == pytest.approx(1 / math.e)
-    assert bill.cold_share(0.001) == pytest.approx(1, abs=1e-5)
+    assert pricing.estimate_cold_share(288) == pytest.approx(1 / math.e)
+    assert pricing.estimate_cold_share(0.001) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_function_reads_the_model_when_cold_and_the_pointer_now_and_then() -> None:
     """Pointer, manifest and parts; then the pointer at every call, or once in a minute."""
-    assert bill.reads(100, 1, 60, parts=4) == pytest.approx(6)
-    assert bill.reads(100, 0, 0, parts=4) == pytest.approx(1)
-    assert bill.reads(24 * 60, 0, 60, parts=4) == pytest.approx(1 / 2)
+    assert pricing.estimate_reads(100, 1, 60, parts=4) == pytest.approx(6)
+    assert pricing.estimate_reads(100, 0, 0, parts=4) == pytest.approx(1)
+    assert pricing.estimate_reads(24 * 60, 0, 60, parts=4) == pytest.approx(1 / 2)
 
 
 def test_a_metric_is_billed_by_the_hour_however_often_it_is_sent() -> None:
     """Rare calls pay for an hour each, frequent ones share it."""
-    assert bill.metric_hours(0.001, 0) == pytest.approx(4, abs=1e-3)
-    assert bill.metric_hours(0.001, 1) == pytest.approx(7, abs=1e-3)
-    assert bill.metric_hours(1_000_000, 0) == pytest.approx(4 * 24 / 1e6)
+    assert pricing.estimate_metric_hours(0.001, 0) == pytest.approx(4, abs=1e-3)
+    assert pricing.estimate_metric_hours(0.001, 1) == pytest.approx(7, abs=1e-3)
+    assert pricing.estimate_metric_hours(1_000_000, 0) == pytest.approx(4 * 24 / 1e6)
 
 
 def test_what_a_call_is_assumed_to_log_is_what_it_logs() -> None:
     """Lambda's two lines and the function's two, to a tenth; and its four metrics."""
     lines = [line(one) for one in (START, ANSWERED, METRICS, platform_report())]
-    assert pytest.approx(bill.LOG_BYTES, rel=0.1) == sum(map(len, lines))
-    assert len(usage.metrics(lines[2])) == bill.METRICS
+    assert pytest.approx(pricing.LOG_BYTES, rel=0.1) == sum(map(len, lines))
+    assert len(usage.parse_metrics(lines[2])) == pricing.METRICS
 
 
 @pytest.mark.parametrize(
@@ -192,13 +195,15 @@ def test_what_a_call_is_assumed_to_log_is_what_it_logs() -> None:
 )
 def test_a_report_of_text_is_read(text: str) -> None:
     """Whatever separates its fields, and whatever follows."""
-    assert usage.report(text) == usage.Report(395.99, 662, 265.72, 512, 301)
+    assert usage.parse_report(text) == usage.Report(395.99, 662, 265.72, 512, 301)
 
 
 def test_a_report_of_json_is_read() -> None:
     """A warm one has no time of initialisation."""
-    assert usage.report(line(platform_report(63, 128, 60.5, 35))) == usage.Report(2.0, 63, 60.5, 128, 35)
-    assert usage.report(line(platform_report())).init_ms == 0
+    assert usage.parse_report(line(platform_report(63, 128, 60.5, 35))) == usage.Report(
+        2.0, 63, 60.5, 128, 35
+    )
+    assert usage.parse_report(line(platform_report())).init_ms == 0
 
 
 @pytest.mark.parametrize(
@@ -214,7 +219,7 @@ def test_a_report_of_json_is_read() -> None:
 )  # fmt: skip
 def test_what_is_no_report_is_none(text: str) -> None:
     """A line that is cut off, or another one, is not half a report."""
-    assert usage.report(text) is None
+    assert usage.parse_report(text) is None
 
 
 @pytest.mark.parametrize(
@@ -231,7 +236,7 @@ def test_what_is_no_report_is_none(text: str) -> None:
 )
 def test_metrics_are_read_from_their_lines_only(text: str, values: dict[str, list[float]]) -> None:
     """One value or several; a broken line has none."""
-    assert usage.metrics(text) == values
+    assert usage.parse_metrics(text) == values
 
 
 def test_environments_of_another_size_are_left_out() -> None:
@@ -247,23 +252,23 @@ def test_environments_of_another_size_are_left_out() -> None:
         usage.Event("before", 5, line(platform_report(memory=512))),
         usage.Event("else", 6, "é"),
     ]
-    found = usage.used(events, 1769)
+    found = usage.sum_usage(events, 1769)
     assert [one.billed_ms for one in found.reports] == [3000, 603]
-    assert (found.items, found.stored, found.metric_hours) == (33, 2, 4)
+    assert (found.items, found.results, found.metric_hours) == (33, 2, 4)
     assert found.log_bytes == sum(len(event.line) for event in events[:5])
 
 
 def test_sizes_are_shown_that_fit_and_the_best_has_one_core() -> None:
     """Four of them; below one core less memory saves nothing, above it more buys little."""
-    found = cost.rows(calls(peak_mb=500), US)
+    found = comparison.compare_sizes(calls(peak_mb=500), US)
     assert [row.memory_mb for row in found if row.architecture == "arm64"] == [1024, 1769, 3008, 5307]
     assert [(row.architecture, row.memory_mb) for row in found if row.best] == [("arm64", 1769)]
-    assert {row.memory_mb for row in cost.rows(calls(peak_mb=9000), US)} == {10240}
+    assert {row.memory_mb for row in comparison.compare_sizes(calls(peak_mb=9000), US)} == {10240}
 
 
 def test_the_deployed_size_is_shown_and_is_best_only_if_it_fits() -> None:
     """Also where it is none of those to choose from."""
-    found = cost.rows(calls(peak_mb=500), US, ("x86_64", 600))
+    found = comparison.compare_sizes(calls(peak_mb=500), US, ("x86_64", 600))
     assert [(row.memory_mb, row.best) for row in found if row.deployed] == [(600, False)]
     assert sum(row.best for row in found) == 1
 
@@ -277,23 +282,9 @@ MEASURED = {
 }  # fmt: skip
 
 
-def test_the_document_has_the_table_of_the_engines() -> None:
-    """After `make bench ROW=throughput` or a new price: python -m lambda_setup cost --document."""
-    before, table, after = cost.DOCUMENT.read_text().partition(cost.MARKERS[0])
-    assert before
-    assert table
-    assert after == f"{cost.markdown(json.loads(cost.ENGINES.read_text()))}{cost.MARKERS[1]}\n"
-
-
-def test_a_table_goes_between_the_markers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """And nothing else changes, however often it is written."""
-    document = tmp_path / "cost.md"
-    document.write_text("before\n<!-- cost table -->\nold\n<!-- end cost table -->\nafter\n")
-    monkeypatch.setattr(cost, "DOCUMENT", document)
-    for _ in range(2):
-        cost.document(MEASURED)
-        table = cost.markdown(MEASURED)
-        assert document.read_text() == f"before\n<!-- cost table -->\n{table}<!-- end cost table -->\nafter\n"
+def test_the_table_for_the_documents_has_every_size_and_marks_the_best() -> None:
+    """It names the machine and the load; tools.docs puts it into docs/cost.md."""
+    table = comparison.draw_markdown(MEASURED)
     assert "Measured on one thread of A Processor, not on Lambda: 1,000 calls a day" in table
     assert "| **opennmt float16, 20 a call** | arm64 | 1,769 | 1.00 |" in table
     assert table.count("\n| opennmt") + table.count("\n| **opennmt") == 8
@@ -301,14 +292,16 @@ def test_a_table_goes_between_the_markers(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_engines_without_throughput_say_how_it_is_measured() -> None:
     """In the document as well as on the command line."""
-    assert cost.markdown({"engines": []}) == "Nothing is measured yet: `make bench ROW=throughput`.\n"
+    assert (
+        comparison.draw_markdown({"engines": []}) == "Nothing is measured yet: `make bench ROW=throughput`.\n"
+    )
 
 
 def test_an_engine_that_is_not_measured_whole_is_left_out() -> None:
     """What it costs without its cold starts would be a guess."""
     (engine,) = MEASURED["engines"]
     lacking = {**MEASURED, "engines": [engine, {**engine, "cold_start_seconds": None}]}
-    assert cost.measured_here(lacking) == cost.measured_here(MEASURED)
+    assert comparison.read_benchmark(lacking) == comparison.read_benchmark(MEASURED)
 
 
 @pytest.fixture
@@ -320,8 +313,8 @@ def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return path
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
-    """Return what the command tells as JSON."""
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    """Run the command and return its JSON."""
     assert main(["cost", "--json", *arguments]) == 0
     return json.loads(capsys.readouterr().out)
 
@@ -334,7 +327,7 @@ def test_the_command_shows_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown.startswith(
         "Measured on one thread of A Processor, not on Lambda: 1,000 calls a day, 3.1% of"
     )
-    assert f"in us-east-1, by prices last seen on {US.seen} or later" in shown
+    assert f"in us-east-1, at prices last checked on {US.oldest} or later" in shown
     assert "opennmt float16, 20 a call, best with 1,769 MB on arm64:" in shown
     assert "docs/cost.md" in shown
 
@@ -342,13 +335,13 @@ def test_the_command_shows_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("engines")
 def test_the_command_takes_the_load_and_the_region(capsys: pytest.CaptureFixture[str]) -> None:
     """Calls, items, writes and prices are those that were asked for."""
-    found = told(
+    found = run_json(
         capsys, "--calls-per-day", "288", "--items-per-call", "2", "--writes", "0", "--region", REGION
     )
     [each] = found["calls"]
     assert (each["items"], each["writes"], each["seconds"]) == (2, 0, pytest.approx(0.1))
     assert each["cold_share"] == pytest.approx(1 / math.e)
-    assert each["reads"] == pytest.approx(bill.reads(288, 1 / math.e, 60, parts=4))
+    assert each["reads"] == pytest.approx(pricing.estimate_reads(288, 1 / math.e, 60, parts=4))
     assert found["region"] == REGION
     row = next(row for row in found["rows"] if row["best"])
     assert row["total"] == pytest.approx(sum(row["cost"].values()))
@@ -360,8 +353,8 @@ def test_the_command_takes_the_load_and_the_region(capsys: pytest.CaptureFixture
     [
         (["--calls-per-day", "0"], "--calls-per-day takes a number above 0, not 0"),
         (["--items-per-call", "-1"], "--items-per-call takes a number above 0, not -1"),
-        (["--hours", "3"], "--hours is how much to read of the log of a --function; name one"),
-        (["--function", "f", "--items-per-call", "2"], "the log of --function says; leave them out"),
+        (["--hours", "3"], "--hours applies to a deployed function's log; give --stack, too"),
+        (["--stack", "s", "--items-per-call", "2"], "are counted in the stack's log; leave --calls-per-day"),
         (["--region", "mars-1"], "there are no prices of mars-1, only of eu-central-1, us-east-1"),
     ],
 )
@@ -442,7 +435,7 @@ def function(moto, monkeypatch):
 
 
 def test_a_deployed_function_costs_what_it_logged(function, capsys) -> None:
-    """Its calls, items, results, cold starts and sizes; its own row adds up to the bill."""
+    """Its calls, items, results, cold starts and sizes; its own row adds up to the pricing."""
     text = REPORT.replace("512 MB", "1769 MB").replace("662", "600").replace("Init Duration: 265.72 ms\t", "")
     function(
         emf(ColdStart=[1.0], Items=[20.0], Store=[9.0]), platform_report(3000, init=1900, peak=450),
@@ -450,7 +443,7 @@ def test_a_deployed_function_costs_what_it_logged(function, capsys) -> None:
         emf(Items=[10.0], Predict=[9.0]), text,
         "not JSON",
     )  # fmt: skip
-    found = told(capsys, "--function", "f", "--hours", "12", "--writes", "2")
+    found = run_json(capsys, "--function", "f", "--hours", "12", "--writes", "2")
     [each] = found["calls"]
     assert found["region"] == REGION
     assert found["measured"].startswith(
@@ -466,12 +459,28 @@ def test_a_deployed_function_costs_what_it_logged(function, capsys) -> None:
     assert each["peak_mb"] == 450
     assert each["tmp_mb"] == 1536
     [row] = [row for row in found["rows"] if row["deployed"]]
-    of = prices(REGION).usd
+    of = load_prices(REGION).usd
     billed = (3.0 + 0.5 + 0.6) / 60 * 1e6
     assert row["cost"]["compute"] + row["cost"]["init"] == pytest.approx(
         billed * 1769 / 1024 * of["lambda_arm64"]
     )
     assert row["cost"]["tmp"] == pytest.approx(billed * of["lambda_tmp"])
+
+
+def test_a_stack_leads_to_its_function(function, capsys) -> None:
+    """By its output; the function's own name is the former option, which still works and warns."""
+    function(emf(Items=[20.0]), platform_report())
+    outputs = {"FunctionAliasArn": {"Value": "f"}}
+    template = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}, "Outputs": outputs}
+    boto3.client("cloudformation", region_name=REGION).create_stack(
+        StackName="translation", TemplateBody=json.dumps(template)
+    )
+    by_stack = run_json(capsys, "--stack", "translation")
+    assert by_stack["measured"].startswith("Measured by translation with 1,769 MB on arm64: 1 calls a day")
+    assert main(["cost", "--json", "--function", "f"]) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["rows"] == by_stack["rows"]
+    assert output.err == "warning: --function is deprecated; use --stack\n"
 
 
 def test_a_function_that_answered_nothing_is_no_measurement(function, capsys) -> None:
@@ -487,7 +496,7 @@ def test_a_function_of_something_else_is_named(capsys) -> None:
     client = boto3.client("lambda", region_name=REGION)
     client.update_function_configuration(FunctionName="f", Environment={"Variables": {}})
     assert main(["cost", "--function", "f"]) == 2
-    assert "function f reads no model; is it one of this template?" in capsys.readouterr().err
+    assert "function f has no MODEL_BUCKET; is it one of this template?" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("function")

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lambda_inference._models import PART_SIZE
+from lambda_setup.errors import CommandError
 from lambda_setup.models.describe import describe
 
 TOML = 'name = "a"\nengine = "opennmt"\nprecision = "float16"\nfiles = ["w.pt"]\n[libraries]\ntorch = "2"\n'
@@ -69,7 +70,7 @@ def test_half_a_download_is_no_model(tmp_path):
 def test_an_incomplete_description_is_told(folder):
     """What model.toml lacks is named."""
     (folder / "model.toml").write_text('name = "a"\n')
-    with pytest.raises(ValueError, match="engine, files, libraries, precision"):
+    with pytest.raises(CommandError, match="engine, files, libraries, precision"):
         describe(folder)
 
 
@@ -81,7 +82,7 @@ def test_an_incomplete_description_is_told(folder):
 def test_names_that_lead_elsewhere_are_refused(folder, name, told):
     """A file has a plain name of its own."""
     (folder / "model.toml").write_text(TOML.replace('["w.pt"]', f'["w.pt", "{name}"]'))
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(CommandError, match=told):
         describe(folder)
 
 
@@ -89,7 +90,7 @@ def test_names_that_lead_elsewhere_are_refused(folder, name, told):
 def test_a_name_that_the_template_refuses_is_refused(folder, name):
     """What a function cannot be told is no name."""
     (folder / "model.toml").write_text(TOML.replace('"a"', json.dumps(name)))
-    with pytest.raises(ValueError, match="invalid model name"):
+    with pytest.raises(CommandError, match="invalid model name"):
         describe(folder)
 
 

@@ -15,10 +15,10 @@ import boto3
 import pytest
 from support.project import MODEL, ROOT
 
+from lambda_setup.__main__ import main
 from lambda_setup.deployment.local import S3Server
 from lambda_setup.deployment.local.process import Program
 from lambda_setup.models.describe import describe
-from lambda_setup.models.download import main
 from lambda_setup.models.upload import publish
 
 WEIGHTS = random.Random(1).randbytes(1_000_000)  # noqa: S311
@@ -168,7 +168,7 @@ def download(tmp_path, capfd):
     """Run the command into ``tmp_path / "model"``; return its exit code, output and errors."""
 
     def run(*arguments, to=tmp_path / "model"):
-        code = main([*map(str, arguments), *(["--to", str(to)] if to else [])])
+        code = main(["model", "download", *map(str, arguments), *(["--out", str(to)] if to else [])])
         return code, *capfd.readouterr()
 
     return run
@@ -342,7 +342,7 @@ class TestHttp:
         web.waits = threading.Event()
         folder = tmp_path / "model"
         first = Program(
-            [sys.executable, "-m", "lambda_setup.models.download", web.url, "--to", folder],
+            [sys.executable, "-m", "lambda_setup", "model", "download", web.url, "--out", folder],
             env=os.environ, cwd=ROOT, log=2, grace=0,
         )  # fmt: skip
         first.wait_until((folder / ".weights.pt.partial").exists, seconds=30)
@@ -531,13 +531,13 @@ class TestFolder:
         (folder / "pieces.model").unlink()
         if data:
             (folder / "pieces.model").write_bytes(data)
-        assert "pieces.model is missing or not what" in failure(download(folder, to=folder))
+        assert "pieces.model is missing or does not match" in failure(download(folder, to=folder))
 
     def test_missing_file(self, folder, download):
         """A file that is named, and not there, and has no digest, is missed too."""
         (folder / "model.toml").write_bytes(description(digests={}))
         (folder / "pieces.model").unlink()
-        assert "holds no pieces.model" in refusal(download(folder))
+        assert "has no pieces.model" in refusal(download(folder))
 
     def test_the_shipped_model_is_the_default(self, download, tmp_path, monkeypatch):
         """Without arguments the shipped model is checked where it is, wherever one stands."""
@@ -550,8 +550,8 @@ class TestFolder:
 
     def test_no_model(self, download, tmp_path):
         """A folder that is none, or holds none, is refused with what is expected."""
-        assert "holds no model.toml; expected a folder" in refusal(download(tmp_path))
-        assert "holds no model.toml; expected a folder" in refusal(download(tmp_path / "nowhere"))
+        assert "has no model.toml; expected a folder" in refusal(download(tmp_path))
+        assert "has no model.toml; expected a folder" in refusal(download(tmp_path / "nowhere"))
 
 
 class TestS3:
@@ -664,7 +664,7 @@ class TestS3:
         (["https://host/model?token=secret"], "expected"),
         (["https://me:secret@host/model"], "expected"),
         (["s3://"], "expected"),
-        (["--sha256", "abc"], "--sha256 abc is no sha256; expected 64"),
+        (["--sha256", "abc"], "invalid --sha256 abc; expected 64"),
     ],
 )
 def test_arguments(download, arguments, said):
@@ -678,13 +678,13 @@ def test_imports_no_boto3_without_s3(tmp_path):
     """Only s3:// needs boto3."""
     shutil.copytree(MODEL, tmp_path / "model", ignore=shutil.ignore_patterns("train"))
     code = (
-        "import sys; from lambda_setup.models.download import main; "
+        "import sys; from lambda_setup.__main__ import main; "
         "main(sys.argv[1:]); print('boto3' in sys.modules)"
     )
     log = tmp_path / "log"
     with log.open("wb") as file:
         program = Program(
-            [sys.executable, "-c", code, tmp_path / "model", "--to", tmp_path / "copy"],
+            [sys.executable, "-c", code, "model", "download", tmp_path / "model", "--out", tmp_path / "copy"],
             env=os.environ, cwd=ROOT, log=file,
         )  # fmt: skip
         program.wait_until(lambda: log.read_bytes().endswith((b"True\n", b"False\n")), seconds=30)

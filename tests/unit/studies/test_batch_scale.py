@@ -10,7 +10,7 @@ from statistics import mean
 
 import pytest
 
-from lambda_setup.costs.pricing import LOG_BYTES, prices, run_cost
+from lambda_setup.costs.pricing import LOG_BYTES, calculate_run_cost, load_prices
 from studies.batch_scale import __main__ as scale
 from studies.batch_scale import plan as planning
 from studies.batch_scale import tables
@@ -181,8 +181,8 @@ def test_a_plan_fills_a_quarter_of_the_timeout() -> None:
 
 def test_a_run_costs_what_its_parts_cost() -> None:
     """A million of each, at the prices of us-east-1."""
-    found = run_cost(gb_seconds=1e6, requests=1e6, transitions=1e6, writes=1e6, reads=1e6,
-                     architecture="arm64", of=prices("us-east-1"))  # fmt: skip
+    found = calculate_run_cost(gb_seconds=1e6, requests=1e6, transitions=1e6, writes=1e6, reads=1e6,
+                     architecture="arm64", prices=load_prices("us-east-1"))  # fmt: skip
     assert found.compute == pytest.approx(13.3334)
     assert (found.requests, found.transitions, found.s3) == pytest.approx((0.20, 25, 5.40))
     assert found.logs == pytest.approx(1e6 * LOG_BYTES / 2**30 * 0.50)
@@ -192,7 +192,7 @@ def test_a_run_costs_what_its_parts_cost() -> None:
 def test_a_plan_is_billed_for_its_time_its_children_and_its_objects() -> None:
     """100,000 sentences in 100 ranges of ten seconds and what S3 takes, of which none fails."""
     plan = planning.Plan(sentences=100_000, rate=100, cold=0, lines=1000)
-    found, of = plan.cost(), prices("us-east-1").usd
+    found, of = plan.cost(), load_prices("us-east-1").usd
     billed = plan.outcome.billed + plan.manifest_seconds
     assert billed == pytest.approx(100 * 10.45, rel=0.1)
     assert found.compute == pytest.approx(billed * 1769 / 1024 * of["lambda_arm64"])
