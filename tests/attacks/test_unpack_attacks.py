@@ -327,7 +327,7 @@ class TestAtOnce:
         """No frame is begun before there is a thread at work for each core."""
         together = threading.Barrier(len(nested.frames) - 1, timeout=60)
         load = _unpack._Work._load
-        monkeypatch.setattr(_unpack, "_cores", lambda: together.parties)
+        monkeypatch.setattr(_unpack, "_count_cores", lambda: together.parties)
         monkeypatch.setattr(_unpack._Work, "_load", lambda *given: (together.wait(), load(*given)))
         nested.unpack(temporary)
         nested.check(temporary)
@@ -458,7 +458,10 @@ class TestFull:
     def test_filled_meanwhile(self, nested, on_a_disk, tmp_path):
         """Something else takes the room in the midst: nothing half stays, and later all is well."""
         told = on_a_disk(8 << 20, "fill")
-        assert "was full before all was unpacked; raise EphemeralStorage in template.yaml" in told["error"]
+        assert (
+            "was full before the archive was unpacked; raise EphemeralStorage in template.yaml"
+            in told["error"]
+        )
         assert told["written"]["open"] >= 20
         assert told["left"] == ["filler"]
         assert told["again"] is None
@@ -477,7 +480,7 @@ class TestFull:
 def index_of(nested: Nested) -> list[_unpack._File]:
     """Return the files of an archive's index."""
     with nested.archive.open("rb") as file:
-        return _unpack._read(nested.archive, file.fileno(), nested.index).files
+        return _unpack._read_index(nested.archive, file.fileno(), nested.index).files
 
 
 # Damaged.
@@ -571,7 +574,7 @@ class TestDamaged:
     @pytest.mark.parametrize("index", ["", "a" * 63, "A" * 64, "a" * 64 + "\n", "../" * 20 + "aaaa"])
     def test_a_hash_that_is_none(self, nested, temporary, index):
         """What the marker says is judged before it becomes a part of a path."""
-        with pytest.raises(UnpackError, match="is no sha256 of an index"):
+        with pytest.raises(UnpackError, match="is not the sha256 of an index"):
             _unpack.unpack(nested.archive, index, temporary=temporary)
         assert names(temporary) == []
 
@@ -690,7 +693,7 @@ class TestLayer:
 
     def run(self, layer: Path, temporary: Path, code: str) -> subprocess.CompletedProcess:
         """Run code in a fresh interpreter that has the layer on its path."""
-        environment = {"PYTHONPATH": f"{layer}:{ROOT / 'layer'}", "TMPDIR": str(temporary)}
+        environment = {"PYTHONPATH": f"{layer}:{ROOT / 'layer' / 'python'}", "TMPDIR": str(temporary)}
         command = [sys.executable, "-c", code]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -756,7 +759,7 @@ class TestLayer:
         (layer / MARKER).write_text(json.dumps(marker | {"archive": marker["archive"] | said}))
         done = self.run(layer, temporary, "import unzip_requirements")
         assert done.returncode == 1
-        assert f"{layer / MARKER} does not say what its archive is" in done.stderr
+        assert f"{layer / MARKER} does not describe its archive" in done.stderr
         assert names(temporary) == []
 
 

@@ -1,11 +1,11 @@
-"""What every function imports: serve a model behind an AWS Lambda handler.
+"""Serve a model behind an AWS Lambda handler.
 
 A fork writes one class, ``Predictor``, and one line, ``lambda_handler = serve(MyPredictor)``.
-Validation, transports, the deadline, results in S3, errors, logs and metrics are served here.
+Validation, transports, the deadline, results in S3, errors, logs and metrics come with it.
 """
 
-# First: a layer for another machine already fails at the next import.
-# Second: what is packed is unpacked while the rest is imported, and the model is on its way.
+# First: in a layer for another machine the next import already fails.
+# Second: an archive is unpacked while the rest is imported.
 from lambda_inference import _layer_marker
 
 if _layer_marker.nested:

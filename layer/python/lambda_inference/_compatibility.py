@@ -1,34 +1,35 @@
-"""Whether a model is one that this function can load, told before its bytes are read."""
+"""The check that a function can load a model, before its bytes are read."""
 
-import os
 from typing import TYPE_CHECKING
 
 from lambda_inference import _layer_marker, _telemetry
 from lambda_inference._errors import Unavailable
+from lambda_inference._settings import Settings
 
 if TYPE_CHECKING:
     from lambda_inference._models import Manifest
 
-_LARGEST = "10240"
-"""Megabytes: what a function may have at most."""
+_MAX_MEMORY = 10_240
+"""Megabytes: the most that Lambda grants."""
 
 
 def check(manifest: "Manifest") -> None:
     """Compare a model with the function's engine, memory and libraries.
 
-    A library of another major version is refused; of another minor one it is logged.
+    Another major version of a library is refused; another minor version is logged.
 
     Raises:
-        Unavailable: it is for another engine, too big, or saved with another major version of a library.
+        Unavailable: the model is for another engine, too large, or saved with another major version.
 
     """
-    engine = os.environ.get("ENGINE", manifest.engine)
+    settings = Settings.read()
+    engine = settings.engine or manifest.engine
     if manifest.engine != engine:
         raise Unavailable(
-            f"model {manifest.name} is made for the engine {manifest.engine}, and this function runs "
+            f"model {manifest.name} is for the engine {manifest.engine}, and this function runs "
             f"{engine}; deploy it with Engine={manifest.engine}, or publish another model"
         )
-    megabytes = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", _LARGEST))
+    megabytes = settings.memory or _MAX_MEMORY
     if manifest.size > megabytes * 1024 * 1024:
         raise Unavailable(
             f"model {manifest.name} has {manifest.size:,} bytes, and this function {megabytes:,} MB of "
@@ -36,21 +37,22 @@ def check(manifest: "Manifest") -> None:
         )
     others = {}
     for name, saved in manifest.libraries.items():
-        found = _found(name)
-        if found is None or _exact(found) == _exact(saved):
+        present = _find_version(name)
+        if present is None or _strip_local(present) == _strip_local(saved):
             continue
-        if _major(found) != _major(saved):
+        if _major_version(present) != _major_version(saved):
             raise Unavailable(
-                f"model {manifest.name} was saved with {name} {saved}, and this function has {found}; save "
-                f"and publish it again with {name} {_major(found)}, or build the layer with {_major(saved)}"
+                f"model {manifest.name} was saved with {name} {saved}, and this function has {present}; save "
+                f"and publish it again with {name} {_major_version(present)}, or build the layer with "
+                f"{_major_version(saved)}"
             )
-        others[name] = f"saved with {saved}, loaded with {found}"
+        others[name] = f"saved with {saved}, loaded with {present}"
     if others:
         _telemetry.log("the model was saved with other versions", libraries=others)
 
 
-def _found(name: str) -> str | None:
-    """Return the version of a library: as the layer says, or without one as it is installed."""
+def _find_version(name: str) -> str | None:
+    """Return the version of a library from the layer's marker, or without one from its installation."""
     if _layer_marker.libraries:
         return _layer_marker.libraries.get(name.lower().replace("_", "-").replace(".", "-"))
     from importlib.metadata import PackageNotFoundError, version
@@ -61,11 +63,11 @@ def _found(name: str) -> str | None:
         return None
 
 
-def _exact(version: str) -> str:
-    return version.partition("+")[0]  # torch's says there that it is for processors
+def _strip_local(version: str) -> str:
+    return version.partition("+")[0]  # torch has its platform there
 
 
-def _major(version: str) -> str:
-    """Return what a version must share with another one: before 1.0 that is the second number too."""
-    first, _, rest = _exact(version).partition(".")
+def _major_version(version: str) -> str:
+    """Return the part of a version that has to match: before 1.0 with the second number."""
+    first, _, rest = _strip_local(version).partition(".")
     return f"{first}.{rest.partition('.')[0]}" if first == "0" else f"{first}.x"

@@ -1,4 +1,4 @@
-"""How much of an invocation's time is left."""
+"""The time that is left of an invocation."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Deadline:
-    """The moment after which a prediction must not go on.
+    """The moment at which a prediction has to end.
 
-    It lies before the function's own timeout by ``RESERVE`` of the time there was, between
-    one second and ten, so that results can still be stored or an error be answered.
+    It is earlier than the function's timeout by ``RESERVE`` of the invocation's time, at least one second
+    and at most ten, so that results can still be stored, or an error returned.
 
     Attributes:
         at: seconds on the monotonic clock.
-        seconds: what the whole invocation was granted.
+        seconds: the time that the whole invocation had at its start.
 
     """
 
@@ -30,12 +30,12 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
-        """Return the deadline of an invocation that Lambda ends in so many seconds."""
+        """Return the deadline of an invocation with so many seconds left."""
         reserve = min(max(seconds * cls.RESERVE, 1.0), 10.0)
         return cls(time.monotonic() + seconds - reserve, seconds)
 
     def remaining(self) -> float:
-        """Return the seconds that are left, below zero when there are none."""
+        """Return the seconds that are left; below zero after the deadline."""
         return self.at - time.monotonic()
 
     def batches(self, items: Sequence[T], size: int) -> Iterator[tuple[int, Sequence[T]]]:

@@ -1,8 +1,7 @@
-"""Whether the layers were built for the function that runs.
+"""The marker of a layer: the function that it was built for.
 
-What is built and what is deployed are chosen by the same parameters at two moments. The dependency
-layer says inside what it was built for; a function that is another fails while it initialises, with
-both named, instead of somewhere in an import.
+A build and a deployment get their parameters at different times. If they differ, the function fails while
+it initialises with an error that names both, instead of in some import.
 """
 
 import json
@@ -16,7 +15,7 @@ MARKER = "layer_target.json"
 
 
 def check(folder: Path) -> dict[str, Any]:
-    """Compare what a layer's folder says of itself with this process, and return it; it may say nothing.
+    """Compare the marker of a layer's folder with this process, and return it; without a marker, nothing.
 
     Raises:
         RuntimeError: the layer was built for another engine, runtime or architecture.
@@ -27,13 +26,13 @@ def check(folder: Path) -> dict[str, Any]:
         return {}
     built: dict[str, Any] = json.loads(marker.read_text())
     machine = platform.machine()
-    here = {
+    process = {
         "engine": os.environ.get("ENGINE", built["engine"]) if built["engine"] else "",
         "runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
         "architecture": {"aarch64": "arm64", "AMD64": "x86_64"}.get(machine, machine),
     }
     differences = [
-        f"{name} {built[name]}, not {value}" for name, value in here.items() if built[name] != value
+        f"{name} {built[name]}, not {value}" for name, value in process.items() if built[name] != value
     ]
     if differences:
         raise RuntimeError(
@@ -43,10 +42,10 @@ def check(folder: Path) -> dict[str, Any]:
     return built
 
 
-_markers = [check(Path(entry)) for entry in sys.path]  # in Lambda it is in /opt/python
+_markers = [check(Path(entry)) for entry in sys.path]  # in Lambda the marker is in /opt/python
 nested = any("archive" in marker for marker in _markers)
-"""Whether some layer is to be unpacked."""
+"""Whether a layer has an archive to unpack."""
 libraries: dict[str, str] = {
     name: version for marker in _markers for name, version in marker.get("libraries", {}).items()
 }
-"""The versions of what the layers were made of, by distribution name in lower case."""
+"""Versions of the layers' libraries, by distribution name in lower case."""

@@ -1,6 +1,5 @@
 """The contract between a fork's model and everything around it."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -9,18 +8,19 @@ from typing import Any, ClassVar, Literal, Protocol, cast
 from lambda_inference._deadline import Deadline
 from lambda_inference._models import Model
 from lambda_inference._requests import BaseRequest
+from lambda_inference._settings import Settings
 
 
 @dataclass(frozen=True)
 class Array:
-    """Numbers that are too many for a JSON record.
+    """Numbers beside a JSON record.
 
     Attributes:
         data: the numbers in C order.
         dtype: a code of the buffer protocol: ``f`` float32, ``d`` float64, ``i`` int32, ``q`` int64,
             ``B`` uint8.
         shape: its extents.
-        path: the object inside the record that takes the array, as nested lists, in an inline answer.
+        path: the object inside the record that holds the array, as nested lists, in an inline answer.
 
     """
 
@@ -42,9 +42,9 @@ class Prediction:
     """One item's answer.
 
     Attributes:
-        record: what becomes its line of JSON.
+        record: its line of JSON.
         arrays: arrays by kind; each kind becomes one file. Arrays of one kind share dtype and rank.
-        counts: what it cost, by metric name, summed over a request (``{"Tokens": 12}``).
+        counts: its cost by metric name, summed over a request (``{"Tokens": 12}``).
 
     """
 
@@ -54,10 +54,10 @@ class Prediction:
 
 
 class Predictor(Protocol):
-    """What a fork writes.
+    """The class that a fork writes.
 
-    It is constructed while the model's bytes are on their way from S3: import heavy libraries
-    in ``__init__``, so that both happen at once::
+    It is constructed while the model's bytes arrive from S3: import heavy libraries in ``__init__``, so that
+    both happen at once::
 
         class Shout:
             class Request(BaseRequest):
@@ -75,13 +75,13 @@ class Predictor(Protocol):
     """
 
     Request: ClassVar[type[BaseRequest]]
-    """The requests it takes."""
+    """The type of its requests."""
 
     def load(self, model: Model) -> None:
-        """Take up a model; its files are in memory and stay there for as long as they are referenced."""
+        """Load a model, whose files stay in memory for as long as they are referenced."""
 
     def predict(self, request: Any, deadline: Deadline) -> Iterable[Prediction]:
-        """Answer the items of a valid request in their order, one prediction an item."""
+        """Answer the items of a valid request in order, with one prediction for each."""
 
 
 def load_engine_module(default: str) -> Any:
@@ -93,4 +93,4 @@ def load_engine_module(default: str) -> Any:
         default: the name of the engine where ENGINE is not set.
 
     """
-    return import_module(f"engine_{os.environ.get('ENGINE', default)}")
+    return import_module(f"engine_{Settings.read().engine or default}")

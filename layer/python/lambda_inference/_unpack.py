@@ -1,16 +1,15 @@
 """A nested layer: an archive inside the layer, unpacked to /tmp while the function initialises.
 
-Lambda takes 262,144,000 bytes unzipped. A layer that is bigger has a part of itself packed, in the
-format that ``layer/archive.py`` tells, and its marker ``layer_target.json`` says so::
+Lambda takes 262,144,000 bytes unzipped. A layer that is bigger packs a part of itself, in the
+format of ``layer/builder/pack/archive.py``, and names the archive in its marker ``layer_target.json``::
 
     {"archive": {"file": "layer.tar.zst", "index": "<sha256 of its index>", "bytes": 450000000}, …}
 
-``ensure`` unpacks it and puts it on ``sys.path``. ``begin`` does the same beside the imports that
-follow; an import of what is packed waits for it.
+``ensure`` unpacks it and adds it to ``sys.path``. ``begin`` does so in the background; an import of a
+packed module waits for it.
 
-Nothing of the archive is believed before it is checked: the index against the marker's hash, a frame
-against the index's. And the thread that unpacks never imports anything: an import that waits for it
-holds the interpreter's import lock.
+No byte of the archive is used unchecked: the index has to match the marker's hash, a frame the index's.
+The thread that unpacks never imports anything: an import that waits for it holds the import lock.
 """
 
 import bisect
@@ -40,7 +39,7 @@ VERSION = 1
 MAGIC = b"\x5e\x2a\x4d\x18"
 TAG = b"LYRX"
 FRAME_LIMIT = 8 << 20
-"""Bytes that one frame may hold, decompressed."""
+"""The most bytes of one frame, decompressed."""
 
 INDEX_LIMIT = 16 << 20
 
@@ -58,12 +57,12 @@ class UnpackError(RuntimeError):
 
 
 class Unpacked(NamedTuple):
-    """An archive's folder.
+    """The folder of an unpacked archive.
 
     Attributes:
-        folder: where it is; it belongs on ``sys.path``.
-        seconds: how long that took.
-        reused: whether it was there already.
+        folder: its path, which belongs on ``sys.path``.
+        seconds: the time it took.
+        reused: whether the folder existed already.
         bytes: the size of all its files.
 
     """
@@ -95,18 +94,18 @@ class _Index(NamedTuple):
 
 
 def unpack(archive: Path, index_sha256: str, *, temporary: Path | None = None) -> Unpacked:
-    """Unpack an archive into a folder of its own, unless that was done before.
+    """Unpack an archive into a folder of its own, unless it exists already.
 
-    The folder is there whole or not at all, whenever the process ends. Of several processes one
-    unpacks, and the others wait for it.
+    The folder appears atomically, whenever the process ends. Of several processes one unpacks, and the
+    others wait for it.
 
     Args:
         archive: its file.
-        index_sha256: the hash of its index, as the layer's marker says.
-        temporary: where to; the system's folder for temporary files if not given.
+        index_sha256: the hash of its index, from the layer's marker.
+        temporary: the folder to unpack into; by default the system's folder for temporary files.
 
     Raises:
-        UnpackError: the archive is not what the marker says, or there is no room for it.
+        UnpackError: the archive does not match the marker, or there is no space for it.
 
     """
     return _unpack(archive, index_sha256, temporary, lambda _: None)
@@ -115,33 +114,33 @@ def unpack(archive: Path, index_sha256: str, *, temporary: Path | None = None) -
 def _unpack(archive: Path, index_sha256: str, temporary: Path | None, names: Names) -> Unpacked:
     start = time.perf_counter()
     if not _SHA256.fullmatch(index_sha256):
-        raise UnpackError(f"{archive}: {index_sha256!r} is no sha256 of an index; build the layer again")
+        raise UnpackError(f"{archive}: {index_sha256!r} is not the sha256 of an index; build the layer again")
     folder = (temporary or Path(tempfile.gettempdir())) / f"layer-{index_sha256[:32]}"
     try:
-        with _opened(archive) as descriptor:
-            index = _read(archive, descriptor, index_sha256)
+        with _open_archive(archive) as descriptor:
+            index = _read_index(archive, descriptor, index_sha256)
             names(frozenset(file.path.partition("/")[0].partition(".")[0] for file in index.files))
-            reused = not _made(folder, lambda partial: _fill(archive, descriptor, index, partial))
+            reused = not _make_folder(folder, lambda partial: _fill(archive, descriptor, index, partial))
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise UnpackError(
-                f"{archive}: {folder.parent} was full before all was unpacked; raise EphemeralStorage in "
-                "template.yaml, and deploy again"
+                f"{archive}: {folder.parent} was full before the archive was unpacked; raise "
+                "EphemeralStorage in template.yaml, and deploy again"
             ) from error
         raise UnpackError(f"{archive}: it could not be unpacked to {folder}: {error}") from error
     return Unpacked(folder, time.perf_counter() - start, reused, index.bytes)
 
 
-def _damaged(archive: Path, what: str) -> NoReturn:
+def _raise_damaged(archive: Path, what: str) -> NoReturn:
     raise UnpackError(f"{archive}: {what}; the layer is damaged or incomplete: deploy it again")
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[int]:
+def _open_archive(archive: Path) -> Iterator[int]:
     try:
         descriptor = os.open(archive, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        _damaged(archive, f"it cannot be opened: {error.strerror}")
+        _raise_damaged(archive, f"it cannot be opened: {error.strerror}")
     try:
         yield descriptor
     finally:
@@ -151,33 +150,38 @@ def _opened(archive: Path) -> Iterator[int]:
 # The index.
 
 
-def _read(archive: Path, descriptor: int, index_sha256: str) -> _Index:
+def _read_index(archive: Path, descriptor: int, index_sha256: str) -> _Index:
     size = os.fstat(descriptor).st_size
     tail = os.pread(descriptor, 8, max(0, size - 8))
     length = int.from_bytes(tail[:4], "little")
     start = size - length - 16
     if tail[4:] != TAG or length > INDEX_LIMIT or start < 0:
-        _damaged(archive, "there is no index at its end")
+        _raise_damaged(archive, "there is no index at its end")
     block = os.pread(descriptor, length + 8, start)
     if block[:8] != MAGIC + (length + 8).to_bytes(4, "little"):
-        _damaged(archive, "its index has another beginning")
+        _raise_damaged(archive, "its index has another beginning")
     text = block[8:]
     if hashlib.sha256(text).hexdigest() != index_sha256:
-        _damaged(archive, "its index is not the one that the layer was built with")
+        _raise_damaged(archive, "its index is not the one that the layer was built with")
     try:
-        return _judged(json.loads(text), start)
+        return _parse_index(json.loads(text), start)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        _damaged(archive, f"its index is wrong: {error}")
+        _raise_damaged(archive, f"its index is wrong: {error}")
 
 
-def _judged(index: Any, end: int) -> _Index:
-    """Return what an index says; ValueError, TypeError or KeyError tell what is wrong with it."""
+def _parse_index(index: Any, end: int) -> _Index:
+    """Validate a decoded index.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is invalid.
+
+    """
     if index["version"] != VERSION:
         raise ValueError(f"version {index['version']!r}, and this function reads {VERSION}")
     frames, place, stream = [], 0, 0
     for number, entry in enumerate(index["frames"]):
         offset, length, raw, sha256 = entry
-        sizes = _whole(offset) and _whole(length) and _whole(raw) and 0 < raw <= FRAME_LIMIT
+        sizes = _is_count(offset) and _is_count(length) and _is_count(raw) and 0 < raw <= FRAME_LIMIT
         if not sizes or not 0 < length <= _COMPRESSED_LIMIT or offset != place or offset + length > end:
             raise ValueError(f"frame {number} is not where it can be")
         frames.append(_Frame(offset, length, raw, sha256))
@@ -187,25 +191,30 @@ def _judged(index: Any, end: int) -> _Index:
         raise ValueError("its frames do not fill the archive")
     files, last = [], 0
     for path, size, offset, *executable in index["files"]:
-        _inside(path)
-        if not _whole(size) or not _whole(offset) or not last <= offset < stream or offset + size > stream:
+        _check_path(path)
+        if (
+            not _is_count(size)
+            or not _is_count(offset)
+            or not last <= offset < stream
+            or offset + size > stream
+        ):
             raise ValueError(f"{path!r} is not where it can be")
         if executable not in ([], [1]):
             raise ValueError(f"{path!r} is marked as nobody knows")
         files.append(_File(path, size, offset, 0o755 if executable else 0o644))
         last = offset + size
-    _distinct(files)
+    _check_distinct(files)
     total = sum(file.size for file in files)
     if index["bytes"] != total:
         raise ValueError(f"its files are {total} bytes, not {index['bytes']!r}")
     return _Index(files, frames, total)
 
 
-def _whole(value: Any) -> bool:
-    return type(value) is int and value >= 0  # True is no number here
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0  # True is an int, too
 
 
-def _inside(path: Any) -> None:
+def _check_path(path: Any) -> None:
     if type(path) is not str:
         raise ValueError(f"{path!r} is no path")
     parts, length = path.split("/"), len(path.encode())
@@ -217,46 +226,46 @@ def _inside(path: Any) -> None:
         )
 
 
-def _distinct(files: list[_File]) -> None:
+def _check_distinct(files: list[_File]) -> None:
     seen: set[str] = set()
     for file in files:
         if file.path in seen:
             raise ValueError(f"{file.path!r} is there twice")
         seen.add(file.path)
-    if clash := seen.intersection(_folders(files)):
+    if clash := seen.intersection(_list_folders(files)):
         raise ValueError(f"{min(clash)!r} is a file and a folder")
 
 
-def _folders(files: list[_File]) -> list[str]:
-    """Return the folders that the files are in, each after the one that it is in."""
-    found: set[str] = set()
+def _list_folders(files: list[_File]) -> list[str]:
+    """Return the files' folders, parents first."""
+    folders: set[str] = set()
     for file in files:
         folder = file.path.rpartition("/")[0]
-        while folder and folder not in found:
-            found.add(folder)
+        while folder and folder not in folders:
+            folders.add(folder)
             folder = folder.rpartition("/")[0]
-    return sorted(found)
+    return sorted(folders)
 
 
 # The folder.
 
 
-def _made(folder: Path, fill: Callable[[int], None]) -> bool:
-    """Have a folder filled, unless it is there already; return whether it was filled now.
+def _make_folder(folder: Path, fill: Callable[[int], None]) -> bool:
+    """Fill a folder unless it exists, and return whether it was filled now.
 
-    The folder is filled under another name, which is locked meanwhile: a kernel's lock ends with its
-    holder, however that ends. What it leaves then is thrown away by the next one.
+    The folder is filled under another name, which is locked meanwhile: the kernel releases a lock when
+    its process ends, however that ends. The next process discards the rest.
     """
     partial = folder.with_name(folder.name + ".partial")
-    while not _own(folder):
-        with _locked(partial) as held:
+    while not _stat_own(folder):
+        with _lock_folder(partial) as held:
             if held is None:
                 continue
             try:
-                if _own(folder):  # made between the look and the lock
+                if _stat_own(folder):  # made between the look and the lock
                     shutil.rmtree(partial, ignore_errors=True)
                     break
-                _empty(held)
+                _clear(held)
                 fill(held)
                 partial.rename(folder)
             except BaseException:
@@ -266,11 +275,11 @@ def _made(folder: Path, fill: Callable[[int], None]) -> bool:
     return False
 
 
-def _own(path: Path) -> os.stat_result | None:
-    """Return the status of a folder that only this user can have filled, or None if there is nothing.
+def _stat_own(path: Path) -> os.stat_result | None:
+    """Return the status of a folder that only this user can have filled, or None if it does not exist.
 
     Raises:
-        UnpackError: something else is there; anybody may have put it there.
+        UnpackError: another user may have put something in its place.
 
     """
     try:
@@ -279,33 +288,33 @@ def _own(path: Path) -> os.stat_result | None:
         return None
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise UnpackError(
-            f"{path} is there, and is no folder that only this user can write to; find out who made it, "
+            f"{path} exists, and is not a folder that only this user can write to; find out who made it, "
             "and remove it"
         )
     return status
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[int | None]:
-    """Make a folder and lock it; yield None if it is gone when it is this process's turn."""
+def _lock_folder(folder: Path) -> Iterator[int | None]:
+    """Create a folder and lock it; yield None if it is gone once the lock is held."""
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     try:
-        _own(folder)
+        _stat_own(folder)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         yield None
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Whoever had the lock has renamed or removed the folder, or was killed and has left it.
-        there = _own(folder)
+        # The last holder has renamed or removed the folder, or was killed and has left it.
+        there = _stat_own(folder)
         yield descriptor if there and os.path.samestat(os.fstat(descriptor), there) else None
     finally:
         os.close(descriptor)
 
 
-def _empty(folder: int) -> None:
+def _clear(folder: int) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -315,7 +324,7 @@ def _empty(folder: int) -> None:
 
 
 def _fill(archive: Path, descriptor: int, index: _Index, folder: int) -> None:
-    folders = _folders(index.files)
+    folders = _list_folders(index.files)
     _check_space(archive, folder, index, len(folders))
     for name in folders:
         os.mkdir(name, 0o755, dir_fd=folder)
@@ -336,10 +345,10 @@ def _check_space(archive: Path, folder: int, index: _Index, folders: int) -> Non
 
 
 class _Work:
-    """Frames on their way into a folder, on all cores."""
+    """The unpacking of an archive's frames into a folder, on all cores."""
 
     def __init__(self, archive: Path, descriptor: int, index: _Index, folder: int) -> None:
-        self.zstandard: Any = _zstandard(archive)
+        self.zstandard: Any = _import_zstandard(archive)
         self.archive = archive
         self.descriptor = descriptor
         self.files = index.files
@@ -348,7 +357,7 @@ class _Work:
         self.longest = max((frame.length for frame in index.frames), default=0)
         self.largest = max((frame.raw for frame in index.frames), default=0)
         self.errors: list[BaseException] = []
-        # In the archive's order, which is the order of reading ahead, too.
+        # In the archive's order, so that the kernel reads ahead.
         self.waiting: collections.deque[tuple[int, _Frame]] = collections.deque()
         place = 0
         for frame in index.frames:
@@ -356,8 +365,8 @@ class _Work:
             place += frame.raw
 
     def run(self) -> None:
-        """Do everything, and raise the first error."""
-        count = min(_cores(), len(self.waiting))
+        """Unpack all frames, and raise the first error."""
+        count = min(_count_cores(), len(self.waiting))
         threads = [threading.Thread(target=self._work, name="unpack") for _ in range(count - 1)]
         try:
             for thread in threads:
@@ -373,19 +382,19 @@ class _Work:
 
     def _work(self) -> None:
         try:
-            # Two buffers serve all frames: fresh ones would cost more than the decompression's half.
+            # Two buffers serve all frames: fresh ones would cost over half of the decompression's time.
             compressed = memoryview(bytearray(self.longest))
             data = memoryview(bytearray(self.largest + 1))
             decompressor = self.zstandard.ZstdDecompressor(max_window_size=FRAME_LIMIT)
-            for place, frame in self._rest():
+            for place, frame in self._take_frames():
                 self._load(frame, compressed[: frame.length])
                 self._decompress(frame, decompressor, compressed[: frame.length], data)
                 self._write(data[: frame.raw], place)
-        except BaseException as error:  # noqa: BLE001 - told by the thread that waits for all
+        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits for all
             self.errors.append(error)
             self.waiting.clear()
 
-    def _rest(self) -> Iterator[tuple[int, _Frame]]:
+    def _take_frames(self) -> Iterator[tuple[int, _Frame]]:
         with suppress(IndexError):
             while True:
                 yield self.waiting.popleft()
@@ -395,14 +404,14 @@ class _Work:
         while got < frame.length:
             count = os.preadv(self.descriptor, [buffer[got:]], frame.offset + got)
             if not count:
-                _damaged(self.archive, f"it ends at byte {frame.offset + got}")
+                _raise_damaged(self.archive, f"it ends at byte {frame.offset + got}")
             got += count
         if hashlib.sha256(buffer).hexdigest() != frame.sha256:
-            _damaged(self.archive, f"the bytes from {frame.offset} on are not those of the index")
+            _raise_damaged(self.archive, f"the bytes from {frame.offset} on are not those of the index")
 
     def _decompress(self, frame: _Frame, decompressor: Any, compressed: memoryview, data: memoryview) -> None:
-        # The frame's own header is asked first: a bomb is not even begun. And one byte more than there
-        # may be is asked for: a second frame behind the first one is found out.
+        # The frame's header is checked first, so that a decompression bomb is never started. One byte more
+        # than allowed is read, so that a second frame behind the first one is noticed.
         try:
             if self.zstandard.frame_content_size(compressed) == frame.raw:
                 reader = decompressor.stream_reader(compressed, read_across_frames=True)
@@ -410,7 +419,7 @@ class _Work:
                     return
         except self.zstandard.ZstdError:
             pass
-        _damaged(self.archive, f"the frame at byte {frame.offset} does not hold {frame.raw} bytes")
+        _raise_damaged(self.archive, f"the frame at byte {frame.offset} does not hold {frame.raw} bytes")
 
     def _write(self, data: memoryview, place: int) -> None:
         end = place + len(data)
@@ -430,8 +439,8 @@ class _Work:
             number += 1
 
 
-def _cores() -> int:
-    # Not the machine's: a container may have fewer.
+def _count_cores() -> int:
+    # Not os.cpu_count(): a container may have fewer.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -439,7 +448,7 @@ def _cores() -> int:
 
 
 class _Layer:
-    """The nested layer that a folder on ``sys.path`` has, on its way onto ``sys.path`` itself."""
+    """The nested layer of a folder on ``sys.path``, until it is on ``sys.path`` itself."""
 
     def __init__(self, entry: Path, archive: Path, index_sha256: str) -> None:
         self.entry = entry
@@ -454,10 +463,10 @@ class _Layer:
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        """Unpack, and let imports see it; ``outcome`` tells whether that went well."""
+        """Unpack, and let imports see it; ``wait`` returns the result."""
         try:
             self.unpacked = _unpack(self.archive, self.index_sha256, None, self._list)
-            self._show(str(self.unpacked.folder))
+            self._publish(str(self.unpacked.folder))
         except BaseException as error:
             self.error = error
             if not isinstance(error, Exception):
@@ -466,11 +475,11 @@ class _Layer:
             self.listed.set()
             self.done.set()
 
-    def outcome(self) -> Unpacked:
-        """Wait until it is unpacked, and return how that went.
+    def wait(self) -> Unpacked:
+        """Wait until it is unpacked, and return the result.
 
         Raises:
-            UnpackError: it failed; this is said to everyone who asks.
+            UnpackError: it failed; every caller gets the error.
 
         """
         self.done.wait()
@@ -481,13 +490,13 @@ class _Layer:
     def find_spec(
         self, name: str, path: Sequence[str] | None, _: ModuleType | None = None, /
     ) -> ModuleSpec | None:
-        """Find a module that nobody else has found, as one of ``sys.meta_path``.
+        """Find a module that no other finder on ``sys.meta_path`` has found.
 
         Raises:
             ImportError: it may be in the archive, and that could not be unpacked.
 
         """
-        # A package is all here or all there, but a namespace package can be on both sides.
+        # A package is either packed or not, but a namespace package can be both.
         if (path is not None and type(path).__name__ != "_NamespacePath") or (
             threading.current_thread() is self.thread
         ):
@@ -496,7 +505,7 @@ class _Layer:
         if self.names is not None and name.partition(".")[0] not in self.names:
             return None
         try:
-            self.outcome()
+            self.wait()
         except UnpackError as error:
             raise ImportError(f"{name} cannot be imported: {error}", name=name) from error.__cause__
         return PathFinder.find_spec(name, path)
@@ -505,12 +514,12 @@ class _Layer:
         self.names = names
         self.listed.set()
 
-    def _show(self, folder: str) -> None:
+    def _publish(self, folder: str) -> None:
         if folder not in sys.path:
-            entries = _path()
+            entries = _search_path()
             place = entries.index(self.entry) + 1 if self.entry in entries else len(entries)
             sys.path.insert(place, folder)
-        # A new list: an import that goes through the old one must not miss the finder after this.
+        # A new list: an import that iterates over the old one must not skip the finder after this.
         sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
 
 
@@ -519,13 +528,13 @@ _lock = threading.Lock()
 
 
 def ensure(folder: Path | None = None) -> Unpacked | None:
-    """Unpack the nested layer, where there is one, and put it on ``sys.path`` behind its marker.
+    """Unpack the nested layer, if there is one, and add it to ``sys.path`` behind its marker's folder.
 
     Args:
-        folder: where the marker is; the first one on ``sys.path`` with an archive if not given.
+        folder: the marker's folder; by default the first one on ``sys.path`` with an archive.
 
     Raises:
-        UnpackError: there is one, and it could not be unpacked.
+        UnpackError: it could not be unpacked.
 
     """
     layer, mine = _claim(folder)
@@ -533,13 +542,13 @@ def ensure(folder: Path | None = None) -> Unpacked | None:
         return None
     if mine:
         layer.run()
-    return layer.outcome()
+    return layer.wait()
 
 
 def begin(folder: Path | None = None) -> None:
-    """Do what ``ensure`` does in the background; imports of what is packed wait for it, and no others.
+    """Unpack the nested layer in the background; only imports of packed modules wait for it.
 
-    An archive that cannot be unpacked is told by these imports.
+    If the archive cannot be unpacked, those imports raise ImportError.
 
     Args:
         folder: as for ``ensure``.
@@ -556,32 +565,32 @@ def begin(folder: Path | None = None) -> None:
 
 
 def result() -> Unpacked | None:
-    """Return how the unpacking went, if there was one and it is over."""
+    """Return the result of the last unpacking that has ended, if any."""
     done = [layer.unpacked for layer in _layers.values() if layer.unpacked]
     return done[-1] if done else None
 
 
-def _path() -> list[Path]:
+def _search_path() -> list[Path]:
     return [Path(entry) for entry in sys.path]
 
 
 def _claim(folder: Path | None) -> tuple[_Layer | None, bool]:
-    """Return the layer that a folder has, and whether it is the caller who unpacks it."""
-    for entry in [folder] if folder else _path():
+    """Return a folder's layer, and whether the caller is the one to unpack it."""
+    for entry in [folder] if folder else _search_path():
         with _lock:
             if entry not in _layers:
-                found = _marked(entry)
-                if found is None:
+                marked = _read_marker(entry)
+                if marked is None:
                     continue
-                _zstandard(found.archive)  # here, where an import is allowed
-                _layers[entry] = found
+                _import_zstandard(marked.archive)  # here, where an import is allowed
+                _layers[entry] = marked
             layer = _layers[entry]
             mine, layer.claimed = not layer.claimed, True
             return layer, mine
     return None, False
 
 
-def _marked(entry: Path) -> _Layer | None:
+def _read_marker(entry: Path) -> _Layer | None:
     marker = entry / MARKER
     try:
         text = marker.read_bytes()
@@ -594,15 +603,15 @@ def _marked(entry: Path) -> _Layer | None:
         if archive is None:
             return None
         file, index_sha256 = archive["file"], archive["index"]
-        said = Path(file).name == file and _SHA256.fullmatch(index_sha256)
+        valid = Path(file).name == file and _SHA256.fullmatch(index_sha256)
     except (ValueError, TypeError, KeyError, AttributeError):
-        said = None
-    if not said:
-        raise UnpackError(f"{marker} does not say what its archive is; build the layer again")
+        valid = None
+    if not valid:
+        raise UnpackError(f"{marker} does not describe its archive; build the layer again")
     return _Layer(entry, entry / file, index_sha256)
 
 
-def _zstandard(archive: Path) -> ModuleType:
+def _import_zstandard(archive: Path) -> ModuleType:
     try:
         import zstandard
     except ImportError as error:

@@ -3,7 +3,11 @@
 import os
 from typing import Any
 
+from lambda_inference._settings import Settings
+
 __all__ = ["thread_count"]
+
+_MEGABYTES_PER_CORE = 1769
 
 
 def thread_count() -> int:
@@ -12,8 +16,8 @@ def thread_count() -> int:
     Lambda grants one core's time per 1,769 MB (AWS Lambda Developer Guide, "Configure Lambda
     function memory"); threads beyond that only wait for each other.
     """
-    memory = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769"))
-    return max(1, min(round(memory / 1769), os.cpu_count() or 1))
+    memory = Settings.read().memory or _MEGABYTES_PER_CORE
+    return max(1, min(round(memory / _MEGABYTES_PER_CORE), os.cpu_count() or 1))
 
 
 def __getattr__(name: str) -> Any:
