@@ -15,13 +15,13 @@ from lambda_setup.deployment.local import Emulator, LocalDeployment
 
 @pytest.fixture(scope="session")
 def function_log(tmp_path_factory) -> Path:
-    """What the stack's functions print."""
+    """Return what the stack's functions print."""
     return tmp_path_factory.mktemp("logs") / "function.log"
 
 
 @pytest.fixture(scope="session")
 def stack(function_log) -> LocalDeployment:
-    """A real S3 server with the shipped model in it, for all tests."""
+    """Yield a real S3 server with the shipped model in it, for all tests."""
     with function_log.open("wb") as log, LocalDeployment.from_folder(MODEL, log=log) as running:
         yield running
 
@@ -45,14 +45,14 @@ def start_function(tmp_path_factory) -> Iterator[Callable[..., WarmFunction]]:
 
 @pytest.fixture(scope="session")
 def function(stack) -> Emulator:
-    """The function, warm from the second test on."""
+    """Yield the function, warm from the second test on."""
     with stack.function() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def two_versions(tmp_path_factory):
-    """The shipped model and a second version of it, in a stack of their own."""
+    """Yield the shipped model and a second version of it, in a stack of their own."""
     from support.second_model import Versions
 
     folder = tmp_path_factory.mktemp("versions")
@@ -69,7 +69,7 @@ def versions(two_versions):
 
 @pytest.fixture
 def proxy(versions):
-    """A proxy in front of the S3 that has both versions."""
+    """Yield a proxy in front of the S3 that has both versions."""
     from support.proxy import Proxy
 
     with Proxy(versions.stack.s3.endpoint) as running:
@@ -78,7 +78,7 @@ def proxy(versions):
 
 @pytest.fixture(scope="module")
 def moto():
-    """An AWS account's services on the loopback interface, as moto has them: the endpoint."""
+    """Yield an AWS account's services on the loopback interface, as moto has them: the endpoint."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -35,14 +35,14 @@ TOKENIZER = (MODEL / "enes.model").read_bytes()
 
 @pytest.fixture(scope="module")
 def running(two_versions):
-    """A function that serves all tests of this module."""
+    """Yield a function that serves all tests of this module."""
     with two_versions.function() as function:
         yield function
 
 
 @pytest.fixture
 def warm(versions, running):
-    """The same function, serving the first version."""
+    """Return the same function, serving the first version."""
     assert versions.served(running.invoke(EVENT)) == versions.first
     return running
 

@@ -79,7 +79,7 @@ def nested(depth: int, step: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def client():
-    """A real S3 server with an empty bucket."""
+    """Yield a real S3 server with an empty bucket."""
     with S3Server() as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment().items():
             patch.setenv(name, value)
@@ -89,7 +89,7 @@ def client():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """A model's folder, which is the current one."""
+    """Return a model's folder, which is the current one."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -172,7 +172,7 @@ def contents(folder: Path) -> Contents:
 
 @pytest.fixture(scope="module")
 def nested(tmp_path_factory) -> Nested:
-    """A real archive of three frames: big files, small ones, empty ones, and one that can be run."""
+    """Return a real archive of three frames: big files, small ones, empty ones, and one that can be run."""
     dice = random.Random(SEED)  # noqa: S311
     folder = tmp_path_factory.mktemp("nested")
     tree = folder / "tree"
@@ -200,7 +200,7 @@ def nested(tmp_path_factory) -> Nested:
 
 @pytest.fixture
 def temporary(tmp_path) -> Path:
-    """A folder for temporary files, in another one that nobody may touch."""
+    """Return a folder for temporary files, in another one that nobody may touch."""
     folder = tmp_path / "outside" / "tmp"
     folder.mkdir(parents=True)
     (tmp_path / "outside" / "victim").write_text("untouched")
@@ -675,7 +675,7 @@ class TestLayer:
 
     @pytest.fixture
     def layer(self, tmp_path) -> Path:
-        """A built layer: a marker, an archive with one package, and the one line of code."""
+        """Return a built layer: a marker, an archive with one package, and the one line of code."""
         (tmp_path / "tree" / "packed").mkdir(parents=True)
         (tmp_path / "tree" / "packed" / "__init__.py").write_text('TEXT = "from the archive"\n')
         folder = tmp_path / "layer" / "python"

@@ -89,7 +89,7 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def engine(say):
-    """A container engine; that there is none is a failure."""
+    """Yield a container engine; that there is none is a failure."""
     with container_engine() as found:
         say(f"containers: {found.description}")
         yield found
@@ -97,7 +97,7 @@ def engine(say):
 
 @pytest.fixture(scope="session")
 def image(engine, say):
-    """The image of Lambda's runtime, under AWS's name."""
+    """Return the image of Lambda's runtime, under AWS's name."""
     name, whose = runtime_image(engine, PYTHON, ARCHITECTURE)
     say(f"image: {name}, {whose}")
     return name
@@ -105,13 +105,13 @@ def image(engine, say):
 
 @pytest.fixture(scope="session")
 def sam(engine):
-    """The SAM CLI."""
+    """Return the SAM CLI."""
     return Sam(engine)
 
 
 @pytest.fixture(scope="session")
 def built(sam):
-    """What ``sam build`` leaves."""
+    """Return what ``sam build`` leaves."""
     done = sam.run("build", *OPTIONS)
     assert done.returncode == 0, done.stderr
     return ROOT / ".aws-sam" / "build"
@@ -135,6 +135,6 @@ def serving(engine):
 
 @pytest.fixture(scope="session")
 def s3(engine):
-    """What ``make s3`` serves."""
+    """Yield what ``make s3`` serves."""
     with serving(engine) as endpoint:
         yield endpoint

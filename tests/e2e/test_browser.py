@@ -390,7 +390,7 @@ def test_dark_and_light(look, page_of):
 
 @pytest.fixture(scope="module")
 def translating(start_function):
-    """The translator, running."""
+    """Return the translator, running."""
     return start_function("translation")
 
 
@@ -407,7 +407,7 @@ def serving(backend, form=playground.FORM):
 
 @pytest.fixture(scope="module")
 def served(translating):
-    """A playground whose function is the one that runs here."""
+    """Yield a playground whose function is the one that runs here."""
     deployment = SimpleNamespace(
         where="on this machine", invoke=translating.invoke, client=translating.stack.client
     )
@@ -607,7 +607,7 @@ def test_other_pages_and_names_are_kept_out(look, served):
 
 @pytest.fixture
 def account(translating, moto, monkeypatch):
-    """An account with a stack whose alias and buckets are the ones here."""
+    """Yield an account with a stack whose alias and buckets are the ones here."""
     environment = translating.stack.s3.environment() | {
         "AWS_ENDPOINT_URL_CLOUDFORMATION": moto,
         # The emulator answers at the address of Lambda's own call.
@@ -645,7 +645,7 @@ def test_a_deployed_function_is_asked_by_its_alias(account, translating):
 
 @pytest.fixture(scope="module")
 def stored(translating):
-    """The id of a result in S3: the documentation's sentences."""
+    """Return the id of a result in S3: the documentation's sentences."""
     response = translating.invoke(case("event").event | {"id": "demo"})
     assert response["statusCode"] == 200, response
     return "demo"

@@ -82,7 +82,7 @@ def forwarded(address, endpoint):
 
 @pytest.fixture(scope="module")
 def network(engine):
-    """A network that leads nowhere but to this machine; its name, and this machine's address in it."""
+    """Yield a network that leads nowhere but to this machine; its name, and this machine's address in it."""
     name = "translation-e2e"
     engine.has("network", "rm", name)
     engine.run("network", "create", "--internal", name)
@@ -147,7 +147,7 @@ def function(engine, image, network, code, layers, handler, variables):
 
 @pytest.fixture(scope="module")
 def translator(engine, image, network, built, layers, s3):
-    """The translator, under the terms."""
+    """Yield the translator, under the terms."""
     name, address = network
     variables = json.loads((ROOT / "events" / "env.json").read_text())["TranslationFunction"]
     with forwarded(address, s3) as port:
@@ -159,7 +159,7 @@ def translator(engine, image, network, built, layers, s3):
 
 @pytest.fixture(scope="module")
 def probes(engine, image, network, layers, tmp_path_factory):
-    """A function that tries what Lambda refuses."""
+    """Yield a function that tries what Lambda refuses."""
     folder = tmp_path_factory.mktemp("task")
     folder.chmod(0o755)
     (folder / "app.py").write_text(PROBES)

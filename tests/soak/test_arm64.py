@@ -13,7 +13,7 @@ from e2e.test_sam_local import answer
 
 @pytest.fixture(scope="module")
 def sam():
-    """The SAM CLI, with an image of Lambda's Python 3.13 for arm64, and S3 beside it."""
+    """Yield the SAM CLI, with an image of Lambda's Python 3.13 for arm64, and S3 beside it."""
     with emulated_arm64(), container_engine() as engine:
         runtime_image(engine, "3.13", "arm64")
         with serving(engine):

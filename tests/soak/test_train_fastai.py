@@ -23,7 +23,7 @@ EPOCHS = "3"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """A model that the recipe has just trained, for a few epochs."""
+    """Return a model that the recipe has just trained, for a few epochs."""
     folder = tmp_path_factory.mktemp("trained")
     python = folder / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)

@@ -214,7 +214,7 @@ class Role:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
-    """An S3 server whose model may be damaged."""
+    """Yield an S3 server whose model may be damaged."""
     log = tmp_path_factory.mktemp("logs") / "function.log"
     with log.open("wb") as file, LocalDeployment.from_folder(MODEL, log=file) as running:
         yield running

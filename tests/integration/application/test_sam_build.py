@@ -55,7 +55,7 @@ class TestLint:
     ids="-".join,
 )
 def build(request):
-    """What ``sam build`` leaves, for an engine and an architecture."""
+    """Yield what ``sam build`` leaves, for an engine and an architecture."""
     engine, architecture = request.param
     with tempfile.TemporaryDirectory() as folder:
         done = run(

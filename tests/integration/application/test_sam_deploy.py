@@ -93,7 +93,7 @@ def succeeded(*arguments, **options):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """What a deployment takes of the project, after ``sam build`` for the smaller engine."""
+    """Return what a deployment takes of the project, after ``sam build`` for the smaller engine."""
     folder = tmp_path_factory.mktemp("project")
     shutil.copyfile(ROOT / "template.yaml", folder / "template.yaml")
     (folder / "events").symlink_to(ROOT / "events")
@@ -123,7 +123,7 @@ class TestPackage:
     @pytest.fixture(scope="class")
     @classmethod
     def packaged(cls, project):
-        """What it left: the bucket's client, the template with addresses, and how to do it again."""
+        """Yield what it left: the bucket's client, the template with addresses, and how to do it again."""
         output = project / "packaged.json"
 
         def again():
@@ -178,7 +178,7 @@ class TestPackage:
 
 @pytest.fixture(scope="module")
 def aws():
-    """An account with nothing in it."""
+    """Yield an account with nothing in it."""
     with cloud.account() as found:
         yield found
 
@@ -199,7 +199,7 @@ def outputs(aws, name):
 
 @pytest.fixture(scope="module")
 def dev(aws, project):
-    """The stack's name, after ``sam deploy --config-env dev``."""
+    """Return the stack's name, after ``sam deploy --config-env dev``."""
     succeeded("deploy", "--config-env", "dev", cwd=project, **aws.environment)
     return "translation-dev"
 
@@ -219,12 +219,12 @@ class TestDeploy:
 
     @pytest.fixture
     def resolved(self, aws, dev):
-        """The properties of each resource, as CloudFormation worked them out."""
+        """Return the properties of each resource, as CloudFormation worked them out."""
         return {plain(name): properties for name, properties in aws.resolved[dev].items()}
 
     @pytest.fixture
     def deployed(self, aws, dev):
-        """The function's configuration."""
+        """Return the function's configuration."""
         name = outputs(aws, dev)["FunctionName"]
         return aws.client("lambda").get_function_configuration(FunctionName=name)
 
@@ -425,7 +425,7 @@ class TestDeploy:
 
 @pytest.fixture(scope="module")
 def queued(aws, project):
-    """The name of a stack with a queue."""
+    """Return the name of a stack with a queue."""
     name = "translation-queued"
     succeeded(
         "deploy", "--config-env", "dev", "--stack-name", name, "--s3-prefix", name,
@@ -440,7 +440,7 @@ class TestQueue:
 
     @pytest.fixture
     def resolved(self, aws, queued):
-        """The properties of each resource, as CloudFormation worked them out."""
+        """Return the properties of each resource, as CloudFormation worked them out."""
         return {plain(name): properties for name, properties in aws.resolved[queued].items()}
 
     def attributes(self, aws, queued, queue):
@@ -654,7 +654,7 @@ class TestSync:
     @pytest.fixture(scope="class")
     @classmethod
     def synced(cls, aws, project, tmp_path_factory):
-        """A whole project, because it builds anew, whose stack ``sam sync`` has deployed."""
+        """Return a whole project, because it builds anew, whose stack ``sam sync`` has deployed."""
         folder = tmp_path_factory.mktemp("synced")
         for name in ("translation_function", "layer", "statemachines"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

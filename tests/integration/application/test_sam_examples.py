@@ -40,7 +40,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def built(request, tmp_path_factory):
-    """A function, and what ``sam build`` made in its folder."""
+    """Return a function, and what ``sam build`` made in its folder."""
     one = functions.get(request.param)
     folder = tmp_path_factory.mktemp(one.name) / "build"
     printed = succeeded("build", "--build-dir", folder, cwd=one.home)

@@ -46,7 +46,7 @@ def run(*command, cwd, **variables):
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """What ``sam init`` makes of a repository with everything that is not ignored here."""
+    """Return what ``sam init`` makes of a repository with everything that is not ignored here."""
     folder = tmp_path_factory.mktemp("init")
     repository = ("git", f"--git-dir={folder / 'origin.git'}", f"--work-tree={ROOT}")
     author = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.org")
@@ -84,7 +84,7 @@ class TestCopy:
 
 @pytest.fixture(scope="module")
 def demo(copy, tmp_path_factory):
-    """What ``make demo`` prints in the copy.
+    """Return what ``make demo`` prints in the copy.
 
     An environment of its own takes 2 GB. ``make`` gets one that is ready: its Python is this one, and
     finds the copy's modules before those that are installed here.

@@ -35,7 +35,7 @@ each_engine = pytest.mark.parametrize("engine", ["onnxruntime", "keras"])
 
 @pytest.fixture
 def function(start_function, engine):
-    """The function with an engine's model."""
+    """Return the function with an engine's model."""
     return start_function("keras") if engine == "onnxruntime" else start_function("keras", KERAS)
 
 
@@ -340,7 +340,7 @@ def in_layer(temporary: Path, code: str, *arguments: Path) -> None:
 
 @pytest.fixture(scope="module")
 def hostile_weights(start_function, tmp_path_factory) -> Path:
-    """A folder with hostile weights."""
+    """Return a folder with hostile weights."""
     folder = tmp_path_factory.mktemp("hostile")
     in_layer(start_function("keras", KERAS).stack.temporary, HOSTILE, KERAS / "model.weights.h5", folder)
     return folder

@@ -46,7 +46,7 @@ def sentences(test_split) -> list[str]:
 
 @pytest.fixture(scope="module")
 def converted(stack) -> Iterator[LocalDeployment]:
-    """The same model converted to CTranslate2 in float32, beside it in the store."""
+    """Yield the same model converted to CTranslate2 in float32, beside it in the store."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         convert(MODEL, describe(MODEL), folder, "ctranslate2", "float32")
@@ -58,7 +58,7 @@ def converted(stack) -> Iterator[LocalDeployment]:
 
 @pytest.fixture(scope="module")
 def expected(sentences, tmp_path_factory) -> list[reference.Reference]:
-    """What onmt_translate answers at batch size 1."""
+    """Return what onmt_translate answers at batch size 1."""
     tokenizer = SentencePieceProcessor(model_file=str(MODEL / "enes.model"))
     folder = tmp_path_factory.mktemp("reference")
     return reference.translate(

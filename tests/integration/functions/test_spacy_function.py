@@ -44,7 +44,7 @@ HOSTILE = {
 
 @pytest.fixture(scope="module")
 def spacy(start_function):
-    """The function, warm from the second test on."""
+    """Return the function, warm from the second test on."""
     return start_function("spacy")
 
 

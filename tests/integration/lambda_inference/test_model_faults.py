@@ -31,14 +31,14 @@ LASTING = [(fault, place) for place in PLACES for fault in FAULTS if fault != "f
 
 @pytest.fixture
 def cold(versions, proxy):
-    """A function that has not started yet, and reads its model through the proxy."""
+    """Yield a function that has not started yet, and reads its model through the proxy."""
     with versions.function(AWS_ENDPOINT_URL_S3=proxy.endpoint, timeout="20") as function:
         yield function
 
 
 @pytest.fixture(scope="module")
 def shared(two_versions):
-    """A proxy, and a function behind it that serves all tests of this module."""
+    """Yield a proxy, and a function behind it that serves all tests of this module."""
     with (
         Proxy(two_versions.stack.s3.endpoint) as proxy,
         two_versions.function(AWS_ENDPOINT_URL_S3=proxy.endpoint, timeout="20") as function,
@@ -48,7 +48,7 @@ def shared(two_versions):
 
 @pytest.fixture
 def warm(versions, shared):
-    """The same function, serving the first version."""
+    """Return the same function, serving the first version."""
     _, function = shared
     assert versions.served(function.invoke(EVENT)) == versions.first
     return function

@@ -110,13 +110,13 @@ class Poller:
 
 @pytest.fixture(scope="module")
 def translation(start_function) -> WarmFunction:
-    """The function."""
+    """Return the function."""
     return start_function("translation")
 
 
 @pytest.fixture(scope="module")
 def aws():
-    """An account with the template deployed, and Queue on."""
+    """Yield an account with the template deployed, and Queue on."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("app.py", "")
@@ -248,7 +248,7 @@ class TestAsynchronous:
         assert config["DestinationConfig"]["OnFailure"]["Destination"] == queue["Attributes"]["QueueArn"]
 
     def test_record(self, translation):
-        """The record in docs/how-to/queues.md has the error that the function raises, and the event to send again.
+        """The record in queues.md has the error that the function raises, and the event to send again.
 
         Its form: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
         """

@@ -15,7 +15,7 @@ from lambda_setup.commands.results import read
 
 @pytest.fixture
 def function(versions, proxy):
-    """A warm function behind the proxy, with the first version."""
+    """Yield a warm function behind the proxy, with the first version."""
     with versions.function(AWS_ENDPOINT_URL_S3=proxy.endpoint) as running:
         assert versions.served(running.invoke(EVENT)) == versions.first
         yield running
@@ -178,7 +178,7 @@ class TestInstead:
 
     @pytest.fixture
     def function(self, versions, proxy):
-        """A warm function that has no room for two."""
+        """Yield a warm function that has no room for two."""
         with versions.function(AWS_ENDPOINT_URL_S3=proxy.endpoint, MODEL_SWAP="instead") as running:
             assert versions.served(running.invoke(EVENT)) == versions.first
             yield running

@@ -54,7 +54,7 @@ def here(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """A file with three lines that cannot be answered."""
+    """Return a file with three lines that cannot be answered."""
     path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
     path.write_bytes(CORPUS)
     return path
@@ -89,7 +89,7 @@ def fetched(name, folder):
 
 @pytest.fixture(scope="module")
 def first(here, corpus):  # noqa: ARG001 - everything has to run
-    """A run in which a function dies while it answers its second range: the exit code."""
+    """Return a run in which a function dies while it answers its second range: the exit code."""
     answered, died, send = set(), [], Emulator.send
 
     def dying(emulator, body):

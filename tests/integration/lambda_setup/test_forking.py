@@ -32,7 +32,7 @@ def run(command: str, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """The project's files in another folder, with the environment and the wheels that are here."""
+    """Return the project's files in another folder, with the environment and the wheels that are here."""
     folder = tmp_path_factory.mktemp("walk") / "mine"
     listed = subprocess.run(
         [shutil.which("git"), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -63,7 +63,7 @@ def state(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def walked(copy) -> tuple[Path, set[str], str]:
-    """The copy after the walk, the files that were written by hand, and what the commands printed."""
+    """Return the copy after the walk, the files that were written by hand, and what the commands printed."""
     before = state(copy / "layer" / "python" / "lambda_inference")
     by_hand, printed, end = set(), [], 0
     for block in BLOCK.finditer(WALK):
@@ -111,8 +111,8 @@ def test_copy_passes_its_tests(walked):
     run(f"MYPYPATH=language_function mypy {options} language_function", folder)
     run("python -m pytest -q -p no:cacheprovider tests/unit/lambda_setup/test_functions.py", folder)
     printed = run(
-        "python -m pytest -q -p no:cacheprovider tests/unit/application/test_template.py tests/unit/layer/test_records.py "
-        "tests/integration/functions/test_every_function.py -k language",
+        "python -m pytest -q -p no:cacheprovider tests/unit/application/test_template.py "
+        "tests/unit/layer/test_records.py tests/integration/functions/test_every_function.py -k language",
         folder,
     )
     assert int(re.search(r"(\d+) passed", printed)[1]) > 20

@@ -39,7 +39,7 @@ def alive(pids: set[int]) -> set[int]:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """The demo's event and a warm-up, sent by the command, with everything saved."""
+    """Return the demo's event and a warm-up, sent by the command, with everything saved."""
     folder = tmp_path_factory.mktemp("saved")
     done = subprocess.run(
         command("invoke", "-e", case("event").path, "-e", case("valid/warmup").path, "--out", folder),

@@ -28,7 +28,7 @@ WHO = "arn:aws:sts::123456789012:user/moto"
 
 @pytest.fixture(scope="module")
 def server():
-    """A real S3 server with an empty bucket."""
+    """Yield a real S3 server with an empty bucket."""
     with S3Server() as running:
         running.client().create_bucket(Bucket=BUCKET)
         yield running
@@ -36,7 +36,7 @@ def server():
 
 @pytest.fixture
 def bucket(server):
-    """The bucket, empty."""
+    """Return the bucket, empty."""
     client = server.client()
     for one in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         client.delete_object(Bucket=BUCKET, Key=one["Key"])
@@ -154,7 +154,7 @@ class TestPublish:
 
     @pytest.fixture
     def folder(self, tmp_path):
-        """A model that no engine loads: a file of twelve parts, and one of a part."""
+        """Return a model that no engine loads: a file of twelve parts, and one of a part."""
         (tmp_path / "weights.dat").write_bytes(b"weights " * (12 << 20))
         (tmp_path / "words.txt").write_text("cat\ndog\n")
         (tmp_path / "model.toml").write_text(
@@ -399,7 +399,7 @@ class TestPrune:
 
 @pytest.fixture(scope="module")
 def served():
-    """What ``make s3`` serves, at another port and still empty."""
+    """Yield what ``make s3`` serves, at another port and still empty."""
     with S3Server(access_key=ACCESS_KEY, secret_key=SECRET_KEY) as running:
         for name in (MODEL_BUCKET, RESULT_BUCKET):
             running.client().create_bucket(Bucket=name)

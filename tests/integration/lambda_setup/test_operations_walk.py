@@ -1,4 +1,4 @@
-"""docs/how-to/operations.md says what is so: its walk is walked, and its policy is the one that functions need."""
+"""operations.md says what is so: its walk is walked, and its policy is the one that functions need."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SERVE, *BLOCKS = re.findall(r"^```\n(.*?)^```$", WALK, re.DOTALL | re.MULTILINE)
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    """What the walk uses of the project, where files may be made."""
+    """Return what the walk uses of the project, where files may be made."""
     (tmp_path / "models").mkdir()
     for path in (ROOT / "events", SHIPPED_MODEL):
         (tmp_path / path.relative_to(ROOT)).symlink_to(path)

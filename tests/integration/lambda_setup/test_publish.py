@@ -20,7 +20,7 @@ BUCKET = "published-models"
 
 @pytest.fixture(scope="module")
 def aws(stack, moto):
-    """An account: a stack in moto's CloudFormation whose output names a bucket of the real S3."""
+    """Return an account: a stack in moto's CloudFormation whose output names a bucket of the real S3."""
     stack.client.create_bucket(Bucket=BUCKET)
     template = {
         "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},

@@ -42,7 +42,7 @@ def told(folder, **changes):
 
 @pytest.fixture
 def out(tmp_path):
-    """What the builder left: a layer's folder and its report."""
+    """Return what the builder left: a layer's folder and its report."""
     folder = tmp_path / "out"
     for name, content in FILES.items():
         (folder / "layer" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def aws(moto, monkeypatch):
-    """An account with nothing but a bucket in each region; the environment leads boto3 to it."""
+    """Return an account with nothing but a bucket in each region; the environment leads boto3 to it."""
     urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST"))  # noqa: S310
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

@@ -737,7 +737,7 @@ class TestLocally:
 
     @pytest.fixture
     def environment(self, monkeypatch):
-        """What SAM gives the function on a machine whose owner is logged in to AWS with a session."""
+        """Return what SAM gives the function on a machine whose owner is logged in to AWS with a session."""
         from samcli.commands.local.lib.local_lambda import LocalLambdaRunner
         from samcli.lib.providers.sam_function_provider import SamFunctionProvider
         from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider

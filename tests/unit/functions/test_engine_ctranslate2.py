@@ -29,7 +29,7 @@ def never() -> None:
 
 @pytest.fixture(scope="module", params=["float32", "int8"])
 def engine(request, tmp_path_factory) -> CTranslate2:
-    """The shipped model on CTranslate2."""
+    """Return the shipped model on CTranslate2."""
     folder = tmp_path_factory.mktemp("converted")
     convert(MODEL, describe(MODEL), folder, "ctranslate2", request.param)
     manifest = describe(folder)
@@ -39,7 +39,7 @@ def engine(request, tmp_path_factory) -> CTranslate2:
 
 @pytest.fixture(scope="module")
 def sources() -> list[list[str]]:
-    """The sentences' tokens."""
+    """Return the sentences' tokens."""
     tokens: list[list[str]] = SentencePieceProcessor(model_file=str(MODEL / "enes.model")).encode(
         SENTENCES, out_type=str
     )

@@ -23,13 +23,13 @@ def loaded(precision: str) -> engine_opennmt.OpenNMT:
 
 @pytest.fixture(scope="module")
 def engine() -> engine_opennmt.OpenNMT:
-    """The shipped model on torch."""
+    """Return the shipped model on torch."""
     return loaded("float16")
 
 
 @pytest.fixture(scope="module")
 def eight_bits() -> engine_opennmt.OpenNMT:
-    """The same with 8-bit weights."""
+    """Return the same with 8-bit weights."""
     return loaded("int8")
 
 

@@ -14,7 +14,7 @@ VERSION = "a" * 64
 
 @pytest.fixture
 def bucket(monkeypatch):
-    """A bucket in memory, in the place of S3."""
+    """Return a bucket in memory, in the place of S3."""
     memory = MemoryStore()
     monkeypatch.setenv("RESULT_BUCKET", "results-of-batches")
     monkeypatch.setattr(_storage.Bucket, "_connect", lambda _: memory)

@@ -9,7 +9,7 @@ from lambda_inference._models import File, Manifest
 
 @pytest.fixture(autouse=True)
 def layer(monkeypatch):
-    """A function for one engine, with 256 MB of memory and some libraries in its layer."""
+    """Return a function for one engine, with 256 MB of memory and some libraries in its layer."""
     monkeypatch.setenv("ENGINE", "opennmt")
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
     monkeypatch.setattr(

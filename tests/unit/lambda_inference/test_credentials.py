@@ -38,7 +38,7 @@ def answering(body: bytes, status: int = 200):
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    """The environment of a function with SnapStart."""
+    """Return the environment of a function with SnapStart."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "the token")
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9/none")

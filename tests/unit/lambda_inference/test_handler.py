@@ -45,7 +45,7 @@ class Models:
 
 @pytest.fixture
 def service(monkeypatch):
-    """A function with its results in memory."""
+    """Return a function with its results in memory."""
     memory = MemoryStore()
     monkeypatch.setenv("RESULT_BUCKET", "results-of-handler")
     monkeypatch.setattr(_storage.Bucket, "_connect", lambda _: memory)

@@ -10,7 +10,7 @@ from lambda_inference._errors import AccessDenied
 
 @pytest.fixture
 def store(monkeypatch):
-    """A bucket in memory, in the place of S3."""
+    """Return a bucket in memory, in the place of S3."""
     memory = MemoryStore()
     monkeypatch.setenv("RESULT_BUCKET", "results-of-inputs")
     monkeypatch.setattr(_storage.Bucket, "_connect", lambda _: memory)

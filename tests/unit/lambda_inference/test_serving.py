@@ -69,7 +69,7 @@ class Predictor:
 
 @pytest.fixture
 def store(monkeypatch):
-    """The made-up store in the place of S3."""
+    """Return the made-up store in the place of S3."""
     made = Store()
     monkeypatch.setattr(_serving.ModelStore, "from_environment", classmethod(lambda _: made))
     monkeypatch.setattr(Predictor, "refused", None)
@@ -78,7 +78,7 @@ def store(monkeypatch):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """The metrics that were counted."""
+    """Return the metrics that were counted."""
     names: list[str] = []
     monkeypatch.setattr(_telemetry, "count", names.append)
     return names
@@ -86,7 +86,7 @@ def counted(monkeypatch):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The clock on the wall, which a test may set."""
+    """Return the clock on the wall, which a test may set."""
     hands = [1_000_000.0]
     monkeypatch.setattr(time, "time", lambda: hands[0])
     return hands

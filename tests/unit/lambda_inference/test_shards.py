@@ -40,7 +40,7 @@ class Shout:
 
 @pytest.fixture
 def bucket(monkeypatch):
-    """A bucket in memory, in the place of S3."""
+    """Return a bucket in memory, in the place of S3."""
     memory = MemoryStore()
     monkeypatch.setenv("RESULT_BUCKET", "results-of-ranges")
     monkeypatch.setattr(_storage.Bucket, "_connect", lambda _: memory)

@@ -82,7 +82,7 @@ def test_a_line_that_no_range_holds_is_refused(tmp_path, monkeypatch):
 
 @pytest.fixture
 def s3():
-    """An S3 with the result bucket."""
+    """Yield an S3 with the result bucket."""
     with mock_aws():
         client = boto3.client("s3", region_name="us-east-1")
         client.create_bucket(Bucket="results")

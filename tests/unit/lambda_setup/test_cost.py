@@ -306,7 +306,7 @@ def test_an_engine_that_is_not_measured_whole_is_left_out() -> None:
 
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The benchmark's engines, one of which is measured."""
+    """Return the benchmark's engines, one of which is measured."""
     path = tmp_path / "engines.json"
     path.write_text(json.dumps(MEASURED))
     monkeypatch.setattr(cost, "ENGINES", path)
@@ -383,7 +383,7 @@ LOG = "/aws/lambda/translation"
 
 @pytest.fixture
 def function(moto, monkeypatch):
-    """A deployed function with a published model and an empty log; returns what adds events to that."""
+    """Return what adds events to the empty log of a deployed function with a published model."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # which keeps the credentials that it was made with
     urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST"))  # noqa: S310
     for name in [name for name in os.environ if name.startswith("AWS_")]:

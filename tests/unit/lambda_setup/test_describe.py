@@ -13,7 +13,7 @@ TOML = 'name = "a"\nengine = "opennmt"\nprecision = "float16"\nfiles = ["w.pt"]\
 
 @pytest.fixture
 def folder(tmp_path):
-    """A model of two parts and a byte."""
+    """Return a model of two parts and a byte."""
     (tmp_path / "model.toml").write_text(TOML)
     (tmp_path / "w.pt").write_bytes(bytes(2 * PART_SIZE + 1))
     return tmp_path

@@ -123,7 +123,7 @@ class WebHandler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def web():
-    """A web server with a model that states its digests."""
+    """Yield a web server with a model that states its digests."""
     with WebServer() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -134,7 +134,7 @@ def web():
 
 @pytest.fixture(scope="module")
 def s3():
-    """A bucket, ``bucket``, in a real S3."""
+    """Yield a bucket, ``bucket``, in a real S3."""
     with pytest.MonkeyPatch.context() as patch, S3Server() as server:
         for name, value in server.environment().items():
             patch.setenv(name, value)
@@ -145,7 +145,7 @@ def s3():
 
 @pytest.fixture
 def s3_answers(monkeypatch):
-    """The status and length of every answer to a GetObject."""
+    """Return the status and length of every answer to a GetObject."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     boto3.setup_default_session()
     answers = []
@@ -491,7 +491,7 @@ class TestFolder:
 
     @pytest.fixture
     def folder(self, tmp_path):
-        """A model's folder, with a file that is not the model's."""
+        """Return a model's folder, with a file that is not the model's."""
         folder = tmp_path / "source"
         folder.mkdir()
         for name, data in {"model.toml": description(), **FILES, "notes.txt": b"notes"}.items():
@@ -559,7 +559,7 @@ class TestS3:
 
     @pytest.fixture
     def prefix(self, s3, tmp_path):
-        """A model under a prefix of its own."""
+        """Return a model under a prefix of its own."""
         prefix = tmp_path.name
         for name, data in {"model.toml": description(), **FILES}.items():
             s3.put_object(Bucket="bucket", Key=f"{prefix}/{name}", Body=data)
@@ -567,7 +567,7 @@ class TestS3:
 
     @pytest.fixture
     def version(self, s3):
-        """The shipped model as its publisher stored it."""
+        """Return the shipped model as its publisher stored it."""
         publish(MODEL, s3, "bucket")
         manifest = describe(MODEL)
         return manifest, f"s3://bucket/models/{manifest.name}/versions/{manifest.version}"

@@ -37,13 +37,13 @@ def serving(invoke):
 
 @pytest.fixture
 def events():
-    """What the function was sent."""
+    """Return what the function was sent."""
     return []
 
 
 @pytest.fixture
 def server(events):
-    """A playground."""
+    """Yield a playground."""
     with serving(lambda event: events.append(event) or ANSWER) as running:
         yield running
 

@@ -110,7 +110,8 @@ import sys
 from pathlib import Path
 from layer.builder import build, recipe, target
 
-job = build.Job(recipe.load(sys.argv[1]), target.get_target("host"), Path(sys.argv[2]), work=Path(sys.argv[3]))
+host = target.get_target("host")
+job = build.Job(recipe.load(sys.argv[1]), host, Path(sys.argv[2]), work=Path(sys.argv[3]))
 build.build(job, lambda line: print(line, flush=True))
 """
 
@@ -217,7 +218,7 @@ def answered(*paths):
 
 @pytest.fixture(scope="module", autouse=True)
 def index(tmp_path_factory):
-    """A folder of wheels, all that pip knows."""
+    """Yield a folder of wheels, all that pip knows."""
     folder = tmp_path_factory.mktemp("wheels")
     library = elf.strip(EXTENSION.read_bytes()) + SYMBOLS
     wheel(folder, "toy", {**TOY, LIBRARY: library}, "helper")
@@ -234,14 +235,14 @@ def index(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The toy layer, built for the first time, from nothing but its recipe."""
+    """Return the toy layer, built for the first time, from nothing but its recipe."""
     folder = tmp_path_factory.mktemp("toy")
     return run(written(folder / "recipes"), folder / "out", folder / "work")
 
 
 @pytest.fixture
 def copy(built, tmp_path):
-    """The recipe with its records, and the layer, to be changed."""
+    """Return the recipe with its records, and the layer, to be changed."""
     shutil.copytree(built.recipe.parent, tmp_path / "recipes")
     shutil.copytree(built.out, tmp_path / "out")
     return replace(built, recipe=tmp_path / "recipes" / "toy.toml", out=tmp_path / "out")

@@ -17,7 +17,7 @@ ARM = get_target("python3.13-arm64")
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """A function that makes a tree of libraries, which need what they are said to."""
+    """Return a function that makes a tree of libraries, which need what they are said to."""
     made: dict[Path, Needs] = {}
     monkeypatch.setattr(checks, "read_needs", made.__getitem__)
 

@@ -59,7 +59,7 @@ def loads(data: bytes) -> list[tuple[int, int, int]]:
 
 @pytest.fixture(scope="module")
 def real() -> Path:
-    """A library that is loaded here every day."""
+    """Return a library that is loaded here every day."""
     path = Path(find_spec("msgspec._core").origin)
     if not is_elf(path):
         pytest.skip("no ELF on this system")

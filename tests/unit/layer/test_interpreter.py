@@ -38,7 +38,7 @@ def script(program: Path, text: str):
 
 @pytest.fixture(autouse=True)
 def path(tmp_path, monkeypatch):
-    """A folder that is all there is on the PATH, of an x86_64 Linux that runs another Python."""
+    """Return a folder that is all there is on the PATH, of an x86_64 Linux that runs another Python."""
     folder = tmp_path / "bin"
     fake(folder / "running", version="3.11.7")
     monkeypatch.setenv("PATH", str(folder))
@@ -52,7 +52,7 @@ def path(tmp_path, monkeypatch):
 
 @pytest.fixture
 def cache(tmp_path):
-    """A cache that is not there yet."""
+    """Return a cache that is not there yet."""
     return tmp_path / "cache"
 
 

@@ -36,7 +36,7 @@ def pip(arguments):
 
 @pytest.fixture
 def recipe(tmp_path):
-    """A function that returns a recipe with these pins, whose locks are the test's own."""
+    """Return a function that returns a recipe with these pins, whose locks are the test's own."""
 
     def make(*requirements, **fields):
         return parse({"name": "mine", "requirements": list(requirements), **fields}, tmp_path / "mine")

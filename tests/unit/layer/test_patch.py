@@ -35,7 +35,7 @@ stage = "slim"
 
 @pytest.fixture
 def tree(tmp_path):
-    """A package of one module."""
+    """Return a package of one module."""
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "mod.py").write_text(SOURCE)
     (tmp_path / "pkg" / "mod.py").chmod(0o755)

@@ -22,7 +22,7 @@ PROOF = Proof(
 
 @pytest.fixture
 def recipe(tmp_path):
-    """A recipe with a folder of its own."""
+    """Return a recipe with a folder of its own."""
     (tmp_path / "mine").mkdir()
     return parse({"name": "mine"}, tmp_path / "mine")
 

@@ -45,7 +45,7 @@ class Toy:
 
 @pytest.fixture
 def toy(tmp_path):
-    """A toy layer."""
+    """Return a toy layer."""
     return Toy(tmp_path)
 
 

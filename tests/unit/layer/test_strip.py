@@ -15,7 +15,7 @@ SYMBOLS = b"symbols" * 1000
 
 @pytest.fixture
 def tree(tmp_path):
-    """A tree with a library that has symbols, and a text."""
+    """Return a tree with a library that has symbols, and a text."""
     core = Path(find_spec("msgspec._core").origin)
     if not is_elf(core):
         pytest.skip("no ELF on this system")

@@ -20,7 +20,7 @@ def lock(tmp_path, sha256="a" * 64):
 
 @pytest.fixture
 def recipe(tmp_path):
-    """A recipe with a folder of its own."""
+    """Return a recipe with a folder of its own."""
     (tmp_path / "mine").mkdir()
     return parse({"name": "mine"}, tmp_path / "mine")
 

@@ -12,7 +12,7 @@ from layer.builder.tree import File
 
 @pytest.fixture
 def tree(tmp_path):
-    """A tree of three files."""
+    """Return a tree of three files."""
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "deep.txt").write_text("deep")
     (tmp_path / "a" / "one.py").write_text("1")

@@ -61,13 +61,13 @@ class FakePip:
 
 @pytest.fixture
 def cache(tmp_path):
-    """A cache, in a folder whose name a requirements file could misread."""
+    """Return a cache, in a folder whose name a requirements file could misread."""
     return tmp_path / "a -b #c ${HOME} é;d" / "wheels"
 
 
 @pytest.fixture
 def cached(tmp_path, cache):
-    """A function that makes a wheel, fetches it into the cache, and returns its lock."""
+    """Return a function that makes a wheel, fetches it into the cache, and returns its lock."""
 
     def make(**fields):
         locked = lock(wheel(tmp_path / "up", **fields))

@@ -13,7 +13,7 @@ PROBE = "import lambda_setup as a, lambda_inference as b; print(a.__file__, b.__
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project with an environment that tools/environment.py has seen, and a script as pip writes it."""
+    """Return a project whose environment tools/environment.py has seen, with a script as pip writes it."""
     folder = tmp_path_factory.mktemp("original") / "project"
     for package in ("lambda_setup", "layer/python/lambda_inference"):
         (folder / package).mkdir(parents=True)
