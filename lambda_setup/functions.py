@@ -97,16 +97,19 @@ def for_engine(engine: str) -> Function:
     raise CommandError(f"no function of this project runs models made for {engine!r}")
 
 
+def load_module(function: Function, name: str) -> ModuleType | None:
+    """Load a module beside a function's code that is not deployed, as ``show``; None where there is none."""
+    path = function.code / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_{function.name}", path)
+    if not path.is_file() or not spec or not spec.loader:
+        return None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def load_modules(name: str) -> Iterator[ModuleType]:
-    """Load a module of every function that has one, as ``publishing``, which is not deployed."""
+    """Load a module of every function that has one, as ``publishing``."""
     for function in discover():
-        path = function.code / f"{name}.py"
-        spec = (
-            importlib.util.spec_from_file_location(f"{name}_{function.name}", path)
-            if path.is_file()
-            else None
-        )
-        if spec and spec.loader:
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+        if module := load_module(function, name):
             yield module

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.row import OF_TIME, ROOT, Row, function_environment, measures, ratio, scratch_folder
-from lambda_setup.commands import results as files
+from lambda_setup.viewer.result import read_arrays, read_records
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,8 +64,8 @@ def items(folder: Path) -> Iterator[Item]:
     import msgspec
     import numpy as np
 
-    records = [msgspec.json.encode(record) for record in files.read(folder / RECORDS)]
-    maps = files.attention(folder / ARRAYS)
+    records = [msgspec.json.encode(record) for record in read_records(folder / RECORDS)]
+    maps = read_arrays(folder / ARRAYS)
     order = random.Random(1)  # noqa: S311 - the same for both sides
     for index in range(SENTENCES):
         turn, place = divmod(index, len(records))
@@ -163,9 +163,9 @@ def compare(server: "S3Server", folder: Path) -> None:
         client.download_file(BUCKET, key, str(folder / key.rpartition("/")[2]))
     other = gzip_pickle.load(client, BUCKET, "pickle.gz")
     (arrays,) = folder.glob("attention-*.npz")
-    maps = [weights for item in files.attention(arrays).values() for weights in item]
+    maps = [weights for item in read_arrays(arrays).values() for weights in item]
     same = all(np.array_equal(*pair) for pair in zip(maps, other["attention"], strict=True))
-    if not same or list(files.read(folder / RECORDS)) != other["records"]:
+    if not same or list(read_records(folder / RECORDS)) != other["records"]:
         raise RuntimeError("what was put differs")
 
 

@@ -1,4 +1,4 @@
-"""How ``python -m lambda_setup results show`` shows this function's answers; it is not deployed."""
+"""How classified images are shown; it is not deployed."""
 
 import base64
 import io
@@ -10,22 +10,22 @@ from rich.text import Text
 
 
 def table(records: list[dict[str, Any]]) -> Table:
-    """Return a row an image: what it is, how sure that is, and what comes next."""
-    shown = Table("#", "image", "label", "probability", "then")
+    """Return a table: each image's format, its label and probability, and the next labels."""
+    rows = Table("#", "image", "label", "probability", "then")
     for record in records:
         facts, (best, *others) = record["image"], record["classes"]
-        shown.add_row(
+        rows.add_row(
             str(record["index"]),
             f"{facts['format']}, {facts['width']} x {facts['height']}",
             Text(record["label"]),
             f"{best['probability']:.3f}",
             Text(", ".join(f"{one['label']} {one['probability']:.3f}" for one in others)),
         )
-    return shown
+    return rows
 
 
 def picture(record: dict[str, Any], item: Any, path: Path) -> None:
-    """Draw the image, where the request holds it, beside a bar a class, the most probable on top."""
+    """Draw the image, if the request holds it, beside bars of its classes, the most probable on top."""
     from matplotlib.figure import Figure
     from PIL import Image, ImageOps
 
@@ -48,6 +48,4 @@ def picture(record: dict[str, Any], item: Any, path: Path) -> None:
     right.set_xlim(0, 1.15)
     right.set_xlabel("probability")
     right.spines[["top", "right"]].set_visible(False)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", dpi=150)
-    partial.replace(path)
+    figure.savefig(path, dpi=150)

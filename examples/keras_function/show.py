@@ -1,4 +1,4 @@
-"""How ``lambda_setup results show`` shows rows that were classified; it is not deployed."""
+"""How classified rows are shown; it is not deployed."""
 
 import gzip
 import json
@@ -10,31 +10,32 @@ from rich.table import Table
 from lambda_setup.functions import ROOT
 
 MODEL = ROOT / "models" / "tumours"
-"""What the features are called and, in ``reference.json.gz``, rows to compare one with."""
+"""Folder with the features' names and, in ``reference.json.gz``, rows to compare one with."""
 
 LABEL_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
 ABOVE, BELOW = "#E69F00", "#56B4E9"
-"""Colours that people who see few can tell apart (Okabe and Ito, https://jfly.uni-koeln.de/color/)."""
+"""Colours for the colour-blind, too (Okabe and Ito, https://jfly.uni-koeln.de/color/)."""
 WIDEST = 4.0
+"""Standard deviations at which bars end."""
 
 
 def table(records: list[dict[str, Any]]) -> Table:
-    """Return a line a row: its label, and the probability of each."""
+    """Return a table: each row's label, and the probability of each label."""
     labels = list(records[0]["probabilities"]) if records else []
-    made = Table("#", "label", *labels)
+    rows = Table("#", "label", *labels)
     for record in records:
         probabilities = (f"{record['probabilities'][label]:.4f}" for label in labels)
-        made.add_row(str(record["index"]), record["label"], *probabilities)
-    return made
+        rows.add_row(str(record["index"]), record["label"], *probabilities)
+    return rows
 
 
 def picture(record: dict[str, Any], item: Any, path: Path) -> None:
-    """Draw a row's probabilities, and how far its features are from the mean of other rows.
+    """Draw a row's probabilities, and its features' distances from the mean of other rows.
 
     Args:
         record: the answer.
-        item: the row; without it, or without others to compare it with, there are probabilities alone.
-        path: the PNG.
+        item: the row; without it, or without other rows to compare it with, only probabilities are drawn.
+        path: of the PNG.
 
     """
     import matplotlib as mpl
@@ -45,8 +46,8 @@ def picture(record: dict[str, Any], item: Any, path: Path) -> None:
 
     names = json.loads((MODEL / "labels.json").read_text(encoding="utf-8"))["features"]
     reference = MODEL / "reference.json.gz"
-    shown = isinstance(item, list) and len(item) == len(names) and reference.exists()
-    heights = [0.9, 0.22 * len(names)] if shown else [0.9]
+    compares = isinstance(item, list) and len(item) == len(names) and reference.exists()
+    heights = [0.9, 0.22 * len(names)] if compares else [0.9]
     figure, axes = plt.subplots(
         len(heights), 1, figsize=(7, sum(heights) + 1.6), height_ratios=heights, squeeze=False,
         layout="constrained",
@@ -58,7 +59,7 @@ def picture(record: dict[str, Any], item: Any, path: Path) -> None:
         start += value
     top.set(xlim=(0, 1), yticks=[], xlabel="probability", title=f"row {record['index']}: {record['label']}")
     top.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.75), frameon=False)
-    if shown:
+    if compares:
         with gzip.open(reference) as file:
             others = np.array(json.load(file)["rows"])
         scores = (np.array(item, float) - others.mean(axis=0)) / others.std(axis=0)
@@ -71,7 +72,5 @@ def picture(record: dict[str, Any], item: Any, path: Path) -> None:
             xlim=(-WIDEST, WIDEST),
             xlabel=f"standard deviations from the mean of {len(others)} rows that it was not trained with",
         )
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", dpi=110)
+    figure.savefig(path, dpi=110)
     plt.close(figure)
-    partial.replace(path)

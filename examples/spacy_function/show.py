@@ -1,4 +1,4 @@
-"""Show analyses: the entities of each text as a table, and those of one text in their places."""
+"""How analysed texts are shown; it is not deployed."""
 
 import re
 import warnings
@@ -19,9 +19,9 @@ COLOURS = {
     "#A9CDEE": "ORG PRODUCT EVENT WORK_OF_ART LAW LANGUAGE",
     "#F2DF8C": "DATE TIME",
 }
-"""Who, where, what, when; the colours stay apart for the colour-blind, and every label is spelled out."""
+"""Labels of people, places, things and dates; also the colour-blind can tell the colours apart."""
 OTHER = "#DCDCDC"
-"""How many, how much."""
+"""Quantities."""
 
 WIDTH, MARGIN, SIZE, DPI = 1400, 40, 15, 144
 """Pixels, pixels, points, and pixels an inch."""
@@ -32,15 +32,15 @@ LONGEST = 2_000
 
 
 def table(records: list[dict[str, Any]]) -> Table:
-    """Return texts with their entities as a table."""
-    drawn = Table("#", "text", "entity", "label")
+    """Return a table: each text with its entities."""
+    rows = Table("#", "text", "entity", "label")
     for record in records:
         first = (str(record["index"]), Text(record["text"]))
         for one in record["entities"] or [{"text": "", "label": ""}]:
-            drawn.add_row(*first, Text(one["text"]), one["label"])
+            rows.add_row(*first, Text(one["text"]), one["label"])
             first = ("", Text(""))
-        drawn.add_section()
-    return drawn
+        rows.add_section()
+    return rows
 
 
 def picture(record: dict[str, Any], _item: Any, path: Path) -> None:
@@ -76,13 +76,11 @@ def picture(record: dict[str, Any], _item: Any, path: Path) -> None:
         for left, baseline, text, is_label in texts:
             figure.text(left / WIDTH, 1 - baseline / total, text, fontproperties=fonts[is_label],
                         parse_math=False, va="baseline")  # fmt: skip
-        partial = path.with_name(f".{path.name}.partial")
-        figure.savefig(partial, format="png")
-    partial.rename(path)
+        figure.savefig(path)
 
 
 def _pieces(text: str, entities: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, bool]]:
-    """Yield words and labels: what it says, the gap before it, its colour, and whether it is a label."""
+    """Yield words and labels: the text, the gap before it, its colour, and whether it is a label."""
     end = 0
     for entity in [*entities, {"start": min(len(text), LONGEST), "end": None, "label": ""}]:
         if entity["start"] > LONGEST:

@@ -1,50 +1,25 @@
 """``model score``: how good a model is, measured through the function."""
 
 import argparse
-import gzip
-from pathlib import Path
-from typing import NamedTuple
+import functools
 
+from lambda_setup import functions
 from lambda_setup.deployment.local import predict
+from lambda_setup.errors import CommandError
+from lambda_setup.models.describe import describe
 from lambda_setup.output import relative_path, status
-
-
-class Scores(NamedTuple):
-    """Corpus scores as sacreBLEU computes them by default, and its signatures."""
-
-    bleu: float
-    chrf: float
-    signatures: tuple[str, str]
+from lambda_setup.viewer.show import load_show
 
 
 def run(options: argparse.Namespace) -> int:
-    """Translate the test split and print its scores."""
-    scores, pairs = score(options.folder, options.beam)
-    print(f"pairs  {pairs}, beam {options.beam}")
-    print(f"BLEU   {scores.bleu:.1f}   {scores.signatures[0]}")
-    print(f"chrF2  {scores.chrf:.1f}   {scores.signatures[1]}")
+    """Answer the test split in a model's folder, and print its scores."""
+    function = functions.for_engine(describe(options.folder).engine)
+    show = load_show(function)
+    if not hasattr(show, "score"):
+        raise CommandError(f"{relative_path(function.code / 'show.py')} defines no score(); add one")
+    status(f"starting S3 and the function with {relative_path(options.folder)}, and scoring its test split")
+    for line in show.score(
+        options.folder, functools.partial(predict, options.folder, timeout=900), options.beam
+    ):
+        print(line, flush=True)
     return 0
-
-
-def score(folder: Path, beam: int = 5) -> tuple[Scores, int]:
-    """Return a model's scores on the test split in its folder, and how many pairs that has."""
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
-
-    sources, references = (_lines(folder / f"test.{language}.gz") for language in ("en", "es"))
-    status(
-        f"starting S3 and the function with {relative_path(folder)}, and translating {len(sources)} sentences"
-    )
-    found = predict(folder, {"data": sources, "beam": beam}, timeout=900)
-    texts = [one["hypotheses"][0]["text"] for one in found]
-    bleu, chrf = BLEU(), CHRF()
-    return Scores(
-        bleu.corpus_score(texts, [references]).score,
-        chrf.corpus_score(texts, [references]).score,
-        (str(bleu.get_signature()), str(chrf.get_signature())),
-    ), len(sources)
-
-
-def _lines(path: Path) -> list[str]:
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return [line.rstrip("\n") for line in file]

@@ -1,6 +1,12 @@
 "use strict";
-// Shows results: a list of items, and one item with its hypotheses and attention maps. Every text is set as
-// text, never as markup. Items come in blocks, and a block is unpacked when one of its items is shown.
+// Shows results: a list of items, and one item. Every text is set as text, never as markup. Items come in
+// blocks, and a block is unpacked when one of its items is shown.
+//
+// An item is an error, fields of any kind, or, prepared by a function's show.py, a source with panels of texts:
+//   {index, source, source_tokens, panels: [{name, note, help, text, tokens, weights}], empty, map, axes}
+// weights maps the panel's tokens (rows) to the source's (columns): 16-bit parts of 1, little-endian, in base64.
+// Without weights, neither it nor any tokens are needed. empty stands in place of no panels; map and axes are
+// captions of the maps.
 
 const PAGE = 50;      // items that are listed at once
 const CELLS = 20000;  // of a map that is drawn as a table; a larger one is a picture
@@ -154,7 +160,7 @@ async function show(place) {
   if (ticket !== turn) return;
   remember(number);
   point(null);
-  const body = record.hypotheses ? translation(record) : record.error ? failure(record) : [fields(record)];
+  const body = record.panels ? panelled(record) : record.error ? failure(record) : [fields(record)];
   $("item").replaceChildren(element("h2", { textContent: `Item ${items[number][0]}` }), ...body);
   $("main").scrollTop = 0;
   if ($("main").getBoundingClientRect().top < 0) $("main").scrollIntoView();
@@ -237,24 +243,23 @@ function weights(packed, rows, columns) {
   return (row, column) => view.getUint16(2 * (row * columns + column), true) / 65535;
 }
 
-function translation(record) {
-  const maps = record.hypotheses.map((one) => (one.weights && record.source_tokens
-    ? weights(one.weights, one.tokens.length, record.source_tokens.length) : null));
+function panelled(record) {
+  const maps = record.panels.map((panel) => (panel.weights && record.source_tokens
+    ? weights(panel.weights, panel.tokens.length, record.source_tokens.length) : null));
   const some = maps.some(Boolean);
   const source = { ...spelled("source", record.source, some ? record.source_tokens : null), tokens: record.source_tokens };
-  const links = record.hypotheses.map((one, rank) =>
-    ({ ...spelled("text", one.text, maps[rank] && one.tokens), tokens: one.tokens, weight: maps[rank], cells: null }));
+  const links = record.panels.map((panel, rank) =>
+    ({ ...panel, ...spelled("text", panel.text, maps[rank] && panel.tokens), weight: maps[rank], cells: null,
+      map: record.map, axes: record.axes }));
   const look = linking(source, links);
   if (some) walk(source, "Source", (column, said) => look(null, null, column, said));
   const parts = [...source.parts];
-  if (!links.length) parts.push(element("p", { className: "none", textContent: "It has no translation." }));
+  if (!links.length) parts.push(element("p", { className: "none", textContent: record.empty }));
   links.forEach((link, rank) => {
-    const { score } = record.hypotheses[rank];
-    if (link.weight) walk(link, `Hypothesis ${rank + 1}`, (row, said) => look(rank, row, null, said));
-    parts.push(element("section", { className: "hypothesis", ariaLabel: `Hypothesis ${rank + 1}` },
+    if (link.weight) walk(link, link.name, (row, said) => look(rank, row, null, said));
+    parts.push(element("section", { className: "panel", ariaLabel: link.name },
       element("h3", {}, element("span", { className: "rank", textContent: rank + 1 }),
-        element("span", { className: "score", title: "log-probability divided by the length" },
-          `score ${score.toFixed(3)}`)),
+        element("span", { className: "score", title: link.help, textContent: link.note })),
       ...link.parts,
       ...(link.weight ? [drawing(source, link, rank, look)] : [])));
   });
@@ -292,7 +297,7 @@ function point(said, ...nodes) {
 
 const pair = (token, weight) => [element("span", { className: "pair" }, named(token), ` ${weight.toFixed(3)}`), " "];
 
-// Returns what lights up a token, or a token of a hypothesis (its rank, row) and one of the source (column).
+// Returns what lights up a token, or a token of a panel (its rank, row) and one of the source (column).
 function linking(source, links) {
   const strongest = (tokens, weight) => tokens.map((token, number) => [weight(number), token])
     .sort(([one], [other]) => other - one).slice(0, NAMED).filter(([value], place) => !place || value >= 0.05)
@@ -337,19 +342,19 @@ const opened = [true];
 function drawing(source, link, rank, look) {
   const rows = link.tokens.length, columns = source.tokens.length;
   const made = element("details", { open: Boolean(opened[rank]) },
-    element("summary", {}, "Attention map ", element("span", { className: "number", textContent: `${rows} × ${columns}` })));
+    element("summary", {}, `${link.map} map `, element("span", { className: "number", textContent: `${rows} × ${columns}` })));
   made.firstChild.addEventListener("click", () => { opened[rank] = !made.open; });
   const make = () => {
     if (!made.open || link.cells) return;
     link.cells = rows * columns > CELLS ? picture(source, link, rank, look) : table(source, link, rank, look);
-    made.append(legend(), link.cells.node);
+    made.append(legend(link.axes), link.cells.node);
   };
   made.addEventListener("toggle", make);
   make();
   return made;
 }
 
-const legend = () => element("p", { className: "legend" }, "target tokens down, source tokens across",
+const legend = (axes) => element("p", { className: "legend" }, axes,
   element("span", { className: "range" }, "0 ", element("span", { className: "scale", role: "img", ariaLabel: "from light to dark" }), " 1"));
 
 // A table can be read aloud, copied and printed. One hue from light to dark is told apart by everybody, and the
@@ -370,7 +375,7 @@ function table(source, link, rank, look) {
     return cell;
   }));
   const drawn = element("table", { className: "map", dir: rtl ? "rtl" : "ltr", role: "grid",
-    ariaLabel: `Attention of hypothesis ${rank + 1}; the arrow keys go from cell to cell` },
+    ariaLabel: `${link.map} of ${link.name.toLowerCase()}; the arrow keys go from cell to cell` },
     element("thead", {}, element("tr", {}, element("td"), ...names)),
     element("tbody", {}, ...cells.map((line, row) => element("tr", {}, lines[row], ...line))));
   const over = (event, said) => {
@@ -412,7 +417,7 @@ function table(source, link, rank, look) {
 function picture(source, link, rank, look) {
   const rows = link.tokens.length, columns = source.tokens.length;
   const node = element("canvas", { className: "picture", width: columns, height: rows, role: "img",
-    ariaLabel: `Attention of hypothesis ${rank + 1}, ${rows} by ${columns} tokens; the texts say what each token attends to` });
+    ariaLabel: `${link.map} of ${link.name.toLowerCase()}, ${rows} by ${columns} tokens; the texts name each token's strongest` });
   const drawn = node.getContext("2d"), image = drawn.createImageData(columns, rows);
   for (let cell = 0; cell < rows * columns; cell += 1) {
     image.data.set([8, 48, 107, 255 * link.weight(Math.floor(cell / columns), cell % columns)], 4 * cell);
@@ -422,7 +427,7 @@ function picture(source, link, rank, look) {
   node.addEventListener("pointermove", (event) => look(rank, part(event.offsetY, node.clientHeight, rows),
     part(event.offsetX, node.clientWidth, columns), false));
   node.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") point(null); });
-  return { node: element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Attention map" }, node), point() {} };
+  return { node: element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: `${link.map} map` }, node), point() {} };
 }
 
 $("search").addEventListener("submit", (event) => event.preventDefault());

@@ -26,13 +26,19 @@ from playwright.sync_api import expect, sync_playwright
 from support.events import case
 from support.project import ROOT
 
-from lambda_setup import viewer
+from lambda_setup import functions
 from lambda_setup.__main__ import main
-from lambda_setup.commands import playground, results
+from lambda_setup.commands import results
+from lambda_setup.deployment.aws import AwsDeployment, open_session
+from lambda_setup.viewer import playground
+from lambda_setup.viewer.page import build_page, page_items
+from lambda_setup.viewer.result import load_stored
+from lambda_setup.viewer.show import load_show
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
              "--disable-background-networking", "--disable-component-update",
              "--host-resolver-rules=MAP evil.test 127.0.0.1")  # fmt: skip
+SHOW = load_show(functions.get("translation"))
 IMAGES = ROOT / "docs" / "images"
 LARGEST_IMAGE = 150_000
 WIDE, NARROW = {"width": 1120, "height": 740}, {"width": 360, "height": 780}
@@ -117,9 +123,13 @@ def page_of(tmp_path):
     """Write records, each with its maps, as a page; return its address."""
 
     def write(records, with_maps=True):
-        found = {n: maps(one) for n, one in enumerate(records) if with_maps and one.get("hypotheses")}
+        arrays = {
+            n: {"attention": maps(one)}
+            for n, one in enumerate(records)
+            if with_maps and one.get("hypotheses")
+        }
         path = tmp_path / "page.html"
-        path.write_text(viewer.page("a result", records, found), encoding="utf-8")
+        path.write_text(build_page("a result", page_items(records, arrays, SHOW)), encoding="utf-8")
         return path.as_uri()
 
     return write
@@ -395,9 +405,9 @@ def translating(start_function):
 
 
 @contextlib.contextmanager
-def serving(backend, form=playground.FORM):
+def serving(backend, form=SHOW.FORM):
     """Serve a playground."""
-    with playground.Playground(backend, "translation", form) as server:
+    with playground.Playground(backend, "translation", form, SHOW) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         yield server
@@ -511,7 +521,7 @@ def test_faults_are_shown(look):
             raise waiting[0]
         return waiting.pop(0)
 
-    with serving(playground.Backend("here", invoke, None)) as server:
+    with serving(SimpleNamespace(where="here", invoke=invoke, client=None)) as server:
         page = look(server.url)
         for said in faults:
             page.click("#send")
@@ -527,7 +537,7 @@ def test_it_says_that_it_waits_and_for_how_long(look):
         answer.wait(30)
         return {"statusCode": 200, "body": {"predictions": []}}
 
-    with serving(playground.Backend("here", invoke, None)) as server:
+    with serving(SimpleNamespace(where="here", invoke=invoke, client=None)) as server:
         page = look(server.url)
         page.click("#send")
         expect(page.locator("#wait")).to_have_text(re.compile("waiting for the function: [1-9][0-9]* s"))
@@ -543,8 +553,10 @@ def test_a_request_may_be_json(look):
     """A function without a form is sent what is typed, and what is no JSON is said before."""
     events = []
     form = [{"name": "", "kind": "json", "label": "Request", "value": '{"rows": [[1, 2]]}'}]
-    backend = playground.Backend(
-        "here", lambda event: events.append(event) or fault(400, "No", "bad", "rows"), None
+    backend = SimpleNamespace(
+        where="here",
+        invoke=lambda event: events.append(event) or fault(400, "No", "bad", "rows"),
+        client=None,
     )
     with serving(backend, form) as server:
         page = look(server.url)
@@ -601,7 +613,7 @@ def test_other_pages_and_names_are_kept_out(look, served):
     assert '"predictions"' not in tried[1]
     assert (framed, inside) == ("closed", [0])
     named = look(f"http://evil.test:{served.server_port}/#token={served.token}", complains=True)
-    assert "nothing else" in named.text_content("body")
+    assert "this server is" in named.text_content("body")
     assert named.locator("#send").count() == 0
 
 
@@ -633,8 +645,8 @@ def test_a_deployed_function_is_asked_by_its_alias(account, translating):
         command.send_signal(signal.SIGINT)
         _, said = command.communicate(timeout=20)
     assert command.returncode == 0
-    assert said.endswith("· ended\n")
-    backend = playground._deployed("translation")
+    assert said.endswith("· the playground has ended\n")
+    backend = AwsDeployment(open_session(), "translation")
     event = {"data": SENTENCES[:1], "result": "inline"}
     own, asked = translating.invoke(event), backend.invoke(event)
     assert asked["body"]["predictions"] == own["body"]["predictions"]
@@ -665,7 +677,7 @@ def test_a_result_in_s3_is_shown(look, stored, translating, tmp_path, monkeypatc
     expect(page.locator("h1")).to_have_text("demo")
     expect(page.locator("#about")).to_contain_text("opennmt")
     expect(page.locator("#list li")).to_have_count(20)
-    expect(page.locator(".hypothesis")).to_have_count(3)
+    expect(page.locator(".panel")).to_have_count(3)
     expect(page.locator(".map")).to_have_count(1)
     assert main(["results", "show", "no-such", *where]) == 2
     assert "s3_key" in capsys.readouterr().err
@@ -693,12 +705,13 @@ def picture(page, name):
 )
 def test_pictures_of_a_result(look, stored, translating, tmp_path, name, viewport, scheme):
     """A real result: its list, a word that is pointed at, and its map."""
-    result = results.stored(
+    result = load_stored(
         translating.stack.client, "results", f"prediction_outputs/{stored}/predictions.jsonl.gz"
     )
     path = tmp_path / "page.html"
-    about = [result.about[0].split()[0], *result.about[1:]]
-    path.write_text(viewer.page(result.name, result.records, result.maps(), about), encoding="utf-8")
+    facts = [result.facts[0].split()[0], *result.facts[1:]]
+    items = page_items(result.records, result.arrays(), SHOW)
+    path.write_text(build_page(result.name, items, facts), encoding="utf-8")
     page = look(path.as_uri() + "#2", viewport=viewport, color_scheme=scheme)
     expect(page.locator("#item h2")).to_have_text("Item 2")
     page.hover(".text .word >> text=subrayado >> nth=0")

@@ -18,11 +18,11 @@ from support.events import Case, cases
 from support.project import ROOT
 
 from lambda_setup import functions
-from lambda_setup.commands.results import read
 from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET
 from lambda_setup.models import channels
 from lambda_setup.models.describe import describe
 from lambda_setup.models.upload import publish
+from lambda_setup.viewer.result import read_records
 from layer.builder import build
 from layer.builder.pack.plan import LIMIT
 from layer.builder.recipe import load
@@ -123,7 +123,7 @@ def test_result_in_s3(start_function, one, tmp_path):
     assert first["statusCode"] == 200, first
     paths = function.stack.save(first, tmp_path)
     [path] = [path for path in paths if path.name == "predictions.jsonl.gz"]
-    records = list(read(path))
+    records = list(read_records(path))
     inline = function.invoke(event | {"result": "inline"})["body"]["predictions"]
     assert len(records) == first["body"]["count"] == len(inline)
     for record, other in zip(records, inline, strict=True):

@@ -12,11 +12,11 @@ from sentencepiece import SentencePieceProcessor
 from support import reference
 from support.project import MODEL
 
-from lambda_setup.commands.results import attention, read
 from lambda_setup.deployment.local import MODEL_BUCKET, LocalDeployment
 from lambda_setup.models.convert import convert
 from lambda_setup.models.describe import describe
 from lambda_setup.models.upload import upload
+from lambda_setup.viewer.result import read_arrays, read_records
 
 BEAM, N_BEST = 5, 3
 # Not a language: the model runs away on them until the length cap ends it.
@@ -97,8 +97,8 @@ def answered(function, application, sentences, batch_size, folder, n_best=N_BEST
         )
         assert response["statusCode"] == 200, response
         predictions, arrays = sorted(application.save(response, folder), key=lambda path: path.suffix)
-        records += read(predictions)
-        maps |= {start + item: found for item, found in attention(arrays).items()}
+        records += read_records(predictions)
+        maps |= {start + item: found for item, found in read_arrays(arrays).items()}
     return records, maps
 
 

@@ -10,8 +10,8 @@ from support.events import case
 from support.project import MODEL
 from support.proxy import Gate, Proxy
 
-from lambda_setup.commands.results import attention, read
 from lambda_setup.deployment.local.application import RESULT_BUCKET
+from lambda_setup.viewer.result import read_arrays, read_records
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_more_than_a_response_can_hold_is_one_call(stack, tmp_path, thousand):
         )
     assert response["statusCode"] == 200, response
     predictions, arrays = sorted(stack.save(response, tmp_path), key=lambda path: path.suffix)
-    records = list(read(predictions))
+    records = list(read_records(predictions))
     assert [record["index"] for record in records] == list(range(1000))
     assert [record["source"] for record in records] == thousand
     assert all(len(record["hypotheses"]) == 5 for record in records)
@@ -45,7 +45,7 @@ def test_more_than_a_response_can_hold_is_one_call(stack, tmp_path, thousand):
     assert file["index"].dtype == np.int32
     assert file["index"].shape == (5000, 4)
     assert file["index"][:, 2:].astype(np.int64).prod(axis=1).sum() == len(file["values"])
-    maps = attention(arrays)
+    maps = read_arrays(arrays)
     for record in records:
         for hypothesis, weights in zip(record["hypotheses"], maps[record["index"]], strict=True):
             assert weights.shape == (len(hypothesis["tokens"]), len(record["source_tokens"]))
@@ -148,7 +148,7 @@ def test_killed_between_the_two_writes_leaves_one_whole_result(stack, tmp_path):
     assert response["statusCode"] == 200
     assert keys(stack, "killed") == [before[0], "predictions.jsonl.gz"]
     [predictions] = [path for path in stack.save(response, tmp_path) if path.suffix == ".gz"]
-    assert [record["index"] for record in read(predictions)] == list(range(20))
+    assert [record["index"] for record in read_records(predictions)] == list(range(20))
 
 
 def test_a_commit_whose_answer_was_lost_is_not_written_again(stack):

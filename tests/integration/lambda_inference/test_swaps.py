@@ -10,7 +10,7 @@ from support.proxy import Gate, refused, shortened
 from support.second_model import EVENT, metrics
 from support.swapping import MANY, memory
 
-from lambda_setup.commands.results import read
+from lambda_setup.viewer.result import read_records
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ class TestOneVersion:
         [answer] = answers
         assert answer["body"]["model"]["version"] == versions.first
         [path] = versions.stack.save(answer, tmp_path)
-        response = {"body": answer["body"] | {"predictions": list(read(path))}}
+        response = {"body": answer["body"] | {"predictions": list(read_records(path))}}
         assert versions.served(answer | response) == versions.first
         assert versions.served(function.invoke(EVENT)) == versions.second
 

@@ -13,7 +13,7 @@ import pytest
 from support.events import case
 from support.project import ROOT
 
-from lambda_setup.commands.results import read
+from lambda_setup.viewer.result import read_records
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -62,7 +62,7 @@ def test_invoke_saves_what_the_answers_name(saved):
     """The objects lie below the folder under their keys, readable with gunzip and numpy."""
     done, folder = saved
     body = json.loads(done.stdout.splitlines()[0])["body"]
-    records = list(read(folder / body["s3_key"]))
+    records = list(read_records(folder / body["s3_key"]))
     assert len(records) == 20
     assert all(len(record["hypotheses"]) == 3 for record in records)
     assert np.load(folder / body["attention_key"], allow_pickle=False)["index"].shape == (60, 4)
@@ -76,7 +76,7 @@ def test_results_show_a_table_and_a_picture(saved):
         command("results", "show", folder), cwd=ROOT, capture_output=True, text=True, check=True,
         env=os.environ | {"COLUMNS": "400"},
     ).stdout  # fmt: skip
-    for record in read(folder / key):
+    for record in read_records(folder / key):
         assert record["source"] in shown
         assert all(one["text"] in shown for one in record["hypotheses"])
     assert str(folder / key) in shown

@@ -15,19 +15,24 @@ import numpy as np
 import pytest
 from msgspec import Meta
 
-from lambda_setup import functions, viewer
-from lambda_setup.commands.playground import FORM, LIMIT, Playground, form_of
+from lambda_setup import functions
+from lambda_setup.viewer.page import pack_items, page_items
+from lambda_setup.viewer.playground import LIMIT, Playground
+from lambda_setup.viewer.show import build_form, load_show
 from translator import TranslationRequest
 
 RECORD = {"index": 0, "source": "a b", "source_tokens": ["a", "b"],
           "hypotheses": [{"text": "c", "tokens": ["c"], "score": -0.5}]}  # fmt: skip
+SHOW = load_show(functions.get("translation"))
 ANSWER = {"statusCode": 200, "body": {"predictions": [RECORD], "engine": "one"}}
 
 
 @contextlib.contextmanager
 def serving(invoke):
     """Serve a playground whose function is a Python one."""
-    with Playground(SimpleNamespace(where="here", invoke=invoke, client=None), "test", FORM) as server:
+    with Playground(
+        SimpleNamespace(where="here", invoke=invoke, client=None), "test", SHOW.FORM, SHOW
+    ) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         yield server
@@ -69,7 +74,7 @@ def test_the_page_asks_and_is_answered(server, events):
     assert events == [{"result": "auto", "data": ["a b"]}]
     answer = json.loads(body)
     assert answer["about"][0] == "here"
-    assert unpacked(answer["blocks"][0]) == [RECORD]
+    assert unpacked(answer["blocks"][0]) == [SHOW.page_item(RECORD, {})]
 
 
 def unpacked(text):
@@ -153,7 +158,7 @@ def test_it_listens_on_the_loopback_interface_alone(server):
 def test_a_taken_port_says_what_to_do(server):
     """The error names the option."""
     with pytest.raises(OSError, match="--port"):
-        Playground(server._deployment, "test", FORM, server.server_port)
+        Playground(server._deployment, "test", SHOW.FORM, SHOW, server.server_port)
 
 
 def test_inline_attention_becomes_maps():
@@ -162,7 +167,8 @@ def test_inline_attention_becomes_maps():
     record = RECORD | {"hypotheses": [RECORD["hypotheses"][0] | {"attention": weights}]}
     with serving(lambda _: {"statusCode": 200, "body": {"predictions": [record]}}) as server:
         answer = server.ask({})
-    packed = viewer.packed([RECORD], {0: [np.array(weights, np.float32)]})
+    arrays = {0: {"attention": [np.array(weights, np.float32)]}}
+    packed = pack_items(page_items([RECORD], arrays, SHOW))
     assert (answer["index"], answer["blocks"]) == (packed.index, packed.blocks)
 
 
@@ -202,7 +208,7 @@ def test_an_answer_without_predictions_is_shown_as_it_is():
 def test_the_form_is_the_request():
     """Each field of the form is one of the translator's, within its bounds."""
     hints = get_type_hints(TranslationRequest, include_extras=True)
-    for field in FORM:
+    for field in SHOW.FORM:
         assert field["name"] in TranslationRequest.__struct_fields__
         if field["kind"] == "number":
             [bounds] = [one for one in hints[field["name"]].__metadata__ if isinstance(one, Meta)]
@@ -212,10 +218,10 @@ def test_the_form_is_the_request():
 
 def test_other_functions_are_asked_by_their_own_form_or_json(tmp_path):
     """A function's show.py may have a form; without one its event is what to begin with."""
-    assert form_of(functions.get("translation")) == FORM
+    assert build_form(functions.get("translation")) == SHOW.FORM
     own = functions.Function(tmp_path / "own_function", tmp_path)
     own.code.mkdir()
     (own.code / "show.py").write_text("FORM = [{'name': 'x', 'kind': 'flag', 'label': 'X'}]")
-    assert form_of(own) == [{"name": "x", "kind": "flag", "label": "X"}]
-    [field] = form_of(functions.get("keras"))
+    assert build_form(own) == [{"name": "x", "kind": "flag", "label": "X"}]
+    [field] = build_form(functions.get("keras"))
     assert json.loads(field["value"]) == json.loads(functions.get("keras").event.read_text())

@@ -11,13 +11,22 @@ import numpy as np
 import pytest
 from support.project import ROOT
 
-from lambda_setup import viewer
+from lambda_setup import functions
 from lambda_setup.__main__ import main
-from lambda_setup.commands.results import key_of
+from lambda_setup.commands import results
+from lambda_setup.viewer.page import BLOCK, build_page, page_items
+from lambda_setup.viewer.result import is_error, load_saved, read_arrays, result_key
+from lambda_setup.viewer.show import load_show
 
 HOSTILE = "</script><script>alert(1)</script>\u202e<!--"
 FAILED = {"index": 7, "error": {"code": "BadRequest", "message": "data takes"}}
 MAP = np.array([[0.25, 0.75], [1, 0], [0, 1]], np.float32)
+SHOW = load_show(functions.get("translation"))
+
+
+def page_of(title: str, records, arrays=None, *facts) -> str:
+    """Return a page of translations."""
+    return build_page(title, page_items(records, arrays or {}, SHOW), facts)
 
 
 def translation(text: str, index: int = 0) -> dict:
@@ -34,19 +43,30 @@ def unpacked(page: str, name: str):
 
 def test_every_item_is_in_its_block():
     """The index has every item in order, and each block its items, all fields of them."""
-    count = 2 * viewer.BLOCK + 1
-    page = viewer.page("many", (translation(f"text {n}", n) for n in range(count)), {})
+    count = 2 * BLOCK + 1
+    page = page_of("many", (translation(f"text {n}", n) for n in range(count)))
     index = unpacked(page, "index")
-    assert index["size"] == viewer.BLOCK
+    assert index["size"] == BLOCK
     assert index["items"] == [[str(n), f"text {n}\n[text {n}]", False] for n in range(count)]
     assert page.count('id="block-') == 3
-    assert unpacked(page, "block-2") == [translation(f"text {count - 1}", count - 1)]
+    record = translation(f"text {count - 1}", count - 1)
+    [item] = unpacked(page, "block-2")
+    assert item.items() >= {name: record[name] for name in ("index", "source", "source_tokens")}.items()
+    panel = {"name": "Hypothesis 1", "note": "score -0.500", **record["hypotheses"][0]}
+    panel.pop("score")
+    assert [shown | panel for shown in item["panels"]] == item["panels"]
+
+
+def test_a_record_of_any_kind_is_shown_as_it_is():
+    """What a function's show.py does not prepare comes to the page with all its fields."""
+    records = [{"index": 0, "label": "a", "more": [1]}, FAILED]
+    assert unpacked(page_of("any", records), "block-0") == records
 
 
 def test_maps_keep_their_numbers():
     """An attention map comes back within a 65,535th."""
-    [record] = unpacked(viewer.page("one", [translation("a")], {0: [MAP]}), "block-0")
-    weights = np.frombuffer(base64.b64decode(record["hypotheses"][0]["weights"]), "<u2").reshape(3, 2)
+    [item] = unpacked(page_of("one", [translation("a")], {0: {"attention": [MAP]}}), "block-0")
+    weights = np.frombuffer(base64.b64decode(item["panels"][0]["weights"]), "<u2").reshape(3, 2)
     np.testing.assert_allclose(weights / 65535, MAP, atol=1e-5)
 
 
@@ -55,7 +75,7 @@ def test_maps_keep_their_numbers():
 )
 def test_no_text_is_markup(record):
     """Whatever a result says, the page has its own three kinds of script and nothing of the text."""
-    page = viewer.page(HOSTILE, [record], {})
+    page = page_of(HOSTILE, [record])
     found: list[str] = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, _: found.append(tag)
@@ -67,21 +87,22 @@ def test_no_text_is_markup(record):
 
 def test_errors_stand_in_the_place_of_predictions():
     """An item that failed is found by its code and message, keeps its number, and is told apart."""
-    page = viewer.page("some", [translation("a"), FAILED | {"source": "b  c"}], {0: [MAP]})
+    arrays = {0: {"attention": [MAP]}}
+    page = page_of("some", [translation("a"), FAILED | {"source": "b  c"}], arrays)
     index = unpacked(page, "index")["items"]
     assert index[1] == ["7", "Failed: BadRequest\ndata takes\nb c", True]
     assert unpacked(page, "block-0")[1]["error"] == FAILED["error"]
-    assert not viewer.failed({"index": 0, "error": "a fork's own field"})
+    assert not is_error({"index": 0, "error": "a fork's own field"})
 
 
 def test_facts_stand_below_the_title_as_text():
     """What is known of a result is escaped like everything else."""
-    assert "<bdi>&lt;b&gt;</bdi> · <bdi>c</bdi>" in viewer.page("one", [], {}, ["<b>", "c"])
+    assert "<bdi>&lt;b&gt;</bdi> · <bdi>c</bdi>" in page_of("one", [], {}, "<b>", "c")
 
 
 def test_policy_lets_run_what_is_there_and_nothing_else():
     """The policy names the hashes of the page's one script and one style sheet, and forbids all else."""
-    page = viewer.page("one", [translation("a")], {})
+    page = page_of("one", [translation("a")])
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1].replace("&#x27;", "'")
     for kind, text in (
         ("script-src", re.search(r"<script>(.*?)</script>", page, re.DOTALL)[1]),
@@ -111,10 +132,11 @@ def test_command(tmp_path, capsys):
     first, second, target = tmp_path / "saved" / "one", tmp_path / "saved" / "two", tmp_path / "page.html"
     write(first / "predictions.jsonl.gz", [translation("a")])
     assert main(["results", "show", str(tmp_path / "saved"), "--html", str(target)]) == 0
-    assert unpacked(target.read_text(encoding="utf-8"), "block-0") == [translation("a")]
+    [item] = unpacked(target.read_text(encoding="utf-8"), "block-0")
+    assert item == SHOW.page_item(translation("a"), {})
     write(second / "predictions.jsonl.gz", [translation("b")])
     assert main(["results", "show", str(tmp_path / "saved"), "--html", str(target)]) == 2
-    assert "there are 2 results" in capsys.readouterr().err
+    assert "2 results below" in capsys.readouterr().err
     assert main(["results", "show", str(second / "predictions.jsonl.gz"), "--html", str(target)]) == 0
     assert main(["results", "show", str(tmp_path / "none")]) == 2
     assert "--stack NAME" in capsys.readouterr().err
@@ -125,7 +147,7 @@ def test_a_page_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypat
     write(tmp_path / "predictions.jsonl.gz", [translation("a")])
     target = tmp_path / "page.html"
     target.write_text("old")
-    monkeypatch.setattr(viewer, "page", lambda *_: "whole, but\udc80 not to be encoded")
+    monkeypatch.setattr(results, "build_page", lambda *_: "whole, but\udc80 not to be encoded")
     assert main(["results", "show", str(tmp_path), "--html", str(target)]) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "predictions.jsonl.gz"]
     assert target.read_text() == "old"
@@ -150,4 +172,45 @@ def test_table_has_errors_in_their_places(tmp_path, capsys, monkeypatch, record)
 )  # fmt: skip
 def test_a_result_in_s3_is_named_by_its_key_or_its_id(what):
     """Whatever an answer or an operator calls it, it is one key."""
-    assert key_of(what) == "prediction_outputs/some-id/predictions.jsonl.gz"
+    assert result_key(what) == "prediction_outputs/some-id/predictions.jsonl.gz"
+
+
+def test_arrays_of_any_kind_belong_to_a_result(tmp_path, capsys, monkeypatch):
+    """Every npz beside the predictions is read, whatever its rank; show.py draws the kinds it knows."""
+    monkeypatch.setenv("COLUMNS", "200")
+    write(tmp_path / "predictions.jsonl.gz", [translation("a"), {"index": 1, "label": "b"}])
+    vectors = np.arange(6, dtype=np.float32)
+    np.savez(tmp_path / "sentence-embedding-0a.npz", values=vectors, index=[[0, 0, 2], [1, 0, 4]])
+    np.savez(tmp_path / "attention-0b.npz", values=MAP.ravel(), index=[[0, 0, 3, 2]])
+    arrays = load_saved(tmp_path / "predictions.jsonl.gz").arrays()
+    assert arrays.keys() == {0, 1}
+    np.testing.assert_array_equal(arrays[0]["sentence-embedding"], [vectors[:2]])
+    np.testing.assert_array_equal(arrays[1]["sentence-embedding"], [vectors[2:]])
+    np.testing.assert_array_equal(arrays[0]["attention"], [MAP])
+    assert read_arrays(tmp_path / "attention-0b.npz").keys() == {0}
+    assert main(["results", "show", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert f"sentence-embedding {tmp_path / 'sentence-embedding-0a.npz'}" in printed
+    assert f"picture      {tmp_path / 'attention-0.png'}" in printed
+    assert main(["results", "show", str(tmp_path), "--item", "1"]) == 0
+    assert "item 1 has no attention" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.glob("*.png")} == {"attention-0.png"}
+
+
+def test_a_forks_show_py_of_former_releases_works(tmp_path, capsys, monkeypatch):
+    """``table(records)`` gets the predictions, ``picture(record, item, path)`` the item as it was sent."""
+    own = functions.Function(tmp_path / "own_function", tmp_path / "own_function")
+    (own.code / "events").mkdir(parents=True)
+    own.event.write_text('{"data": ["a", "b"]}')
+    (own.code / "show.py").write_text(
+        "from rich.table import Table\n"
+        "def table(records):\n    return Table(f'{len(records)} predictions')\n"
+        "def picture(record, item, path):\n    path.write_text(item + record['label'])\n"
+    )
+    monkeypatch.setattr(functions, "get", lambda _: own)
+    write(tmp_path / "saved" / "predictions.jsonl.gz", [{"index": 0, "label": "x"}, FAILED])
+    assert main(["results", "show", str(tmp_path / "saved"), "--function", "own"]) == 0
+    printed = capsys.readouterr().out
+    assert "1 predictions" in printed
+    assert "item 7 failed: BadRequest: data takes" in printed
+    assert (tmp_path / "saved" / "item-0.png").read_text() == "ax"

@@ -1,0 +1,182 @@
+"""Results as they are stored: predictions as gzipped JSON lines, and files of arrays beside them."""
+
+import functools
+import gzip
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from lambda_inference._requests import ID_PATTERN
+from lambda_inference._results import PREFIX
+from lambda_setup.models.bucket import SHORT_VERSION
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mypy_boto3_s3 import S3Client
+
+    Arrays = Mapping[str, list[np.ndarray[Any, Any]]]
+    """An item's arrays, by kind."""
+
+PREDICTIONS = "predictions.jsonl.gz"
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """A file with a result's arrays of one kind.
+
+    Attributes:
+        kind: such as ``attention``.
+        location: path or address, for people.
+        open: returns the npz.
+
+    """
+
+    kind: str
+    location: str
+    open: Callable[[], IO[bytes]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The predictions of a request.
+
+    Attributes:
+        name: the request's id, or the file's name.
+        location: path or address of the predictions, for people.
+        records: predictions in input order, errors in the places of those that failed.
+        array_files: arrays that belong to the predictions.
+        facts: model, engine and times, for people.
+        folder: where it lies on this machine; None in S3.
+
+    """
+
+    name: str
+    location: str
+    records: list[dict[str, Any]]
+    array_files: list[ArrayFile]
+    facts: list[str]
+    folder: Path | None = None
+
+    def arrays(self) -> "dict[int, Arrays]":
+        """Return the arrays of each item that has some."""
+        arrays: dict[int, dict[str, list[Any]]] = {}
+        for file in self.array_files:
+            with file.open() as npz:
+                for item, group in read_arrays(npz).items():
+                    arrays.setdefault(item, {})[file.kind] = group
+        return dict(arrays)
+
+
+def is_error(record: Mapping[str, Any]) -> bool:
+    """Return whether a record is an error in the place of a prediction."""
+    error = record.get("error")
+    return isinstance(error, dict) and "code" in error and "message" in error
+
+
+def find_results(path: Path) -> list[Path]:
+    """Return the files of predictions below a folder, or the file itself.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path, or no predictions below it.
+
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist on this machine; for a result in S3 add --stack NAME or --local"
+        )
+    paths = [path] if path.is_file() else sorted(path.rglob(PREDICTIONS))
+    if not paths:
+        raise FileNotFoundError(
+            f"no {PREDICTIONS} below {path}; save one with: python -m lambda_setup "
+            f"invoke --event events/event.json --out {path}"
+        )
+    return paths
+
+
+def result_key(name: str) -> str:
+    """Return the S3 key of a result's predictions, named by the key, s3://BUCKET/KEY, or a request's id."""
+    key = re.sub(r"\As3://[^/]*/", "", name)
+    if re.search(ID_PATTERN, key):
+        key = f"{PREFIX}/{key}"
+    return key if key.endswith(".gz") else f"{key.rstrip('/')}/{PREDICTIONS}"
+
+
+def load_saved(path: Path) -> Result:
+    """Return a result on this machine: ``predictions.jsonl.gz`` with its arrays beside it, or JSON lines."""
+    folder, complete = path.parent, path.name == PREDICTIONS
+    files = [
+        ArrayFile(file.stem.rpartition("-")[0], str(file), functools.partial(_open, file))
+        for file in (sorted(folder.glob("*-*.npz")) if complete else [])
+    ]
+    name = folder.resolve().name if complete else path.name
+    return Result(name, str(path), list(read_records(path)), files, [], folder)
+
+
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def load_stored(client: "S3Client", bucket: str, key: str) -> Result:
+    """Return a result in S3, with the arrays that its commit names.
+
+    Raises:
+        FileNotFoundError: it is not there.
+
+    """
+    try:
+        response = client.get_object(Bucket=bucket, Key=key)
+    except client.exceptions.NoSuchKey:
+        raise FileNotFoundError(
+            f"s3://{bucket}/{key} does not exist; name a result by the s3_key of the function's answer, or "
+            "by its request's id"
+        ) from None
+    body = json.loads(response["Metadata"].get("result", "{}"))
+    lines = gzip.decompress(response["Body"].read()).split(b"\n")
+
+    def download(key: str) -> IO[bytes]:
+        return io.BytesIO(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+    files = [
+        ArrayFile(name.removesuffix("_key"), f"s3://{bucket}/{value}", functools.partial(download, value))
+        for name, value in body.items()
+        if name.endswith("_key")
+    ]
+    records = [json.loads(line) for line in lines if line]
+    return Result(Path(key).parent.name or key, f"s3://{bucket}/{key}", records, files, list_facts(body))
+
+
+def list_facts(body: Mapping[str, Any]) -> list[str]:
+    """Return the model, engine and times that an answer's body names, for people."""
+    facts = []
+    if "model" in body:
+        facts.append(f"{body['model']['name']} {body['model']['version'][:SHORT_VERSION]}")
+    if "engine" in body:
+        facts.append(str(body["engine"]))
+    times = body.get("timings_ms", {})
+    return facts + [f"{name} {milliseconds / 1000:.2f} s" for name, milliseconds in times.items()]
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of ``predictions.jsonl.gz``, or of JSON lines that are not compressed, in order."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+        yield from map(json.loads, lines)
+
+
+def read_arrays(npz: Path | IO[bytes]) -> "dict[int, list[np.ndarray[Any, Any]]]":
+    """Return the arrays of an npz by item, in their order within the item."""
+    import numpy as np
+
+    with np.load(npz, allow_pickle=False) as file:
+        index, values = file["index"], file["values"]  # each look-up reads the whole array
+    arrays: dict[int, list[np.ndarray[Any, Any]]] = {}
+    start = 0
+    for item, _, *shape in index.tolist():
+        end = start + math.prod(shape)
+        arrays.setdefault(item, []).append(values[start:end].reshape(shape))
+        start = end
+    return arrays

@@ -1,0 +1,109 @@
+"""Results in the terminal: tables, and pictures that are drawn beside a result on this machine."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from lambda_setup.viewer.result import Result, is_error
+from layer.builder.files import write_atomic
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def print_result(result: Result, item: int, show: ModuleType, event: Any) -> None:
+    """Print a result as a table, and draw one item beside it.
+
+    Args:
+        result: one in S3 gets no picture.
+        item: position of the record to draw.
+        show: the function's ``show.py``.
+        event: the request, which may hold the item as it was sent.
+
+    """
+    from rich.console import Console
+
+    console = Console()
+    _print_table(result.records, show, console)
+    console.print(f"predictions  {result.location}", soft_wrap=True)
+    for file in result.array_files:
+        console.print(f"{file.kind:<12} {file.location}", soft_wrap=True)
+    if result.folder is None:
+        console.print("page         give --html FILE or --open", soft_wrap=True)
+    elif not 0 <= item < len(result.records):
+        console.print(f"there is no item {item}; choose another with --item")
+    elif is_error(result.records[item]):
+        console.print(f"item {item} has failed; choose another with --item")
+    else:
+        _draw_item(result, result.folder, item, show, event, console)
+
+
+def field_table(records: list[dict[str, Any]]) -> "Table":
+    """Return any records as a table, a column a field."""
+    from rich.table import Table
+    from rich.text import Text
+
+    names = list(dict.fromkeys(name for record in records for name in record))
+    table = Table(*names)
+    for record in records:
+        values = (record.get(name, "") for name in names)
+        table.add_row(
+            *(Text(one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)) for one in values)
+        )
+    return table
+
+
+def describe_error(record: dict[str, Any]) -> str:
+    """Return the code and the message of an error in the place of a prediction."""
+    return f"{record['error']['code']}: {record['error']['message']}"
+
+
+def _print_table(records: list[dict[str, Any]], show: ModuleType, console: "Console") -> None:
+    from rich.text import Text
+
+    errors = [record for record in records if is_error(record)]
+    predictions = [record for record in records if not is_error(record)]
+    complete = getattr(show, "ERRORS_IN_TABLE", False)
+    table = show.table(records if complete else predictions) if hasattr(show, "table") else None
+    console.print(table or field_table(predictions))
+    if not (table and complete):
+        for record in errors:
+            console.print(
+                Text(f"item {record.get('index')} failed: {describe_error(record)}"), soft_wrap=True
+            )
+    if errors:
+        console.print(f"failed       {len(errors)} of {len(records)} items")
+
+
+def _draw_item(
+    result: Result, folder: Path, item: int, show: ModuleType, event: Any, console: "Console"
+) -> None:
+    record = result.records[item]
+    if hasattr(show, "picture"):
+        data = event.get("data") if isinstance(event, dict) else None
+        sent = data[item] if isinstance(data, list) and len(data) == len(result.records) else None
+        _draw(folder / f"item-{item}.png", lambda path: show.picture(record, sent, path), console)
+    pictures = getattr(show, "PICTURES", {})
+    kinds = dict.fromkeys(file.kind for file in result.array_files if file.kind in pictures)
+    arrays = result.arrays().get(item, {}) if kinds else {}
+    for kind in kinds:
+        if kind not in arrays:
+            console.print(f"item {item} has no {kind}; choose another with --item")
+            continue
+        _draw(
+            folder / f"{kind}-{item}.png",
+            lambda path, kind=kind: pictures[kind](record, arrays[kind], path),  # type: ignore[misc]
+            console,
+        )
+
+
+def _draw(path: Path, draw: Callable[[Path], None], console: "Console") -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / path.name
+        draw(picture)
+        write_atomic(path, picture.read_bytes())
+    console.print(f"picture      {path}", soft_wrap=True)
