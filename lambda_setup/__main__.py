@@ -6,7 +6,8 @@ import traceback
 from pathlib import Path
 
 from lambda_setup.commands import batch, cost, invoke, model, new, playground, results, s3
-from lambda_setup.deployment.local.process import termination_unwinds
+from lambda_setup.deployment.local.process import unwind_on_termination
+from lambda_setup.errors import CommandError
 from layer.builder.errors import LayerError
 
 SCRIPT = "lambda-inference"
@@ -21,11 +22,11 @@ def main(arguments: list[str] | None = None) -> int:
         return layer(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
-        with termination_unwinds():
+        with unwind_on_termination():
             code: int = options.run(options)
     except KeyboardInterrupt:
         return 130
-    except (LayerError, OSError, RuntimeError, ValueError) as error:
+    except (CommandError, LayerError, OSError) as error:
         if options.debug:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)

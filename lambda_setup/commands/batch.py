@@ -21,6 +21,7 @@ from lambda_setup.batch.store import (
     open_local_deployment,
 )
 from lambda_setup.commands.options import (
+    account_arguments,
     add_command,
     add_dry_run,
     add_function,
@@ -33,7 +34,7 @@ from lambda_setup.deployment import Deployment
 from lambda_setup.deployment.aws import AwsDeployment, open_session, readable_errors
 from lambda_setup.errors import CommandError
 from lambda_setup.models.bucket import SHORT_VERSION
-from lambda_setup.output import table
+from lambda_setup.output import status, table
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
@@ -102,6 +103,8 @@ def run(options: argparse.Namespace) -> int:
                 print(step)
             return 0
         head = run_batch(deployment, job)
+        where = f"--stack {options.stack}{account_arguments(options)}" if options.stack else "--local"
+        status(f"next: python -m lambda_setup batch fetch {job.name} --out {job.name}.jsonl {where}")
         _print_summary(head, estimate_cost(deployment, head["ranges"], head["predict_ms"] / 1000))
     return 1 if head["failed_ranges"] else 0
 

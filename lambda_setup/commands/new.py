@@ -12,6 +12,7 @@ from typing import Any
 
 from lambda_setup import functions
 from lambda_setup.commands.options import add_command, add_dry_run
+from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT, SUFFIX, Function
 
 SOURCES = {"translation": "translation", "text": "spacy", "image": "fastai", "table": "keras"}
@@ -72,18 +73,18 @@ def planned(name: str, source: Function) -> dict[Path, Path | str]:
     """Return the files of a new function: each a file to copy, or what is to be in it.
 
     Raises:
-        ValueError: the name cannot be used, or is taken.
+        CommandError: the name cannot be used, or is taken.
 
     """
     if not _NAME.fullmatch(name):
-        raise ValueError(
+        raise CommandError(
             f"{name!r} is no function's name; expected 1 to 16 of a-z, 0-9 and _, the first a letter"
         )
     copy = _Copy(name, source)
     made = dict(copy.files())
     for path in (copy.code, copy.model, copy.recipe.with_suffix(".toml"), copy.recipe):
         if path.exists():
-            raise ValueError(f"{path.relative_to(ROOT)} is there already; choose another name")
+            raise CommandError(f"{path.relative_to(ROOT)} is there already; choose another name")
     return made
 
 

@@ -23,6 +23,7 @@ from typing import IO, Any, Self
 
 from lambda_setup.deployment.local.process import Program, free_ports, listens
 from lambda_setup.deployment.responses import parse_response
+from lambda_setup.errors import CommandError
 from layer.builder.target import host_architecture
 
 RUNTIME = "python3.13"
@@ -177,5 +178,5 @@ def _find_emulator() -> Path:
     """Return the path of the Runtime Interface Emulator for this machine."""
     package = importlib.util.find_spec("samcli")
     if package is None or package.origin is None:
-        raise FileNotFoundError("the emulator comes with the SAM CLI; run: pip install aws-sam-cli")
+        raise CommandError("the emulator comes with the SAM CLI; run: pip install aws-sam-cli")
     return Path(package.origin).parent / "local" / "rapid" / f"aws-lambda-rie-{host_architecture()}"

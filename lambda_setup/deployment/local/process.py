@@ -1,4 +1,4 @@
-"""Programs that end when we do."""
+"""Child processes that end when this one does."""
 
 import contextlib
 import ctypes
@@ -14,11 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from lambda_setup.errors import CommandError
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Program:
-    """A program with its own process group, ended by ``stop`` or, on Linux, with our own death."""
+    """A program in its own process group, ended by ``stop`` or, on Linux, by the death of this process."""
 
     def __init__(
         self,
@@ -29,7 +31,7 @@ class Program:
         log: IO[bytes] | int,
         grace: float = 10,
     ) -> None:
-        """Start a program; when it is to end it has ``grace`` seconds to do so itself."""
+        """Start a program; ``stop`` sends SIGTERM and, after ``grace`` seconds, SIGKILL."""
         self._grace = grace
         self.name = Path(command[0]).name
         self._process = subprocess.Popen(
@@ -52,24 +54,24 @@ class Program:
         """Wait until the program is ready.
 
         Raises:
-            RuntimeError: it ended before, or was not ready in time.
+            CommandError: it ended before, or was not ready in time.
 
         """
         end = time.monotonic() + seconds
         while not ready():
             if self._process.poll() is not None:
-                raise RuntimeError(f"{self.name} ended with {self._process.returncode} before it was ready")
+                raise CommandError(f"{self.name} ended with {self._process.returncode} before it was ready")
             if time.monotonic() > end:
-                raise RuntimeError(f"{self.name} was not ready after {seconds:.0f} seconds")
+                raise CommandError(f"{self.name} was not ready after {seconds:.0f} seconds")
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End the program and everything it started; a second call does nothing."""
+        """End the program and everything that it started; idempotent."""
         signals = [signal.SIGTERM, signal.SIGKILL] if self._grace else [signal.SIGKILL]
         for signal_number in signals:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal_number)
-            # A stopped program does not see the signal until it goes on.
+            # A stopped process receives SIGTERM only once it continues.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGCONT)
             try:
@@ -80,9 +82,9 @@ class Program:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback interface that are free now.
+    """Return ports of the loopback interface that are free at the moment.
 
-    They lie below the range that outgoing connections take theirs from.
+    They lie below the range of ephemeral ports, which outgoing connections use.
     """
     ports: list[int] = []
     candidates = iter(random.sample(range(20_000, 32_000), 4_000))
@@ -102,8 +104,8 @@ def listens(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def termination_unwinds() -> Iterator[None]:
-    """Let SIGTERM unwind the stack as Ctrl-C does, so that what was started is ended."""
+def unwind_on_termination() -> Iterator[None]:
+    """Let SIGTERM unwind the stack as Ctrl-C does, so that child processes are ended."""
 
     def leave(number: int, _: FrameType | None) -> None:
         sys.exit(128 + number)

