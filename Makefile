@@ -27,11 +27,18 @@ FUNCTIONS := $(filter-out translation_function,$(wildcard *_function examples/*_
 # One of every layer that is built for Lambda or for this machine.
 LOCKS := $(wildcard layer/recipes/*/python*/wheels.lock layer/recipes/*/host/*/wheels.lock)
 
+# A room of the tests is a folder of that name under tests/unit, tests/integration or tests/attacks.
+AREAS := $(filter-out __pycache__,$(sort $(notdir $(patsubst %/,%,$(wildcard tests/unit/*/ tests/integration/*/ tests/attacks/*/)))))
+ROOM = $(if $(AREA),$(if $(filter $(AREA),$(AREAS)),$(wildcard tests/unit/$(AREA) tests/integration/$(AREA) tests/attacks/$(AREA)),\
+	$(error AREA=$(AREA) is unknown; choose one of: $(AREAS))))
+PYTEST = $(PY) -m pytest --numprocesses 2 --dist worksteal
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak bench lint layer prove s3 score build clean
+.PHONY: help demo test check e2e soak bench lint layer prove s3 score build clean
 
 help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@echo "AREA is one of: $(AREAS)"
 
 demo: $(VENV)/ready ## answer a function's event on this machine, and show it; EXAMPLE=spacy, fastai or keras
 	@exec 9> .demo.lock; folder=.demo; \
@@ -41,15 +48,19 @@ demo: $(VENV)/ready ## answer a function's event on this machine, and show it; E
 	$(PY) -m lambda_setup results show "$$folder" --function $(EXAMPLE) && \
 	echo "response     $$folder/response.json"
 
-test: $(VENV)/ready $(VENV)/checkov/bin/checkov ## run every test, against a real S3 server, the real emulator and the real model
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile
-	@echo "Nothing ran in a container: that is make e2e."
+test: $(VENV)/ready ## test in about 8 minutes, against a real S3 server, the real emulator and models; AREA=layer: one room's
+	@$(PYTEST) -m "not check" $(ROOM)
+	@echo "make check runs the rest: every combination, what SAM builds and deploys, and containers."
+
+check: $(VENV)/ready $(VENV)/checkov/bin/checkov ## run every test, those in containers too; AREA=layer: one room's
+	@$(PYTEST) $(ROOM)
+	@$(if $(AREA),,$(PY) -m pytest -p no:randomly tests/e2e)
 
 e2e: $(VENV)/ready ## run the application in containers: sam local, and under Lambda's terms
-	@$(PY) -m pytest tests/e2e
+	@$(PY) -m pytest -p no:randomly tests/e2e
 
 soak: $(VENV)/ready ## run what takes too long for every change: Lambda's arm64, emulated
-	@$(PY) -m pytest tests/soak
+	@$(PY) -m pytest -p no:randomly tests/soak
 
 bench: $(VENV)/ready ## measure every number again, or ROW=store or ROW=store.load_time alone
 	@$(PY) -m bench $(ROW)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,21 @@ from support.project import MODEL
 
 from lambda_setup import functions
 from lambda_setup.deployment.local import Emulator, LocalDeployment
+
+
+CASES: Counter[str] = Counter()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave to ``make check`` all cases of a sampled test but every n-th.
+
+    An n that divides no parameter's number of values goes through all values of each.
+    """
+    if mark := item.get_closest_marker("sample"):
+        test = item.nodeid.partition("[")[0]
+        if CASES[test] % mark.args[0]:
+            item.add_marker("check")
+        CASES[test] += 1
 
 
 @pytest.fixture(scope="session")
