@@ -13,7 +13,6 @@ from support.project import MODEL
 from lambda_setup import functions
 from lambda_setup.deployment.local import Emulator, LocalDeployment
 
-
 CASES: Counter[str] = Counter()
 
 
