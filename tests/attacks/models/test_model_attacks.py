@@ -132,6 +132,7 @@ WAYS: dict[str, Callable[[Any], bytes]] = {
 class TestCode:
     """Nothing that a checkpoint names is run."""
 
+    @pytest.mark.sample(8)
     @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
     @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
     def test_warm(self, versions, warm, publish, tmp_path, call, way):
@@ -140,6 +141,7 @@ class TestCode:
         assert_refused(versions, warm, publish, way(call(marker)))
         assert not marker.exists()
 
+    @pytest.mark.sample(4)
     @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
     def test_cold(self, versions, publish, tmp_path, way):
         """Without an old version it is a 503 that says so, until the channel moves back."""
@@ -161,6 +163,7 @@ class TestCode:
         torch.load(io.BytesIO(zipped(call(marker))), weights_only=False)
         assert marker.exists()
 
+    @pytest.mark.check
     def test_another_name(self, versions, warm, publish, tmp_path):
         """What is refused under the name it was saved with is refused under its other ones."""
         marker = tmp_path / "ran"
@@ -209,6 +212,7 @@ SHAPES = {
 class TestTensors:
     """A tensor is within its storage, and a storage within its record."""
 
+    @pytest.mark.sample(5)
     @pytest.mark.parametrize("save", [zipped, legacy])
     @pytest.mark.parametrize("tensor", SHAPES.values(), ids=SHAPES)
     def test_shape(self, versions, warm, publish, tensor, save):
@@ -217,12 +221,14 @@ class TestTensors:
         checkpoint["generator"]["bias"] = tensor
         assert_refused(versions, warm, publish, save(checkpoint))
 
+    @pytest.mark.sample(4)
     @pytest.mark.parametrize("numbers", [2_048_001, 2**31 - 1, 2**40, 2**62, 0, 1, -1, -(2**31), -(2**62)])
     def test_storage(self, versions, warm, publish, numbers):
         """A storage that is more than its record, less than its tensor, or less than nothing is refused."""
         pickled = with_storage(members(SHIPPED)["archive/data.pkl"], numbers)
         assert_refused(versions, warm, publish, rezipped({"archive/data.pkl": pickled}))
 
+    @pytest.mark.sample(3)
     @pytest.mark.parametrize("size", [0, 1, 4_095_999])
     def test_record(self, versions, warm, publish, size):
         """A record that is less than its storage is refused."""
@@ -323,11 +329,13 @@ ZIPS: dict[str, Callable[[], bytes]] = {
 class TestZip:
     """A file that is not what torch.save writes."""
 
+    @pytest.mark.sample(5)
     @pytest.mark.parametrize("make", ZIPS.values(), ids=ZIPS)
     def test_warm(self, versions, warm, publish, make):
         """It is refused, and the process that refused it goes on serving."""
         assert_refused(versions, warm, publish, make())
 
+    @pytest.mark.sample(3)
     @pytest.mark.parametrize("name", ["empty", "half", "larger in both sizes"])
     def test_cold(self, versions, publish, name):
         """Without an old version it is a 503."""
@@ -338,6 +346,7 @@ class TestZip:
             versions.point(versions.first)
             assert versions.served(function.invoke(EVENT)) == versions.first
 
+    @pytest.mark.sample(2)
     @pytest.mark.parametrize("name", ["archive/data/0", "archive/data.pkl"])
     def test_bomb(self, versions, warm, publish, name):
         """What becomes a gigabyte does not take one."""
@@ -397,11 +406,13 @@ def sparse() -> torch.Tensor:
 class TestCheckpoint:
     """A checkpoint that no attacker needs to make: one operator is enough."""
 
+    @pytest.mark.sample(5)
     @pytest.mark.parametrize("make", CHECKPOINTS.values(), ids=CHECKPOINTS)
     def test_warm(self, versions, warm, publish, make):
         """What does not make a translator is refused."""
         assert_refused(versions, warm, publish, make())
 
+    @pytest.mark.sample(3)
     @pytest.mark.parametrize("name", ["nothing", "fewer words", "4 TB wide"])
     def test_cold(self, versions, publish, name):
         """Without an old version it is a 503."""
@@ -412,6 +423,7 @@ class TestCheckpoint:
             versions.point(versions.first)
             assert versions.served(function.invoke(EVENT)) == versions.first
 
+    @pytest.mark.sample(4)
     @pytest.mark.parametrize("tokenizer", [b"", b"text", TOKENIZER[:-1000], NOISE])
     def test_tokenizer(self, versions, warm, publish, tokenizer):
         """What is no SentencePiece model is refused too."""

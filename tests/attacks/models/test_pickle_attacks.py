@@ -119,6 +119,7 @@ def test_the_attacks_work(folder):
     assert (folder / MARKER).exists()
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("protocol", range(6))
 def test_raw(client, folder, capsys, protocol):
     """A pickle of any protocol is known by what it holds, also where it looks like text."""
@@ -130,6 +131,7 @@ NAMES = f"it names {SYSTEM}"
 MEMOISED = b"\x80\x04" + pushed("system") + b"\x94" + pushed(os.system.__module__) + b"h\x00\x93"
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     ("name", "data", "told"),
     [
@@ -174,6 +176,7 @@ def test_disguised(client, folder, capsys, name, data, told):
     assert_refused(client, folder, capsys, name, told)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "data",
     [
@@ -195,6 +198,7 @@ class Shape(OrderedDict):
     """A class that no engine admits."""
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("name", "data"),
     [

@@ -323,6 +323,7 @@ DEPLOYMENTS = [
 ]
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("parameters", DEPLOYMENTS, ids=lambda parameters: " ".join(parameters) or "default")
 def test_role_is_what_is_asked_for(exchanges, parameters):
     """The role has every permission that a request asked for, and none that no request did."""
@@ -331,6 +332,7 @@ def test_role_is_what_is_asked_for(exchanges, parameters):
     assert compared(role.document, role.needed(exchanges)) == []
 
 
+@pytest.mark.check
 def test_everything_happened(exchanges):
     """Among the requests are reads, ranged reads, writes, and answers of every kind that a fault makes."""
     assert {(one.method, one.status) for one in exchanges} >= {
@@ -371,6 +373,7 @@ def test_neighbours_are_refused(method, target):
 class TestComparison:
     """The comparison finds what it is there to find."""
 
+    @pytest.mark.check
     def test_every_missing_action(self, exchanges):
         """Without any one of its actions the role is found to lack it, by its name."""
         role = Role(Tracing="on", Queue="on")
@@ -385,6 +388,7 @@ class TestComparison:
                 taken += 1
         assert taken == len(grants(role.document))
 
+    @pytest.mark.check
     @pytest.mark.parametrize("action", ["s3:DeleteObject", "s3:AbortMultipartUpload", "kms:Decrypt"])
     def test_a_superfluous_action(self, exchanges, action):
         """An action that nobody asks for is found in the role, by its name."""
@@ -396,6 +400,7 @@ class TestComparison:
             f"superfluous: {action} on {statement['Resource']}"
         ]
 
+    @pytest.mark.check
     def test_a_superfluous_resource(self, exchanges):
         """An allowed action on a bucket that nobody asks for is found too."""
         role = Role()
@@ -407,6 +412,7 @@ class TestComparison:
             "superfluous: s3:GetObject on arn:aws:s3:::other/*"
         ]
 
+    @pytest.mark.check
     def test_another_prefix(self, exchanges):
         """A listing of another prefix than the one asked for is both missing and superfluous."""
         role = Role()

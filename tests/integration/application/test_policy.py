@@ -71,6 +71,7 @@ def without(template, tool: str):
 class TestCfnLint:
     """``cfn-lint``, also on what SAM makes of the template."""
 
+    @pytest.mark.sample(3)
     @pytest.mark.parametrize(
         "parameters",
         [
@@ -91,6 +92,7 @@ class TestCfnLint:
         """After the transformation nothing is found but what the table says, and all of that."""
         assert cfn_lint(Stack(**parameters).template, tmp_path) == FOUND_AFTER_SAM.keys()
 
+    @pytest.mark.check
     def test_suppressions_needed(self, tmp_path):
         """Without its own suppressions the template breaks just those rules: none is left over."""
         tables = [part.get("Metadata", {}) for part in (SOURCE, *SOURCE["Resources"].values())]
@@ -104,6 +106,7 @@ class TestCfnLint:
         assert {rule for rule, _ in cfn_lint(without(SOURCE, "cfn-lint"), tmp_path)} == suppressed
 
 
+@pytest.mark.check
 class TestCheckov:
     """``checkov``, which knows no SAM and so sees what is deployed."""
 

@@ -36,6 +36,7 @@ def run(*command, **variables):
 class TestLint:
     """The template as it stands."""
 
+    @pytest.mark.check
     def test_sam(self):
         """``sam validate --lint`` finds nothing."""
         done = run(SCRIPTS / "sam", "validate", "--lint", "--region", "eu-central-1")
@@ -66,6 +67,7 @@ def build(request):
         yield engine, architecture, Path(folder), done.stderr
 
 
+@pytest.mark.check
 class TestBuild:
     """``sam build``, for every engine and architecture that the ordinary package index has CPU wheels for."""
 
@@ -156,6 +158,7 @@ class TestBuild:
         assert {path.name for path in copy.rglob("*") if path.is_file()} == names
 
 
+@pytest.mark.check
 class TestOtherBuilds:
     """What ``sam build`` does where there is nothing to build, or nothing to build from."""
 

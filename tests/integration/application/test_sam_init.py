@@ -11,6 +11,8 @@ from support.answers import differences
 from support.events import case
 from support.project import ROOT, SCRIPTS
 
+pytestmark = pytest.mark.check
+
 SAM = SCRIPTS / "sam"
 MADE = {".venv", ".layers", ".aws-sam", ".demo", ".e2e"}
 # What was built and fetched for this machine; nothing in it is this project's own code.

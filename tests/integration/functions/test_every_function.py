@@ -216,6 +216,7 @@ def test_layer_is_proven(start_function, one):
     assert found.budget.layer + found.budget.function <= LIMIT
 
 
+@pytest.mark.sample(5)
 @each
 def test_demo(one, tmp_path):
     """One command answers the function's event on this machine, and another shows the answer."""

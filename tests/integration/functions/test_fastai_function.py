@@ -126,6 +126,7 @@ def test_classes_are_sorted_and_as_many_as_asked_for(ask):
         assert ask(file, top=top)[0]["classes"] == every["classes"][:top]
 
 
+@pytest.mark.check
 def test_what_is_published_loads_as_tensors_alone():
     """The published files hold no code, and the exported pickle is not among them."""
     names = {path.name for path in MODEL.iterdir() if path.is_file()}

@@ -30,7 +30,9 @@ ROWS, EXPECTED = REFERENCE["rows"], REFERENCE["probabilities"]
 LABELS = json.loads((ONNX / "labels.json").read_text())["labels"]
 ARCHITECTURE = json.loads((KERAS / "architecture.json").read_text())
 
-each_engine = pytest.mark.parametrize("engine", ["onnxruntime", "keras"])
+each_engine = pytest.mark.parametrize(
+    "engine", ["onnxruntime", pytest.param("keras", marks=pytest.mark.check)]
+)
 
 
 @pytest.fixture
@@ -117,6 +119,7 @@ def test_layer_of_the_default_engine():
     assert b"events.data.microsoft.com" not in content
 
 
+@pytest.mark.check
 def test_layer_of_keras():
     """Keras with torch fits into a layer as an archive, and into /tmp as it comes."""
     found = built("keras")
@@ -161,6 +164,7 @@ def refusal(function) -> str:
     return response["body"]["error"]["message"]
 
 
+@pytest.mark.check
 def test_manifest_of_another_keras(refusing, tmp_path):
     """A model saved with Keras 2 is refused before its bytes are read: both versions, and what to do."""
     said = refusing(changed(KERAS, tmp_path / "model", {}, keras="2.15.0"))
@@ -170,6 +174,7 @@ def test_manifest_of_another_keras(refusing, tmp_path):
     )
 
 
+@pytest.mark.check
 def test_architecture_of_another_keras(refusing, tmp_path):
     """Where the manifest does not say the version, the architecture's own word counts."""
     old = json.dumps(ARCHITECTURE | {"keras_version": "2.15.0", "backend": "tensorflow"}).encode()
@@ -216,6 +221,7 @@ OBJECTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("name", OBJECTS)
 @pytest.mark.parametrize("place", ["layer", "activation"])
 def test_architecture_that_runs_code(refusing, tmp_path, name, place):
@@ -230,6 +236,7 @@ def test_architecture_that_runs_code(refusing, tmp_path, name, place):
     assert not MARKER.exists()
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"[" * 100_000], ids=lambda data: str(data[:2]))
 def test_architecture_that_is_none(refusing, tmp_path, data):
     """A damaged architecture is told by its name."""
@@ -241,6 +248,7 @@ def labels(features: int, names: list[str]) -> bytes:
     return json.dumps({"features": ["a feature"] * features, "labels": names}).encode()
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -346,6 +354,7 @@ def hostile_weights(start_function, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_weights_that_attack(refusing, hostile_weights, tmp_path, name):
     """Weights that name other files, are larger than they look, or are another model's are refused."""
@@ -354,6 +363,7 @@ def test_weights_that_attack(refusing, hostile_weights, tmp_path, name):
     assert WEIGHTS[name] in said
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("data", [b"", b"\x89HDF\r\n\x1a\n" + bytes(2000)], ids=["empty", "signature"])
 def test_weights_that_are_none(refusing, tmp_path, data):
     """Damaged weights end in an error, not in the process."""
@@ -391,6 +401,7 @@ expected = keras.ops.convert_to_numpy(model(rows, training=False)).tolist()
 """
 
 
+@pytest.mark.check
 def test_every_layer_that_is_let_in(start_function, tmp_path):
     """A network of all the layers that may be named loads from the slim layer, and computes what Keras does.
 

@@ -18,6 +18,8 @@ from lambda_setup.models.describe import describe
 from lambda_setup.models.upload import upload
 from lambda_setup.viewer.result import read_arrays, read_records
 
+pytestmark = pytest.mark.check
+
 BEAM, N_BEST = 5, 3
 # Not a language: the model runs away on them until the length cap ends it.
 RUNAWAYS = [

@@ -239,6 +239,7 @@ class TestLayer:
 class TestModelInTheLayer:
     """The option that the layer holds the package."""
 
+    @pytest.mark.check
     def test_same_answers(self, reference, tmp_path):
         """The function finds the package that a file in the model bucket names, and answers as ever."""
         with (tmp_path / "log").open("wb") as log, LocalDeployment.from_folder(IN_LAYER, log=log) as stack:
@@ -252,6 +253,7 @@ class TestModelInTheLayer:
         assert found.strategy == "direct"
         assert found.budget.layer < LARGEST
 
+    @pytest.mark.check
     def test_without_the_package(self, tmp_path):
         """In a layer without it the function says what to do."""
         with (

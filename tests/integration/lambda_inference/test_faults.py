@@ -67,6 +67,7 @@ def test_a_refused_key_is_a_503(stack):
     assert "wrong-secret" not in json.dumps(response)
 
 
+@pytest.mark.check
 def test_a_damaged_model_is_refused():
     """A flipped byte in any file of the model, or in what its manifest says of them, never serves."""
     with LocalDeployment.from_folder(MODEL, log=2) as own:
@@ -87,6 +88,7 @@ def test_a_damaged_model_is_refused():
             assert function.invoke(case("valid/inline").event)["statusCode"] == 200
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("form", ["direct", "http"])
 def test_out_of_time_says_how_far_it_came(stack, form):
     """Before Lambda cuts it off, the function says how much it did; then it goes on serving."""

@@ -28,6 +28,7 @@ def keys(stack, name: str) -> list[str]:
     return sorted(one["Key"].rpartition("/")[2] for one in found.get("Contents", []))
 
 
+@pytest.mark.check
 def test_more_than_a_response_can_hold_is_one_call(stack, tmp_path, thousand):
     """1,000 sentences with 5 hypotheses and attention each come back as keys."""
     with stack.function(timeout=600) as function:
@@ -61,6 +62,7 @@ def test_inline_over_the_limit_says_what_to_do(function):
     assert '"s3"' in body["error"]["message"]
 
 
+@pytest.mark.check
 def test_auto_over_the_limit_goes_to_s3_without_arrays_in_its_records(function, stack, tmp_path):
     """The result that auto stores is the one that s3 stores."""
     event = case("invalid/inline_too_large").event

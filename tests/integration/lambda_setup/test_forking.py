@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from support.project import ROOT
 
+pytestmark = pytest.mark.check
+
 PAGE = (ROOT / "docs" / "forking.md").read_text(encoding="utf-8")
 WALK, DEPLOYMENT = PAGE.split("## 6. Deploy it")
 BLOCK = re.compile(r"(?m)^```(\w*)\n(.*?)^```$", re.DOTALL)

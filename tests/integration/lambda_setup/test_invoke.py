@@ -106,6 +106,7 @@ def test_what_cannot_be_sent_is_told_before_anything_starts(tmp_path):
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_invoke_ends_what_it_started(number, tmp_path):
     """However it is ended, no server and no function stay behind."""

@@ -49,6 +49,7 @@ def environment(project, tmp_path_factory):
         serving.terminate()
 
 
+@pytest.mark.check
 def test_the_walk(project, environment):
     """Every command of it works; production answers as it says, changes, and changes back."""
     before = {path.name for path in project.iterdir()}
@@ -72,6 +73,7 @@ def test_the_walk(project, environment):
     assert [path.name for path in (project / "models").iterdir()] == ["en-es"]
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     ("data", "out", "told"),
     [

@@ -125,6 +125,7 @@ class TestVerify:
                 done.stderr
             )
 
+    @pytest.mark.sample(3)
     @pytest.mark.parametrize("fault", ["flipped", "short", "long", "gone", "no manifest"])
     def test_damaged(self, bucket, command, tmp_path, fault):
         """Any damage is found, named, and an exit code of 1."""
@@ -193,6 +194,7 @@ class TestPublish:
         assert publish(folder, bucket.client, BUCKET)
         assert bucket.verify("a", bucket.channel_version("a", "dev"), lambda _: None) == []
 
+    @pytest.mark.sample(5)
     @pytest.mark.parametrize("lost", ["weights.dat", "words.txt", "manifest.json"])
     @pytest.mark.parametrize("how", ["gone", "damaged"])
     def test_repaired(self, bucket, folder, lost, how):
@@ -233,6 +235,7 @@ class TestPublish:
 class TestConverted:
     """A model for another engine."""
 
+    @pytest.mark.check
     @pytest.mark.parametrize("quantization", ["float32", "int8"])
     def test_ctranslate2(self, bucket, command, quantization, tmp_path):
         """It is published as that engine's, the same version each time, and translates."""
@@ -300,6 +303,7 @@ class TestPromote:
         assert (pointer.version, pointer.history[-1]["by"]) == (version, WHO)
         assert "already" in command("promote", "en-es").stdout
 
+    @pytest.mark.check
     def test_other_answer(self, bucket, command, tmp_path):
         """One that answers otherwise stays where it is, and is told where it differs."""
         published(bucket, made(tmp_path, 1, text="Otra cosa."))
@@ -310,6 +314,7 @@ class TestPromote:
         assert "answer[1].hypotheses[0].text: Se ha cambiado la tabla., not Otra cosa." in done.stderr
         assert bucket.pointers("en-es").keys() == {"dev"}
 
+    @pytest.mark.check
     def test_damaged(self, bucket, command, tmp_path):
         """One that does not load stays where it is."""
         [version] = published(bucket, made(tmp_path, 1, smoke=False))
@@ -425,6 +430,7 @@ class TestLocal:
 
         return run
 
+    @pytest.mark.check
     def test_every_command(self, served, alone, tmp_path):
         """All of them work on it, and the history says that somebody of this machine did it."""
         first, second = (made(tmp_path, number) for number in (1, 2))

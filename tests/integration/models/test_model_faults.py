@@ -65,6 +65,7 @@ def unavailable(response) -> str:
 class TestCold:
     """A function that starts has the right answer, or says why it has none."""
 
+    @pytest.mark.sample(4)
     @pytest.mark.parametrize(
         ("fault", "times", "place"),
         [
@@ -83,6 +84,7 @@ class TestCold:
         assert differences(case("valid/inline").answer, response) == []
         assert versions.served(response) == versions.first
 
+    @pytest.mark.sample(7)
     @pytest.mark.parametrize(("fault", "place"), [one for one in LASTING if one[0] not in SLOW])
     def test_lasting_fault(self, versions, proxy, cold, fault, place):
         """What stays wrong is told, with where it is; the function serves once it is mended."""
@@ -92,6 +94,7 @@ class TestCold:
             unavailable(cold.invoke({"warmup": True}))
         assert versions.served(cold.invoke(EVENT)) == versions.first
 
+    @pytest.mark.check
     @pytest.mark.parametrize(
         ("fault", "seconds", "place"),
         [("trickling", 6, "file"), ("hanging", 10, "pointer"), ("hanging", 6, "file")],
@@ -116,6 +119,7 @@ class TestCold:
 class TestWarm:
     """A function that serves goes on serving, and takes the new version once it can be had."""
 
+    @pytest.mark.sample(6)
     @pytest.mark.parametrize(("fault", "place"), LASTING)
     def test_lasting_fault(self, versions, shared, warm, fault, place):
         """The old version answers while the new one, or the way to it, is broken."""
@@ -126,6 +130,7 @@ class TestWarm:
         assert ("ModelUnchecked" if place == "pointer" else "ModelRefused") in metrics(lines)
         assert versions.served(warm.invoke(EVENT)) == versions.second
 
+    @pytest.mark.sample(3)
     @pytest.mark.parametrize("fault", ["503", "reset", "truncated", "flipped"])
     def test_passing_fault(self, versions, shared, warm, fault):
         """What goes wrong once for each part of the new version does not keep it away."""
@@ -150,6 +155,7 @@ class TestWarm:
         assert versions.served(warm.invoke(EVENT)) == versions.first
         assert [(one.method, one.status) for one in proxy.exchanges] == [("GET", 304)]
 
+    @pytest.mark.sample(2)
     @pytest.mark.parametrize("name", ["en-es.pt", "enes.model"])
     def test_damaged_object(self, versions, warm, name):
         """A bit that is flipped in the bucket, in any file, is never served; the mended file is."""
@@ -184,6 +190,7 @@ POINTERS = {
 class TestPointer:
     """A channel that leads nowhere."""
 
+    @pytest.mark.sample(5)
     @pytest.mark.parametrize("data", POINTERS.values(), ids=POINTERS)
     def test_unreadable(self, versions, warm, data):
         """What is no pointer is not followed."""
@@ -202,6 +209,7 @@ class TestPointer:
         assert "ModelRefused" in metrics(lines)
         assert nobody in json.dumps(lines)
 
+    @pytest.mark.sample(2)
     @pytest.mark.parametrize("data", [POINTERS["empty"], POINTERS["deep"]], ids=["empty", "deep"])
     def test_cold(self, versions, cold, data):
         """Without an old version it is a 503."""
@@ -265,6 +273,7 @@ MANIFESTS = {
 class TestManifest:
     """A manifest that is authentic, and says what is not so."""
 
+    @pytest.mark.sample(5)
     @pytest.mark.parametrize("change", CHECKPOINTS.values(), ids=CHECKPOINTS)
     def test_lying_of_a_file(self, versions, warm, change):
         """Whatever a manifest says of a file, its function does not die of it."""
@@ -278,6 +287,7 @@ class TestManifest:
         versions.point(versions.second)
         assert versions.served(warm.invoke(EVENT)) == versions.second
 
+    @pytest.mark.sample(2)
     @pytest.mark.parametrize(("change", "named"), MANIFESTS.values(), ids=MANIFESTS)
     def test_lying_of_the_whole(self, versions, warm, change, named):
         """What is made for something else is refused, and the log says for what."""
@@ -289,6 +299,7 @@ class TestManifest:
         versions.point(versions.second)
         assert versions.served(warm.invoke(EVENT)) == versions.second
 
+    @pytest.mark.sample(5)
     @pytest.mark.parametrize("name", MANIFESTS)
     def test_cold(self, versions, cold, name):
         """Without an old version it is a 503 that says so."""

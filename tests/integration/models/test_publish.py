@@ -46,6 +46,7 @@ def keys(stack) -> list[str]:
     return [one["Key"] for one in found.get("Contents", [])]
 
 
+@pytest.mark.check
 def test_a_dry_run_writes_nothing_and_says_what_would_be(aws, stack):
     """The plan names every object, and the bucket stays as it was."""
     before = keys(stack)
@@ -66,6 +67,7 @@ def test_what_is_published_serves(aws, stack):
     assert response["body"]["model"] == {"name": "en-es", "version": stack.manifest.version}
 
 
+@pytest.mark.check
 def test_the_same_model_is_not_uploaded_twice(aws, stack):
     """A second publication writes nothing but the pointer."""
     publish(aws, "--bucket", BUCKET)
@@ -97,6 +99,7 @@ def test_without_credentials_the_way_to_them_is_told(aws, tmp_path):
     assert "aws configure" in done.stderr
 
 
+@pytest.mark.check
 def test_the_card_says_what_the_function_scores(capsys):
     """The scores in the model's card are those of ``make score``."""
     card = (MODEL / "README.md").read_text()
@@ -106,6 +109,7 @@ def test_the_card_says_what_the_function_scores(capsys):
     assert printed == [["pairs", f"{pairs},"], ["BLEU", bleu], ["chrF2", chrf]]
 
 
+@pytest.mark.check
 def test_s3_serves_what_env_json_names():
     """The server that ``make s3`` starts has the model, and takes the credentials that sam local gets."""
     [port] = free_ports(1)

@@ -34,6 +34,7 @@ def held(proxy, function, event, on):
         asking.join()
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(("swap", "swaps"), [("beside", 30), ("instead", 10)])
 def test_many_swaps(versions, swap, swaps):
     """Frozen at any moment, while its channel moves at any moment, a function always answers rightly."""
@@ -55,6 +56,7 @@ class TestOneVersion:
         assert versions.served(answer | response) == versions.first
         assert versions.served(function.invoke(EVENT)) == versions.second
 
+    @pytest.mark.sample(2)
     @pytest.mark.parametrize("swap", ["beside", "instead"])
     def test_asked_for(self, versions, swap):
         """A request that names its version gets it, whatever the channel points to."""
@@ -75,6 +77,7 @@ class TestOneVersion:
         assert [versions.served(answer) for answer in answers] == [versions.second]
         assert versions.served(function.invoke(MANY)) == versions.first
 
+    @pytest.mark.sample(2)
     @pytest.mark.parametrize("form", ["inline", "s3", "http"])
     def test_named(self, versions, function, form):
         """Every form of an answer names the version that made it."""
@@ -131,6 +134,7 @@ class TestWhen:
         assert "ModelPostponed" in metrics(lines)
         assert {one.target.rpartition("/")[2] for one in proxy.exchanges} == {"dev.json", "manifest.json"}
 
+    @pytest.mark.check
     def test_slow_start(self, versions, proxy):
         """A storage that was slow once does not keep a function from its next version."""
         gate = Gate()
@@ -162,6 +166,7 @@ class TestRefused:
             while versions.served(function.invoke(EVENT)) == versions.first:
                 assert sum("channels" in one.target for one in proxy.exchanges) < 10
 
+    @pytest.mark.check
     def test_memory(self, versions, proxy, function):
         """However often it is tried, nothing stays of it."""
         versions.point(versions.second)
@@ -192,6 +197,7 @@ class TestInstead:
         assert "ModelRefused" in metrics(lines)
         assert versions.served(function.invoke(EVENT)) == versions.second
 
+    @pytest.mark.check
     def test_neither(self, versions, proxy, function):
         """If the old one cannot be read either, that is a 503, until it can."""
         versions.point(versions.second)
@@ -201,6 +207,7 @@ class TestInstead:
         versions.served(function.invoke(EVENT))
         assert versions.served(function.invoke(EVENT)) == versions.second
 
+    @pytest.mark.check
     def test_old_one_gone(self, versions, proxy, function):
         """If the old one is not there any more, what the channel points to is tried again."""
         versions.point(versions.second)

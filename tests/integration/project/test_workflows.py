@@ -170,6 +170,7 @@ def commands(script):
 class TestCommands:
     """What the workflows run."""
 
+    @pytest.mark.check
     def test_known(self, words):
         """Each command exists here: a file, a target of make, an option that its program takes."""
         program, *arguments = words

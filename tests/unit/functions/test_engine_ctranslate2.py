@@ -27,7 +27,7 @@ def never() -> None:
     """Let a search go on."""
 
 
-@pytest.fixture(scope="module", params=["float32", "int8"])
+@pytest.fixture(scope="module", params=["float32", pytest.param("int8", marks=pytest.mark.check)])
 def engine(request, tmp_path_factory) -> CTranslate2:
     """Return the shipped model on CTranslate2."""
     folder = tmp_path_factory.mktemp("converted")

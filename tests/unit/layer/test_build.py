@@ -340,6 +340,7 @@ class TestFirst:
         assert (recorded["digest"], recorded["answer"]) == (built.report.digest, ANSWER)
         assert built.report.proven
 
+    @pytest.mark.check
     def test_elsewhere(self, built, tmp_path):
         """The same recipe gives the same records and the same tree elsewhere, from nothing again."""
         again = run(written(tmp_path / "recipes"), tmp_path / "out", tmp_path / "work")
@@ -421,6 +422,7 @@ class TestAgain:
         assert run(copy.recipe, copy.out, copy.work).report.proven
         assert '"score": 0.125,' in record.read_text()
 
+    @pytest.mark.check
     def test_stale_trace(self, copy):
         """A prediction that needs more than was recorded is traced anew."""
         assert "toy/extra.py" not in copy.record("files.trace").read_text().splitlines()
@@ -436,6 +438,7 @@ class TestAgain:
         assert (copy.layer / "python" / "toy" / "extra.pyc").is_file()
         assert again.report.proven
 
+    @pytest.mark.check
     def test_interpreter_arrived(self, copy, monkeypatch):
         """An unproven layer is built again, and proven, once there is a Python that runs it."""
         copy.record("proof.json").unlink()
@@ -445,6 +448,7 @@ class TestAgain:
 
         assert run(copy.recipe, copy.out, copy.work).report.proven
 
+    @pytest.mark.check
     def test_page_lost(self, copy):
         """A report that was deleted is written again."""
         run(copy.recipe, copy.out, copy.work)  # the copy is elsewhere, so it is built once
@@ -479,6 +483,7 @@ def cut(path, old, new):
 class TestProof:
     """The proof itself: whoever takes out too much is told what."""
 
+    @pytest.mark.sample(2)
     @pytest.mark.parametrize(
         ("mistake", "message"),
         [
@@ -505,6 +510,7 @@ class TestProof:
         assert not list(copy.out.glob(".build-*"))
         assert copy.record("proof.json").read_bytes() == proven
 
+    @pytest.mark.check
     def test_no_trace_helps(self, copy):
         """What a rule took out is missed with a recorded trace as well, after tracing anew."""
         copy.recipe.write_text(RECIPE + rule("toy/words.py"))
@@ -523,6 +529,7 @@ class TestProof:
         assert done.report.proven
         assert json.loads(copy.record("proof.json").read_text())["answer"]["greeting"] == "hi you"
 
+    @pytest.mark.check
     @pytest.mark.skipif(not shutil.which("cc"), reason="it takes a C compiler to link two libraries")
     def test_linked(self, tmp_path, monkeypatch):
         """Where nothing can run, a library that is gone is missed by those that are linked to it."""
@@ -695,6 +702,7 @@ class TestTogether:
         assert answered(one.layer / "python") == ANSWER
         assert folder_sha256(one.layer) == report.read(one.out / "report.json").layer_sha256
 
+    @pytest.mark.check
     def test_killed(self, copy):
         """A builder that is killed leaves the former layer, and nothing that hinders the next one."""
         copy.recipe.write_text(RECIPE + "# changed\n")

@@ -241,6 +241,7 @@ def out_of_reach() -> str | None:
     return None
 
 
+@pytest.mark.check
 def test_really(cache, monkeypatch):
     """Debian's own interpreter for this machine is fetched, works with what it links to, and starts itself.
 

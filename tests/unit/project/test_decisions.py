@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 
+import pytest
 from support.project import ROOT
 
 DECISIONS = ROOT / "docs" / "decisions"
 
 
+@pytest.mark.check
 def test_ctranslate2_still_confuses_first_rows():
     """The reproduction prints row 0 of some sentences, and nothing else."""
     text = (DECISIONS / "008-ctranslate2-answers.md").read_text()
