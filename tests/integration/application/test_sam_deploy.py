@@ -31,9 +31,12 @@ from lambda_setup.__main__ import main
 from lambda_setup.deployment.local import S3Server
 
 # moto says so of each resource that it does not create: NOT_CREATED.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Tried to parse AWS.*(S3.*BucketPolicy|SQS.*QueuePolicy|Lambda.*EventInvokeConfig):UserWarning"
-)
+pytestmark = [
+    pytest.mark.check,
+    pytest.mark.filterwarnings(
+        "ignore:Tried to parse AWS.*(S3.*BucketPolicy|SQS.*QueuePolicy|Lambda.*EventInvokeConfig):UserWarning"
+    ),
+]
 
 SAM = SCRIPTS / "sam"
 # No credentials, endpoint or configuration of whoever runs the tests reaches any of these.

@@ -30,7 +30,10 @@ BESIDE = {
     ".aws-sam",
 }
 
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS.*S3.*BucketPolicy:UserWarning")
+pytestmark = [
+    pytest.mark.check,
+    pytest.mark.filterwarnings("ignore:Tried to parse AWS.*S3.*BucketPolicy:UserWarning"),
+]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
