@@ -161,7 +161,7 @@ def handler(count: str, repetitions: str, model: str) -> dict[str, Any]:
         ``again``, the seconds that CTranslate2 takes for what the engine searches a second time.
 
     """
-    from translator import cap
+    from translator import cap_length
 
     warm()
     data = sentences(int(count))
@@ -178,7 +178,8 @@ def handler(count: str, repetitions: str, model: str) -> dict[str, Any]:
         tokens
         for batch in batches
         for tokens, found in zip(batch, search(batch), strict=True)
-        if cap(len(tokens)) < cap(len(batch[0])) and len(found.hypotheses[0]) >= cap(len(tokens))
+        if cap_length(len(tokens)) < cap_length(len(batch[0]))
+        and len(found.hypotheses[0]) >= cap_length(len(tokens))
     ]
     runs = []
     for repetition in range(int(repetitions)):
@@ -212,7 +213,7 @@ def bare(model: Path, precision: str = "int8") -> Callable[[list[list[str]]], An
     """Return CTranslate2's own call, with the options that the engine gives it in int8."""
     import ctranslate2
 
-    from translator import cap
+    from translator import cap_length
 
     translator = ctranslate2.Translator(
         str(model), device="cpu", compute_type=precision, inter_threads=1, intra_threads=1
@@ -225,7 +226,7 @@ def bare(model: Path, precision: str = "int8") -> Callable[[list[list[str]]], An
             num_hypotheses=1,
             patience=1.0,
             length_penalty=1.0,
-            max_decoding_length=max(cap(len(tokens)) for tokens in batch),
+            max_decoding_length=max(cap_length(len(tokens)) for tokens in batch),
             min_decoding_length=0,
             max_input_length=0,
             return_scores=True,
@@ -237,10 +238,10 @@ def bare(model: Path, precision: str = "int8") -> Callable[[list[list[str]]], An
 
 def bare_batches(data: list[str], model: Path) -> list[list[list[str]]]:
     """Return sentences as tokens, in the batches that the Translator makes of them."""
-    from translator import batches
+    from translator import plan_batches
 
     tokens = tokenise(data, model)
-    return [[tokens[index] for index in batch] for batch in batches([len(one) for one in tokens], BEAM)]
+    return [[tokens[index] for index in batch] for batch in plan_batches([len(one) for one in tokens], BEAM)]
 
 
 def tokenise(data: list[str], model: Path) -> list[list[str]]:

@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import onmt_mends  # first: it prepares what onmt imports
+import onmt_compat  # first: onmt imports what it changes
 
 # isort: split
 import torch
@@ -16,9 +16,9 @@ from onmt.translate.beam_search import BeamSearch, GNMTGlobalScorer
 from onmt.translate.translator import Translator as Search
 from onmt.utils.parse import ArgumentParser
 
-import onmt_speed
+import onmt_optimize
 from lambda_inference import Model, tensors
-from translator import Hypothesis, cap
+from translator import Hypothesis, cap_length
 
 
 def load(model: Model, threads: int) -> "OpenNMT":
@@ -31,21 +31,21 @@ class OpenNMT:
 
     def __init__(self, model: Model, threads: int) -> None:
         torch.set_num_threads(threads)
-        # Its options are an argparse.Namespace; no other class is let in.
+        # Its options are an argparse.Namespace; no other class is allowed.
         checkpoint = tensors.load_checkpoint(model.only(".pt"), [Namespace])
         options = ArgumentParser.ckpt_model_opts(checkpoint["opt"])
         ArgumentParser.update_model_opts(options)
         ArgumentParser.validate_model_opts(options)
         options.update_vocab = False
         self.vocabs = dict_to_vocabs(checkpoint["vocab"])
-        with onmt_mends.uninitialised():
+        with onmt_compat.skip_initialisation():
             network = build_base_model(options, self.vocabs)
         network.load_state_dict(checkpoint, precision=torch.float32, device=torch.device("cpu"), strict=True)
         network.eval()
         for module in network.modules():
             if hasattr(module, "dropout_p"):
                 module.dropout_p = 0.0
-        self.beams = onmt_speed.quicken(network, model.manifest.precision)
+        self.beams = onmt_optimize.optimize(network, model.manifest.precision)
         self.search = Search(network, self.vocabs, global_scorer=GNMTGlobalScorer(1.0, 0.0, "avg", "none"))
         self.positions = _positions(network)
 
@@ -60,7 +60,7 @@ class OpenNMT:
             source[row, : len(tokens), 0] = torch.tensor(vocabulary(tokens))
         target = self.vocabs["tgt"]
         strategy = BatchInvariantBeamSearch(
-            caps=[cap(len(tokens)) for tokens in batch],
+            caps=[cap_length(len(tokens)) for tokens in batch],
             check=check,
             beam_size=beam,
             batch_size=len(batch),
@@ -87,14 +87,14 @@ class OpenNMT:
                     {"src": source, "srclen": lengths}, strategy
                 )
         finally:
-            self._forget()
+            self._drop_search()
         return [
             [self._hypothesis(*one) for one in zip(*best, strict=True)]
             for best in zip(found["predictions"], found["scores"], found["attention"], strict=True)
         ]
 
-    def _forget(self) -> None:
-        """Drop the last batch's search, and the decoder's keys and values of it.
+    def _drop_search(self) -> None:
+        """Release the last batch's search, with the decoder's keys and values.
 
         OpenNMT-py 3.5.1 keeps them until the next batch's first step, and before that repeats them
         beam times: after a long sentence the next request took a gigabyte more.
@@ -111,7 +111,7 @@ class OpenNMT:
         rows = None
         if isinstance(attention, torch.Tensor):
             weights = attention[: len(tokens)].contiguous()
-            # Without numpy, which the layer does without too.
+            # Without numpy, which the layer does not have.
             rows = ctypes.string_at(weights.data_ptr(), weights.numel() * weights.element_size())
         return Hypothesis(tokens, float(score), rows)
 
@@ -133,13 +133,13 @@ class BatchInvariantBeamSearch(BeamSearch):  # type: ignore[misc]
         self._check = check
 
     def advance(self, log_probs: torch.Tensor, attn: torch.Tensor | None) -> None:
-        """Take a step, unless the time has run out."""
+        """Take a step after a check of the deadline."""
         self._check()
         super().advance(log_probs, attn)
 
     def ensure_max_length(self) -> None:
-        """End what has reached its own cap; called at the end of every step."""
-        length = len(self) - 1  # the start token does not count
+        """End the beams that have reached their own cap; called at the end of every step."""
+        length = len(self) - 1  # without the start token
         for row, sentence in enumerate(self._batch_offset.tolist()):
             if length == self._caps[sentence]:
                 self.is_finished_list[row] = [True] * self.parallel_paths
@@ -149,19 +149,19 @@ class BatchInvariantBeamSearch(BeamSearch):  # type: ignore[misc]
     ) -> bool:
         """Collect a sentence's finished beams, with the sentence's own length at ``src_len[i]``.
 
-        What is collected are copies: a view would keep every beam's attention of that step alive.
+        They are copied: a view would keep every beam's attention of that step alive.
         """
         tiled = self.src_len
         self.src_len = tiled[:: self.beam_size]
-        kept = attention if attention is None else _Copies(attention)
+        copies = attention if attention is None else _Copies(attention)
         try:
-            return bool(super().beams_non_finished(i, scores, _Copies(predictions), kept, step))
+            return bool(super().beams_non_finished(i, scores, _Copies(predictions), copies, step))
         finally:
             self.src_len = tiled
 
 
 class _Copies:
-    """A tensor whose parts are taken as copies."""
+    """A tensor whose items are copies."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self._tensor = tensor
@@ -171,6 +171,6 @@ class _Copies:
 
 
 def _positions(network: Any) -> int:
-    """Return the longest sentence that the encoder has positions for; without any, no bound."""
+    """Return how many positions the encoder has; a million if it has no position encodings."""
     embeddings = network.encoder.embeddings
     return int(embeddings.make_embedding.pe.pe.size(0)) if embeddings.position_encoding else 1_000_000

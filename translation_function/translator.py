@@ -24,7 +24,7 @@ MAX_BEAM = 20
 MAX_BATCH = 32
 """Sentences searched at once; more of them are no faster on a processor without a GPU."""
 MAX_BATCH_TOKENS = 8192
-"""Source tokens times beams in one batch, padding included: it bounds the memory a search takes."""
+"""Source tokens times beams in one batch, padding included: bounds the memory of a search."""
 
 MAX_LENGTH = 250
 LENGTH_RATIO = 1.25
@@ -32,7 +32,7 @@ EXTRA_LENGTH = 5
 
 
 class TranslationRequest(TextRequest, kw_only=True):
-    """What a translation request may say, beside the fields of every request."""
+    """Texts to translate, and how."""
 
     beam: Annotated[int, Meta(ge=1, le=MAX_BEAM, description=f"an integer from 1 to {MAX_BEAM}")] = 5
     n_best: Annotated[int, Meta(ge=1, le=MAX_BEAM, description="an integer from 1 to beam")] = 1
@@ -65,31 +65,31 @@ class Hypothesis:
 
 
 class Engine(Protocol):
-    """What searches: one module of this folder each."""
+    """A beam search: each module ``engine_*.py`` has one."""
 
     positions: int
-    """The longest sentence, in tokens, that the model can encode."""
+    """Tokens of the longest sentence that the model can encode."""
 
     def translate(
         self, batch: Sequence[list[str]], beam: int, n_best: int, attention: bool, check: Callable[[], None]
     ) -> list[list[Hypothesis]]:
-        """Return the n best hypotheses of each tokenised sentence, calling check often."""
+        """Return the n best hypotheses of each tokenised sentence; check raises when the time is up."""
 
 
 class Translator:
-    """OpenNMT's translation: SentencePiece tokens, batches by length, n-best lists in input order."""
+    """OpenNMT translation: SentencePiece tokens, batches by length, n-best lists in input order."""
 
     Request: ClassVar[type[BaseRequest]] = TranslationRequest
 
     def __init__(self) -> None:
-        # The heavy imports happen here, while the model is on its way.
-        self._engine_module: Any = load_engine_module("opennmt")
+        # The heavy imports happen here, while the model is downloaded.
+        self._engine_module: Any = load_engine_module()
         from sentencepiece import SentencePieceProcessor
 
         self._tokenizer_class = SentencePieceProcessor
 
     def load(self, model: Model) -> None:
-        """Take up a model with one SentencePiece ``*.model`` beside the engine's own files."""
+        """Load a model: one SentencePiece ``*.model``, and the engine's own files."""
         self._tokenizer = self._tokenizer_class(model_proto=bytes(model.only(".model")))
         if not self._tokenizer.get_piece_size():
             raise Unavailable(
@@ -98,9 +98,9 @@ class Translator:
         self._engine: Engine = self._engine_module.load(model, thread_count())
 
     def predict(self, request: TranslationRequest, deadline: Deadline) -> Iterator[Prediction]:
-        """Yield a prediction an item in input order."""
-        texts: Sequence[str] = request.data  # a list since __post_init__
-        # One by one: for a list SentencePiece starts threads, which takes longer than most requests' texts.
+        """Yield each item's prediction, in input order."""
+        texts: Sequence[str] = request.data  # __post_init__ made it a list
+        # One by one: for a list SentencePiece starts threads, which take longer than most requests' texts.
         sources: list[list[str]] = [self._tokenizer.encode(text, out_type=str) for text in texts]
         for index, tokens in enumerate(sources):
             if len(tokens) > self._engine.positions:
@@ -109,9 +109,9 @@ class Translator:
                     f"{self._engine.positions:,}; split it into sentences",
                     field=f"data[{index}]",
                 )
-        found: list[list[Hypothesis]] = [[] for _ in sources]
+        results: list[list[Hypothesis]] = [[] for _ in sources]
         done = sum(not tokens for tokens in sources)
-        for batch in batches([len(tokens) for tokens in sources], request.beam):
+        for batch in plan_batches([len(tokens) for tokens in sources], request.beam):
 
             def check(done: int = done) -> None:
                 deadline.check(done, len(sources))
@@ -125,9 +125,9 @@ class Translator:
                 check,
             )
             for index, best in zip(batch, hypotheses, strict=True):
-                found[index] = best
+                results[index] = best
             done += len(batch)
-        for index, (text, source, best) in enumerate(zip(texts, sources, found, strict=True)):
+        for index, (text, source, best) in enumerate(zip(texts, sources, results, strict=True)):
             yield self._prediction(index, text, source, best, request.return_attention)
 
     def _prediction(
@@ -152,11 +152,10 @@ class Translator:
         return Prediction(record, arrays, {"Tokens": len(source) + sum(len(one.tokens) for one in best)})
 
 
-def batches(lengths: Sequence[int], beam: int) -> Iterator[list[int]]:
-    """Yield indices of sentences of similar length, the longest first, leaving out empty ones.
+def plan_batches(lengths: Sequence[int], beam: int) -> Iterator[list[int]]:
+    """Yield batches of indices of sentences of similar length, without empty ones.
 
-    The longest come first, so that a request that is too much for the time or the memory there
-    is fails early.
+    The longest come first, so that a request that exceeds the time or the memory fails early.
     """
     batch: list[int] = []
     longest = 0
@@ -170,6 +169,6 @@ def batches(lengths: Sequence[int], beam: int) -> Iterator[list[int]]:
         yield batch
 
 
-def cap(source_tokens: int) -> int:
-    """Return how many tokens a hypothesis of a sentence may have, its end included: OpenNMT-py's default."""
+def cap_length(source_tokens: int) -> int:
+    """Return the most tokens that a hypothesis may have, its end included: OpenNMT-py's default."""
     return min(MAX_LENGTH, int(source_tokens * LENGTH_RATIO + EXTRA_LENGTH))

@@ -48,6 +48,7 @@ def translate(folder: Path) -> None:
     from translator import TranslationRequest, Translator
 
     manifest = describe(MODEL)
+    os.environ["ENGINE"] = manifest.engine
     contents = {file.name: memoryview((MODEL / file.name).read_bytes()) for file in manifest.files}
     translator = Translator()
     translator.load(Model(manifest, manifest.version, contents))

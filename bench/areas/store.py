@@ -81,6 +81,7 @@ def import_function() -> None:
     """Import what a function imports before it can load a model."""
     from translator import Translator
 
+    os.environ.setdefault("ENGINE", "opennmt")
     Translator()
 
 

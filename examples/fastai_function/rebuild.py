@@ -5,16 +5,15 @@
     {"vocabulary": ["0", …], "mode": "L", "size": 32, "mean": [0.69], "deviation": [0.35], "layers": […]}
 """
 
-import warnings
 from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Literal
 
 from msgspec import Struct
 
-# A layer has neither sources nor numpy; torch tells that many times while it is imported, and needs neither.
-warnings.filterwarnings("ignore", message="Unable to retrieve source for @torch.jit._overload")
-warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
+from lambda_inference import tensors
+
+tensors.ignore_import_warnings()
 
 import torch  # noqa: E402
 from fastai.data.block import CategoryBlock, DataBlock  # noqa: E402

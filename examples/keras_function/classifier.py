@@ -64,7 +64,7 @@ class Classifier:
 
     def __init__(self) -> None:
         # The heavy imports happen here, while the model is on its way.
-        self._engine_module: Any = load_engine_module("onnxruntime")
+        self._engine_module: Any = load_engine_module()
 
     def load(self, model: Model) -> None:
         """Take up a model with a ``labels.json`` beside the engine's own files, and try it with one row.

@@ -3,22 +3,19 @@
 import io
 import json
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 # First: Keras chooses its backend, and writes its settings to a folder, while it is imported.
 os.environ |= {"KERAS_BACKEND": "torch", "KERAS_HOME": "/dev/null"}
 
-# isort: split
-with warnings.catch_warnings():
-    # torch tells 26 times that a layer has no sources.
-    warnings.filterwarnings("ignore", message="Unable to retrieve source for @torch.jit._overload")
-    import h5py
-    import keras
-    import torch
+from lambda_inference import Model, Unavailable, tensors
 
-from lambda_inference import Model, Unavailable
+tensors.ignore_import_warnings()
+
+import h5py  # noqa: E402
+import keras  # noqa: E402
+import torch  # noqa: E402
 
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "model.weights.h5"

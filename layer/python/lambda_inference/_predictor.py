@@ -84,13 +84,17 @@ class Predictor(Protocol):
         """Answer the items of a valid request in order, with one prediction for each."""
 
 
-def load_engine_module(default: str) -> Any:
+def load_engine_module(default: str = "") -> Any:
     """Import the module ``engine_<name>`` beside the predictor that the variable ENGINE chooses.
 
     Call it in ``Predictor.__init__``, where imports cost no time of their own.
 
     Args:
-        default: the name of the engine where ENGINE is not set.
+        default: name of the engine where ENGINE is not set.
+
+    Raises:
+        Unavailable: ENGINE is not set, and there is no default.
 
     """
-    return import_module(f"engine_{Settings.read().engine or default}")
+    settings = Settings.read()
+    return import_module(f"engine_{settings.engine or default or settings.require('engine')}")

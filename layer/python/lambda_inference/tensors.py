@@ -17,13 +17,19 @@ from lambda_inference._errors import Unavailable
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["load_checkpoint", "load_safetensors"]
+__all__ = ["ignore_import_warnings", "load_checkpoint", "load_safetensors"]
 
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
 """Safetensors' names of torch's types."""
+
+
+def ignore_import_warnings() -> None:
+    """Ignore torch's warnings that a layer has neither sources nor numpy; it needs neither."""
+    for message in ("Unable to retrieve source for @torch.jit._overload", "Failed to initialize NumPy"):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def load_checkpoint(data: memoryview, allowed: Sequence[type] = ()) -> Any:

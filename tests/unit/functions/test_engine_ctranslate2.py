@@ -8,10 +8,11 @@ from sentencepiece import SentencePieceProcessor
 from support.project import MODEL
 
 import engine_ctranslate2
-from engine_ctranslate2 import CTranslate2, _Found, _reference
+from engine_ctranslate2 import CTranslate2
 from lambda_inference import Deadline, Model, OutOfTime
 from lambda_setup.models.convert import convert
 from lambda_setup.models.describe import describe
+from search_equivalence import EndedHypothesis, stop_searches
 
 SENTENCES = [
     "The table has been changed.",
@@ -91,23 +92,17 @@ def test_a_search_is_left_when_the_time_runs_out(engine, sources):
     assert found.tokens == expected.tokens
 
 
-def found(*hypotheses: tuple[int, float]) -> list[_Found]:
+def found(*hypotheses: tuple[int, float]) -> list[EndedHypothesis]:
     """Return hypotheses of so many tokens and such log-probabilities."""
-    return [_Found(["x"] * tokens, total, 100, None) for tokens, total in hypotheses]
+    return [EndedHypothesis(["x"] * tokens, total, 100, None) for tokens, total in hypotheses]
 
 
-def stopped(hypotheses: list[_Found], n_best: int, *prefixes: float) -> list[int]:
+def stopped(hypotheses: list[EndedHypothesis], n_best: int, *prefixes: float) -> list[int]:
     """Return the lengths of what is kept, when these are the answers to what is asked."""
-    search = _reference(hypotheses, n_best)
     answers = list(prefixes)
-    answer = None
-    try:
-        while True:
-            search.send(answer)
-            answer = answers.pop(0)
-    except StopIteration as ended:
-        assert not answers, "more answers than questions"
-        return [len(one.tokens) for one in ended.value]
+    [kept] = stop_searches([hypotheses], n_best, lambda asked: [answers.pop(0) for _ in asked])
+    assert not answers, "more answers than questions"
+    return [len(one.tokens) for one in kept]
 
 
 class TestReference:
@@ -150,5 +145,5 @@ class TestReference:
 
 def test_the_cap_ends_a_hypothesis_without_its_end():
     """Its score is that of as many steps as it has tokens."""
-    [capped], [ended] = ([_Found(["x"] * count, -6.0, 5, None)] for count in (5, 4))
+    [capped], [ended] = ([EndedHypothesis(["x"] * count, -6.0, 5, None)] for count in (5, 4))
     assert (capped.score, ended.score) == (-1.0, -1.0)

@@ -7,7 +7,7 @@ from sentencepiece import SentencePieceProcessor
 from support.project import MODEL
 
 import engine_opennmt
-import onmt_speed
+import onmt_optimize
 from lambda_inference import Deadline, Model, OutOfTime
 from lambda_setup.models.describe import describe
 
@@ -91,14 +91,14 @@ def sources() -> list[list[str]]:
 def test_all_beams_of_a_sentence_share_its_keys(engine, monkeypatch):
     """The attention to the source is kept once a sentence, and what has ended leaves it."""
     kept = []
-    forward = onmt_speed.SharedAttention.forward
+    forward = onmt_optimize.SharedAttention.forward
 
     def watched(self, *args, **options):
         found = forward(self, *args, **options)
         kept.append((len(self.layer_cache[1]["shared"][0]), len(args[2])))
         return found
 
-    monkeypatch.setattr(onmt_speed.SharedAttention, "forward", watched)
+    monkeypatch.setattr(onmt_optimize.SharedAttention, "forward", watched)
     engine.translate(sources(), 5, 1, attention=False, check=lambda: None)
     assert kept
     assert all(beams == 5 * sentences for sentences, beams in kept)
@@ -108,9 +108,9 @@ def test_all_beams_of_a_sentence_share_its_keys(engine, monkeypatch):
 def test_eight_bits_are_used_and_nearly_as_good(engine, eight_bits):
     """No linear layer of theirs is left in float32, and what they say has nearly the same score."""
     layers = [type(module) for module in eight_bits.search.model.modules()]
-    assert onmt_speed.Int8Linear in layers
+    assert onmt_optimize.Int8Linear in layers
     assert torch.nn.Linear not in layers
-    assert onmt_speed.Int8Linear not in {type(module) for module in engine.search.model.modules()}
+    assert onmt_optimize.Int8Linear not in {type(module) for module in engine.search.model.modules()}
     expected = engine.translate(sources()[:2], 5, 1, attention=False, check=lambda: None)
     found = eight_bits.translate(sources()[:2], 5, 1, attention=False, check=lambda: None)
     for [one], [other] in zip(found, expected, strict=True):
@@ -133,7 +133,7 @@ def test_a_layer_computes_what_the_one_before_it_did(kind):
     torch.manual_seed(1)
     layer = torch.nn.Linear(64, 32)
     rows = torch.randn(5, 64) * torch.tensor([[1.0], [100.0], [0.01], [1.0], [0.0]])
-    made = onmt_speed.PackedLinear(layer) if kind == "packed" else onmt_speed.Int8Linear(layer)
+    made = onmt_optimize.PackedLinear(layer) if kind == "packed" else onmt_optimize.Int8Linear(layer)
     with torch.inference_mode():
         found, expected = made(rows), layer(rows)
         tolerance = 1e-5 if kind == "packed" else 0.03

@@ -1,4 +1,4 @@
-"""What makes an OpenNMT-py network fast on a processor, while it computes the same."""
+"""Faster modules for an OpenNMT-py network on a CPU, which compute the same."""
 
 import math
 import os
@@ -11,48 +11,48 @@ from onmt.translate.beam_search import BeamSearch
 from torch import Tensor, nn
 
 _LARGE = 4096
-"""Outputs from which packing a weight in advance is worth a second copy of it: those of a vocabulary."""
+"""Outputs of a layer, such as a vocabulary's, from which a packed weight is worth its second copy."""
 
 
 class Beams:
-    """The search that a network is decoding for."""
+    """The search that a network decodes for; set before each batch."""
 
     search: BeamSearch | None = None
 
 
-def quicken(network: Any, precision: str) -> Beams:
-    """Replace a loaded network's modules by faster ones of the same function.
+def optimize(network: Any, precision: str) -> Beams:
+    """Replace a loaded network's modules by faster ones that compute the same.
 
     Args:
-        network: OpenNMT-py's; what is not a transformer's stays as it is.
+        network: OpenNMT-py's; modules that a transformer does not have stay.
         precision: int8 computes linear layers with 8-bit weights; any other in float32.
 
     Returns:
-        what has to know the search before each batch.
+        The object that has to know the search before each batch.
 
     """
     beams = Beams()
     if isinstance(network.decoder, TransformerDecoder):
         for layer in network.decoder.transformer_layers:
-            if _plain(layer.context_attn):
+            if _is_standard(layer.context_attn):
                 layer.context_attn = SharedAttention(layer.context_attn, beams)
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Linear and (made := _linear(child, precision)) is not None:
-                setattr(module, name, made)
+            if type(child) is nn.Linear and (faster := _optimize_linear(child, precision)) is not None:
+                setattr(module, name, faster)
     return beams
 
 
-def _plain(attention: MultiHeadedAttention) -> bool:
+def _is_standard(attention: MultiHeadedAttention) -> bool:
     return bool(
         attention.num_kv == 0 and attention.max_relative_positions == 0 and attention.parallel_gpu == 1
     )
 
 
-def _linear(layer: nn.Linear, precision: str) -> nn.Module | None:
+def _optimize_linear(layer: nn.Linear, precision: str) -> nn.Module | None:
     if precision == "int8":
         return Int8Linear(layer)
-    # The layout of oneDNN, which torch has private operators for. Arm's processors are served otherwise.
+    # torch has private operators for oneDNN's layout, on x86-64 alone.
     if layer.out_features >= _LARGE and os.uname().machine == "x86_64":
         return PackedLinear(layer)
     return None
@@ -71,7 +71,7 @@ class SharedAttention(nn.Module):
         self.linear_values, self.final_linear = original.linear_values, original.final_linear
         self._size = original.dim_per_head
         self._beams = beams
-        # The decoder empties it before the first step, and moves what it knows of; it does not know "shared".
+        # The decoder empties it before the first step, and reorders the keys it knows; "shared" is not one.
         self.layer_cache: tuple[bool, dict[str, Any]] = (True, {"keys": torch.empty(0)})
 
     def forward(
@@ -80,9 +80,9 @@ class SharedAttention(nn.Module):
         """Return context vectors and attention.
 
         Args:
-            key: what the encoder gave, beams x source x width; needed at the first step.
+            key: the encoder's output, beams x source x width; needed at the first step.
             query: beams x 1 x width.
-            mask: true where there is no source, beams x 1 x 1 x source.
+            mask: true at padding, beams x 1 x 1 x source.
 
         Returns:
             beams x 1 x width, and beams x heads x 1 x source.
@@ -97,8 +97,8 @@ class SharedAttention(nn.Module):
             cache["shared"] = [self._heads(self.linear_keys(source)), self._heads(self.linear_values(source))]
             cache["sentences"] = sentences
         elif len(cache["sentences"]) != len(sentences):
-            left = torch.isin(cache["sentences"], sentences)
-            cache["shared"] = [tensor[left] for tensor in cache["shared"]]
+            remaining = torch.isin(cache["sentences"], sentences)
+            cache["shared"] = [tensor[remaining] for tensor in cache["shared"]]
             cache["sentences"] = sentences
         keys, values = cache["shared"]
         count = len(query)
@@ -109,7 +109,7 @@ class SharedAttention(nn.Module):
         return self.final_linear(context), attention.transpose(1, 2).reshape(count, -1, 1, attention.size(-1))
 
     def _heads(self, tensor: Tensor) -> Tensor:
-        """Return sentences x heads x length x size of what is sentences x length x width."""
+        """Reshape sentences x length x width to sentences x heads x length x size."""
         return tensor.view(*tensor.shape[:2], -1, self._size).transpose(1, 2)
 
 
@@ -123,7 +123,7 @@ class PackedLinear(nn.Module):
         self._bias = layer.bias
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return rows x outputs of what is rows x inputs."""
+        """Map rows x inputs to rows x outputs."""
         packed: Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001
             batch, self._weight, self._bias, "none", [], ""
         )
@@ -133,8 +133,8 @@ class PackedLinear(nn.Module):
 class Int8Linear(nn.Module):
     """A linear layer with 8-bit weights, a scale for each output, and its input quantised row by row.
 
-    torch takes one scale for all rows, by which a sentence's answer would depend on its neighbours. So each
-    row is scaled to at most 1, and one row more has both ends of what is then the range of all.
+    torch takes one scale for all rows, which would make a sentence's answer depend on its neighbours. So each
+    row is scaled to at most 1, and an additional row fixes the range of all at -1 to 1.
     """
 
     def __init__(self, layer: nn.Linear) -> None:
@@ -149,7 +149,7 @@ class Int8Linear(nn.Module):
         self._range[0, :2] = torch.tensor([-1.0, 1.0])
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return ... x outputs of what is ... x inputs."""
+        """Map ... x inputs to ... x outputs."""
         rows = batch.reshape(-1, batch.size(-1))
         scales = rows.abs().amax(1, keepdim=True).clamp_(min=1e-12)
         scaled = torch.cat((rows / scales, self._range))
