@@ -767,7 +767,7 @@ class TestCommand:
         ("arguments", "message"),
         [
             (["nothing"], f"known recipes: {', '.join(KNOWN)}"),
-            (["opennmt", "--target", "arm64"], "'arm64' is no target; write host, or runtime-architecture"),
+            (["opennmt", "--target", "arm64"], "unknown target 'arm64'; write host, or runtime-architecture"),
             (["opennmt", "--target", "python3.14-arm64", "--dry-run"],
              f"no target python3.14-arm64; it has {', '.join(load('opennmt').targets)}"),
         ],
