@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import botocore.session
 import pytest
 from support.applications import WarmFunction
 from support.project import MODEL
@@ -26,6 +27,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         if CASES[test] % mark.args[0]:
             item.add_marker("check")
         CASES[test] += 1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _aws_descriptions() -> Iterator[None]:
+    """Let every boto3 session of a process share what it reads of AWS's services; half a second each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,6 @@ import pytest
 import torch
 
 from lambda_setup.__main__ import main
-from lambda_setup.deployment.local import S3Server
 from lambda_setup.models import pickles
 
 BUCKET = "attacked"
@@ -78,13 +77,13 @@ def nested(depth: int, step: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def client():
+def client(stack):
     """Yield a real S3 server with an empty bucket."""
-    with S3Server() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment().items():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.s3.environment().items():
             patch.setenv(name, value)
-        server.client().create_bucket(Bucket=BUCKET)
-        yield server.client()
+        stack.client.create_bucket(Bucket=BUCKET)
+        yield stack.client
 
 
 @pytest.fixture

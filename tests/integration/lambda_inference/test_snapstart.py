@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 import pytest
-from support.second_model import EVENT, Versions
+from support.second_model import EVENT
 
 from lambda_setup.deployment.local.application import ROOT
 from lambda_setup.deployment.local.emulator import link_runtime
@@ -89,9 +89,9 @@ class Lambda:
 
 
 @pytest.fixture
-def service(stack):
+def service(two_versions):
     """Lambda, at a port of this machine."""
-    made = Lambda(stack.s3.access_key, stack.s3.secret_key)
+    made = Lambda(two_versions.stack.s3.access_key, two_versions.stack.s3.secret_key)
     with ThreadingHTTPServer(("127.0.0.1", 0), made.handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield made, server.server_port
@@ -101,7 +101,7 @@ def service(stack):
 
 
 @contextlib.contextmanager
-def running(stack, tmp_path, environment):
+def serve(stack, tmp_path, environment):
     """Run the function with Lambda's own runtime client."""
     runtime = tmp_path / "runtime"
     runtime.mkdir()
@@ -124,12 +124,10 @@ def running(stack, tmp_path, environment):
             program.stop()
 
 
-def test_first_answer_after_a_restore_is_of_the_channel_as_it_is_now(stack, function_log, service, tmp_path):
+def test_first_answer_after_a_restore_is_of_the_channel_as_it_is_now(versions, service, tmp_path):
     """A snapshot holds the first model; the channel moves; what is restored answers with the second."""
-    versions = Versions(stack, function_log, tmp_path)
-    versions.point(versions.first)
     (lambda_service, port) = service
-    with running(stack, tmp_path, lambda_service.environment(port)):
+    with serve(versions.stack, tmp_path, lambda_service.environment(port)):
         assert lambda_service.ready.wait(60), (tmp_path / "log").read_text()
         in_snapshot = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
         assert [line["version"] for line in in_snapshot] == [versions.first]
@@ -140,7 +138,6 @@ def test_first_answer_after_a_restore_is_of_the_channel_as_it_is_now(stack, func
         lambda_service.restore.set()
 
         assert lambda_service.ready.wait(60), (tmp_path / "log").read_text()
-    versions.point(versions.first)
     assert lambda_service.answer["path"].endswith("/restored/response")
     assert versions.served(lambda_service.answer["body"]) == versions.second
     assert asked >= 1

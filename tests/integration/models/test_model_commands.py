@@ -14,6 +14,7 @@ import pytest
 from support.events import case
 from support.project import MODEL, ROOT
 
+from lambda_setup.__main__ import main
 from lambda_setup.deployment.local import MODEL_BUCKET, S3Server
 from lambda_setup.deployment.local.application import ACCESS_KEY, RESULT_BUCKET, SECRET_KEY
 from lambda_setup.deployment.local.process import free_ports
@@ -27,11 +28,10 @@ WHO = "arn:aws:sts::123456789012:user/moto"
 
 
 @pytest.fixture(scope="module")
-def server():
-    """Yield a real S3 server with an empty bucket."""
-    with S3Server() as running:
-        running.client().create_bucket(Bucket=BUCKET)
-        yield running
+def server(stack):
+    """Return a real S3 server with an empty bucket."""
+    stack.client.create_bucket(Bucket=BUCKET)
+    return stack.s3
 
 
 @pytest.fixture
@@ -44,15 +44,20 @@ def bucket(server):
 
 
 @pytest.fixture
-def command(server, moto, monkeypatch):
-    """Run a command of ``model`` on the bucket, and return how it ended."""
+def command(server, moto, monkeypatch, capsys):
+    """Run a command of ``model`` on the bucket, in this process, and return how it ended."""
     environment = server.environment() | {"AWS_ENDPOINT_URL_STS": moto, "COLUMNS": "120"}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
-        call = [sys.executable, "-m", "lambda_setup", "model", *arguments, "--bucket", BUCKET]
-        return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+        call = ["model", *arguments, "--bucket", BUCKET]
+        capsys.readouterr()
+        try:
+            code = main(call)
+        except SystemExit as end:  # argparse's
+            code = end.code
+        return subprocess.CompletedProcess(call, code, *capsys.readouterr())
 
     return run
 

@@ -16,7 +16,6 @@ import pytest
 from support.project import MODEL, ROOT
 
 from lambda_setup.__main__ import main
-from lambda_setup.deployment.local import S3Server
 from lambda_setup.deployment.local.process import Program
 from lambda_setup.models.describe import describe
 from lambda_setup.models.upload import publish
@@ -133,14 +132,13 @@ def web():
 
 
 @pytest.fixture(scope="module")
-def s3():
+def s3(stack):
     """Yield a bucket, ``bucket``, in a real S3."""
-    with pytest.MonkeyPatch.context() as patch, S3Server() as server:
-        for name, value in server.environment().items():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.s3.environment().items():
             patch.setenv(name, value)
-        client = server.client()
-        client.create_bucket(Bucket="bucket")
-        yield client
+        stack.client.create_bucket(Bucket="bucket")
+        yield stack.client
 
 
 @pytest.fixture
