@@ -2,10 +2,10 @@
 
 ::
 
-    name = "opennmt"
+    name = "opennmt"                    # default: the folder's name
     extends = "other"                   # parent recipe; this file overrides it, and adds to its requirements
     include = ["torch", …]              # parts/NAME.toml: requirements, patches, rules that recipes share
-    engine = "opennmt"                  # a function of another engine refuses the layer
+    engine = "opennmt"                  # functions of other engines refuse the layer (default: its name)
     base_layer = "inference"            # recipe of the layer that is always deployed with this one
     cpu_index = "https://…"             # index of CPU builds, for when pip finds only CUDA builds
     requirements = ["six==1.17.0", …]   # complete and pinned; no dependency is added
@@ -163,6 +163,10 @@ def _read(path: Path, children: tuple[Path, ...] = ()) -> tuple[dict[str, Any], 
         raise RecipeError(f"extends itself: {' → '.join(map(str, (*children, path)))}")
     text = path.read_text(encoding="utf-8")
     table, folders = _rename_old_keys(tomllib.loads(text), path), [path.parent]
+    if path.name == _FILE:
+        table.setdefault("name", path.parent.name)
+        if "extends" not in table:
+            table.setdefault("engine", path.parent.name)
     if name := table.pop("extends", ""):
         parent, parent_text, parent_folders = _read(_sibling(path, name), (*children, path))
         table = _merge(parent, table, {"requirements"})

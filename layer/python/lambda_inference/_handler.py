@@ -36,6 +36,7 @@ def serve(predictor: type[Predictor]) -> Handler:
     def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
         return service.handle(event, context)
 
+    lambda_handler.predictor_type = predictor  # type: ignore[attr-defined] # for smoke predictions
     return lambda_handler
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from in_memory import Context, function_of, stored
+from in_memory import Context, list_keys, set_up_function
 
 TEXT = "what every function does" * 100
 
 
 def answer() -> list[Any]:
     """Return the answers to requests of every kind, what lies in the store then, and an unpacked file."""
-    results = function_of("smoke", {"model.txt": TEXT.encode()})
+    results = set_up_function("smoke", {"model.txt": TEXT.encode()})
     from lambda_inference import Array, BaseRequest, Prediction, serve
 
     class EchoRequest(BaseRequest, kw_only=True):
@@ -39,7 +39,7 @@ def answer() -> list[Any]:
     for one in answers:
         one["body"].pop("timings_ms", None)
     answers += [_queued(handler), *_corpus(handler, results)]
-    return [*answers, stored(results), _unpacked()]
+    return [*answers, list_keys(results), _unpacked()]
 
 
 def _queued(handler: Any) -> Any:

@@ -1,8 +1,11 @@
-# What `sam build` does for a layer of template.yaml, once a target's Makefile has said which.
-# SAM tells a makefile build neither parameters nor the architecture; so each choice is a folder.
+# `sam build` for a layer of template.yaml. SAM tells a makefile build neither parameters nor the
+# architecture; so each choice is a folder, layer/recipes/RECIPE/TARGET, whose Makefile includes this file.
 # The layer is built in .layers, where the next build finds it again, and copied from there.
 
-ROOT := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))../../..)
+FOLDER := $(abspath $(dir $(firstword $(MAKEFILE_LIST))))
+TARGET := $(notdir $(FOLDER))
+RECIPE := $(notdir $(abspath $(FOLDER)/..))
+ROOT := $(abspath $(FOLDER)/../../../..)
 
 # The project's own Python where there is one, else whatever there is: the builder needs only pip.
 PYTHON ?= $(firstword $(wildcard $(ROOT)/.venv/bin/python) python3)

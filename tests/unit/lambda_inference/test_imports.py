@@ -12,10 +12,10 @@ from lambda_setup.models.describe import describe
 LAYERED = """
 import os, sys
 sys.path[:0] = {layers!r}
-from in_memory import Context, function_of
+from in_memory import Context, set_up_function
 from pathlib import Path
 files = {{path.name: path.read_bytes() for path in Path({model!r}).iterdir() if path.suffix != ".toml"}}
-function_of("ctranslate2", files, "int8")
+set_up_function("ctranslate2", files, "int8")
 import app
 answer = app.lambda_handler({{"data": ["a"], "return_attention": True}}, Context())
 assert answer["statusCode"] == 200, answer

@@ -1,4 +1,4 @@
-"""What smoke predictions of whole functions share: Lambda's context, and buckets in memory instead of S3."""
+"""Lambda's context, and buckets in memory instead of S3, for smoke predictions of whole functions."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Context:
-    """What Lambda hands to a handler, as far as ours asks."""
+    """The parts of Lambda's context that the handler reads."""
 
     aws_request_id = "smoke"
 
@@ -19,8 +19,8 @@ class Context:
         return 3_600_000
 
 
-def function_of(engine: str, files: Mapping[str, bytes], precision: str = "smoke") -> Any:
-    """Set up what a function finds when it starts: its environment, and a model; return the result bucket."""
+def set_up_function(engine: str, files: Mapping[str, bytes], precision: str = "smoke") -> Any:
+    """Set up a function's environment and its model, and return the result bucket."""
     os.environ |= {
         "AWS_ACCESS_KEY_ID": "none",
         "AWS_SECRET_ACCESS_KEY": "none",
@@ -34,19 +34,19 @@ def function_of(engine: str, files: Mapping[str, bytes], precision: str = "smoke
     from lambda_inference import _storage, _telemetry
 
     connect = _storage.Bucket._connect  # noqa: SLF001
-    connect(_storage.Bucket("real"))  # it needs what a real bucket needs, up to the first request
+    connect(_storage.Bucket("real"))  # imports everything that a real bucket needs
     from obstore.store import MemoryStore
 
     stores = {"models": MemoryStore(), "results": MemoryStore()}
     _storage.Bucket._connect = lambda bucket: stores[bucket.name]  # type: ignore[method-assign,assignment,return-value] # noqa: SLF001
     _publish(engine, files, precision, stores["models"])
-    # The function's log says nothing that may quote a user's text; a build has to know what is missing.
+    # The function's log never quotes a user's text; a build has to know which file is missing.
     _telemetry.log_failure = lambda error, **_: traceback.print_exception(error)  # type: ignore[assignment]
     return stores["results"]
 
 
-def stored(store: Any) -> list[str]:
-    """Return the keys that the function wrote."""
+def list_keys(store: Any) -> list[str]:
+    """Return the keys of a bucket."""
     import obstore
 
     return sorted(one["path"] for batch in obstore.list(store) for one in batch)
