@@ -5,7 +5,8 @@ import re
 import sys
 from typing import Any
 
-from lambda_setup.commands.options import add_command, add_dry_run, add_out
+from lambda_setup.commands.options import add_account, add_command, add_dry_run, add_out
+from lambda_setup.deployment.aws import open_session
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT
 from lambda_setup.models.download import SHA256, download, read_model
@@ -19,7 +20,11 @@ def run(options: argparse.Namespace) -> int:
     """Download and check a model, and print its folder; return 1 if the download fails."""
     if options.sha256 and not re.match(SHA256, options.sha256):
         raise CommandError(f"invalid --sha256 {options.sha256}; expected 64 hexadecimal digits")
-    source = parse_source(options.source or str(relative_path(MODELS / "en-es")))
+
+    def open_client(**settings: Any) -> Any:
+        return open_session(options.region, options.profile).client("s3", **settings)
+
+    source = parse_source(options.source or str(relative_path(MODELS / "en-es")), open_client)
     try:
         model = read_model(source, options.sha256)
         folder = options.out or relative_path(MODELS / model.description.name)
@@ -50,4 +55,5 @@ def configure_parser(group: Any) -> None:
     parser.add_argument("--sha256", default="", metavar="HEX",
                         help="expected sha256 of model.toml, or of a version's manifest.json")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace other files of the same names")
+    add_account(parser)
     add_dry_run(parser, "print the files to fetch")

@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.error import HTTPError, URLError
@@ -102,18 +103,18 @@ def _build_opener() -> urllib.request.OpenerDirector:
 class S3(Source):
     """A prefix in a bucket."""
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, open_client: Callable[..., "S3Client"]) -> None:
         from botocore.exceptions import BotoCoreError
 
         super().__init__(location)
+        self._open_client = open_client
         self.retryable = (BotoCoreError, ConnectionError, TimeoutError)
 
     @functools.cached_property
     def _client(self) -> "S3Client":
-        import boto3
         from botocore.config import Config
 
-        return boto3.client("s3", config=Config(connect_timeout=TIMEOUT, read_timeout=TIMEOUT))
+        return self._open_client(config=Config(connect_timeout=TIMEOUT, read_timeout=TIMEOUT))
 
     def open(self, name: str, start: int = 0, etag: str = "") -> Stream:
         """Open an object, resumed by Range and If-Match."""
@@ -132,8 +133,12 @@ class S3(Source):
         return Stream(response["Body"], response["ETag"], *extent)
 
 
-def parse_source(text: str) -> Source:
+def parse_source(text: str, open_client: Callable[..., "S3Client"]) -> Source:
     """Return the source for a command-line argument.
+
+    Args:
+        text: a folder or URL.
+        open_client: returns a client of S3, called for s3:// alone.
 
     Raises:
         CommandError: another scheme, an archive, or a URL with a query or credentials, which is not repeated.
@@ -151,7 +156,7 @@ def parse_source(text: str) -> Source:
     if not url:
         return Folder(text)
     location = f"{url.scheme}://{url.netloc}{url.path}".rstrip("/")
-    return S3(location) if url.scheme == "s3" else Http(location)
+    return S3(location, open_client) if url.scheme == "s3" else Http(location)
 
 
 def _parse_extent(content_range: str | None, length: str | int | None) -> tuple[int | None, int]:

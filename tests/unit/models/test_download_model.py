@@ -144,14 +144,14 @@ def s3(stack):
 @pytest.fixture
 def s3_answers(monkeypatch):
     """Return the status and length of every answer to a GetObject."""
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    boto3.setup_default_session()
+    session = boto3.Session()
+    monkeypatch.setattr("lambda_setup.commands.download.open_session", lambda *_: session)
     answers = []
 
     def note(http_response, **_):
         answers.append((http_response.status_code, int(http_response.headers.get("Content-Length", 0))))
 
-    boto3.DEFAULT_SESSION.events.register("after-call.s3.GetObject", note)
+    session.events.register("after-call.s3.GetObject", note)
     return answers
 
 
@@ -647,7 +647,6 @@ class TestS3:
     @pytest.mark.usefixtures("s3")
     def test_wrong_credentials(self, download, monkeypatch):
         """A refused request is named as such."""
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
         assert "answered SignatureDoesNotMatch" in failure(download("s3://bucket/model"))
 
