@@ -121,8 +121,8 @@ def read_event(path: Path) -> Any:
     size = len(json.dumps(event))
     if size > REQUEST_LIMIT:
         raise CommandError(
-            f"event file {path} is a request of {size:,} bytes, and Lambda takes {REQUEST_LIMIT:,}; send fewer "
-            "items at once, or store them in S3 and name them with `source`"
+            f"event file {path} is a request of {size:,} bytes, and Lambda takes {REQUEST_LIMIT:,}; send "
+            "fewer items at once, or store them in S3 and name them with `source`"
         )
     return event
 

@@ -245,7 +245,8 @@ def show(options: argparse.Namespace) -> int:
             {"version": "left", "published": "left", "engine": "left", "precision": "left", "bytes": "right",
              "channels": "left"},
             [
-                [one.version[:SHORT_VERSION], one.created or "incomplete", one.manifest.engine if one.manifest else "",
+                [one.version[:SHORT_VERSION], one.created or "incomplete",
+                 one.manifest.engine if one.manifest else "",
                  one.manifest.precision if one.manifest else "", f"{one.bytes:,}",
                  ", ".join(name for name, pointer in pointers.items() if pointer.version == one.version)]
                 for one in versions

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 Commands = Any
-"""What ``ArgumentParser.add_subparsers`` returns; argparse does not name its type."""
+"""Return type of ``ArgumentParser.add_subparsers``, to which argparse gives no public name."""
 
 _LOCAL = "this machine: the S3 that `make s3` serves"
 _STACK = "deployed stack (CloudFormation)"
@@ -45,7 +45,7 @@ def add_command(
     return parser
 
 
-def add_target(  # noqa: PLR0913 - the members differ by command, their meaning does not
+def add_target(
     parser: argparse.ArgumentParser,
     *,
     local: str = _LOCAL,
@@ -139,7 +139,7 @@ class _Renamed(argparse.Action):
         super().__init__(*arguments, **keywords)
         self.option = option
 
-    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, former: Any = None) -> None:
+    def __call__(self, _: Any, namespace: argparse.Namespace, values: Any, former: Any = None) -> None:
         print(f"warning: {former} is deprecated; use {self.option}", file=sys.stderr)
         setattr(namespace, self.dest, values)
 

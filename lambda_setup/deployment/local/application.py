@@ -167,7 +167,7 @@ class LocalDeployment:
         )
 
     def invoke(self, event: Any) -> Any:
-        """Send an event to a function that is free and return the response, raised errors as returned ones."""
+        """Send an event to an idle function and return the response, a raised error as a returned one."""
         if not self._emulators:
             self.start_functions()
         # Escapes only, as boto3's callers send them: a lone surrogate is no UTF-8.

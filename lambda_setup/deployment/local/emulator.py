@@ -160,7 +160,7 @@ class Emulator:
 
 
 def link_runtime(folder: Path) -> None:
-    """Link the packages of Lambda's Python runtime into a folder: its client, boto3 and their dependencies."""
+    """Link the packages of Lambda's Python runtime into a folder: client, boto3 and their dependencies."""
     waiting, seen = ["awslambdaric", "boto3"], set()
     while waiting:
         name = waiting.pop()

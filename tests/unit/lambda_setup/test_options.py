@@ -74,7 +74,7 @@ def test_layer_is_the_builder(capsys):
 @pytest.mark.parametrize("fault", [ValueError, KeyError, TypeError, RuntimeError])
 @pytest.mark.parametrize("extra", [[], ["--debug"]])
 def test_a_fault_of_ours_is_no_error_of_the_users(monkeypatch, capsys, fault, extra):
-    """An exception that nobody raised for the user leaves as it is, with its traceback, and never as error:."""
+    """An exception that nobody raised for the user propagates with its traceback, never as error:."""
 
     def run(*_):
         raise fault("ours")
