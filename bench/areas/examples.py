@@ -155,8 +155,8 @@ def compare_keras(models: Path, goals: Mapping[str, float], network: str) -> Ite
         usual("usual_keras", zipped, keys, event, probabilities),
         goals,
         baseline="the usual function: Keras, torch and all they declare in a nested zip of "
-        f"{format_bytes((zipped / ZIP).stat().st_size)}, architecture and weights by boto3, and model.predict "
-        f"(bench/baselines/usual_keras.py); {network}",
+        f"{format_bytes((zipped / ZIP).stat().st_size)}, architecture and weights by boto3, and "
+        f"model.predict (bench/baselines/usual_keras.py); {network}",
     )
 
 

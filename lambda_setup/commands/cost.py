@@ -42,8 +42,9 @@ def run(options: argparse.Namespace) -> int:
         usual = usage.measure_function(session, function, options.hours or 24, options.writes)
         measured, region = [usual.calls], usual.region
         deployed = (usual.architecture, usual.memory_mb)
-        heading = f"Measured by {options.stack or function} with {usual.memory_mb:,} MB on " \
-                  f"{usual.architecture}: {describe_load(measured, usual.calls_per_day)}"  # fmt: skip
+        load = describe_load(measured, usual.calls_per_day)
+        place = f"{usual.memory_mb:,} MB on {usual.architecture}"
+        heading = f"Measured by {options.stack or function} with {place}: {load}"
     else:
         if options.hours:
             raise CommandError("--hours applies to a deployed function's log; give --stack, too")

@@ -30,7 +30,7 @@ MONTH = 730
 """Hours in a month."""
 
 LOG_BYTES = 1100
-"""Bytes logged by a warm call: ``platform.start``, ``answered``, the metrics and ``platform.report``, as JSON."""
+"""Bytes logged by a warm call: ``platform.start``, ``answered``, metrics and ``platform.report``, as JSON."""
 METRICS = 4
 """Metrics of every call: Items, Tokens, Predict, Store."""
 COLD_METRICS = 3

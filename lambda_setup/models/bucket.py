@@ -167,7 +167,7 @@ class ModelBucket:
         return faults
 
     def unused_versions(self, model: str, keep: int) -> list[Version]:
-        """Return all versions but the ``keep`` newest complete ones, the channels', and their previous ones."""
+        """Return all versions but the ``keep`` newest complete ones and the channels' last two."""
         pointers, versions = self.pointers(model).values(), self.versions(model)
         used = {version for pointer in pointers for version in (pointer.version, pointer.previous)}
         used |= {version.version for version in [one for one in versions if one.manifest][:keep]}

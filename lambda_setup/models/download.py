@@ -1,4 +1,4 @@
-"""Downloads of models: every file is fetched into ``.NAME.partial``, checked, and renamed when all are complete.
+"""Downloads of models: each file is fetched into ``.NAME.partial``, checked, and renamed when all are there.
 
 ``model.toml`` is written last. It may state the sha256 of its files::
 
@@ -97,8 +97,10 @@ def read_model(source: Source, sha256: str = "") -> Model:
             source.open(name).body.close()
             digests[name] = _hash(Path(source.location, name))[0]
     if missing := sorted(set(description.files) - set(digests)):
-        raise CommandError(f"{url} has no sha256 of {', '.join(missing)}; add it to the table [sha256] there, "
-                           "which a download over a network needs")  # fmt: skip
+        raise CommandError(
+            f"{url} has no sha256 of {', '.join(missing)}; add it to the table [sha256] there, "
+            "which a download over a network needs"
+        )
     return Model(description, [Item(name, [digests[name]]) for name in description.files], data)
 
 
@@ -163,8 +165,10 @@ def _fetch(source: Source, item: Item, partial: Path) -> None:
             return
         partial.unlink()
     actual, expected = next(pair for pair in zip_longest(digests, item.digests) if pair[0] != pair[1])
-    raise DownloadError(f"{source.location}/{item.name} came twice with sha256 {actual}, expected {expected}; "
-                        "it was deleted: tell its publisher")  # fmt: skip
+    raise DownloadError(
+        f"{source.location}/{item.name} came twice with sha256 {actual}, expected {expected}; "
+        "it was deleted: tell its publisher"
+    )
 
 
 def _receive(source: Source, name: str, partial: Path) -> None:
@@ -195,8 +199,10 @@ def _retry(source: Source, call: Callable[[], T]) -> T:
         except source.retryable as error:
             failures += 1
             if failures > RETRIES:
-                raise DownloadError(f"the connection to {source.location} broke {failures} times, the last "
-                                    f"time because {error}; run it again later to resume") from None  # fmt: skip
+                raise DownloadError(
+                    f"the connection to {source.location} broke {failures} times, the last time because "
+                    f"{error}; run it again later to resume"
+                ) from None
 
 
 def _read_small(source: Source, name: str) -> bytes:

@@ -61,7 +61,7 @@ class Folder(Source):
     def open(self, name: str, start: int = 0, etag: str = "") -> Stream:
         """Open a file; its modification time and size serve as ETag."""
         try:
-            file = Path(self.location, name).open("rb")
+            file = Path(self.location, name).open("rb")  # noqa: SIM115 - the response closes it
         except (FileNotFoundError, NotADirectoryError):
             raise CommandError(f"{self.location} has no {name}; expected {EXPECTED}") from None
         status = os.fstat(file.fileno())

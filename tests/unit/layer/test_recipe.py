@@ -242,7 +242,7 @@ class TestLoad:
 
         assert replace(mine, text="") == replace(expected, text="")
         assert {str(one.message) for one in warned} == {
-            f"{path}: {old if old in {'beside', 'left_out'} else f'stage = {old}'} is called {new} now; rename it"
+            f"{path}: {old if old in {'beside', 'left_out'} else f'stage = {old}'} is called {new} now; rename it"  # noqa: E501
             for old, new in renamed.items()
         }
 
