@@ -1,7 +1,8 @@
 """CTranslate2's beam search, over a converted model that is only in memory.
 
 It differs from plain CTranslate2 in the attention maps of batches, which are fixed here, and in the end of a
-search, so that a checkpoint gives the same answers in both engines: docs/decisions/008-ctranslate2-answers.md.
+search, so that a checkpoint gives the same answers in both engines
+(docs/decisions/008-ctranslate2-answers.md).
 """
 
 import os

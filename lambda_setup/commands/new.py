@@ -52,7 +52,7 @@ def configure_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make a function, or say which files that would be."""
-    made = planned(options.name, functions.get(SOURCES[options.source]))
+    made = plan(options.name, functions.get(SOURCES[options.source]))
     paths = sorted(path.relative_to(ROOT) for path in made)
     if options.dry_run:
         print("\n".join(f"would make  {path}" for path in paths))
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def planned(name: str, source: Function) -> dict[Path, Path | str]:
+def plan(name: str, source: Function) -> dict[Path, Path | str]:
     """Return the files of a new function: each a file to copy, or what is to be in it.
 
     Raises:
@@ -117,14 +117,14 @@ class _Copy:
     def files(self) -> Iterator[tuple[Path, Path | str]]:
         """Yield each file with a file to copy, or what is to be in it."""
         yield from self._recipe()
-        for path in _below(self.source.code):
+        for path in _walk(self.source.code):
             others = {f"engine_{one}.py" for one in self.source.engines - {self.source.engine}}
             if path.name not in others:
                 inside = str(path.relative_to(self.source.code))
                 inside = inside.replace(f"engine_{self.source.engine}.py", f"engine_{self.name}.py")
-                yield self.code / inside, self._renamed(path)
+                yield self.code / inside, self._rename(path)
         for path in self._events():
-            yield self.code / path.relative_to(self.source.home), self._renamed(path)
+            yield self.code / path.relative_to(self.source.home), self._rename(path)
         yield self.code / "template.yaml", self._template()
         example = functions.get("spacy").home / "samconfig.toml"
         settings = example.read_text(encoding="utf-8").replace("examples/spacy_function", self.code.name)
@@ -133,9 +133,9 @@ class _Copy:
             settings.replace('"../.."', '".."').replace('"spacy"', f'"{self.name.replace("_", "-")}"'),
         )
         yield self.code / "README.md", f"# {self.name}\n\nWhat it answers, with which model, and how well.\n"
-        for file in _below(self.source.model):
+        for file in _walk(self.source.model):
             if file.name == "model.toml":
-                yield self.model / file.name, self._renamed(file)
+                yield self.model / file.name, self._rename(file)
             elif f'"{file.name}"' in (self.source.model / "model.toml").read_text(encoding="utf-8"):
                 yield self.model / file.relative_to(self.source.model), file
         for target in _TARGETS:
@@ -147,15 +147,15 @@ class _Copy:
     def _recipe(self) -> Iterator[tuple[Path, Path | str]]:
         """Yield the recipe, and what lies beside it; proofs are of the other function."""
         folder = self.recipe.with_name(self.source.engine)
-        yield self.recipe.with_suffix(".toml"), self._renamed(folder.with_suffix(".toml"))
-        for path in _below(folder):
+        yield self.recipe.with_suffix(".toml"), self._rename(folder.with_suffix(".toml"))
+        for path in _walk(folder):
             if not path.name.endswith(".proof.json"):
                 yield self.recipe / path.relative_to(folder), path
 
     def _events(self) -> Iterator[Path]:
         """Yield the function's events; of the translator's many, those that its recipe asks."""
         recipe = self.recipe.with_name(f"{self.source.engine}.toml").read_text(encoding="utf-8")
-        for path in _below(self.source.home / "events"):
+        for path in _walk(self.source.home / "events"):
             asked = path.name.replace(".answer.json", ".json")
             if self.source.home != ROOT or asked == "event.json" or f"/{asked}" in recipe:
                 yield path
@@ -171,7 +171,7 @@ class _Copy:
                       rf"\1Default: {self.name}\n\1AllowedValues: [{self.name}]\n\2", text)  # fmt: skip
         return text.replace(f"Default: {source.model.name}\n", f"Default: {self.model.name}\n")
 
-    def _renamed(self, path: Path) -> Path | str:
+    def _rename(self, path: Path) -> Path | str:
         """Return a file's text with the names of the source's folder, engine and model replaced."""
         if path.suffix not in {".py", ".toml", ".json"}:
             return path
@@ -199,7 +199,7 @@ class _Copy:
         return re.sub(r'(?m)^name = "\S+"$', f'name = "{name}"', text, count=1)
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path) -> Iterator[Path]:
     """Yield a folder's files in order, without what is of its own function or was made beside them."""
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder).parts

@@ -592,7 +592,8 @@ class TestParameters:
         folder = ROOT / Stack(Engine=engine, Architecture=architecture).value(uri)
 
         commands = subprocess.run(
-            ["make", "--dry-run", "--makefile", folder / "Makefile", "build-DependencyLayer", "ARTIFACTS_DIR=x"],
+            ["/usr/bin/env", "make", "--dry-run", "--makefile", folder / "Makefile",
+             "build-DependencyLayer", "ARTIFACTS_DIR=x"],
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
         assert f"-m layer build {engine} --target python3.13-{architecture}\n" in commands

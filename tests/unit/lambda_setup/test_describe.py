@@ -77,7 +77,8 @@ def test_an_incomplete_description_is_told(folder):
 @pytest.mark.parametrize(
     ("name", "told"),
     [("manifest.json", "invalid file name"), ("../w.pt", "invalid file name"),
-     ("a/w.pt", "invalid file name"), ("", "invalid file name"), ("W.pt", "a file is named twice"), ("w.pt", "a file is named twice")],
+     ("a/w.pt", "invalid file name"), ("", "invalid file name"),
+     ("W.pt", "a file is named twice"), ("w.pt", "a file is named twice")],
 )  # fmt: skip
 def test_names_that_lead_elsewhere_are_refused(folder, name, told):
     """A file has a plain name of its own."""
