@@ -59,11 +59,11 @@ def test_no_model_is_a_503_that_names_the_command(stack):
 
 
 def test_a_refused_key_is_a_503(stack):
-    """Credentials that S3 refuses are told as such, without them."""
+    """Credentials that S3 refuses are an error that says so, and does not quote them."""
     with stack.function(env={"AWS_SECRET_ACCESS_KEY": "wrong-secret"}) as function:
         response = function.invoke(case("valid/minimal").event)
     assert error(response) == (503, "Unavailable")
-    assert "refused" in response["body"]["error"]["message"]
+    assert "denied access" in response["body"]["error"]["message"]
     assert "wrong-secret" not in json.dumps(response)
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 from importlib.metadata import version
 
 import pytest
@@ -104,9 +103,7 @@ class TestCold:
         with versions.function(AWS_ENDPOINT_URL_S3=proxy.endpoint, timeout=str(seconds)) as function:
             with proxy.failing(FAULTS[fault], on=PLACES[place]):
                 for _ in range(2):
-                    start = time.monotonic()
-                    unavailable(function.invoke(EVENT))
-                    assert time.monotonic() - start < seconds + 5
+                    unavailable(function.invoke(EVENT))  # and not what the emulator says of a timeout
             assert versions.served(function.invoke(EVENT)) == versions.first
 
     def test_refused_connection(self, versions, proxy, cold):
