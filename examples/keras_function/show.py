@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-from lambda_setup.functions import ROOT
+from lambda_setup.functions import Function
 
-MODEL = ROOT / "models" / "tumours"
+_CODE = Path(__file__).resolve().parent
+MODEL = Function(_CODE, _CODE).model
 """Folder with the features' names and, in ``reference.json.gz``, rows to compare one with."""
 
 LABEL_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")

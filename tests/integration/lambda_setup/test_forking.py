@@ -152,7 +152,7 @@ def test_bad_names_are_refused(copy, name):
         cwd=copy, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "is no function's name" in done.stderr
+    assert "invalid function name" in done.stderr
 
 
 def test_deployment_is_samconfigs(walked):

@@ -1,0 +1,193 @@
+"""A new function as a copy of one that works: code, events, template, recipe and model under another name.
+
+Code is copied as it is: a function's engine is ENGINE, and a recipe's name is its folder's. The name only has to
+be set in documents, which are edited as such: the template, samconfig.toml, recipe.toml, model.toml and answers.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from lambda_setup import functions
+from lambda_setup.errors import CommandError
+from lambda_setup.functions import ROOT, SUFFIX, Function
+
+Files = dict[Path, Path | str]
+"""Files to make, each with the file to copy or with its text."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
+_BESIDE_CODE = {"README.md", "publishing.py", "template.yaml", "samconfig.toml", "events"}
+_TEMPLATE_VALUES = {
+    "description": r"(?m)^(Description: ).*$",
+    "engine": r"(?m)^(  Engine:\n    Type: String\n    Default: ).*$",
+    "engines": r"(?m)^(  Engine:\n    Type: String\n    Default: .*\n    AllowedValues: ).*$",
+    "model": r"(?m)^(  ModelName:\n    Type: String\n    Default: ).*$",
+    "location": r"(?m)^(      Location: ).*$",
+    "code": r"(?m)^(        CodeFolder: ).*$",
+}
+
+
+class Scaffold:
+    """A function's copy under another name.
+
+    Attributes:
+        code: folder of the new function.
+        model: folder of its model.
+        recipe: folder of its layer's recipe.
+
+    """
+
+    def __init__(self, name: str, source: Function) -> None:
+        """Take the new function's name and the function to copy.
+
+        Raises:
+            CommandError: the name is invalid, or taken.
+
+        """
+        if not _NAME.fullmatch(name):
+            raise CommandError(
+                f"invalid function name {name!r}; expected 1 to 16 of a-z, 0-9 and _, the first a letter"
+            )
+        self.name, self._source = name, source
+        self.code = ROOT / f"{name}{SUFFIX}"
+        self.model = ROOT / "models" / name.replace("_", "-")
+        self.recipe = ROOT / "layer" / "recipes" / name
+        for path in (self.code, self.model, self.recipe):
+            if path.exists():
+                raise CommandError(f"{path.relative_to(ROOT)} is there already; choose another name")
+
+    def plan(self) -> Files:
+        """Return the files of the new function."""
+        return {**dict(self._plan_code()), **dict(self._plan_model()), **dict(self._plan_recipe())}
+
+    def _plan_code(self) -> Iterator[tuple[Path, Path | str]]:
+        source = self._source
+        others = {f"engine_{engine}.py" for engine in source.engines - {source.engine}}
+        for path in _list_files(source.code):
+            inside = path.relative_to(source.code)
+            if inside.parts[0] in _BESIDE_CODE or path.name in others:
+                continue
+            own = path.name.replace(f"engine_{source.engine}.py", f"engine_{self.name}.py")
+            yield self.code / inside.with_name(own), path
+        for path in self._list_events():
+            answer = path.name.endswith(".answer.json")
+            yield self.code / path.relative_to(source.home), self._edit_answer(path) if answer else path
+        # The project's own template is the one that all others deploy.
+        example = source if source.home != ROOT else functions.get("spacy")
+        yield self.code / "template.yaml", self._edit_template(example.home / "template.yaml")
+        yield self.code / "samconfig.toml", self._edit_samconfig(example.home / "samconfig.toml")
+        yield self.code / "README.md", f"# {self.name}\n\nWhat it answers, with which model, and how well.\n"
+
+    def _plan_model(self) -> Iterator[tuple[Path, Path | str]]:
+        description = tomlkit.parse((self._source.model / "model.toml").read_text(encoding="utf-8"))
+        for file in description["files"].unwrap():
+            yield self.model / file, self._source.model / file
+        description["name"] = self.model.name
+        description["engine"] = self.name
+        yield self.model / "model.toml", tomlkit.dumps(description)
+
+    def _plan_recipe(self) -> Iterator[tuple[Path, Path | str]]:
+        folder = self.recipe.with_name(self._source.engine)
+        for path in _list_files(folder):
+            if path.name != "proof.json":  # it is of the other function
+                edited = self._edit_recipe(path) if path.name == "recipe.toml" else path
+                yield self.recipe / path.relative_to(folder), edited
+
+    def _list_events(self) -> Iterator[Path]:
+        """Yield the function's events and answers; of the translator's many, those that its recipe names."""
+        recipe = self.recipe.with_name(self._source.engine) / "recipe.toml"
+        smoke = tomlkit.parse(recipe.read_text(encoding="utf-8")).unwrap()["smoke"]
+        named = {ROOT / event for event in smoke["arguments"]["events"]} | {self._source.event}
+        for path in _list_files(self._source.home / "events"):
+            if self._source.home != ROOT or path.with_name(path.name.replace(".answer.", ".")) in named:
+                yield path
+
+    def _edit_recipe(self, path: Path) -> str:
+        recipe = tomlkit.parse(path.read_text(encoding="utf-8"))
+        smoke: Any = recipe["smoke"]
+        for key in ("code", "function", "inputs"):
+            for number, value in enumerate(smoke[key].unwrap()):
+                smoke[key][number] = self._move_path(value)
+        smoke["arguments"]["model"] = self._move_path(smoke["arguments"]["model"])
+        # All of its events, so that the recipe need not follow when they change.
+        smoke["arguments"]["events"] = [f"{self.code.name}/events"]
+        return tomlkit.dumps(recipe)
+
+    def _move_path(self, path: str) -> str:
+        """Return a path from the project's root, moved from the source's folders to the new ones."""
+        for old, new in ((self._source.code, self.code), (self._source.model, self.model)):
+            if (ROOT / path).is_relative_to(old):
+                return str((new / (ROOT / path).relative_to(old)).relative_to(ROOT))
+        return path
+
+    def _edit_template(self, path: Path) -> str:
+        text = path.read_text(encoding="utf-8")
+        values = {
+            "description": f"{self.name}.",
+            "engine": self.name,
+            "engines": f"[{self.name}]",
+            "model": self.model.name,
+            "location": "../template.yaml",
+            "code": self.code.name,
+        }
+        for key, pattern in _TEMPLATE_VALUES.items():
+            text, count = re.subn(pattern, rf"\g<1>{values[key]}", text, count=1)
+            if not count:
+                raise CommandError(f"{path.relative_to(ROOT)} lacks the {key} as other templates have it")
+        return text
+
+    def _edit_samconfig(self, path: Path) -> str:
+        settings: Any = tomlkit.parse(path.read_text(encoding="utf-8"))
+        parameters = settings["default"]
+        parameters["global"]["parameters"]["stack_name"] = self.name.replace("_", "-")
+        parameters["deploy"]["parameters"]["s3_prefix"] = self.name.replace("_", "-")
+        parameters["build"]["parameters"]["base_dir"] = ".."
+        return tomlkit.dumps(settings)
+
+    def _edit_answer(self, path: Path) -> str:
+        answer = self._rename_origin(json.loads(path.read_text(encoding="utf-8")))
+        return json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
+
+    def _rename_origin(self, value: Any) -> Any:
+        """Return an answer with the new function's engine and model."""
+        match value:
+            case dict():
+                renamed = {key: self._rename_origin(item) for key, item in value.items()}
+                if "engine" in renamed:
+                    renamed["engine"] = self.name
+                if isinstance(renamed.get("model"), dict):
+                    renamed["model"]["name"] = self.model.name
+                return renamed
+            case list():
+                return [self._rename_origin(item) for item in value]
+        return value
+
+
+def write_files(files: Files) -> None:
+    """Write files, all or none."""
+    written: list[Path] = []
+    try:
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            written.append(path)
+            if isinstance(content, str):
+                path.write_text(content, encoding="utf-8")
+            else:
+                shutil.copyfile(content, path)
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _list_files(folder: Path) -> Iterator[Path]:
+    """Yield a folder's files in order, without caches and hidden ones."""
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder).parts
+        if path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in inside):
+            yield path
