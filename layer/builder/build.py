@@ -106,7 +106,7 @@ def digest_inputs(job: Job, lock: locks.Lock) -> str:
     files = [*sorted(own), lock.path]
     files += [trace.path_of(job.recipe, job.target), proof.path_of(job.recipe, job.target)]
     if job.recipe.smoke:
-        files += smoke.code_files(job.recipe.smoke)
+        files += smoke.list_code_files(job.recipe.smoke)
     total = hashlib.sha256()
     for path in files:
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -1,7 +1,7 @@
-"""A target's interpreter on a machine that may be another, to compile for the target and to try a layer out.
+"""Find or fetch a target's interpreter, to compile for the target and to run its layers, on any machine.
 
-Where none is installed, Debian's is fetched into a folder, with the C library that it needs; nothing gets
-installed. It runs through its own loader, and under QEMU if the machine is of another architecture.
+If none is installed, Debian's is fetched into a folder, with its C library; nothing is installed. It
+runs through its own loader, and under QEMU if the machine is of another architecture.
 """
 
 import json
@@ -82,7 +82,7 @@ _ARCHITECTURES = {
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A CPython that was seen to start.
+    """A CPython that starts on this machine.
 
     Attributes:
         command: what comes before Python's own options.
@@ -100,22 +100,24 @@ class Interpreter:
 
 def find(target: Target, cache: Path) -> Interpreter | None:
     """Return an interpreter that the target's layers run on: an installed one, or one in the cache."""
-    candidates = [*_installed(target), *_fetched(target, target.architecture, cache)]
-    return _first(candidates, {} if target.name == HOST else _for_running(target, target.architecture))
+    candidates = [*_list_installed(target), *_list_fetched(target, target.architecture, cache)]
+    return _find_first(
+        candidates, {} if target.name == HOST else _describe_runner(target, target.architecture)
+    )
 
 
 def find_compiler(target: Target, cache: Path) -> Interpreter | None:
     """Return an interpreter whose bytecode is the target's, on whatever machine, an emulated one last."""
-    candidates = [*_installed(target)]
-    for architecture in sorted(_ARCHITECTURES, key=lambda name: name != native()):
-        candidates += _fetched(target, architecture, cache)
-    return _first(candidates, {} if target.name == HOST else {"bytecode": f"{_tag(target)} final"})
+    candidates = [*_list_installed(target)]
+    for architecture in sorted(_ARCHITECTURES, key=lambda name: name != native_architecture()):
+        candidates += _list_fetched(target, architecture, cache)
+    return _find_first(candidates, {} if target.name == HOST else {"bytecode": f"{_cache_tag(target)} final"})
 
 
 def fetch(
     target: Target, cache: Path, say: Callable[[str], None], *, architecture: str | None = None
 ) -> None:
-    """Fetch what ``find`` runs and, if nothing fast compiles for the target, this machine's own as well.
+    """Fetch the interpreter that ``find`` looks for and, if none compiles fast, this machine's as well.
 
     apt does it, and checks it against Debian's signature. What the cache has already, and works, is kept.
 
@@ -132,47 +134,47 @@ def fetch(
     if target.name == HOST:
         return
     wanted = [architecture or target.architecture]
-    here, compiler = native(), find_compiler(target, cache)
+    here, compiler = native_architecture(), find_compiler(target, cache)
     if not architecture and here and (compiler is None or compiler.emulated):
         wanted.insert(0, here)
     for each in dict.fromkeys(wanted):
-        if found := _first(_fetched(target, each, cache), _for_running(target, each)):
+        if found := _find_first(_list_fetched(target, each, cache), _describe_runner(target, each)):
             say(f"{target.runtime} for {each} is there: {found.description}")
         else:
             _fetch(target, each, cache, say)
 
 
-def _tag(target: Target) -> str:
+def _cache_tag(target: Target) -> str:
     return f"cpython-{target.python.replace('.', '')}"
 
 
-def _for_running(target: Target, architecture: str) -> dict[str, str]:
+def _describe_runner(target: Target, architecture: str) -> dict[str, str]:
     """Return what an interpreter says that loads the target's extension modules: glibc's, with a GIL."""
-    return {"extensions": f".{_tag(target)}-{_ARCHITECTURES[architecture].machine}-linux-gnu.so"}
+    return {"extensions": f".{_cache_tag(target)}-{_ARCHITECTURES[architecture].machine}-linux-gnu.so"}
 
 
-def native() -> str | None:
+def native_architecture() -> str | None:
     """Return the machine's own architecture as Lambda writes it, on Linux."""
     known = platform.system() == "Linux" and host_architecture() in _ARCHITECTURES
     return host_architecture() if known else None
 
 
-def _installed(target: Target) -> Iterator[Interpreter]:
+def _list_installed(target: Target) -> Iterator[Interpreter]:
     libraries = {name: os.environ[name] for name in _LIBRARIES if name in os.environ}
-    found = {sys.executable: "the running one"}
+    paths = {sys.executable: "the running one"}
     if path := shutil.which(target.runtime):
-        found.setdefault(str(Path(path).absolute()), f"{target.runtime} on the PATH")
-    for path, description in found.items():
+        paths.setdefault(str(Path(path).absolute()), f"{target.runtime} on the PATH")
+    for path, description in paths.items():
         yield Interpreter((path,), {}, description, emulated=False)
         if libraries:
             yield Interpreter((path,), libraries, description, emulated=False)
 
 
-def _fetched(target: Target, architecture: str, cache: Path) -> Iterator[Interpreter]:
-    launcher = _launcher(_folder(target, architecture, cache).resolve())
+def _list_fetched(target: Target, architecture: str, cache: Path) -> Iterator[Interpreter]:
+    launcher = _launcher_of(_folder_of(target, architecture, cache).resolve())
     if not launcher.is_file():
         return
-    if architecture == native():
+    if architecture == native_architecture():
         yield Interpreter((str(launcher),), {}, "Debian's", emulated=False)
         return
     for cpu in _ARCHITECTURES[architecture].cpus:
@@ -180,31 +182,31 @@ def _fetched(target: Target, architecture: str, cache: Path) -> Iterator[Interpr
         yield Interpreter((str(launcher),), environment, f"Debian's, under QEMU ({cpu})", emulated=True)
 
 
-def _folder(target: Target, architecture: str, cache: Path) -> Path:
+def _folder_of(target: Target, architecture: str, cache: Path) -> Path:
     return cache / f"{target.runtime}-{architecture}"
 
 
-def _launcher(root: Path) -> Path:
+def _launcher_of(root: Path) -> Path:
     return root / "usr" / "bin" / "python"
 
 
-def _first(candidates: Iterable[Interpreter], expected: dict[str, str]) -> Interpreter | None:
+def _find_first(candidates: Iterable[Interpreter], expected: dict[str, str]) -> Interpreter | None:
     """Return the first candidate that starts and says what is expected."""
     for one in candidates:
-        said = _ask(one)
-        if said and expected.items() <= said.items():
-            return replace(one, description=f"CPython {said['version']}, {one.description}")
+        facts = _ask(one)
+        if facts and expected.items() <= facts.items():
+            return replace(one, description=f"CPython {facts['version']}, {one.description}")
     return None
 
 
 def _ask(candidate: Interpreter) -> dict[str, str]:
-    """Return what an interpreter says of itself, nothing if it does not start."""
+    """Return an interpreter's version and file suffixes; empty if it does not start."""
     try:
         done = _start(candidate, ["-I", "-S", "-c", _QUESTIONS], timeout=60)
-        said: dict[str, str] = json.loads(done.stdout)
+        facts: dict[str, str] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return {}
-    return said
+    return facts
 
 
 def _start(
@@ -216,9 +218,9 @@ def _start(
 
 
 def _fetch(target: Target, architecture: str, cache: Path, say: Callable[[str], None]) -> None:
-    facts, final = _ARCHITECTURES[architecture], _folder(target, architecture, cache)
-    source = _source(target, facts)
-    emulator = "" if architecture == native() else f'"{_emulator(facts)}"'
+    facts, final = _ARCHITECTURES[architecture], _folder_of(target, architecture, cache)
+    source = _make_sources_list(target, facts)
+    emulator = "" if architecture == native_architecture() else f'"{_find_emulator(facts)}"'
     packages = [package.format(runtime=target.runtime) for package in _PACKAGES]
     say(f"fetching Debian's {target.runtime} for {architecture}, some 25 MB")
     shutil.rmtree(final, ignore_errors=True)
@@ -241,10 +243,10 @@ def _fetch(target: Target, architecture: str, cache: Path, say: Callable[[str], 
         launcher = _LAUNCHER.format(
             emulator=emulator, machine=facts.machine, loader=facts.loader, runtime=target.runtime
         )
-        _launcher(root).write_text(launcher, encoding="utf-8")
-        _launcher(root).chmod(0o755)
+        _launcher_of(root).write_text(launcher, encoding="utf-8")
+        _launcher_of(root).chmod(0o755)
         # As Debian does on installing it: an emulator takes half a minute to.
-        itself = Interpreter((str(_launcher(root)),), {"QEMU_CPU": facts.cpus[0]}, "", emulated=False)
+        itself = Interpreter((str(_launcher_of(root)),), {"QEMU_CPU": facts.cpus[0]}, "", emulated=False)
         options = ["-I", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
         library = root / "usr" / "lib" / target.runtime
         _start(find_compiler(target, cache) or itself, [*options, str(library)])
@@ -253,13 +255,15 @@ def _fetch(target: Target, architecture: str, cache: Path, say: Callable[[str], 
         except OSError:
             if not final.exists():  # Nobody else fetched it meanwhile.
                 raise
-    found = _first(_fetched(target, architecture, cache), _for_running(target, architecture))
+    found = _find_first(_list_fetched(target, architecture, cache), _describe_runner(target, architecture))
     if not found:
-        raise InterpreterError(f"{final} was fetched, but does not start; try {_launcher(final)} --version")
+        raise InterpreterError(
+            f"{final} was fetched, but does not start; try {_launcher_of(final)} --version"
+        )
     say(f"fetched {found.description}")
 
 
-def _source(target: Target, facts: _Architecture) -> str:
+def _make_sources_list(target: Target, facts: _Architecture) -> str:
     """Return where apt finds the target's interpreter, for its sources.list."""
     otherwise = (
         f"install {target.runtime}: any will do to compile; to run the layer it takes one for Linux on "
@@ -269,7 +273,7 @@ def _source(target: Target, facts: _Architecture) -> str:
         raise InterpreterError(f"only apt-get and dpkg-deb can fetch an interpreter; {otherwise}")
     if target.runtime not in _RELEASES:
         raise InterpreterError(f"no stable release of Debian has {target.runtime}; {otherwise}")
-    mirror = debian_mirror()
+    mirror = find_debian_mirror()
     if not mirror:
         raise InterpreterError(f"apt knows no mirror of Debian; name one in DEBIAN_MIRROR, or {otherwise}")
     keyring = next(Path("/usr/share/keyrings").glob("debian-archive-keyring.[gp]*"), None)
@@ -279,7 +283,7 @@ def _source(target: Target, facts: _Architecture) -> str:
     return f"deb [{options}] {mirror} {_RELEASES[target.runtime]} main\n"
 
 
-def debian_mirror() -> str | None:
+def find_debian_mirror() -> str | None:
     """Return the mirror of Debian that ``DEBIAN_MIRROR`` names, or else the one that apt uses."""
     if mirror := os.environ.get("DEBIAN_MIRROR"):
         return mirror
@@ -287,11 +291,11 @@ def debian_mirror() -> str | None:
     return next((uri for uri in known.splitlines() if uri.rstrip("/").endswith("/debian")), None)
 
 
-def _emulator(facts: _Architecture) -> str:
+def _find_emulator(facts: _Architecture) -> str:
     names = (f"qemu-{facts.machine}-static", f"qemu-{facts.machine}")
     found = next(filter(None, map(shutil.which, names)), None)
     if not found:
-        raise InterpreterError(f"to run what is for {facts.machine}: apt-get install qemu-user-static")
+        raise InterpreterError(f"running {facts.machine} here needs QEMU: apt-get install qemu-user-static")
     return str(Path(found).absolute())
 
 

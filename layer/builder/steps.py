@@ -204,7 +204,7 @@ class Steps:
             raise BuildError("the slim tree answers differently from the full one:\n  " + "\n  ".join(places))
         python = self.smoke_test.python.description
         proof.record(self.recipe, self.target, proof.Proof(digest, prediction, python, answer))
-        how = f"{python}, {smoke.isolation()}, answered byte for byte what the full tree does"
+        how = f"{python}, {smoke.describe_isolation()}, answered byte for byte what the full tree does"
         return facts.Proof("proven", how)
 
     def _look_up_proof(self, digest: str, prediction: str) -> facts.Proof:
@@ -244,7 +244,7 @@ class Steps:
         if compiler := interpreter.find_compiler(self.target, cache):
             return compiler
         try:
-            interpreter.fetch(self.target, cache, self.say, architecture=interpreter.native())
+            interpreter.fetch(self.target, cache, self.say, architecture=interpreter.native_architecture())
         except InterpreterError as error:
             self.say(
                 f"WARNING: not byte-compiled, so a cold start will be several times slower: there is no "
@@ -262,7 +262,7 @@ class Steps:
 
     def _function_bytes(self) -> int:
         """Return the bytes always deployed with the layer: the function's code, and the base layer."""
-        code = smoke.code_bytes(self.recipe.smoke) if self.recipe.smoke else 0
+        code = smoke.count_code_bytes(self.recipe.smoke) if self.recipe.smoke else 0
         return code + (trees.size(self.base_tree) if self.base_tree else 0)
 
     @contextmanager

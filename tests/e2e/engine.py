@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lambda_setup.deployment.local.process import Program
-from layer.builder.interpreter import debian_mirror
+from layer.builder.interpreter import find_debian_mirror
 from layer.builder.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,7 +165,7 @@ def _make(engine: Engine, name: str, python: str, architecture: str) -> None:
         root = Path(folder) / "root"
         _run(
             "debootstrap", f"--arch={_DEBIAN_ARCHITECTURES[architecture]}", "--variant=minbase",
-            f"--include={_DEBIAN}", _RELEASES[python], root, debian_mirror() or "http://deb.debian.org/debian",
+            f"--include={_DEBIAN}", _RELEASES[python], root, find_debian_mirror() or "http://deb.debian.org/debian",
         )  # fmt: skip
         runtime = root / "var" / "runtime"
         target = Target(name, f"python{python}", architecture)

@@ -1,1 +1,1 @@
-"""How a tree goes into a layer: bytecode, the plan, and the archive of a nested layer."""
+"""Pack a tree into a layer: bytecode, the plan, the archive of a nested layer, and the layer's folder."""

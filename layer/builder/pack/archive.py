@@ -89,18 +89,18 @@ def pack(tree: Path, archive: Path, *, level: int = LEVEL) -> Packed:
         ArchiveError: zstandard is missing, or the tree has what cannot be packed.
 
     """
-    compress = _compressor(level)
-    files = _files(tree)
+    compress = _make_compressor(level)
+    files = _list_files(tree)
     partial = archive.with_name(archive.name + ".partial")
     try:
         with partial.open("wb") as out:
             offsets: list[int] = []
             frames: list[list[int | str]] = []
             place = 0
-            for raw, data in _frames(_pieces(_stream(files, offsets)), compress):
+            for raw, data in _compress(_cut(_yield_tar(files, offsets)), compress):
                 frames.append([place, len(data), raw, hashlib.sha256(data).hexdigest()])
                 place += out.write(data)
-            index = _index(files, offsets, frames)
+            index = _make_index(files, offsets, frames)
             length = len(index).to_bytes(4, "little")
             out.write(MAGIC + (len(index) + 8).to_bytes(4, "little") + index + length + TAG)
             size = out.tell()
@@ -110,7 +110,7 @@ def pack(tree: Path, archive: Path, *, level: int = LEVEL) -> Packed:
     return Packed(hashlib.sha256(index).hexdigest(), size, sum(file.size for file in files), len(files))
 
 
-def _compressor(level: int) -> Callable[[bytes], bytes]:
+def _make_compressor(level: int) -> Callable[[bytes], bytes]:
     try:
         import zstandard
     except ImportError:
@@ -128,9 +128,9 @@ def _compressor(level: int) -> Callable[[bytes], bytes]:
     return compress
 
 
-def _files(tree: Path) -> list[_File]:
+def _list_files(tree: Path) -> list[_File]:
     files = []
-    for folder, folders, names in os.walk(tree, onerror=_unread):
+    for folder, folders, names in os.walk(tree, onerror=_refuse_unreadable):
         for name in (*folders, *names):
             path = Path(folder, name)
             status = path.lstat()
@@ -150,13 +150,13 @@ def _files(tree: Path) -> list[_File]:
     return sorted(files, key=lambda file: (file.size < _BIG, file.name))
 
 
-def _unread(error: OSError) -> NoReturn:
+def _refuse_unreadable(error: OSError) -> NoReturn:
     raise ArchiveError(
         f"{error.filename} cannot be read, so its files would be missing: {error.strerror}"
     ) from error
 
 
-def _stream(files: list[_File], offsets: list[int]) -> Iterator[bytes]:
+def _yield_tar(files: list[_File], offsets: list[int]) -> Iterator[bytes]:
     """Yield the tar stream, and append where each file's data starts in it."""
     place = 0
     for file in files:
@@ -180,7 +180,7 @@ def _stream(files: list[_File], offsets: list[int]) -> Iterator[bytes]:
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def _pieces(stream: Iterator[bytes]) -> Iterator[bytes]:
+def _cut(stream: Iterator[bytes]) -> Iterator[bytes]:
     buffer = bytearray()
     for part in stream:
         buffer += part
@@ -191,7 +191,7 @@ def _pieces(stream: Iterator[bytes]) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
-def _frames(pieces: Iterator[bytes], compress: Callable[[bytes], bytes]) -> Iterator[tuple[int, bytes]]:
+def _compress(pieces: Iterator[bytes], compress: Callable[[bytes], bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield each piece's length and its frame in order, compressed on all cores."""
     cores = os.cpu_count() or 1
     waiting: collections.deque[tuple[int, Future[bytes]]] = collections.deque()
@@ -205,7 +205,7 @@ def _frames(pieces: Iterator[bytes], compress: Callable[[bytes], bytes]) -> Iter
             yield raw, frame.result()
 
 
-def _index(files: list[_File], offsets: list[int], frames: list[list[int | str]]) -> bytes:
+def _make_index(files: list[_File], offsets: list[int], frames: list[list[int | str]]) -> bytes:
     index = {
         "version": VERSION,
         "bytes": sum(file.size for file in files),

@@ -14,19 +14,19 @@ import warnings
 _UNCHECKED_HASH = 0b01  # PEP 552
 
 
-def compiled(source: bytes, name: str) -> bytes:
+def compile_module(source: bytes, name: str) -> bytes:
     """Return the bytecode file of a module's source."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an invalid escape sequence is upstream's affair
         module = ast.parse(source, name)
         for node in ast.walk(module):
-            _undocument(node)
+            _strip_docstring(node)
         code = compile(module, name, "exec", dont_inherit=True, optimize=0)
     flags = _UNCHECKED_HASH.to_bytes(4, "little")
     return importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + marshal.dumps(code)
 
 
-def _undocument(node: ast.AST) -> None:
+def _strip_docstring(node: ast.AST) -> None:
     if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         return
     if ast.get_docstring(node, clean=False) is None:
@@ -45,7 +45,7 @@ def main() -> None:
         with open(path, "rb") as file:  # noqa: PTH123
             source = file.read()
         try:
-            data = compiled(source, path)
+            data = compile_module(source, path)
         except Exception as error:  # noqa: BLE001 - whatever it is, it needs the file's name
             raise SystemExit(f"{path}: {type(error).__name__}: {error}") from None
         with open(path + "c", "wb") as file:  # noqa: PTH123

@@ -69,7 +69,7 @@ class Removed:
 
 @dataclass(frozen=True)
 class Stripped:
-    """Files that lost their symbols: their bytes before and after; those in ``restored`` have them again."""
+    """Files that lost their symbols, with their bytes before and after; those in ``restored`` kept them."""
 
     files: int
     before: int
@@ -77,14 +77,14 @@ class Stripped:
     restored: tuple[str, ...]
 
     @property
-    def saved(self) -> int:
+    def savings(self) -> int:
         """The bytes that stripping took."""
         return self.before - self.after
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something that was looked at, and what was found."""
+    """A check of the tree, and its result."""
 
     name: str
     result: str
@@ -102,7 +102,7 @@ class InstalledWheel:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the builder tells about a layer.
+    """All facts about a layer.
 
     Attributes:
         recipe: the recipe's name.
@@ -188,7 +188,9 @@ def read(path: Path) -> Report:
     except FileNotFoundError:
         raise ReportError(f"there is no {path}; build the layer, which writes it") from None
     except ValueError as error:
-        raise ReportError(f"{path} is no report of this builder: {error}; build the layer again") from None
+        raise ReportError(
+            f"{path} is not a report of this version of the builder: {error}; build the layer again"
+        ) from None
     return report
 
 

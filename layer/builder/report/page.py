@@ -178,7 +178,7 @@ def _make_nodes(files: Iterable[File]) -> tuple[Node, ...]:
 
 
 def _count_removed(report: Report) -> int:
-    return sum(one.bytes for one in report.removed) + report.stripped.saved
+    return sum(one.bytes for one in report.removed) + report.stripped.savings
 
 
 def _draw_maps(nodes: Sequence[Node], total: int, other: int, label: str) -> str:
@@ -197,9 +197,9 @@ def _draw_maps(nodes: Sequence[Node], total: int, other: int, label: str) -> str
 def _draw_removals(report: Report) -> str:
     steps, total = by_step(report), _count_removed(report)
     nodes = [_make_step_node(one) for one in steps]
-    legend = [("out", "whole files", total - report.stripped.saved)]
+    legend = [("out", "whole files", total - report.stripped.savings)]
     rows = [(one.step, one.reason, _format_shares(one.packages), one.files, one.bytes) for one in steps]
-    if saved := report.stripped.saved:
+    if saved := report.stripped.savings:
         text = f"symbols, from {report.stripped.files:,} files that are in"
         nodes.append(Node(f"symbols · {format_bytes(saved)}", f"{text}: {saved:,} bytes", saved, "strip"))
         legend.append(("strip", text, saved))

@@ -14,7 +14,7 @@ def format_table(report: Report) -> str:
     """Return the report for a terminal: what was taken out, what is in, and the verdict."""
     out = [(group.step, group.files, group.bytes) for group in by_step(report)]
     if report.stripped.files:
-        out.append(("stripped of symbols", report.stripped.files, report.stripped.saved))
+        out.append(("stripped of symbols", report.stripped.files, report.stripped.savings))
     total = sum(file.bytes for file in report.files)
     inside = sorted(by_package(report.files).items(), key=lambda item: (-item[1][1], item[0]))
     rows: list[tuple[str, int, int] | str] = ["TAKEN OUT"]

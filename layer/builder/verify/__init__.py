@@ -1,1 +1,1 @@
-"""Whether the slim tree still answers the same, and would load in the runtime."""
+"""Verify that the slim tree answers the same, and would load in the runtime."""

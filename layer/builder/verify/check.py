@@ -1,4 +1,4 @@
-"""Whether a tree's shared libraries would load where the layer goes, which this machine cannot show.
+"""Check that a tree's shared libraries would load in the runtime, which this machine may not be able to run.
 
 As auditwheel does for platform tags: every library's machine, the libraries that it is linked to,
 and the newest version of each symbol that it takes from the runtime's own libraries.
@@ -27,18 +27,20 @@ def check(tree: Path, target: Target) -> list[Check]:
     """Check every shared library of a tree against what the target's runtime offers.
 
     Raises:
-        CheckError: it names all files, symbols and libraries that would not do.
+        CheckError: it names all files, symbols and libraries at fault.
 
     """
-    needs, faults = _read(tree)
+    needs, faults = _read_all(tree)
     own = {Path(path).name for path in needs}
     # Not by library: libm.so.6 offers the versions of glibc that libc.so.6 does.
-    limits = {kind: limit for library in _offered(target).values() for kind, limit in library.items()}
+    limits = {
+        kind: limit for library in _runtime_versions(target).values() for kind, limit in library.items()
+    }
     newest: dict[str, tuple[tuple[int, ...], str]] = {}
     for path, need in needs.items():
-        faults += _faults(path, need, own, target)
+        faults += _find_faults(path, need, own, target)
         for library, names in need.versions.items():
-            if library in own:  # the layer brings its own
+            if library in own:  # the layer has it
                 continue
             for name in names:
                 if not (match := _VERSION.fullmatch(name)):
@@ -47,25 +49,27 @@ def check(tree: Path, target: Target) -> list[Check]:
                 newest[match[1]] = max(newest.get(match[1], ((0,), "")), (version, path))
                 limit = limits.get(match[1])
                 if limit and version > limit:
-                    faults.append(
-                        f"{path} needs {name} of {library}; {target.runtime} offers {match[1]}_{_text(limit)}"
-                    )
+                    offer = f"{target.runtime} offers {match[1]}_{_format_version(limit)}"
+                    faults.append(f"{path} needs {name} of {library}; {offer}")
     if faults:
         raise CheckError(
-            f"what would not load in {target.runtime} on {target.architecture}:\n  " + "\n  ".join(faults)
+            f"these would not load in {target.runtime} on {target.architecture}:\n  " + "\n  ".join(faults)
             + "\nPin versions whose wheels are built for an older system (manylinux_2_28 or before)"
         )  # fmt: skip
     return [
         Check("shared libraries", f"{len(needs)}, all for {target.machine}"),
         *(
-            Check(f"newest {kind}", f"{_text(version)} ({path}); offered: {_text(limits[kind])}")
+            Check(
+                f"newest {kind}",
+                f"{_format_version(version)} ({path}); offered: {_format_version(limits[kind])}",
+            )
             for kind, (version, path) in sorted(newest.items())
             if kind in limits
         ),
     ]
 
 
-def _read(tree: Path) -> tuple[dict[str, Needs], list[str]]:
+def _read_all(tree: Path) -> tuple[dict[str, Needs], list[str]]:
     """Return what each shared library needs, and which ones are damaged."""
     needs, faults = {}, []
     for file in trees.files(tree):
@@ -77,7 +81,7 @@ def _read(tree: Path) -> tuple[dict[str, Needs], list[str]]:
     return needs, faults
 
 
-def _faults(path: str, need: Needs, own: set[str], target: Target) -> list[str]:
+def _find_faults(path: str, need: Needs, own: set[str], target: Target) -> list[str]:
     faults = []
     if need.machine != target.machine:
         faults.append(f"{path} is for {need.machine}, not {target.machine}")
@@ -89,12 +93,12 @@ def _faults(path: str, need: Needs, own: set[str], target: Target) -> list[str]:
     return faults
 
 
-def _offered(target: Target) -> Mapping[str, Mapping[str, tuple[int, ...]]]:
+def _runtime_versions(target: Target) -> Mapping[str, Mapping[str, tuple[int, ...]]]:
     if target.name != HOST:
         return OFFERED
     name, version = platform.libc_ver()
     return {"libc.so.6": {"GLIBC": tuple(map(int, version.split(".")))}} if name == "glibc" else {}
 
 
-def _text(version: tuple[int, ...]) -> str:
+def _format_version(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))

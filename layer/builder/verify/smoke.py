@@ -38,10 +38,10 @@ class Outcome:
         return hashlib.sha256(self.answer.encode()).hexdigest()
 
 
-def code_files(smoke: Smoke) -> list[Path]:
+def list_code_files(smoke: Smoke) -> list[Path]:
     """Return the files that the prediction consists of, apart from the tree."""
-    code = [path for folder in smoke.code for path in _deployed(folder)]
-    events = [one for path in smoke.arguments.get("events", []) for one in _events(ROOT / path)]
+    code = [path for folder in smoke.code for path in _list_modules(folder)]
+    events = [one for path in smoke.arguments.get("events", []) for one in _list_events(ROOT / path)]
     prepare = [smoke.prepare] if smoke.prepare else []
     return [smoke.script, _RUNNER, *prepare, *code, *events, *smoke.inputs]
 
@@ -55,27 +55,27 @@ def digest(smoke: Smoke, base_digest: str) -> str:
 
     """
     total = hashlib.sha256(json.dumps([smoke.arguments, base_digest], sort_keys=True).encode())
-    for path in code_files(smoke):
+    for path in list_code_files(smoke):
         total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()
 
 
-def code_bytes(smoke: Smoke) -> int:
+def count_code_bytes(smoke: Smoke) -> int:
     """Return the bytes that the function's own code takes, apart from the layer."""
-    return sum(path.stat().st_size for folder in smoke.function for path in _deployed(folder))
+    return sum(path.stat().st_size for folder in smoke.function for path in _list_modules(folder))
 
 
 _NOT_DEPLOYED = {"show.py", "publishing.py"}
 """As in recipes/parts/code/Makefile."""
 
 
-def _deployed(folder: Path) -> list[Path]:
+def _list_modules(folder: Path) -> list[Path]:
     """Return a function's modules, without builds and without those that only operators' commands load."""
     found = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*.py")))
     return [path for path, parts in found if parts[-1] not in _NOT_DEPLOYED and not parts[0].startswith(".")]
 
 
-def _events(path: Path) -> list[Path]:
+def _list_events(path: Path) -> list[Path]:
     """Return an event's file, or a folder's events without the answers beside them."""
     return [one for one in sorted(path.rglob("*.json")) if ".answer" not in one.name] or [path]
 
@@ -125,7 +125,7 @@ def run(smoke: Smoke, layer_trees: Sequence[Path], interpreter: Interpreter, pre
         result = folder / "result.json"
         plan = {
             "trees": [str(tree.resolve()) for tree in layer_trees],
-            "code": _importable(smoke, folder),
+            "code": _link_code(smoke, folder),
             "script": str(smoke.script),
             "arguments": smoke.arguments | ({"prepared": str(prepared)} if smoke.prepare else {}),
             "result": str(result),
@@ -150,21 +150,21 @@ def run(smoke: Smoke, layer_trees: Sequence[Path], interpreter: Interpreter, pre
             check=False,
         )
         if done.returncode or not result.is_file():
-            raise SmokeError(_last_words(done))
+            raise SmokeError(_describe_failure(done))
         found = json.loads(result.read_text(encoding="utf-8"))
     if [trees.digest(tree) for tree in layer_trees] != before:
         raise SmokeError("the prediction changed its own layer, which Lambda mounts read-only")
     return Outcome(json.dumps(found["answer"], sort_keys=True), frozenset(found["opened"]))
 
 
-def isolation() -> str:
+def describe_isolation() -> str:
     """Return how the prediction is kept from a network, for reports."""
     if _can_isolate():
         return "in a network namespace of its own"
     return "with Python's own network calls refused"
 
 
-def _importable(smoke: Smoke, folder: Path) -> list[str]:
+def _link_code(smoke: Smoke, folder: Path) -> list[str]:
     """Return the folders to import the function's code from; a package's neighbours stay out."""
     packages = folder / "packages"
     packages.mkdir()
@@ -185,7 +185,7 @@ def _can_isolate() -> bool:
         return False
 
 
-def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+def _describe_failure(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
         return f"the prediction was ended by signal {-done.returncode}; {done.stderr[-2000:]}"
     lines = [line for line in done.stderr.splitlines() if not line.startswith('{"')]

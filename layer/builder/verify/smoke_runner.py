@@ -1,4 +1,4 @@
-"""Runs a recipe's smoke prediction on a tree alone; started by ``layer.smoke``, in the target's Python.
+"""Run a recipe's smoke prediction on a tree alone; ``verify.smoke`` starts it in the target's Python.
 
 Nothing is importable but the standard library, the function's code and the tree. The tree may not
 be written to, and nothing may be connected to. What was opened and mapped is recorded.
@@ -14,7 +14,7 @@ from typing import Any
 _NETWORK = {"socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"}
 
 
-class Watch:
+class AuditHook:
     """An audit hook that records what is opened and refuses what a proof must not do."""
 
     def __init__(self, trees: list[str]) -> None:
@@ -34,7 +34,7 @@ class Watch:
             raise PermissionError(f"the smoke prediction uses the network: {event}")
 
 
-def mapped(tree: str) -> set[str]:
+def list_mapped_files(tree: str) -> set[str]:
     """Return the files of the tree that are mapped into this process: its shared libraries."""
     try:
         with open("/proc/self/maps", encoding="utf-8") as lines:  # noqa: PTH123
@@ -44,7 +44,7 @@ def mapped(tree: str) -> set[str]:
     return {path for path in paths if path.startswith(tree)}
 
 
-def strangers(roots: list[str]) -> list[str]:
+def list_foreign_modules(roots: list[str]) -> list[str]:
     """Return the files of imported modules that lie outside all of the roots."""
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
     # torch names files for modules that it makes itself, and these names are relative.
@@ -61,7 +61,7 @@ def main() -> None:
     standard = [*sys.path, sysconfig.get_path("stdlib")]
     standard += [os.path.realpath(path) for path in standard]
     sys.path += [*plan["code"], *plan["trees"]]
-    watch = Watch(trees)
+    watch = AuditHook(trees)
     sys.addaudithook(watch)
     spec = importlib.util.spec_from_file_location("smoke", plan["script"])
     assert spec is not None  # noqa: S101
@@ -70,10 +70,10 @@ def main() -> None:
     spec.loader.exec_module(module)
     answer = module.answer(**plan["arguments"])
     roots = [*trees, *standard, *plan["code"], plan["script"], os.path.abspath(__file__)]  # noqa: PTH100
-    if outside := strangers(roots):
+    if outside := list_foreign_modules(roots):
         raise ImportError(f"modules came from outside the layer: {', '.join(outside)}")
     own_tree = trees[0]
-    seen = watch.opened | mapped(own_tree)
+    seen = watch.opened | list_mapped_files(own_tree)
     opened = {
         path.removeprefix(own_tree)
         for path in seen

@@ -274,12 +274,12 @@ class TestRefused:
     def test_a_file_that_changes(self, write, refused, monkeypatch, size):
         """A file that is longer or shorter than it was is no file of the tree that was listed."""
         tree = write({"file": bytes(1000)})
-        listed = archive._files
+        listed = archive._list_files
 
         def change(folder):
             files = listed(folder)
             (tree / "file").write_bytes(bytes(size))
             return files
 
-        monkeypatch.setattr(archive, "_files", change)
+        monkeypatch.setattr(archive, "_list_files", change)
         refused(tree, "file changed while it was packed; pack again")

@@ -231,7 +231,7 @@ def out_of_reach() -> str | None:
     """Return what keeps this machine from fetching an interpreter."""
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         return "no apt-get here"
-    mirror = interpreter.debian_mirror()
+    mirror = interpreter.find_debian_mirror()
     if not mirror or not list(Path("/usr/share/keyrings").glob("debian-archive-keyring.*")):
         return "apt knows no Debian here"
     try:
@@ -250,7 +250,7 @@ def test_really(cache, monkeypatch):
     monkeypatch.undo()
     if reason := out_of_reach():
         pytest.skip(reason)
-    native = interpreter.native()
+    native = interpreter.native_architecture()
     target = get_target(f"python3.13-{native}")
     lines = []
 
@@ -258,7 +258,7 @@ def test_really(cache, monkeypatch):
 
     assert re.fullmatch(r"fetched CPython 3\.13\.\d+, Debian's", lines[-1])
     assert [folder.name for folder in cache.iterdir()] == [target.name]
-    (found,) = interpreter._fetched(target, native, cache)
+    (found,) = interpreter._list_fetched(target, native, cache)
     code = (
         "import asyncio, bz2, ctypes, hashlib, lzma, sqlite3, ssl, subprocess, sys, zlib\n"
         "subprocess.run([sys.executable, '-c', 'import sys; print(sys.version_info[:2])'], check=True)"

@@ -195,7 +195,7 @@ class TestFiles:
         path = tmp_path / "report.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
 
-        with pytest.raises(ReportError, match=f"is no report of this builder: {message}"):
+        with pytest.raises(ReportError, match=f"is not a report of this version of the builder: {message}"):
             read(path)
 
     @pytest.mark.parametrize("text", ["", "[]", "{", "null", "\xff"])
@@ -203,7 +203,7 @@ class TestFiles:
         """Neither is a file that was cut off or is something else."""
         (tmp_path / "report.json").write_bytes(text.encode("latin-1"))
 
-        with pytest.raises(ReportError, match="is no report of this builder"):
+        with pytest.raises(ReportError, match="is not a report of this version of the builder"):
             read(tmp_path / "report.json")
 
 

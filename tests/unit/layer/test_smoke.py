@@ -14,7 +14,7 @@ from layer.builder.interpreter import Interpreter
 from layer.builder.recipe import Smoke
 from layer.builder.slim.elf import is_elf
 from layer.builder.verify import smoke as smokes
-from layer.builder.verify.smoke import code_bytes, code_files, prepare, run
+from layer.builder.verify.smoke import count_code_bytes, list_code_files, prepare, run
 
 HERE = Interpreter((sys.executable,), {"GIVEN": "yes"}, "the running one", emulated=False)
 
@@ -218,13 +218,13 @@ def test_code_files(toy):
     app, model = toy.write("app/handler.py", "12345").parent, toy.write("model.pt", "")
     smoke = toy.smoke("", code=(app,), inputs=(model,), prepare=model, function=(app,))
 
-    assert {path.name for path in code_files(smoke)} == {
+    assert {path.name for path in list_code_files(smoke)} == {
         "smoke.py",
         "smoke_runner.py",
         "handler.py",
         "model.pt",
     }
-    assert code_bytes(smoke) == 5
+    assert count_code_bytes(smoke) == 5
 
 
 def test_what_counts_as_code(toy):
@@ -237,7 +237,7 @@ def test_what_counts_as_code(toy):
     smoke = toy.smoke("return 1", code=(toy.folder / "f",), function=(toy.folder / "f",),
                       arguments={"events": events})  # fmt: skip
 
-    names = [path.name for path in code_files(smoke)]
+    names = [path.name for path in list_code_files(smoke)]
     assert sorted(names) == [
         "a.json",
         "app.py",
@@ -247,7 +247,7 @@ def test_what_counts_as_code(toy):
         "smoke.py",
         "smoke_runner.py",
     ]
-    assert code_bytes(smoke) == 10
+    assert count_code_bytes(smoke) == 10
 
 
 def test_tree_untouched(toy):
