@@ -46,11 +46,11 @@ import torch
 operators = torch.library.Library("torchvision", "FRAGMENT")  # as in usual_fastai.py
 for name in ("nms", "qnms"):
     operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-from rebuild import Description, learner
+from rebuild import Description, build_learner
 description, weights, target = sys.argv[1:]
 with open(description, "rb") as file:
     parsed = msgspec.json.decode(file.read(), type=Description)
-learner(parsed, torch.load(weights), threads=1).export(target)
+build_learner(parsed, torch.load(weights), threads=1).export(target)
 """
 
 

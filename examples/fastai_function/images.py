@@ -1,4 +1,4 @@
-"""What this function does: images in, the classes that fastai's learner sees in them out."""
+"""Images in, the classes that a fastai learner sees in them out."""
 
 import base64
 import binascii
@@ -14,9 +14,9 @@ from lambda_inference.threads import thread_count
 
 MAX_ITEMS = 100
 MAX_BYTES = 10_000_000
-"""Of an image's file."""
+"""Limit of an image's file."""
 BATCH = 16
-"""Images that the network sees at once; fewer, when they are large."""
+"""Images in a batch; fewer if they are large."""
 TOP = 3
 
 _DATA = (
@@ -26,14 +26,14 @@ _DATA = (
 
 
 class Item(Struct, forbid_unknown_fields=True):
-    """One image, sent along or named."""
+    """One image, in the request or in S3."""
 
     image: Annotated[str, Meta(max_length=-(-MAX_BYTES // 3) * 4)] | UnsetType = UNSET
     key: Annotated[str, Meta(max_length=1024)] | UnsetType = UNSET
 
 
 class ImageRequest(BaseRequest, kw_only=True):
-    """What a request may say, beside the fields of every request."""
+    """Images to classify, and the number of classes to return."""
 
     data: Annotated[list[Item], Meta(min_length=1, max_length=MAX_ITEMS, description=_DATA)]
     top: Annotated[
@@ -50,34 +50,34 @@ class ImageRequest(BaseRequest, kw_only=True):
 
 
 class ImageClassifier:
-    """A fastai learner's answer about images: the most probable classes of each."""
+    """A fastai learner that returns the most probable classes of each image."""
 
     Request: ClassVar[type[BaseRequest]] = ImageRequest
 
     def __init__(self) -> None:
-        # The heavy imports happen here, while the model is on its way.
+        # The heavy imports happen here, while the model is downloaded.
         import pictures
         import rebuild
 
         self._pictures, self._rebuild = pictures, rebuild
 
     def load(self, model: Model) -> None:
-        """Take up a model: one ``*.pt`` with weights, and the ``*.json`` that describes its learner."""
+        """Load a model: one ``*.pt`` with weights, and the ``*.json`` that describes its learner."""
         from lambda_inference import tensors
 
         try:
-            said = msgspec.json.decode(model.only(".json"), type=self._rebuild.Description)
+            description = msgspec.json.decode(model.only(".json"), type=self._rebuild.Description)
             weights = tensors.load_checkpoint(model.only(".pt"))
-            self._learner = self._rebuild.learner(said, weights, thread_count())
+            self._learner = self._rebuild.build_learner(description, weights, thread_count())
         except (msgspec.DecodeError, ValueError, LookupError, TypeError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise Unavailable(
                 f"the learner of {model.manifest.name} cannot be rebuilt ({reason}); export it again"
             ) from error
-        self._vocabulary, self._mode = said.vocabulary, said.mode
+        self._vocabulary, self._mode = description.vocabulary, description.mode
 
     def predict(self, request: ImageRequest, deadline: Deadline) -> Iterator[Prediction]:
-        """Yield a prediction an image in input order."""
+        """Yield each image's prediction, in input order."""
         classes = len(self._vocabulary)
         if request.top > max(classes, TOP):
             raise BadRequest(
@@ -88,18 +88,18 @@ class ImageClassifier:
         pixels = 0
         for index, item in enumerate(request.data):
             deadline.check(index, len(request.data))
-            image, facts = self._decoded(item, f"data[{index}]")
+            image, facts = self._decode(item, f"data[{index}]")
             size = facts["width"] * facts["height"]
             if waiting and (len(waiting) == BATCH or pixels + size > self._pictures.MAX_PIXELS):
-                yield from self._predictions(waiting, request.top)
+                yield from self._predict_batch(waiting, request.top)
                 waiting, pixels = [], 0
             waiting.append((index, image, facts))
             pixels += size
-        yield from self._predictions(waiting, request.top)
+        yield from self._predict_batch(waiting, request.top)
 
-    def _decoded(self, item: Item, field: str) -> tuple[Any, dict[str, Any]]:
+    def _decode(self, item: Item, field: str) -> tuple[Any, dict[str, Any]]:
         if isinstance(item.key, str):
-            return self._pictures.decoded(read(item.key, f"{field}.key", MAX_BYTES), self._mode, field)
+            return self._pictures.decode(read(item.key, f"{field}.key", MAX_BYTES), self._mode, field)
         try:
             data = base64.b64decode(str(item.image), validate=True)
         except (binascii.Error, ValueError):
@@ -107,11 +107,11 @@ class ImageClassifier:
                 f"{field}.image is not base64 (RFC 4648, section 4: padded, in one line, no data: before it)",
                 field=f"{field}.image",
             ) from None
-        return self._pictures.decoded(data, self._mode, field)
+        return self._pictures.decode(data, self._mode, field)
 
-    def _predictions(self, images: list[tuple[int, Any, dict[str, Any]]], top: int) -> Iterator[Prediction]:
-        found = self._rebuild.probabilities(self._learner, [image for _, image, _ in images])
-        for (index, _, facts), probabilities in zip(images, found, strict=True):
+    def _predict_batch(self, images: list[tuple[int, Any, dict[str, Any]]], top: int) -> Iterator[Prediction]:
+        results = self._rebuild.predict_probabilities(self._learner, [image for _, image, _ in images])
+        for (index, _, facts), probabilities in zip(images, results, strict=True):
             best = sorted(zip(self._vocabulary, probabilities, strict=True), key=lambda one: -one[1])[:top]
             yield Prediction(
                 {

@@ -16,14 +16,14 @@ from torch import nn
 LAYERS: Mapping[str, Callable[..., nn.Module]] = {
     layer.__name__: layer for layer in (AdaptiveAvgPool, ConvLayer, Flatten, LinBnDrop, MaxPool, ResBlock)
 }
-"""What a network may consist of (https://docs.fast.ai/layers.html)."""
+"""The layers that a network may have (https://docs.fast.ai/layers.html)."""
 
 
 def build(layers: Sequence[Sequence[Any]]) -> nn.Sequential:
-    """Return the network that a list describes, with weights of chance.
+    """Return the network that a list describes, with random weights.
 
     Raises:
-        ValueError: it names another layer, or arguments that a layer has not.
+        ValueError: the list names another layer, or arguments that a layer does not take.
 
     """
     built = []

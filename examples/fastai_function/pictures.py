@@ -1,6 +1,6 @@
-"""Images from anybody, as the pixels that a network takes: what each kind of file becomes.
+"""Image files from untrusted senders, decoded to the pixels that a network takes.
 
-Nothing here repeats what a file says about itself, and nothing is decoded before its size is known.
+No message quotes a file's own text, and nothing is decoded before its size is known.
 """
 
 import io
@@ -11,7 +11,7 @@ from PIL import Image, MpoImagePlugin, WebPImagePlugin  # noqa: F401 - PIL would
 from lambda_inference import BadRequest
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-"""What is taken, in PIL's words; PIL reads many more, some of them through other programs."""
+"""Accepted formats, by PIL's names; PIL reads many more, some of them through other programs."""
 MAX_PIXELS = 25_000_000
 """Pixels of an image: 100 MB as red, green, blue and alpha."""
 
@@ -25,13 +25,13 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How an image is turned that a camera stored otherwise (Exif 3.0, 4.6.5.1.1, Orientation)."""
+"""The turn that makes an image upright, by its orientation (Exif 3.0, 4.6.5.1.1)."""
 
 Image.MAX_IMAGE_PIXELS = None  # the bound below is stricter, and an answer instead of a warning
 
 
-def decoded(data: bytes | memoryview, mode: str, field: str) -> tuple[Image.Image, dict[str, Any]]:
-    """Return an image's pixels in a mode, and what it was: format, width and height.
+def decode(data: bytes | memoryview, mode: str, field: str) -> tuple[Image.Image, dict[str, Any]]:
+    """Return an image's pixels in a mode, and its format, width and height.
 
     The first frame of an animation; turned upright; transparent parts white; 16 bits scaled to 8.
 
@@ -41,7 +41,7 @@ def decoded(data: bytes | memoryview, mode: str, field: str) -> tuple[Image.Imag
         field: the request's field that has it, for errors.
 
     Raises:
-        BadRequest: it is no image of one of the ``FORMATS``, too large, or damaged.
+        BadRequest: the file is not an image of one of the ``FORMATS``, too large, or damaged.
 
     """
     if not len(data):
@@ -64,7 +64,7 @@ def decoded(data: bytes | memoryview, mode: str, field: str) -> tuple[Image.Imag
     kind = "JPEG" if image.format == "MPO" else image.format  # several JPEGs in a row, as some cameras save
     try:
         image.load()
-        image = _flat(_upright(image), mode)
+        image = _flatten(_turn_upright(image), mode)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - see above
@@ -75,7 +75,7 @@ def decoded(data: bytes | memoryview, mode: str, field: str) -> tuple[Image.Imag
     return image, {"format": kind, "width": width, "height": height}
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn_upright(image: Image.Image) -> Image.Image:
     try:
         turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except MemoryError:
@@ -85,7 +85,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _flat(image: Image.Image, mode: str) -> Image.Image:
+def _flatten(image: Image.Image, mode: str) -> Image.Image:
     """Return 8-bit pixels without transparency; PIL's own conversions cut 16 bits off, and ignore alpha."""
     if image.mode.startswith("I"):
         return image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L").convert(mode)

@@ -1,6 +1,6 @@
-"""fastai's Learner from weights and a description: what its export does with a pickle.
+"""fastai's Learner from weights and a description, in place of its export, which is a pickle.
 
-``learner.json`` says what the network and its inputs are::
+``learner.json`` describes the network and its inputs::
 
     {"vocabulary": ["0", …], "mode": "L", "size": 32, "mean": [0.69], "deviation": [0.35], "layers": […]}
 """
@@ -29,7 +29,7 @@ from network import build  # noqa: E402
 
 
 class Description(Struct, forbid_unknown_fields=True, frozen=True):
-    """What a learner is, beside its weights.
+    """A learner without its weights.
 
     Attributes:
         vocabulary: the classes, in the order of the network's outputs.
@@ -49,7 +49,7 @@ class Description(Struct, forbid_unknown_fields=True, frozen=True):
     layers: list[tuple[str, dict[str, int | float | bool]]]
 
 
-def learner(description: Description, weights: Mapping[str, Any], threads: int) -> Learner:
+def build_learner(description: Description, weights: Mapping[str, Any], threads: int) -> Learner:
     """Return the learner, as ``load_learner`` returns it: ready to predict, with no data in it.
 
     Args:
@@ -79,14 +79,14 @@ def learner(description: Description, weights: Mapping[str, Any], threads: int) 
     items = [[blank, description.vocabulary[0]]]
     loaders = block.dataloaders(items, bs=1, num_workers=0, device="cpu").new_empty()
     rebuilt = Learner(loaders, network, loss_func=CrossEntropyLossFlat())
-    outputs = len(probabilities(rebuilt, [blank])[0])
+    outputs = len(predict_probabilities(rebuilt, [blank])[0])
     if outputs != len(description.vocabulary):
         raise ValueError(f"{outputs} outputs for {len(description.vocabulary)} classes")
     return rebuilt
 
 
-def probabilities(learner: Learner, images: list[Image.Image]) -> list[list[float]]:
-    """Return a learner's answers: for each image the probability of each class."""
+def predict_probabilities(learner: Learner, images: list[Image.Image]) -> list[list[float]]:
+    """Return, for each image, the probability of each class."""
     loader = learner.dls.test_dl(images, bs=len(images), num_workers=0)
-    found: list[list[float]] = learner.get_preds(dl=loader)[0].tolist()
-    return found
+    results: list[list[float]] = learner.get_preds(dl=loader)[0].tolist()
+    return results

@@ -20,9 +20,9 @@ from lambda_inference.threads import thread_count
 
 MAX_ITEMS = int(os.environ.get("MAX_ITEMS", "10000"))
 LIMIT = 1e6
-"""How far from zero a feature may lie: far outside of it single precision ends."""
+"""Largest absolute value of a feature, far within single precision."""
 BATCH = 1024
-"""Rows computed at once; more of them are no faster, and take more memory."""
+"""Rows in a batch; more are no faster, and take more memory."""
 
 _TOLERANCE = 1e-3
 
@@ -38,57 +38,57 @@ Rows = Annotated[
 
 
 class ClassificationRequest(BaseRequest, kw_only=True):
-    """What a request may say, beside the fields of every request; how long a row is, the model says."""
+    """Rows to classify; the model determines their length."""
 
     data: Rows
 
 
 class Labels(Struct, frozen=True):
-    """A model's ``labels.json``: the names of a row's features and of what the network tells apart."""
+    """A model's ``labels.json``: the names of a row's features and of the network's classes."""
 
     features: Annotated[list[str], Meta(min_length=1)]
     labels: Annotated[list[str], Meta(min_length=2)]
 
 
 class Engine(Protocol):
-    """What computes: one module of this folder each, whose ``load(model, threads)`` returns one."""
+    """A network: the ``load(model, threads)`` of each module ``engine_*.py`` returns one."""
 
     def probabilities(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
         """Return each row's probability for each label."""
 
 
 class Classifier:
-    """A Keras classifier of rows; the same answer whatever stands beside a row."""
+    """A Keras classifier of rows, whose answers do not depend on the batch."""
 
     Request: ClassVar[type[BaseRequest]] = ClassificationRequest
 
     def __init__(self) -> None:
-        # The heavy imports happen here, while the model is on its way.
+        # The heavy imports happen here, while the model is downloaded.
         self._engine_module: Any = load_engine_module()
 
     def load(self, model: Model) -> None:
-        """Take up a model with a ``labels.json`` beside the engine's own files, and try it with one row.
+        """Load a model: ``labels.json`` and the engine's own files; then test it with one row.
 
         Raises:
-            Unavailable: it is not what its ``labels.json`` says, or no classifier.
+            Unavailable: the model does not fit its ``labels.json``, or is not a classifier.
 
         """
         name = model.manifest.name
         try:
             self._labels = msgspec.json.decode(model.only("labels.json"), type=Labels)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Unavailable(f"labels.json of {name} is none: {error}; publish it again") from None
+            raise Unavailable(f"invalid labels.json of {name}: {error}; publish it again") from None
         self._engine: Engine = self._engine_module.load(model, thread_count())
-        (found,) = self._engine.probabilities([[0.0] * len(self._labels.features)])
-        # With a NaN among them this sum is none either.
-        if len(found) != len(self._labels.labels) or not abs(sum(found) - 1) < _TOLERANCE:
+        (result,) = self._engine.probabilities([[0.0] * len(self._labels.features)])
+        # A NaN makes the comparison false, too.
+        if len(result) != len(self._labels.labels) or not abs(sum(result) - 1) < _TOLERANCE:
             raise Unavailable(
-                f"{name} answers with {len(found)} numbers whose sum is {sum(found):.3f}, and its labels "
-                f"are {len(self._labels.labels)}, each with a probability; publish it again"
+                f"{name} answers with {len(result)} numbers whose sum is {sum(result):.3f}; expected a "
+                f"probability for each of its {len(self._labels.labels)} labels; publish it again"
             )
 
     def predict(self, request: ClassificationRequest, deadline: Deadline) -> Iterator[Prediction]:
-        """Yield a prediction a row in input order."""
+        """Yield each row's prediction, in input order."""
         rows, features, labels = request.data, self._labels.features, self._labels.labels
         for index, row in enumerate(rows):
             if len(row) != len(features):

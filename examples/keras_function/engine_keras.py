@@ -59,7 +59,7 @@ class Keras:
     def __init__(self, model: Model, threads: int) -> None:
         torch.set_num_threads(threads)
         name = model.manifest.name
-        architecture = checked_architecture(bytes(model.only(ARCHITECTURE)), name)
+        architecture = parse_architecture(bytes(model.only(ARCHITECTURE)), name)
         self._network = keras.models.model_from_json(json.dumps(architecture))
         weights = NamedBytes(model.only(WEIGHTS), WEIGHTS)
         check_weights(weights, len(self._network.weights), name)
@@ -74,7 +74,7 @@ class Keras:
 
 
 class NamedBytes(io.BytesIO):
-    """A file in memory that says a name where Keras asks its path for one.
+    """A file in memory that has a name, which Keras asks its path for.
 
     ``load_weights`` tells formats apart by ``str(path)``, and its reader takes a path or an ``io.BytesIO``.
     The layer's recipe stops a build with a Keras whose reader has changed.
@@ -88,7 +88,7 @@ class NamedBytes(io.BytesIO):
         return self._name
 
 
-def checked_architecture(data: bytes, name: str) -> dict[str, Any]:
+def parse_architecture(data: bytes, name: str) -> dict[str, Any]:
     """Return an architecture that this Keras' major version saved, and that names only layers that compute.
 
     Keras' own safe mode refuses lambdas and what is none of its classes; among these there are still some
@@ -96,59 +96,59 @@ def checked_architecture(data: bytes, name: str) -> dict[str, Any]:
     before they are loaded: drawing random ones takes longer than loading.
 
     Raises:
-        Unavailable: it says what is at fault, and what to do.
+        Unavailable: the message names the fault, and what to do.
 
     """
     try:
         architecture = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise _unreadable(name, f"{ARCHITECTURE} is not JSON ({type(error).__name__})") from None
+        raise _refuse(name, f"{ARCHITECTURE} is not JSON ({type(error).__name__})") from None
     if not isinstance(architecture, dict):
-        raise _unreadable(name, f"{ARCHITECTURE} holds no object")
-    has, saved = keras.__version__, _shown(architecture.get("keras_version", keras.__version__))
-    if _major(saved) != _major(has):
+        raise _refuse(name, f"{ARCHITECTURE} holds no object")
+    has, saved = keras.__version__, _quote(architecture.get("keras_version", keras.__version__))
+    if _get_major(saved) != _get_major(has):
         raise Unavailable(
             f"model {name} was saved with keras {saved}, and this function has {has}; save and publish it "
-            f"again with keras {_major(has)}.x, or build the layer with {_major(saved)}.x"
+            f"again with keras {_get_major(has)}.x, or build the layer with {_get_major(saved)}.x"
         )
     architecture.pop("compile_config", None)
-    for found in _objects(architecture):
-        found |= {key: _ZEROS for key in found if key.endswith("_initializer")}
-        module, kind = found.get("module"), found.get("class_name", _KERAS_TENSOR)
+    for layer in _walk_objects(architecture):
+        layer |= {key: _ZEROS for key in layer if key.endswith("_initializer")}
+        module, kind = layer.get("module"), layer.get("class_name", _KERAS_TENSOR)
         if kind == _KERAS_TENSOR:
             continue
-        # What is registered under a name would come before what a module has under its own.
-        registered = found.get("registered_name") not in {None, kind}
+        # A registered class of that name would take precedence over the module's own.
+        registered = layer.get("registered_name") not in {None, kind}
         if registered or not isinstance(module, str) or kind not in _CLASSES.get(module, ()):
-            named = f"{_shown(module)}.{_shown(kind)}"
-            raise _unreadable(name, f"{ARCHITECTURE} names {named}, which engine_keras.py does not list")
+            path = f"{_quote(module)}.{_quote(kind)}"
+            raise _refuse(name, f"{ARCHITECTURE} names {path}, which engine_keras.py does not list")
     return architecture
 
 
 def check_weights(file: io.BytesIO, count: int, name: str) -> None:
-    """See that an HDF5 file holds as many arrays as a network has, each in the file itself.
+    """Check that an HDF5 file holds as many arrays as a network has, each in the file itself.
 
     Links, and virtual and external datasets, name other files; compressed ones may be larger than memory.
-    Keras refuses what it comes across of these, here the file is looked through before.
+    Keras refuses those that it meets; here the whole file is checked first.
 
     Raises:
-        Unavailable: it says what is at fault.
+        Unavailable: the message names the fault.
 
     """
     arrays, room = 0, file.seek(0, os.SEEK_END)
     with h5py.File(file, "r") as opened:
-        for found in _datasets(opened, name):
+        for found in _walk_datasets(opened, name):
             arrays += 1
             if found.external or found.is_virtual or found.dtype.kind not in "fiu":
-                raise _unreadable(name, f"{WEIGHTS} holds a dataset whose numbers are not in it")
+                raise _refuse(name, f"{WEIGHTS} holds a dataset whose numbers are not in it")
             room -= found.nbytes
             if room < 0:
-                raise _unreadable(name, f"{WEIGHTS} holds arrays that are larger than itself")
+                raise _refuse(name, f"{WEIGHTS} holds arrays that are larger than itself")
     if arrays != count:
-        raise _unreadable(name, f"{WEIGHTS} holds {arrays} arrays, and {ARCHITECTURE} takes {count}")
+        raise _refuse(name, f"{WEIGHTS} holds {arrays} arrays, and {ARCHITECTURE} takes {count}")
 
 
-def _datasets(file: "h5py.File", name: str) -> "Iterator[h5py.Dataset]":
+def _walk_datasets(file: "h5py.File", name: str) -> "Iterator[h5py.Dataset]":
     """Yield every dataset of a file, no link followed and nothing twice."""
     seen = set()
     pending = [file["/"]]
@@ -157,11 +157,11 @@ def _datasets(file: "h5py.File", name: str) -> "Iterator[h5py.Dataset]":
         for key in group:
             link = group.get(key, getlink=True)
             if not isinstance(link, h5py.HardLink):
-                raise _unreadable(name, f"{WEIGHTS} holds a link ({type(link).__name__})")
+                raise _refuse(name, f"{WEIGHTS} holds a link ({type(link).__name__})")
             found = group[key]
             place = h5py.h5o.get_info(found.id).addr
             if place in seen or not isinstance(found, h5py.Group | h5py.Dataset):
-                raise _unreadable(name, f"{WEIGHTS} holds more than arrays in groups")
+                raise _refuse(name, f"{WEIGHTS} holds more than arrays in groups")
             seen.add(place)
             if isinstance(found, h5py.Group):
                 pending.append(found)
@@ -169,7 +169,7 @@ def _datasets(file: "h5py.File", name: str) -> "Iterator[h5py.Dataset]":
                 yield found
 
 
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
+def _walk_objects(value: Any) -> Iterator[dict[str, Any]]:
     """Yield every object inside a JSON value."""
     pending = [value]
     while pending:
@@ -181,17 +181,18 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
             pending.extend(value)
 
 
-def _major(version: str) -> str:
+def _get_major(version: str) -> str:
     return version.partition(".")[0]
 
 
-def _shown(value: Any) -> str:
-    """Return what a file says so that it can stand in a message."""
+def _quote(value: Any) -> str:
+    """Return a file's value in a form that is safe in a message."""
     return ascii(value)[1:-1][:64] if isinstance(value, str) else type(value).__name__
 
 
-def _unreadable(name: str, what: str) -> Unavailable:
+def _refuse(name: str, reason: str) -> Unavailable:
+    """Return the error of a model that is not loaded."""
     return Unavailable(
-        f"model {name} is not loaded: {what}. Save its architecture and weights again, from a model that is "
-        "not compiled and has no code of its own, and publish it"
+        f"model {name} is not loaded: {reason}. Save its architecture and weights again, from a model that "
+        "is not compiled and has no code of its own, and publish it"
     )

@@ -10,15 +10,15 @@ from lambda_inference import BaseRequest, Deadline, Model, Prediction, Unavailab
 from lambda_inference.texts import TextRequest
 
 MAX_BATCH = 128
-"""Texts analysed at once; more of them are hardly faster."""
+"""Texts in a batch; more are hardly faster."""
 MAX_BATCH_CHARS = 20_000
-"""Characters analysed at once: it bounds the memory that takes, and how late a deadline is noticed."""
+"""Characters in a batch: bounds its memory and the delay of a deadline check."""
 
 _TOKENIZER = "checked"
 
 
 class AnalysisRequest(TextRequest, kw_only=True):
-    """What a request for an analysis may say, beside the fields of every request."""
+    """Texts to analyse, and whether their tokens come back."""
 
     tokens: Annotated[bool, Meta(description="true or false")] = True
 
@@ -29,7 +29,7 @@ class TextAnalyser:
     Request: ClassVar[type[BaseRequest]] = AnalysisRequest
 
     def __init__(self) -> None:
-        # The heavy imports happen here, while the model is on its way.
+        # The heavy imports happen here, while the model is downloaded.
         import spacy
         import spacy.lang.en
         from spacy.pipeline import attributeruler, dep_parser, ner, tagger, tok2vec  # noqa: F401
@@ -53,21 +53,21 @@ class TextAnalyser:
         self._config: Any = Config
 
     def load(self, model: Model) -> None:
-        """Take up a pipeline: ``*.cfg`` and ``*.msgpack``, or ``*.txt`` that names a package in the layer.
+        """Load a pipeline: ``*.cfg`` and ``*.msgpack``, or ``*.txt`` that names a package in the layer.
 
         Raises:
             Unavailable: the layer has no such package.
 
         """
         if any(name.endswith(".txt") for name in model.files):
-            self._pipeline = self._packaged(model)
+            self._pipeline = self._load_package(model)
             return
         config = self._config().from_bytes(bytes(model.only(".cfg")), interpolate=False)
         config["nlp"]["tokenizer"] = {"@tokenizers": _TOKENIZER}
         pipeline = self._spacy.util.load_model_from_config(config, validate=False)
         self._pipeline = pipeline.from_bytes(model.only(".msgpack"))
 
-    def _packaged(self, model: Model) -> Any:
+    def _load_package(self, model: Model) -> Any:
         name = bytes(model.only(".txt")).decode("ascii", "replace").strip()
         if not re.fullmatch(r"[a-z0-9_]+", name) or not self._spacy.util.is_package(name):
             raise Unavailable(
@@ -78,10 +78,10 @@ class TextAnalyser:
         return self._spacy.load(name, exclude=["senter"], config=config)
 
     def predict(self, request: AnalysisRequest, deadline: Deadline) -> Iterator[Prediction]:
-        """Yield a prediction an item in input order."""
-        texts: Sequence[str] = request.data  # a list since __post_init__
+        """Yield each item's prediction, in input order."""
+        texts: Sequence[str] = request.data  # __post_init__ made it a list
         done, total = 0, len(texts)
-        for batch in batches(texts):
+        for batch in split_batches(texts):
 
             def check(done: int = done) -> None:
                 deadline.check(done, total)
@@ -93,20 +93,20 @@ class TextAnalyser:
     def _analyse(
         self, texts: Sequence[str], first: int, tokens: bool, check: Callable[[], None]
     ) -> list[Prediction]:
-        """Return the predictions of a batch, whose first text is that many items into the request."""
+        """Return the predictions of a batch; ``first`` is its first text's position in the request."""
         pipeline = self._pipeline
         pipeline.tokenizer.check = check
-        # The words that a pipeline meets would otherwise stay in memory for as long as the process.
+        # Otherwise every new word stays in memory for as long as the process.
         with pipeline.memory_zone():
             docs = pipeline.pipe((text for text in texts if text.strip()), batch_size=MAX_BATCH)
             return [
-                _prediction(number, text, next(docs) if text.strip() else (), tokens)
+                _build_prediction(number, text, next(docs) if text.strip() else (), tokens)
                 for number, text in enumerate(texts, first)
             ]
 
 
-def batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield the texts in their order, as many at once as both bounds allow, and never less than one."""
+def split_batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the texts in order, in batches within both bounds or of one text."""
     start = characters = 0
     for end, text in enumerate(texts):
         characters += len(text)
@@ -116,8 +116,8 @@ def batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     yield texts[start:]
 
 
-def _prediction(index: int, text: str, doc: Any, tokens: bool) -> Prediction:
-    """Return what a document says; that of a blank text is an empty sequence."""
+def _build_prediction(index: int, text: str, doc: Any, tokens: bool) -> Prediction:
+    """Return the prediction of a document; a blank text has an empty one."""
     record: dict[str, Any] = {
         "index": index,
         "text": text,

@@ -40,7 +40,7 @@ function request() {
 function complain(error, status) {
   const [, name, line] = /^([^[.]*)(?:\[(\d+)\])?/.exec(error.field ?? "");
   const at = controls.find(({ field }) => field.name === name && error.field) ?? controls.find(({ field }) => field.kind === "json" && error.field);
-  const words = [element("strong", { textContent: `${status ?? ""} ${error.code}`.trim() }), " ", isolated(error.message)];
+  const words = [element("strong", { textContent: `${status ?? ""} ${error.code}`.trim() }), " ", isolate(error.message)];
   const fault = at?.fault ?? $("fault");
   fault.replaceChildren(...words);
   fault.hidden = false;
@@ -93,13 +93,13 @@ async function ask(event) {
     complain(found.error, found.status);
     return;
   }
-  $("about").replaceChildren(...found.about.flatMap((fact, place) => [place ? " · " : "", isolated(fact)]));
+  $("about").replaceChildren(...found.about.flatMap((fact, place) => [place ? " · " : "", isolate(fact)]));
   await load({ index: found.index, block: (number) => found.blocks[number] });
 }
 
 async function start() {
   const form = element("form", { id: "ask", noValidate: true, ariaLabel: "Request" });
-  for (const field of await unpacked($("form").textContent)) form.append(control(field));
+  for (const field of await unpack($("form").textContent)) form.append(control(field));
   form.append(
     element("p", { className: "send" }, element("button", { id: "send", type: "submit", textContent: "Send" }),
       element("span", { className: "keys" }, element("kbd", { textContent: "Ctrl" }), " ", element("kbd", { textContent: "Enter" })),

@@ -22,7 +22,7 @@ function element(name, properties = {}, ...children) {
 }
 
 // Isolated, so that a text that runs from right to left, or says so, turns nothing around it.
-const isolated = (text) => element("bdi", { dir: "auto", textContent: text });
+const isolate = (text) => element("bdi", { dir: "auto", textContent: text });
 
 // A token's text as a label: no longer than one, and what would be invisible or turn the text is named.
 function label(token) {
@@ -32,7 +32,7 @@ function label(token) {
 }
 
 // A token as a label, the mark of its leading space set back.
-function named(token) {
+function showToken(token) {
   const made = element("bdi", { dir: "auto", className: "token" }), mark = token.length > 1 && token.startsWith("▁");
   if (mark) made.append(element("span", { className: "space", textContent: "▁" }));
   made.append(label(mark ? token.slice(1) : token));
@@ -46,7 +46,7 @@ function bytes(text) {
   return made;
 }
 
-async function unpacked(text) {
+async function unpack(text) {
   const stream = new Blob([bytes(text)]).stream();
   return new Response(stream.pipeThrough(new DecompressionStream("gzip"))).json();
 }
@@ -68,12 +68,12 @@ const fold = (text) =>
 async function load(data, asked = 0) {
   const ticket = (turn += 1);
   const blocks = new Map();
-  const index = await unpacked(data.index);
+  const index = await unpack(data.index);
   if (ticket !== turn) return;
   ({ items, size } = index);
   folded = null;
   block = (number) => {
-    if (!blocks.has(number)) blocks.set(number, unpacked(data.block(number)));
+    if (!blocks.has(number)) blocks.set(number, unpack(data.block(number)));
     return blocks.get(number);
   };
   $("failures").hidden = !items.some(([, , failed]) => failed);
@@ -114,7 +114,7 @@ function list(page) {
     const [name, text, failed] = items[number];
     const button = element("button", { type: "button", className: failed ? "failed" : "" },
       element("span", { className: "number", textContent: name }),
-      ...text.split("\n", 2).map((line) => element("span", {}, isolated(line.slice(0, 200)))));
+      ...text.split("\n", 2).map((line) => element("span", {}, isolate(line.slice(0, 200)))));
     button.dataset.place = start + offset;
     button.addEventListener("click", () => show(start + offset));
     return element("li", {}, button);
@@ -160,7 +160,7 @@ async function show(place) {
   if (ticket !== turn) return;
   remember(number);
   point(null);
-  const body = record.panels ? panelled(record) : record.error ? failure(record) : [fields(record)];
+  const body = record.panels ? buildPanels(record) : record.error ? failure(record) : [fields(record)];
   $("item").replaceChildren(element("h2", { textContent: `Item ${items[number][0]}` }), ...body);
   $("main").scrollTop = 0;
   if ($("main").getBoundingClientRect().top < 0) $("main").scrollIntoView();
@@ -169,27 +169,27 @@ async function show(place) {
 const failure = (record) => [
   ...(record.source ? [element("p", { className: "source", dir: "auto", textContent: record.source })] : []),
   element("p", { className: "fault" }, element("strong", { textContent: "Failed" }), " ",
-    element("code", {}, isolated(record.error.code)), " ", isolated(record.error.message)),
+    element("code", {}, isolate(record.error.code)), " ", isolate(record.error.message)),
 ];
 
 function fields(record) {
   const made = element("dl");
   for (const [name, value] of Object.entries(record)) {
-    made.append(element("dt", {}, isolated(name)), element("dd", {}, shown(value)));
+    made.append(element("dt", {}, isolate(name)), element("dd", {}, showValue(value)));
   }
   return made;
 }
 
-const flat = (value) => value && typeof value === "object" && !Array.isArray(value)
+const isFlat = (value) => value && typeof value === "object" && !Array.isArray(value)
   && Object.values(value).every((one) => one === null || typeof one !== "object");
 
-function shown(value) {
-  if (!Array.isArray(value) || !value.length || !value.every(flat)) {
-    return isolated(typeof value === "string" ? value : JSON.stringify(value, null, 1));
+function showValue(value) {
+  if (!Array.isArray(value) || !value.length || !value.every(isFlat)) {
+    return isolate(typeof value === "string" ? value : JSON.stringify(value, null, 1));
   }
   const names = [...new Set(value.flatMap(Object.keys))];
   const row = (kind, cells) => element("tr", {}, ...cells.map((cell) =>
-    element(kind, { className: typeof cell === "number" ? "figure" : "" }, isolated(String(cell ?? "")))));
+    element(kind, { className: typeof cell === "number" ? "figure" : "" }, isolate(String(cell ?? "")))));
   return element("div", { className: "scroll" }, element("table", { className: "records" },
     element("thead", {}, row("th", names)),
     element("tbody", {}, ...value.map((one) => row("td", names.map((name) => one[name]))))));
@@ -210,7 +210,7 @@ function places(text, tokens) {
 }
 
 // A text, and of each of its tokens the element that shows it; the text itself if it spells them, or a line below.
-function spelled(name, text, tokens) {
+function spell(name, text, tokens) {
   const node = element("p", { className: name, dir: "auto" });
   if (!tokens) {
     node.textContent = text;
@@ -243,13 +243,13 @@ function weights(packed, rows, columns) {
   return (row, column) => view.getUint16(2 * (row * columns + column), true) / 65535;
 }
 
-function panelled(record) {
+function buildPanels(record) {
   const maps = record.panels.map((panel) => (panel.weights && record.source_tokens
     ? weights(panel.weights, panel.tokens.length, record.source_tokens.length) : null));
   const some = maps.some(Boolean);
-  const source = { ...spelled("source", record.source, some ? record.source_tokens : null), tokens: record.source_tokens };
+  const source = { ...spell("source", record.source, some ? record.source_tokens : null), tokens: record.source_tokens };
   const links = record.panels.map((panel, rank) =>
-    ({ ...panel, ...spelled("text", panel.text, maps[rank] && panel.tokens), weight: maps[rank], cells: null,
+    ({ ...panel, ...spell("text", panel.text, maps[rank] && panel.tokens), weight: maps[rank], cells: null,
       map: record.map, axes: record.axes }));
   const look = linking(source, links);
   if (some) walk(source, "Source", (column, said) => look(null, null, column, said));
@@ -295,7 +295,7 @@ function point(said, ...nodes) {
   $("linked").replaceChildren(...nodes);
 }
 
-const pair = (token, weight) => [element("span", { className: "pair" }, named(token), ` ${weight.toFixed(3)}`), " "];
+const pair = (token, weight) => [element("span", { className: "pair" }, showToken(token), ` ${weight.toFixed(3)}`), " "];
 
 // Returns what lights up a token, or a token of a panel (its rank, row) and one of the source (column).
 function linking(source, links) {
@@ -324,11 +324,11 @@ function linking(source, links) {
       if (column === null) source.words.forEach((word, number) => light(word, link.weight(row, number)));
     }
     if (row !== null) {
-      nodes.push(named(each[0].tokens[row]), " ← ", ...(column === null
+      nodes.push(showToken(each[0].tokens[row]), " ← ", ...(column === null
         ? strongest(source.tokens, (number) => each[0].weight(row, number))
         : pair(source.tokens[column], each[0].weight(row, column))));
     } else {
-      nodes.push(named(source.tokens[column]), " → ",
+      nodes.push(showToken(source.tokens[column]), " → ",
         ...strongest(each[0].tokens, (number) => each[0].weight(number, column)));
     }
     unlit = () => {};
@@ -361,7 +361,7 @@ const legend = (axes) => element("p", { className: "legend" }, axes,
 // weights that matter stand there in hundredths, black or white, whichever differs from its cell by 4.5 to 1.
 function table(source, link, rank, look) {
   const rtl = source.node.matches(RTL);
-  const name = (scope, token) => element("th", { scope, title: label(token) }, element("span", {}, named(token)));
+  const name = (scope, token) => element("th", { scope, title: label(token) }, element("span", {}, showToken(token)));
   const names = source.tokens.map((token) => name("col", token));
   const lines = link.tokens.map((token) => name("row", token));
   const cells = link.tokens.map((_, row) => source.tokens.map((__, column) => {

@@ -39,7 +39,7 @@ def answer() -> list[Any]:
     for one in answers:
         one["body"].pop("timings_ms", None)
     answers += [_queued(handler), *_corpus(handler, results)]
-    return [*answers, list_keys(results), _unpacked()]
+    return [*answers, list_keys(results), _unpack_nested()]
 
 
 def _queued(handler: Any) -> Any:
@@ -65,7 +65,7 @@ def _corpus(handler: Any, store: Any) -> Iterator[Any]:
     yield handler({"manifest": batch}, Context())["body"]["done"]
 
 
-def _unpacked() -> str:
+def _unpack_nested() -> str:
     """Pack a file as ``layer/archive.py`` does, and return what the unpacker makes of it."""
     import zstandard
 

@@ -252,11 +252,11 @@ def labels(features: int, names: list[str]) -> bytes:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"{", "labels.json of tumours-keras is none"),
-        (labels(30, ["one"]), "labels.json of tumours-keras is none"),
+        (b"{", "invalid labels.json of tumours-keras"),
+        (labels(30, ["one"]), "invalid labels.json of tumours-keras"),
         (
             labels(30, ["one", "two", "three"]),
-            "answers with 2 numbers whose sum is 1.000, and its labels are 3",
+            "answers with 2 numbers whose sum is 1.000; expected a probability for each of its 3 labels",
         ),
         (labels(29, ["one", "two"]), "cannot be loaded"),
     ],
