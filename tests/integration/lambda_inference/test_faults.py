@@ -93,7 +93,7 @@ def test_a_damaged_model_is_refused():
 def test_out_of_time_says_how_far_it_came(stack, form):
     """Before Lambda cuts it off, the function says how much it did; then it goes on serving."""
     event = {"data": ["Choose the value to be used in the filter."] * 10_000, "beam": 20}
-    with stack.function(timeout=5) as function:
+    with stack.function(timeout=10) as function:
         function.invoke({"warmup": True})
         if form == "direct":
             assert raw(function, event)["errorType"] == "OutOfTime"

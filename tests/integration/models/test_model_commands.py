@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 
 import boto3
 import pytest
 from support.events import case
 from support.project import MODEL, ROOT
+from support.proxy import Gate, Proxy
 
 from lambda_setup.__main__ import main
 from lambda_setup.deployment.local import MODEL_BUCKET, S3Server
@@ -187,12 +187,14 @@ class TestPublish:
     def test_killed(self, bucket, server, folder):
         """Killed in the midst of a file it leaves no version, and the next time makes it whole."""
         call = [sys.executable, "-m", "lambda_setup", "model", "publish", str(folder), "--bucket", BUCKET]
-        with subprocess.Popen(call, cwd=ROOT, env=os.environ | server.environment(),
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:  # fmt: skip
-            while not bucket.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads"):
-                assert running.poll() is None
-                time.sleep(0.005)
-            running.kill()
+        gate = Gate()
+        with Proxy(server.endpoint) as proxy, proxy.failing(gate, on="partNumber"):
+            environment = os.environ | server.environment() | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
+            with subprocess.Popen(call, cwd=ROOT, env=environment,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # fmt: skip
+                assert gate.reached.wait(120)
+                process.kill()
+            gate.opened.set()
         assert not bucket.pointers("a")
         assert not any(one.manifest for one in bucket.versions("a"))
 

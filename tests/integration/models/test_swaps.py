@@ -125,8 +125,10 @@ class TestWhen:
         size, part = 1_600_000_000, 8_000_000
         large = versions.manifest()
         large["files"][0] |= {"size": size, "part_size": part, "parts": ["0" * 64] * (size // part)}
-        with versions.function(AWS_ENDPOINT_URL_S3=proxy.endpoint, timeout="10") as function:
-            function.invoke(EVENT)
+        with versions.function(AWS_ENDPOINT_URL_S3=proxy.endpoint, timeout="60") as function:
+            with proxy.failing(gate := Gate(), on="en-es.pt"):
+                threading.Timer(2, gate.opened.set).start()  # thirty times as much takes a minute
+                function.invoke(EVENT)
             versions.state(large)
             del proxy.exchanges[:]
             with versions.logged() as lines:
@@ -138,10 +140,10 @@ class TestWhen:
     def test_slow_start(self, versions, proxy):
         """A storage that was slow once does not keep a function from its next version."""
         gate = Gate()
-        env = {"AWS_ENDPOINT_URL_S3": proxy.endpoint, "timeout": "15"}
+        env = {"AWS_ENDPOINT_URL_S3": proxy.endpoint, "timeout": "30"}
         with versions.function(**env) as function:
             with proxy.failing(gate, on="en-es.pt"):
-                threading.Timer(9, gate.opened.set).start()
+                threading.Timer(16, gate.opened.set).start()
                 function.invoke(EVENT)
             assert versions.served(function.invoke(EVENT)) == versions.first
             versions.point(versions.second)

@@ -56,7 +56,7 @@ class Recorded(Bucket):
 
     def create(self, key: str, data: bytes, content_type: str, metadata: Mapping[str, str]) -> bool:  # noqa: ARG002
         """Remember a key, unless it is refused."""
-        assert self.ready.wait(30)
+        assert self.ready.wait(60)
         if self.refused in key:
             raise Unavailable("refused")
         self.keys.append(key)

@@ -61,7 +61,7 @@ class TestLockExclusive:
 
         process = context.Process(target=hold)
         process.start()
-        assert holds.wait(30)
+        assert holds.wait(60)
         process.kill()
         with lock_exclusive(tmp_path):
             process.join()

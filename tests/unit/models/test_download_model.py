@@ -325,7 +325,7 @@ class TestHttp:
             [sys.executable, ROOT / "lambda_setup/download_model.py", web.url, "--to", folder],
             env=os.environ, cwd=tmp_path, log=2, grace=0,
         )  # fmt: skip
-        program.wait_until(lambda: partial.exists() and partial.stat().st_size > 0, seconds=30)
+        program.wait_until(lambda: partial.exists() and partial.stat().st_size > 0, seconds=120)
         program.stop()
         web.waits.set()
         came = partial.stat().st_size
@@ -343,12 +343,12 @@ class TestHttp:
             [sys.executable, "-m", "lambda_setup", "model", "download", web.url, "--out", folder],
             env=os.environ, cwd=ROOT, log=2, grace=0,
         )  # fmt: skip
-        first.wait_until((folder / ".weights.pt.partial").exists, seconds=30)
+        first.wait_until((folder / ".weights.pt.partial").exists, seconds=120)
         try:
             assert "another download" in refusal(download(web.url))
         finally:
             web.waits.set()
-        first.wait_until((folder / "model.toml").exists, seconds=30)
+        first.wait_until((folder / "model.toml").exists, seconds=120)
         first.stop()
         assert content(folder) == web.files
 
@@ -684,6 +684,6 @@ def test_imports_no_boto3_without_s3(tmp_path):
             [sys.executable, "-c", code, "model", "download", tmp_path / "model", "--out", tmp_path / "copy"],
             env=os.environ, cwd=ROOT, log=file,
         )  # fmt: skip
-        program.wait_until(lambda: log.read_bytes().endswith((b"True\n", b"False\n")), seconds=30)
+        program.wait_until(lambda: log.read_bytes().endswith((b"True\n", b"False\n")), seconds=120)
         program.stop()
     assert log.read_text().endswith("False\n")

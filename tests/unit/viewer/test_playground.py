@@ -57,7 +57,7 @@ def call(server, method="POST", path="/invoke", body=b"{}", **changed):
     """Call as the page does but for some headers, None being none; return the response and its body."""
     own = {"Host": f"127.0.0.1:{server.server_port}", "Origin": f"http://127.0.0.1:{server.server_port}",
            "Authorization": f"Bearer {server.token}", "Content-Length": str(len(body))}  # fmt: skip
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
     for name, value in (own | changed).items():
         if value is not None:
