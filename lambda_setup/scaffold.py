@@ -1,7 +1,7 @@
 """A new function as a copy of one that works: code, events, template, recipe and model under another name.
 
-Code is copied as it is: a function's engine is ENGINE, and a recipe's name is its folder's. The name only has to
-be set in documents, which are edited as such: the template, samconfig.toml, recipe.toml, model.toml and answers.
+Code is copied as it is: a function's engine is ENGINE, and a recipe's name is its folder's. Only documents have
+the name, and are edited as such: the template, samconfig.toml, recipe.toml, model.toml and recorded answers.
 """
 
 import json

@@ -13,11 +13,10 @@ from lambda_setup.deployment.aws import readable_errors
 from lambda_setup.deployment.local import LocalDeployment
 from lambda_setup.deployment.responses import is_success
 from lambda_setup.errors import CommandError
+from lambda_setup.events import read_event
 from lambda_setup.models.channels import CHANNELS
 from lambda_setup.output import relative_path, status
 
-REQUEST_LIMIT = 6_291_456
-"""Bytes of a request that Lambda takes in a synchronous call."""
 _VARYING = {
     "<request id>": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "<sha256>": r"\b[0-9a-f]{64}\b",
@@ -97,34 +96,6 @@ def _open_deployment(options: argparse.Namespace, function: functions.Function, 
     model = options.model or function.model
     status(f"starting S3 and putting the model in {relative_path(model)} there")
     return LocalDeployment.from_folder(model, log=log)
-
-
-def read_event(path: Path) -> Any:
-    """Return the event in a file: JSON in UTF-8 or UTF-16, with or without a byte order mark.
-
-    Raises:
-        CommandError: it is missing, a folder, too long for Lambda, or not JSON.
-
-    """
-    try:
-        event = json.loads(path.read_bytes())  # detects the encoding, and drops a byte order mark
-    except FileNotFoundError:
-        raise CommandError(f"event file {path} is missing; check the path, or leave out --event") from None
-    except IsADirectoryError:
-        raise CommandError(f"event file {path} is a folder; name a file in it") from None
-    except UnicodeDecodeError as error:
-        raise CommandError(
-            f"event file {path} is not text in {error.encoding}, at byte {error.start:,}; save it as UTF-8"
-        ) from None
-    except json.JSONDecodeError as error:
-        raise CommandError(f"event file {path} is not JSON: {error}; see events/event.json") from None
-    size = len(json.dumps(event))
-    if size > REQUEST_LIMIT:
-        raise CommandError(
-            f"event file {path} is a request of {size:,} bytes, and Lambda takes {REQUEST_LIMIT:,}; send "
-            "fewer items at once, or store them in S3 and name them with `source`"
-        )
-    return event
 
 
 def redact(response: Any) -> Any:

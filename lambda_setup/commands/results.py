@@ -1,7 +1,6 @@
 """``results``: predictions as people look at them."""
 
 import argparse
-import json
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from lambda_setup.commands.options import add_command, add_function, add_group, 
 from lambda_setup.deployment.aws import AwsDeployment, open_session, readable_errors
 from lambda_setup.deployment.local import RESULT_BUCKET, connect_local_s3
 from lambda_setup.errors import CommandError
+from lambda_setup.events import read_event
 from lambda_setup.viewer.page import build_page, page_items
 from lambda_setup.viewer.result import (
     PREDICTIONS,
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
             raise CommandError(f"{1 + len(others)} results below {options.what}; name one {PREDICTIONS}")
         _write_page(result, show, options.html, options.open)
         return 0
-    event = json.loads((options.event or function.event).read_text(encoding="utf-8"))
+    event = read_event(options.event or function.event)
     for result in _load_results(options):
         print_result(result, options.item, show, event)
     return 0

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lambda_inference._requests import ID_PATTERN
 from lambda_inference._results import PREFIX
+from lambda_setup.errors import CommandError
 from lambda_setup.models.bucket import SHORT_VERSION
 
 if TYPE_CHECKING:
@@ -107,14 +108,23 @@ def result_key(name: str) -> str:
 
 
 def load_saved(path: Path) -> Result:
-    """Return a result on this machine: ``predictions.jsonl.gz`` with its arrays beside it, or JSON lines."""
+    """Return a result on this machine: ``predictions.jsonl.gz`` with its arrays beside it, or JSON lines.
+
+    Raises:
+        CommandError: the file holds something else.
+
+    """
     folder, complete = path.parent, path.name == PREDICTIONS
     files = [
         ArrayFile(file.stem.rpartition("-")[0], str(file), functools.partial(_open, file))
         for file in (sorted(folder.glob("*-*.npz")) if complete else [])
     ]
     name = folder.resolve().name if complete else path.name
-    return Result(name, str(path), list(read_records(path)), files, [], folder)
+    try:
+        records = list(read_records(path))
+    except (ValueError, EOFError) as error:
+        raise CommandError(f"{path} is not JSON lines, or not whole: {error}; name a {PREDICTIONS}") from None
+    return Result(name, str(path), records, files, [], folder)
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from lambda_setup.__main__ import main
-from lambda_setup.commands.invoke import REQUEST_LIMIT, read_event
 from lambda_setup.errors import CommandError
+from lambda_setup.events import REQUEST_LIMIT, read_event
 
 EVENT = {"data": ["¿Qué?", "one"]}
 

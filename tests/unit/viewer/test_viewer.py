@@ -148,9 +148,18 @@ def test_a_page_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypat
     target = tmp_path / "page.html"
     target.write_text("old")
     monkeypatch.setattr(results, "build_page", lambda *_: "whole, but\udc80 not to be encoded")
-    assert main(["results", "show", str(tmp_path), "--html", str(target)]) == 2
+    with pytest.raises(UnicodeEncodeError):
+        main(["results", "show", str(tmp_path), "--html", str(target)])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "predictions.jsonl.gz"]
     assert target.read_text() == "old"
+
+
+@pytest.mark.parametrize("content", [b"no JSON", b"\xff\xfe", b"{}\n{"])
+def test_a_file_that_is_no_result_is_named(tmp_path, capsys, content):
+    """The error names the file and says what is expected."""
+    (tmp_path / "some.jsonl").write_bytes(content)
+    assert main(["results", "show", str(tmp_path / "some.jsonl")]) == 2
+    assert f"{tmp_path / 'some.jsonl'} is not JSON lines" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("record", [translation("a"), {"index": 0, "label": "a"}])
