@@ -40,9 +40,7 @@ _UNFINISHED = ".build-"
 def build(job: Job, say: Say) -> Report:
     """Build a layer, unless the one that is there was built from the same, and return its report.
 
-    Raises:
-        LayerError: a step failed; what was there before is still there.
-
+    If a step fails, what was there before is still there.
     """
     if (job.out / "layer").exists() and not (job.out / _STATE).is_file():
         raise BuildError(
@@ -92,11 +90,8 @@ def find_reusable(job: Job, lock: locks.Lock) -> Report | None:
         report = facts.read(job.out / facts.REPORT)
     except (OSError, ValueError, ReportError):
         return None
-    if state.get("inputs") != digest_inputs(job, lock):
-        return None
-    if trees.folder_sha256(job.out / "layer") != report.layer_sha256:
-        return None
-    return report
+    same = state.get("inputs") == digest_inputs(job, lock)
+    return report if same and trees.folder_sha256(job.out / "layer") == report.layer_sha256 else None
 
 
 def digest_inputs(job: Job, lock: locks.Lock) -> str:
@@ -113,9 +108,8 @@ def digest_inputs(job: Job, lock: locks.Lock) -> str:
         total.update(f"{os.path.relpath(path, ROOT)}\0{content}\n".encode())
     contents = [one.content for one in job.recipe.patches]
     base = facts.read(job.base.out / facts.REPORT).layer_sha256 if job.base else ""
-    searches = (interpreter.find, interpreter.find_compiler)
-    able = [search(job.target, job.interpreters) is not None for search in searches]
-    total.update(
-        json.dumps([job.recipe.text, contents, job.strategy, job.target.record, able, base]).encode()
-    )
+    runs = interpreter.find(job.target, job.interpreters) is not None
+    compiles = interpreter.find_compiler(job.target, job.interpreters) is not None
+    others = [job.recipe.text, contents, job.strategy, job.target.record, [runs, compiles], base]
+    total.update(json.dumps(others).encode())
     return total.hexdigest()

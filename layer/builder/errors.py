@@ -1,25 +1,5 @@
 """The builder's errors.
 
-::
-
-    LayerError
-     ├─ RecipeError            a recipe is missing or invalid
-     ├─ TargetError            an unknown or unsupported target
-     ├─ ResolveError           pip finds no complete set of wheels
-     │   └─ CudaBuildError     the only wheel is built for a GPU
-     ├─ TreeError              a folder holds something a layer cannot
-     ├─ PatchError             a patch does not fit: upstream has changed
-     ├─ ElfError               a damaged or unusual shared library
-     ├─ CheckError             a library would not load in the runtime
-     ├─ InterpreterError       an interpreter could not be fetched
-     ├─ SmokeError             the smoke test failed
-     ├─ CompileError           a source does not compile for the target
-     ├─ ArchiveError           a tree could not be packed
-     ├─ PlanError              a layer does not fit Lambda's limit
-     ├─ BuildError             the build failed for another reason
-     ├─ ReportError            a report is missing or of another version
-     └─ PublishError           a layer was not published
-
 Every message ends with what to do next; ``LayerError`` and ``OSError`` are all that a caller has to catch.
 """
 

@@ -21,11 +21,9 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def lock_exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the exclusive lock of a file or folder; the kernel releases it when the process ends.
+    """Hold the exclusive lock of a file or folder, which the kernel releases when the process ends.
 
-    Raises:
-        BlockingIOError: another process holds it, and ``wait`` is false.
-
+    Without ``wait`` a lock that another process holds is a BlockingIOError.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -12,15 +12,7 @@ WORK = ROOT / ".layers"
 
 @dataclass(frozen=True)
 class Job:
-    """A layer to build.
-
-    Attributes:
-        out: the folder for ``layer``, ``report.json`` and ``report.html``.
-        strategy: ``auto``, ``direct`` or ``nested``.
-        retrace: trace again, even if there is a trace of these wheels.
-        work: the folder of wheels and fetched interpreters.
-
-    """
+    """A layer to build into ``out``; ``retrace`` traces again, even if there is a trace of these wheels."""
 
     recipe: Recipe
     target: Target

@@ -52,26 +52,16 @@ COMMON_RULES = Path(__file__).resolve().parent / "slim" / "rules.toml"
 _FILE = "recipe.toml"
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.+!_-]+)")
-_REQUIRED = {"name"}
 _LISTS = {"requirements", "no_deps", "exclude"}
 _SHARED = {"cpu_index", "targets", "rules", "patches", "protect", "package_data"}
-_OPTIONS = {"engine", "base_layer", "smoke"}
 _JOINED = _LISTS | {"rules", "patches", "protect", "package_data"}
 _ACTIONS = {"remove", "empty", "content", "old"}
-_OLD_KEYS = {"beside": "base_layer", "left_out": "exclude"}
-_OLD_STAGES = {"mend": "fix", "cut": "slim"}
+_RENAMED = {"beside": "base_layer", "left_out": "exclude", "stage = mend": "fix", "stage = cut": "slim"}
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The distributions of a layer for one target.
-
-    Attributes:
-        requirements: pins, ``name==version``, of all distributions.
-        no_deps: normalised names of pins whose declared dependencies are ignored.
-        exclude: normalised names of declared dependencies that stay out.
-
-    """
+    """The distributions of a layer for one target: pins ``name==version``, and normalised names."""
 
     requirements: tuple[str, ...]
     no_deps: frozenset[str]
@@ -94,12 +84,7 @@ class Smoke:
 class Recipe:
     """The content of a layer: common to all targets, and each target's own.
 
-    Attributes:
-        engine: the engine that the layer serves; empty for a layer that serves all.
-        base_layer: recipe of the layer that is always deployed with this one.
-        folder: of its locks, traces and proofs.
-        text: of all files that it was read from.
-
+    ``folder`` holds its locks, traces and proofs; ``text`` is that of all files that it was read from.
     """
 
     name: str
@@ -117,12 +102,7 @@ class Recipe:
     text: str = field(default="", repr=False)
 
     def contents(self, target: str) -> Contents:
-        """Return the distributions for a target; its own pin of a name replaces the common one.
-
-        Raises:
-            RecipeError: the recipe lists its targets, and this one is not among them.
-
-        """
+        """Return the distributions for a target; its own pin of a name replaces the common one."""
         if self.targets and target not in self.targets:
             raise RecipeError(f"recipe {self.name} has no target {target}; it has {', '.join(self.targets)}")
         own = self.targets.get(target, Contents((), frozenset(), frozenset()))
@@ -140,19 +120,15 @@ def normalise(name: str) -> str:
 
 
 def load(name: str) -> Recipe:
-    """Read a recipe by its name or by the path of its file.
-
-    Raises:
-        RecipeError: the file is missing or invalid; the message names it.
-
-    """
+    """Read a recipe by its name or by the path of its file, which the message of an error names."""
     path = Path(name) if name.endswith(".toml") else RECIPES / name / _FILE
     if not path.is_file():
         known = ", ".join(sorted(file.parent.name for file in RECIPES.glob(f"*/{_FILE}")))
         raise RecipeError(f"there is no recipe {path}; known recipes: {known}")
     try:
         table, text, folders = _read(path.resolve())
-        return parse(table, _records_folder(path.resolve()), text, folders)
+        records = path.resolve().parent if path.name == _FILE else path.resolve().with_suffix("")
+        return parse(table, records, text, folders)
     except (FileNotFoundError, tomllib.TOMLDecodeError, RecipeError) as error:
         raise RecipeError(f"{path}: {error}") from None
 
@@ -168,7 +144,9 @@ def _read(path: Path, children: tuple[Path, ...] = ()) -> tuple[dict[str, Any], 
         if "extends" not in table:
             table.setdefault("engine", path.parent.name)
     if name := table.pop("extends", ""):
-        parent, parent_text, parent_folders = _read(_sibling(path, name), (*children, path))
+        in_folder = path.name == _FILE
+        sibling = path.parent.parent / name / _FILE if in_folder else path.with_name(f"{name}.toml")
+        parent, parent_text, parent_folders = _read(sibling, (*children, path))
         table = _merge(parent, table, {"requirements"})
         text, folders = text + parent_text, folders + parent_folders
     for name in table.pop("include", []):
@@ -186,27 +164,18 @@ def _read(path: Path, children: tuple[Path, ...] = ()) -> tuple[dict[str, Any], 
 
 def _rename_old_keys(table: dict[str, Any], path: Path) -> dict[str, Any]:
     """Rename the keys and stages of the previous release in place, warn of each, and return the table."""
-    renamed = {}
+    found = set()
     for contents in (table, *table.get("targets", {}).values()):
-        for old in _OLD_KEYS.keys() & contents.keys():
-            contents[_OLD_KEYS[old]] = contents.pop(old)
-            renamed[old] = _OLD_KEYS[old]
+        for old in _RENAMED.keys() & contents.keys():
+            contents[_RENAMED[old]] = contents.pop(old)
+            found.add(old)
     for patch in table.get("patches", []):
-        if (stage := patch.get("stage")) in _OLD_STAGES:
-            patch["stage"] = renamed[f"stage = {stage}"] = _OLD_STAGES[stage]
-    for old, new in sorted(renamed.items()):
-        warnings.warn(f"{path}: {old} is called {new} now; rename it", FutureWarning, stacklevel=2)
+        if (old := f"stage = {patch.get('stage')}") in _RENAMED:
+            patch["stage"] = _RENAMED[old]
+            found.add(old)
+    for old in sorted(found):
+        warnings.warn(f"{path}: {old} is called {_RENAMED[old]} now; rename it", FutureWarning, stacklevel=2)
     return table
-
-
-def _records_folder(path: Path) -> Path:
-    """Return the folder of a recipe's locks, traces and proofs: its own, or ``NAME/`` of a single file."""
-    return path.parent if path.name == _FILE else path.with_suffix("")
-
-
-def _sibling(path: Path, name: str) -> Path:
-    """Return the file of another recipe in the same place."""
-    return path.parent.parent / name / _FILE if path.name == _FILE else path.with_name(f"{name}.toml")
 
 
 def _merge(base: dict[str, Any], own: dict[str, Any], joined: set[str]) -> dict[str, Any]:
@@ -223,20 +192,9 @@ def _merge(base: dict[str, Any], own: dict[str, Any], joined: set[str]) -> dict[
 def parse(
     table: dict[str, Any], folder: Path = RECIPES, text: str = "", files: Sequence[Path] = ()
 ) -> Recipe:
-    """Return the recipe of a TOML document.
-
-    Args:
-        table: the document.
-        folder: of its locks, traces and proofs.
-        text: of all files that it was read from.
-        files: folders to look for its scripts and patches in, in this order.
-
-    Raises:
-        RecipeError: a field is missing or unknown, or a requirement is not pinned.
-
-    """
-    _check(table, _REQUIRED, _LISTS | _SHARED | _OPTIONS, "recipe")
-    smoke, files = table.get("smoke"), files or [folder.parent]
+    """Return the recipe of a TOML document, whose scripts and patches are in the first of ``files`` to have them."""
+    _check(table, {"name"}, _LISTS | _SHARED | {"engine", "base_layer", "smoke"}, "recipe")
+    files = files or [folder.parent]
     return Recipe(
         name=table["name"],
         engine=table.get("engine", ""),
@@ -245,7 +203,7 @@ def parse(
         targets={target: _parse_contents(own) for target, own in table.get("targets", {}).items()},
         folder=folder,
         base_layer=load(table["base_layer"]) if "base_layer" in table else None,
-        smoke=_parse_smoke(smoke, files) if smoke else None,
+        smoke=_parse_smoke(table["smoke"], files) if table.get("smoke") else None,
         rules=parse_rules(table.get("rules", [])),
         patches=tuple(_parse_patch(patch, files) for patch in table.get("patches", [])),
         protect=tuple(table.get("protect", [])),
@@ -296,25 +254,17 @@ def _parse_patch(table: dict[str, Any], folders: Sequence[Path]) -> Patch:
             f"patch {table['name']}: it takes one of remove, empty, content, or old and new; "
             f"got {', '.join(sorted(actions)) or 'none'}"
         )
-    if table["stage"] not in _OLD_STAGES.values():
+    if table["stage"] not in {"fix", "slim"}:
         raise RecipeError(f"patch {table['name']}: stage is fix or slim, not {table['stage']}")
-    expects = {
-        path: expected if isinstance(expected, str) else tuple(expected)
-        for path, expected in table.get("expects", {}).items()
-    }
     action = actions.pop()
     content = _find_file(table["content"], folders).read_text(encoding="utf-8") if action == "content" else ""
     return Patch(
-        name=table["name"],
-        reason=table["reason"],
-        upstream=table["upstream"],
-        stage=table["stage"],
-        path=table["path"],
-        action={"old": "replace"}.get(action, action),
+        **{key: table[key] for key in required},
+        action="replace" if action == "old" else action,
         content=content,
         old=table.get("old", ""),
         new=table.get("new", ""),
-        expects=expects,
+        expects=table.get("expects", {}),
     )
 
 
@@ -326,7 +276,7 @@ def _parse_contents(table: dict[str, list[str]]) -> Contents:
         if not _PIN.fullmatch(pin):
             raise RecipeError(f"{pin!r} is not pinned; write name==version")
     return Contents(
-        tuple(requirements),
+        requirements,
         frozenset(_get_name(pin) for pin in no_deps),
         frozenset(normalise(name) for name in table.get("exclude", [])),
     )

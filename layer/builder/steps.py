@@ -15,7 +15,7 @@ from layer.builder.errors import BuildError, InterpreterError, SmokeError
 from layer.builder.job import Job
 from layer.builder.pack import bytecode, plan
 from layer.builder.pack.layer import assemble
-from layer.builder.recipe import Smoke, load_common_rules
+from layer.builder.recipe import load_common_rules
 from layer.builder.report import facts
 from layer.builder.slim import patch, strip, trace
 from layer.builder.slim.prune import prune
@@ -26,40 +26,14 @@ from layer.builder.wheels.lock import Lock
 
 Say = Callable[[str], None]
 
-_ZSTANDARD = "zstandard==0.25.0"
-
 
 class StaleTraceError(Exception):
     """The recorded trace lacks a file that the function needs now."""
 
 
 @dataclass(frozen=True)
-class SmokeTest:
-    """The recipe's prediction, ready to run: on trees alone, by an interpreter of the target."""
-
-    definition: Smoke
-    trees: tuple[Path, ...]
-    python: interpreter.Interpreter
-    prepared: Path
-
-    def run(self) -> smoke.Outcome:
-        """Return the answer and the files that were opened.
-
-        Raises:
-            SmokeError: the prediction failed.
-
-        """
-        return smoke.run(self.definition, self.trees, self.python, self.prepared)
-
-
-@dataclass(frozen=True)
 class Usage:
-    """The files that the prediction uses, if they are known, and in a sentence how.
-
-    Attributes:
-        recorded: by an earlier build, so the function may need others now.
-
-    """
+    """The files that the prediction uses, if known, and how; ``recorded`` ones may lack some by now."""
 
     files: list[str] | None
     source: str
@@ -74,23 +48,24 @@ class Steps:
         self.recipe, self.target = job.recipe, job.target
         self.tree, self.layer = folder / "tree", folder / "layer"
         self.base_tree = job.base.out / "layer" / "python" if job.base else None
-        self.smoke_test = self._prepare_smoke_test()
+        self.wheels = job.work / "wheels"
+        self.prepared = job.work / "inputs" / job.recipe.name
+        self.python = self._find_python()
 
     def run(self, *, retrace: bool) -> facts.Report:
-        """Take all steps and return the report.
-
-        Raises:
-            LayerError: a step failed.
-            StaleTraceError: take them again, with ``retrace``.
-
-        """
+        """Take all steps and return the report; after a StaleTraceError take them again, with ``retrace``."""
         shutil.rmtree(self.tree, ignore_errors=True)
         shutil.rmtree(self.layer, ignore_errors=True)
         self._install()
         reference = self._predict("predicting with everything there, for reference")
-        removed = [*self._apply_slim_patches(), *self._prune()]
+        removed = self._apply_slim_patches()
+        with self._time("removing what the rules name"):
+            removed += prune(self.tree, (*load_common_rules(), *self.recipe.rules), self.recipe.protect)
         usage = self._find_usage(retrace=retrace)
-        removed += self._remove_unused(usage)
+        if usage.files is not None:
+            emptied = (one.path for one in self.recipe.patches if one.action == "empty")
+            protect = (*self.recipe.protect, *emptied)
+            removed += trace.keep(self.tree, usage.files, protect, self.recipe.package_data)
         stripped = strip.strip_tree(self.tree)
         checks = check.check(self.tree, self.target)
         digest = trees.digest(self.tree)
@@ -122,35 +97,32 @@ class Steps:
             removed=tuple(removed),
             stripped=stripped,
             checks=tuple(checks),
-            wheels=tuple(wheels.describe_wheels(self.lock, self.job.work / "wheels")),
+            wheels=tuple(wheels.describe_wheels(self.lock, self.wheels)),
         )
 
-    def _prepare_smoke_test(self) -> SmokeTest | None:
-        """Return the prediction, if the recipe has one and this machine can run it."""
+    def _find_python(self) -> interpreter.Interpreter | None:
+        """Return the Python that runs the prediction, if the recipe has one and this machine can run it."""
         if self.recipe.smoke is None:
             return None
         python = interpreter.find(self.target, self.job.interpreters)
-        if python is None:
-            return None
-        prepared = self.job.work / "inputs" / self.recipe.name
-        if not smoke.prepare(self.recipe.smoke, prepared):
+        if python and not smoke.prepare(self.recipe.smoke, self.prepared):
             script = self.recipe.smoke.prepare
             self.say(f"{sys.executable} cannot make the prediction's inputs: run {script} to see why")
             return None
-        layer_trees = (self.tree, *([self.base_tree] if self.base_tree else []))
-        return SmokeTest(self.recipe.smoke, layer_trees, python, prepared)
+        return python
 
     def _predict(self, purpose: str) -> smoke.Outcome | None:
         """Return the prediction's outcome on the tree as it is now; None where it cannot run."""
-        if self.smoke_test is None:
+        if self.recipe.smoke is None or self.python is None:
             return None
+        layer_trees = [self.tree, self.base_tree] if self.base_tree else [self.tree]
         with self._time(purpose):
-            return self.smoke_test.run()
+            return smoke.run(self.recipe.smoke, layer_trees, self.python, self.prepared)
 
     def _install(self) -> None:
-        wheels.fetch(self.lock, self.target, self.recipe.cpu_index, self.job.work / "wheels", self.say)
+        wheels.fetch(self.lock, self.target, self.recipe.cpu_index, self.wheels, self.say)
         with self._time(f"installing {len(self.lock.wheels)} wheels"):
-            wheels.install(self.lock, self.target, self.job.work / "wheels", self.tree)
+            wheels.install(self.lock, self.target, self.wheels, self.tree)
         patch.apply(self.tree, self.recipe.patches, "fix")
 
     def _apply_slim_patches(self) -> list[facts.Removed]:
@@ -164,10 +136,6 @@ class Steps:
             if (saved := file.size - sizes.get(file.path, 0))
         ]
 
-    def _prune(self) -> list[facts.Removed]:
-        with self._time("removing what the rules name"):
-            return prune(self.tree, (*load_common_rules(), *self.recipe.rules), self.recipe.protect)
-
     def _find_usage(self, *, retrace: bool) -> Usage:
         """Return the files that the prediction uses, as recorded with the same wheels or as traced now."""
         if self.recipe.smoke is None:
@@ -177,18 +145,11 @@ class Steps:
             if files is not None:
                 return Usage(files, "recorded with the same wheels", recorded=True)
         outcome = self._predict("tracing what the prediction opens")
-        if self.smoke_test is None or outcome is None:
+        if self.python is None or outcome is None:
             self.say(f"WARNING: no trace of these wheels, and no Python here runs {self.target.name}")
             return Usage(None, f"none: no Python of this machine runs {self.target.name}; rules alone")
         files = trace.write(self.recipe, self.target, self.lock, outcome.opened)
-        return Usage(files, f"by {self.smoke_test.python.description}")
-
-    def _remove_unused(self, usage: Usage) -> list[facts.Removed]:
-        if usage.files is None:
-            return []
-        emptied = (one.path for one in self.recipe.patches if one.action == "empty")
-        protect = (*self.recipe.protect, *emptied)
-        return trace.keep(self.tree, usage.files, protect, self.recipe.package_data)
+        return Usage(files, f"by {self.python.description}")
 
     def _prove(self, digest: str, reference: smoke.Outcome | None, usage: Usage) -> facts.Proof:
         """Return whether the slim tree answers as the full one does, by running it or by a record."""
@@ -196,13 +157,13 @@ class Steps:
             return facts.Proof("unproven", "the recipe has no prediction to prove it with")
         base_digest = facts.read(self.job.base.out / facts.REPORT).digest if self.job.base else ""
         prediction = smoke.digest(self.recipe.smoke, base_digest)
-        if self.smoke_test is None or reference is None:
+        if self.python is None or reference is None:
             return self._look_up_proof(digest, prediction)
         answer = self._predict_slim(usage)
         if answer != reference.answer:
             places = differences(json.loads(answer), json.loads(reference.answer))[:10]
             raise BuildError("the slim tree answers differently from the full one:\n  " + "\n  ".join(places))
-        python = self.smoke_test.python.description
+        python = self.python.description
         proof.record(self.recipe, self.target, proof.Proof(digest, prediction, python, answer))
         how = f"{python}, {smoke.describe_isolation()}, answered byte for byte what the full tree does"
         return facts.Proof("proven", how)
@@ -256,7 +217,7 @@ class Steps:
         libraries = {wheel.name: wheel.version for wheel in self.lock.wheels}
         if strategy == "direct":
             return assemble(self.tree, self.layer, strategy, self.recipe, self.target, libraries)
-        wheels.ensure_tool("zstandard", _ZSTANDARD, self.job.work / "tools")
+        wheels.ensure_tool("zstandard", "zstandard==0.25.0", self.job.work / "tools")
         with self._time(f"packing {trees.size(self.tree):,} bytes"):
             return assemble(self.tree, self.layer, strategy, self.recipe, self.target, libraries)
 

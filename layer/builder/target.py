@@ -31,14 +31,7 @@ MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 @dataclass(frozen=True)
 class Target:
-    """An interpreter and an architecture.
-
-    Attributes:
-        name: ``host``, or runtime and architecture, as in recipes and commands.
-        runtime: Lambda's name, such as ``python3.13``.
-        architecture: Lambda's name, ``arm64`` or ``x86_64``.
-
-    """
+    """An interpreter and an architecture by Lambda's names; ``host``, or both, is the target's own name."""
 
     name: str
     runtime: str
@@ -79,7 +72,6 @@ class Target:
 
         pip evaluates markers for the interpreter it runs on, whatever ``--platform`` says.
         """
-        system = platform.system() if self.name == HOST else "Linux"
         return {
             "implementation_name": "cpython",
             "implementation_version": f"{self.python}.0",
@@ -87,7 +79,7 @@ class Target:
             "platform_machine": self.machine,
             "platform_python_implementation": "CPython",
             "platform_release": "",
-            "platform_system": system,
+            "platform_system": platform.system() if self.name == HOST else "Linux",
             "platform_version": "",
             "python_full_version": f"{self.python}.0",
             "python_version": self.python,
@@ -103,12 +95,7 @@ def host_architecture() -> str:
 
 
 def get_target(name: str) -> Target:
-    """Return the target called ``host``, or a name such as ``python3.13-arm64``.
-
-    Raises:
-        TargetError: the name is invalid, or its runtime is too old for today's wheels.
-
-    """
+    """Return the target called ``host``, or a name such as ``python3.13-arm64``."""
     if name == HOST:
         runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
         return Target(HOST, runtime, host_architecture())

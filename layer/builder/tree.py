@@ -25,12 +25,7 @@ class File:
 
 
 def files(tree: Path) -> list[File]:
-    """Return a tree's files, sorted by path.
-
-    Raises:
-        TreeError: the tree contains a link or a special file.
-
-    """
+    """Return a tree's files, sorted by path; a link or a special file is a TreeError."""
     files = []
     for path in tree.rglob("*"):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):

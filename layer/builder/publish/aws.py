@@ -6,13 +6,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def readable_errors(subject: str, kind: type[Exception] = RuntimeError) -> Iterator[None]:
-    """Turn boto3's errors into one line that says what to do.
-
-    Args:
-        subject: the line's beginning: the stack, bucket or call that failed.
-        kind: the exception to raise.
-
-    """
+    """Turn boto3's errors into one of a kind, whose line begins with the stack, bucket or call that failed."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 

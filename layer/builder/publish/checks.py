@@ -4,20 +4,15 @@ import difflib
 import re
 from pathlib import Path
 
+from layer.builder import tree as trees
 from layer.builder.errors import PublishError, ReportError
 from layer.builder.pack.plan import LIMIT
 from layer.builder.publish.aws import readable_errors
 from layer.builder.report.facts import REPORT, Report, read
-from layer.builder.tree import folder_sha256
 
 
 def check_regions(regions: list[str], bucket: str) -> None:
-    """Refuse regions that Lambda does not have, and one bucket for several of them.
-
-    Raises:
-        PublishError: it names the regions, with what was probably meant.
-
-    """
+    """Refuse regions that Lambda does not have, and one bucket for several of them."""
     try:
         import boto3
     except ImportError:
@@ -43,12 +38,7 @@ def check_regions(regions: list[str], bucket: str) -> None:
 
 
 def check_name(name: str) -> None:
-    """Refuse a layer's name that Lambda does not take.
-
-    Raises:
-        PublishError: it says what Lambda takes.
-
-    """
+    """Refuse a layer's name that Lambda does not take."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise PublishError(f"invalid layer name {name!r}: it takes at most 64 letters, digits, - and _")
 
@@ -60,12 +50,7 @@ def default_name(report: Report) -> str:
 
 
 def read_publishable(out: Path, *, allow_unproven: bool) -> Report:
-    """Return the report of a built layer that may be published.
-
-    Raises:
-        PublishError: the layer was changed since, is unproven, too big, or not for Lambda.
-
-    """
+    """Return the report of a layer, unless it was changed since, is unproven, too big, or not for Lambda."""
     folder = out / "layer"
     try:
         report = read(out / REPORT)
@@ -73,12 +58,11 @@ def read_publishable(out: Path, *, allow_unproven: bool) -> Report:
         raise PublishError(str(error)) from None
     if links := sorted(path for path in folder.rglob("*") if path.is_symlink()):
         raise PublishError(f"{links[0]} is a link, which the builder never makes; build the layer again")
-    if folder_sha256(folder) != report.layer_sha256:
+    if trees.folder_sha256(folder) != report.layer_sha256:
         raise PublishError(f"{folder} was changed since {out / REPORT} was written; build it again")
     if report.target == "host":
         raise PublishError("this layer is for the machine that built it; build one with a --target of Lambda")
-    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    if total > LIMIT:
+    if (total := trees.size(folder)) > LIMIT:
         raise PublishError(f"{total:,} bytes, and Lambda takes {LIMIT:,} for a function and all its layers")
     if not (report.proven or allow_unproven):
         raise PublishError(

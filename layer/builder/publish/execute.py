@@ -7,7 +7,7 @@ from typing import Any
 
 from layer.builder.errors import PublishError
 from layer.builder.publish.aws import readable_errors
-from layer.builder.publish.plan import Answer, Call, Progress
+from layer.builder.publish.plan import Answer, Call, Progress, UploadPackage
 
 Say = Callable[[str], None]
 
@@ -40,8 +40,8 @@ def _publish(calls: list[Call], clients: dict[tuple[str, str], Any], say: Say) -
     """Make one region's calls and return the ARN of the new version."""
     progress = Progress()
     for call in calls:
-        if reason := call.skip_reason(progress):
-            say(f"{call.region}: {reason}")
+        if isinstance(call, UploadPackage) and progress.uploaded:
+            say(f"{call.region}: the zip is there already")
             continue
         if call.status:
             say(f"{call.region}: {call.status}")

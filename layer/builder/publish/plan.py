@@ -12,9 +12,6 @@ from layer.builder.errors import PublishError
 from layer.builder.publish.package import Package
 from layer.builder.report.facts import Report
 
-_DESCRIPTION = 256
-"""Characters that Lambda takes for a version's description."""
-
 _NOT_FOUND = 404
 
 
@@ -46,16 +43,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of boto3.
+    """A call of boto3: of a client's method, with arguments.
 
-    Attributes:
-        service: boto3's name of the client.
-        method: of the client.
-        note: when the call is skipped or repeated, for whoever reads the plan.
-        status: the line to print when it starts.
-        accepted: the HTTP statuses of errors whose response is an answer, too.
-        patience: seconds during which a 404 is retried.
-
+    A plan shows ``note``, and execution ``status``. Errors with an ``accepted`` HTTP status are responses,
+    too; a 404 is retried for ``patience`` seconds. Errors begin with ``subject``.
     """
 
     region: str
@@ -73,52 +64,32 @@ class Call:
         note = f"  # {self.note}" if self.note else ""
         return f"boto3.client({self.service!r}, region_name={self.region!r}).{self.method}({arguments}){note}"
 
-    def skip_reason(self, progress: Progress) -> str:
-        """Return why the call is not needed; empty if it is."""
-        del progress
-        return ""
-
     def subject(self, progress: Progress) -> str:
-        """Return how an error's line begins."""
+        """Return how an error's line begins: with a HEAD request's bucket, or the new version."""
+        if self.method.startswith("head_"):
+            return f"s3://{self.arguments['Bucket']}"
         return f"{progress.arn} was published, and then: {self.method}" if progress.arn else self.method
 
     def take(self, response: Any, progress: Progress) -> None:
-        """Note what the response means for the calls that follow.
-
-        Raises:
-            PublishError: they must not be made.
-
-        """
+        """Note what the response means for the calls that follow, or raise a PublishError if it forbids them."""
 
 
-class _S3Look(Call):
-    """A HEAD request, which says something by its status."""
-
-    service = "s3"
-
-    def subject(self, progress: Progress) -> str:
-        """Return the bucket."""
-        del progress
-        return f"s3://{self.arguments['Bucket']}"
-
-
-class CheckBucket(_S3Look):
+class CheckBucket(Call):
     """The bucket exists, and in this region."""
 
-    method = "head_bucket"
+    service, method = "s3", "head_bucket"
     note = "it must be of this region"
     # 301 and 403 name the region, too: a role that may write to a bucket need not be allowed to look at it.
     accepted = frozenset({301, 403, _NOT_FOUND})
 
-    def take(self, response: Any, progress: Progress) -> None:
+    def take(self, response: Any, progress: Progress) -> None:  # noqa: ARG002
         """Refuse a bucket that does not exist, or in another region."""
-        del progress
-        bucket = self.arguments["Bucket"]
-        if _status(response) == _NOT_FOUND:
+        bucket, metadata = self.arguments["Bucket"], response["ResponseMetadata"]
+        if metadata["HTTPStatusCode"] == _NOT_FOUND:
             raise PublishError(
                 f"there is no bucket {bucket}; make one: aws s3 mb s3://{bucket} --region {self.region}"
             )
-        region = response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", self.region)
+        region = metadata["HTTPHeaders"].get("x-amz-bucket-region", self.region)
         if region != self.region:
             raise PublishError(
                 f"bucket {bucket} is in {region}; Lambda takes a layer's zip only from a bucket of the same "
@@ -126,27 +97,23 @@ class CheckBucket(_S3Look):
             )
 
 
-class FindPackage(_S3Look):
+class FindPackage(Call):
     """Whether the zip is in the bucket already; a role that may not look uploads it."""
 
-    method = "head_object"
+    service, method = "s3", "head_object"
     accepted = frozenset({403, _NOT_FOUND})
 
     def take(self, response: Any, progress: Progress) -> None:
         """Note whether there is something left to upload."""
-        progress.uploaded = _status(response) not in self.accepted
+        progress.uploaded = response["ResponseMetadata"]["HTTPStatusCode"] not in self.accepted
 
 
 class UploadPackage(Call):
-    """The zip goes to the bucket."""
+    """The zip goes to the bucket, unless it is there."""
 
     service, method = "s3", "upload_file"
     note = "unless it is there"
     status = "uploading"
-
-    def skip_reason(self, progress: Progress) -> str:
-        """Skip what was uploaded before."""
-        return "the zip is there already" if progress.uploaded else ""
 
 
 class PublishVersion(Call):
@@ -188,18 +155,14 @@ class AllowEverybody(Call):
     status = "letting everybody use it"
 
 
-def _status(response: Any) -> int:
-    status: int = response["ResponseMetadata"]["HTTPStatusCode"]
-    return status
-
-
 def plan(
     report: Report, package: Package, regions: list[str], bucket: str, name: str, *, public: bool
 ) -> list[Call]:
     """Return all calls that publish a layer, in their order."""
     unproven = "" if report.proven else ", UNPROVEN"
     description = f"{report.recipe} for {report.runtime} on {report.architecture}"
-    description = f"{description[: _DESCRIPTION - 40]}, tree {report.digest[:16]}{unproven}"
+    # Lambda takes 256 characters for it.
+    description = f"{description[:216]}, tree {report.digest[:16]}{unproven}"
     version = {"LayerName": name, "VersionNumber": VERSION}
     calls: list[Call] = []
     for region in regions:

@@ -104,27 +104,8 @@ class InstalledWheel:
 class Report:
     """All facts about a layer.
 
-    Attributes:
-        recipe: the recipe's name.
-        engine: the engine that the layer serves.
-        target: the target's name, ``python3.13-arm64``.
-        runtime: as Lambda writes it.
-        architecture: as Lambda writes it.
-        strategy: ``direct``: files as they are; ``nested``: most of them in an archive.
-        reason: why this strategy, in one sentence with numbers.
-        digest: of the tree of files that are in.
-        layer_sha256: of the folder to publish, by ``tree.folder_sha256``.
-        proof: whether it was run.
-        trace: from what it is known what is needed.
-        compiled: one sentence on bytecode.
-        budget: bytes against Lambda's limit.
-        archive: what is packed, for a nested layer.
-        files: what is in.
-        removed: whole files that were taken out, by step or rule and package.
-        stripped: files that are in and got smaller.
-        checks: what was looked at.
-        wheels: what it was made from.
-
+    ``reason`` and ``compiled`` are sentences, on the strategy and on bytecode. ``digest`` is that of the
+    tree before it was compiled, ``layer_sha256`` that of the folder to publish, by ``tree.folder_sha256``.
     """
 
     recipe: str
@@ -177,12 +158,7 @@ def write(report: Report, out: Path) -> None:
 
 
 def read(path: Path) -> Report:
-    """Read a ``report.json``.
-
-    Raises:
-        ReportError: it is not there, or not what this version of the builder writes.
-
-    """
+    """Read a ``report.json``; one that is missing or of another version is a ReportError."""
     try:
         report: Report = _convert(Report, json.loads(path.read_text(encoding="utf-8")), "it")
     except FileNotFoundError:

@@ -31,16 +31,7 @@ class Rectangle(NamedTuple):
 
 @dataclass(frozen=True)
 class Node:
-    """What a rectangle stands for.
-
-    Attributes:
-        name: its label.
-        title: its tooltip.
-        weight: what its area is in proportion to.
-        style: its CSS class.
-        children: what is in it; their weights add up to its own.
-
-    """
+    """The subject of a rectangle: its label, tooltip, area, CSS class, and parts of the same total weight."""
 
     name: str
     title: str
@@ -69,11 +60,7 @@ def format_bytes(count: float) -> str:
 def squarify(weights: Sequence[float], within: Rectangle) -> list[Rectangle]:
     """Return a rectangle for every weight, in the order of the weights, that together fill ``within``.
 
-    A weight of 0 gets a rectangle without an area.
-
-    Raises:
-        ValueError: a weight is negative.
-
+    A weight of 0 gets a rectangle without an area, a negative one is a ValueError.
     """
     if any(weight < 0 for weight in weights):
         raise ValueError("a treemap has no room for a negative weight")

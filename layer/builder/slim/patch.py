@@ -27,15 +27,9 @@ from layer.builder.errors import PatchError
 class Patch:
     """A change of one file.
 
-    Attributes:
-        stage: ``fix`` or ``slim``.
-        path: of the file, relative to the tree.
-        action: ``remove``, ``empty``, ``content`` (a new file) or ``replace``.
-        content: of the new file, for ``content``.
-        old: text that the file must contain exactly once, for ``replace``.
-        new: its replacement.
-        expects: sha256, or texts, by path: files that must still be as they were when the patch was written.
-
+    ``stage`` is ``fix`` or ``slim``. ``action`` is ``remove``, ``empty``, ``content`` (a new file) or
+    ``replace``: the file contains ``old`` exactly once. ``expects`` holds, by path, the sha256 or the texts
+    of files that must still be as they were when the patch was written.
     """
 
     name: str
@@ -47,16 +41,11 @@ class Patch:
     content: str = ""
     old: str = ""
     new: str = ""
-    expects: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
+    expects: dict[str, str | list[str]] = field(default_factory=dict)
 
 
 def apply(tree: Path, patches: Iterable[Patch], stage: str) -> list[str]:
-    """Apply the patches of a stage, and return their names.
-
-    Raises:
-        PatchError: upstream has changed since a patch was written; that patch is not applied.
-
-    """
+    """Apply the patches of a stage, and return their names; one that no longer fits is a PatchError."""
     names = []
     for patch in patches:
         if patch.stage == stage:
