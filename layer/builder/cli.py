@@ -1,4 +1,4 @@
-"""The layer builder's commands: a function that configures each one's parser, beside the one that runs it."""
+"""The layer builder's commands."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from layer.builder.pack import bytecode
 from layer.builder.pack.plan import STRATEGIES
 from layer.builder.publish import checks, package
 from layer.builder.publish.execute import execute
-from layer.builder.publish.plan import Call, plan
+from layer.builder.publish.plan import plan
 from layer.builder.recipe import load, load_common_rules
 from layer.builder.report.page import PAGE
 from layer.builder.report.table import format_table
@@ -28,7 +28,6 @@ from layer.builder.wheels.resolve import resolve
 Commands = Any
 """What ``add_subparsers`` returns; argparse has no public name for its type."""
 
-_INTERRUPTED = 130
 _RECIPE = "a name in layer/recipes, or a TOML file"
 _TARGET = "host, or a runtime and processor such as python3.13-arm64 (default: %(default)s)"
 
@@ -41,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         if options.debug:
             raise
-        return _INTERRUPTED
+        return 130  # as shells report SIGINT
     except (LayerError, OSError) as error:
         if options.debug:
             raise
@@ -58,15 +57,10 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="docs/layers.md has the steps of a build.",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for configure in (
-        _configure_build,
-        _configure_publish,
-        _configure_interpreter,
-        _configure_compile,
-        _configure_fix,
-    ):
-        configure(commands)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    _add_build(commands)
+    _add_publish(commands)
+    _add_maintenance(commands)
     return parser
 
 
@@ -83,7 +77,7 @@ def _add_command(
     return command
 
 
-def _configure_build(commands: Commands) -> None:
+def _add_build(commands: Commands) -> None:
     command = _add_command(
         commands, "build", _build, "opennmt --target python3.13-arm64",
         help="build a layer from a recipe",
@@ -130,10 +124,8 @@ def _print_plan(job: builder.Job) -> None:
     _say("install")
     for file in wheels:
         print(f"    {file}")
-    for stage in ("fix", "slim"):
-        for one in recipe.patches:
-            if one.stage == stage:
-                _say(f"{stage}: {one.path} ({one.name})")
+    for one in sorted(recipe.patches, key=lambda one: one.stage):  # fix, then slim
+        _say(f"{one.stage}: {one.path} ({one.name})")
     for rule in (*load_common_rules(), *recipe.rules):
         _say(f"take out: {rule.name}, {rule.reason}")
     python = interpreter.find(target, job.interpreters)
@@ -144,7 +136,7 @@ def _print_plan(job: builder.Job) -> None:
     _say(f"write {job.out / 'layer'}, strategy {job.strategy}")
 
 
-def _configure_publish(commands: Commands) -> None:
+def _add_publish(commands: Commands) -> None:
     command = _add_command(
         commands, "publish", _publish,
         "out --region eu-west-1 --region us-east-1 --bucket 'my-layers-{region}' --dry-run",
@@ -188,7 +180,11 @@ def _publish(options: argparse.Namespace) -> int:
         say(f"{packed.bytes:,} bytes, sha256 {packed.sha256}")
         calls = plan(layer, packed, regions, options.bucket, name, public=options.public)
         if options.dry_run:
-            _print_calls(calls, as_json=options.json)
+            if options.json:
+                texts = {name: [str(call) for call in calls if call.region == name] for name in regions}
+                print(json.dumps(texts, indent=2))
+            else:
+                print("\n".join(map(str, calls)))
             return 0
         arns, failures = execute(calls, say)
     if options.json:
@@ -202,19 +198,7 @@ def _publish(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _print_calls(calls: list[Call], *, as_json: bool) -> None:
-    if as_json:
-        regions = dict.fromkeys(call.region for call in calls)
-        print(
-            json.dumps(
-                {name: [str(call) for call in calls if call.region == name] for name in regions}, indent=2
-            )
-        )
-    else:
-        print("\n".join(map(str, calls)))
-
-
-def _configure_interpreter(commands: Commands) -> None:
+def _add_maintenance(commands: Commands) -> None:
     command = _add_command(
         commands, "interpreter", _interpreter, "python3.13-arm64",
         description="Fetch a target's Python from Debian, with its C library, into .layers, to trace, prove "
@@ -222,21 +206,6 @@ def _configure_interpreter(commands: Commands) -> None:
         "under QEMU's user emulation.",
     )  # fmt: skip
     command.add_argument("target", metavar="TARGET", help="runtime and processor, such as python3.13-arm64")
-
-
-def _interpreter(options: argparse.Namespace) -> int:
-    target = get_target(options.target)
-    cache = builder.WORK / "interpreters"
-    interpreter.fetch(target, cache, _say)
-    for purpose, python in (
-        ("runs the prediction", interpreter.find(target, cache)),
-        ("compiles", interpreter.find_compiler(target, cache)),
-    ):
-        _say(f"{purpose}: {python.description if python else 'none'}")
-    return 0
-
-
-def _configure_compile(commands: Commands) -> None:
     command = _add_command(
         commands, "compile", _compile, "build/python --target python3.13-arm64",
         description="Replace a folder's modules by bytecode for the target's Python, each by a .pyc in its "
@@ -244,6 +213,24 @@ def _configure_compile(commands: Commands) -> None:
     )  # fmt: skip
     command.add_argument("folder", type=Path, metavar="DIR", help="the folder that is on Python's path")
     command.add_argument("--target", default="host", metavar="TARGET", help=_TARGET)
+    for name in ("fix", "mend"):
+        command = _add_command(
+            commands, name, _fix, "opennmt .venv/lib/python3.11/site-packages",
+            description="Apply the patches without which a recipe's packages do not run to the folder where "
+            "pip installed them. Applying them twice changes nothing.",
+        )  # fmt: skip
+        command.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
+        command.add_argument("folder", type=Path, metavar="SITE_PACKAGES", help="folder of the packages")
+
+
+def _interpreter(options: argparse.Namespace) -> int:
+    target = get_target(options.target)
+    cache = builder.WORK / "interpreters"
+    interpreter.fetch(target, cache, _say)
+    python, compiler = interpreter.find(target, cache), interpreter.find_compiler(target, cache)
+    _say(f"runs the prediction: {python.description if python else 'none'}")
+    _say(f"compiles: {compiler.description if compiler else 'none'}")
+    return 0
 
 
 def _compile(options: argparse.Namespace) -> int:
@@ -257,18 +244,9 @@ def _compile(options: argparse.Namespace) -> int:
     return 0
 
 
-def _configure_fix(commands: Commands) -> None:
-    for name, run in (("fix", _fix), ("mend", _mend)):
-        command = _add_command(
-            commands, name, run, "opennmt .venv/lib/python3.11/site-packages",
-            description="Apply the patches without which a recipe's packages do not run to the folder where "
-            "pip installed them. Applying them twice changes nothing.",
-        )  # fmt: skip
-        command.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
-        command.add_argument("folder", type=Path, metavar="SITE_PACKAGES", help="folder of the packages")
-
-
 def _fix(options: argparse.Namespace) -> int:
+    if options.command == "mend":
+        warnings.warn("`layer mend` is called `layer fix` now", FutureWarning, stacklevel=2)
     for one in load(options.recipe).patches:
         if one.stage != "fix" or patch.is_applied(options.folder, one):
             continue
@@ -278,11 +256,6 @@ def _fix(options: argparse.Namespace) -> int:
         patch.apply(options.folder, [one], "fix")
         _say(f"fixed {one.path} ({one.name})")
     return 0
-
-
-def _mend(options: argparse.Namespace) -> int:
-    warnings.warn("`layer mend` is called `layer fix` now", FutureWarning, stacklevel=2)
-    return _fix(options)
 
 
 def _say(message: str, file: Any = None) -> None:

@@ -1,6 +1,7 @@
 """Files that several processes may write at the same time."""
 
 import fcntl
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,12 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -82,14 +82,9 @@ _ARCHITECTURES = {
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A CPython that starts on this machine.
+    """A CPython that starts on this machine, by a command with these variables; an emulated one is slow.
 
-    Attributes:
-        command: what comes before Python's own options.
-        environment: variables that it needs.
-        description: for reports, such as ``CPython 3.13.5, Debian's, under QEMU (neoverse-n1)``.
-        emulated: whether it is many times slower than the machine.
-
+    Reports have its description, such as ``CPython 3.13.5, Debian's, under QEMU (neoverse-n1)``.
     """
 
     command: tuple[str, ...]
@@ -119,17 +114,8 @@ def fetch(
 ) -> None:
     """Fetch the interpreter that ``find`` looks for and, if none compiles fast, this machine's as well.
 
-    apt does it, and checks it against Debian's signature. What the cache has already, and works, is kept.
-
-    Args:
-        target: for ``host`` there is nothing to fetch.
-        cache: a folder; each interpreter is there whole or not at all.
-        say: takes a line on what is being done.
-        architecture: fetch the interpreter of this one and no other.
-
-    Raises:
-        InterpreterError: the machine lacks what it takes, or apt failed.
-
+    apt does it, and checks it against Debian's signature. What the cache has already, and works, is kept;
+    an interpreter is there whole or not at all. With ``architecture`` only that one's is fetched.
     """
     if target.name == HOST:
         return

@@ -192,7 +192,7 @@ def _merge(base: dict[str, Any], own: dict[str, Any], joined: set[str]) -> dict[
 def parse(
     table: dict[str, Any], folder: Path = RECIPES, text: str = "", files: Sequence[Path] = ()
 ) -> Recipe:
-    """Return the recipe of a TOML document, whose scripts and patches are in the first of ``files`` to have them."""
+    """Return the recipe of a TOML document; ``files`` are the folders to look for scripts and patches in."""
     _check(table, {"name"}, _LISTS | _SHARED | {"engine", "base_layer", "smoke"}, "recipe")
     files = files or [folder.parent]
     return Recipe(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layer.builder.errors import TreeError
+from layer.builder.files import file_sha256
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,7 @@ def digest(tree: Path) -> str:
     """Return the sha256 of the paths and contents of a tree's files."""
     total = hashlib.sha256()
     for file in files(tree):
-        with (tree / file.path).open("rb") as opened:
-            content = hashlib.file_digest(opened, "sha256").hexdigest()
-        total.update(f"{file.path}\0{content}\n".encode())
+        total.update(f"{file.path}\0{file_sha256(tree / file.path)}\n".encode())
     return total.hexdigest()
 
 
@@ -65,8 +64,6 @@ def folder_sha256(folder: Path) -> str:
     lines = []
     for path in folder.rglob("*"):
         if path.is_file():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
             name = os.fsencode(path.relative_to(folder).as_posix())
-            lines.append(name + f"\0{path.stat().st_size}\0{content}\n".encode())
+            lines.append(name + f"\0{path.stat().st_size}\0{file_sha256(path)}\n".encode())
     return hashlib.sha256(b"".join(sorted(lines))).hexdigest()

@@ -58,15 +58,7 @@ _READ = 1 << 20
 
 @dataclass(frozen=True)
 class Packed:
-    """An archive.
-
-    Attributes:
-        index_sha256: what the layer's marker must say, in hexadecimal.
-        bytes: the archive's size.
-        tree_bytes: the size of all its files, unpacked.
-        files: how many there are.
-
-    """
+    """An archive: its index's hash, for the marker, its size, and the size and number of its files."""
 
     index_sha256: str
     bytes: int
@@ -83,12 +75,7 @@ class _File:
 
 
 def pack(tree: Path, archive: Path, *, level: int = LEVEL) -> Packed:
-    """Pack a folder's regular files, and no empty folder; the archive is there whole or not at all.
-
-    Raises:
-        ArchiveError: zstandard is missing, or the tree has what cannot be packed.
-
-    """
+    """Pack a folder's regular files, and no empty folder; the archive is there whole or not at all."""
     compress = _make_compressor(level)
     files = _list_files(tree)
     partial = archive.with_name(archive.name + ".partial")

@@ -13,12 +13,7 @@ _RUNNER = Path(__file__).with_name("compile_runner.py")
 
 
 def compile_tree(tree: Path, compiler: Interpreter) -> int:
-    """Replace every source by its bytecode, as many at once as there are cores, and return how many.
-
-    Raises:
-        CompileError: the message names the file.
-
-    """
+    """Replace every source by its bytecode, as many at once as there are cores, and return how many."""
     sources = [file.path for file in trees.files(tree) if file.path.endswith(".py")]
     width = os.cpu_count() or 1
     # Sets of strings are then in the same order each time.

@@ -18,19 +18,9 @@ UNZIP = "from lambda_inference._unpack import ensure\n\nensure()\n"
 def assemble(
     tree: Path, layer: Path, strategy: str, recipe: Recipe, target: Target, libraries: dict[str, str]
 ) -> tuple[Archive | None, list[File]]:
-    """Make a layer's folder of a tree, which is moved there or packed.
+    """Make a layer's folder of a tree, which is moved there or packed, with the function's marker.
 
-    Args:
-        tree: the packages.
-        layer: the folder to make.
-        strategy: ``direct`` or ``nested``.
-        recipe: names the engine in the marker.
-        target: the marker's runtime and architecture, for the function to compare with its own.
-        libraries: the marker's versions.
-
-    Returns:
-        the archive, if there is one, and every file of the layer and of its archive.
-
+    Returns the archive, if there is one, and every file of the layer and of its archive.
     """
     python = layer / "python"
     marker: dict[str, object] = {

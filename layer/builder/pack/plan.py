@@ -22,17 +22,9 @@ class Plan:
 
 
 def decide(tree: int, function: int, nestable: bool, asked: str = "auto") -> Plan:
-    """Return how a tree goes into a layer.
+    """Return how a tree goes into a layer, by its bytes and those of the function's own code.
 
-    Args:
-        tree: bytes of the tree.
-        function: bytes of the function's own code.
-        nestable: whether the recipe names a layer beside it that unpacks.
-        asked: ``auto``, or a strategy to take whatever the numbers say.
-
-    Raises:
-        PlanError: it is too big, and nothing beside it unpacks.
-
+    A tree that is too big is a PlanError unless it is nestable: a layer beside it unpacks.
     """
     total = tree + function
     sentence = f"{tree:,} bytes and the function's {function:,} are {total:,} of the {LIMIT:,} Lambda takes"
@@ -56,12 +48,7 @@ def decide(tree: int, function: int, nestable: bool, asked: str = "auto") -> Pla
 
 
 def check_fits(layer: int, function: int) -> None:
-    """Refuse a layer that Lambda would refuse.
-
-    Raises:
-        PlanError: it says by how much.
-
-    """
+    """Refuse a layer that Lambda would refuse, by its bytes and the function's."""
     if layer + function > LIMIT:
         raise PlanError(
             f"even packed, the layer has {layer:,} bytes, the function {function:,}, and Lambda takes "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def readable_errors(subject: str, kind: type[Exception] = RuntimeError) -> Iterator[None]:
-    """Turn boto3's errors into one of a kind, whose line begins with the stack, bucket or call that failed."""
+    """Turn boto3's errors into one line that begins with the subject and says what to do."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 

@@ -1,10 +1,11 @@
 """The package of a layer: the zip that Lambda takes from S3."""
 
-import hashlib
 import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from layer.builder.files import file_sha256
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -31,6 +32,4 @@ def pack(folder: Path, target: Path) -> Package:
             entry.file_size = path.stat().st_size
             with path.open("rb") as source, file.open(entry, "w") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
-    with target.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    return Package(target, digest, target.stat().st_size)
+    return Package(target, file_sha256(target), target.stat().st_size)

@@ -71,7 +71,7 @@ class Call:
         return f"{progress.arn} was published, and then: {self.method}" if progress.arn else self.method
 
     def take(self, response: Any, progress: Progress) -> None:
-        """Note what the response means for the calls that follow, or raise a PublishError if it forbids them."""
+        """Note what the response means for the next calls, or raise a PublishError if it forbids them."""
 
 
 class CheckBucket(Call):

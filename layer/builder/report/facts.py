@@ -134,6 +134,11 @@ class Report:
         return self.budget.total <= self.budget.limit
 
     @property
+    def removed_bytes(self) -> int:
+        """The bytes of the files and symbols that were taken out."""
+        return sum(one.bytes for one in self.removed) + self.stripped.savings
+
+    @property
     def proven(self) -> bool:
         """Whether the layer was run as its target runs it."""
         return self.proof.status == "proven"

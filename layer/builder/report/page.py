@@ -14,7 +14,6 @@ from layer.builder.report.treemap import Leaf, Node, draw, format_bytes, make_fo
 
 PAGE = "report.html"
 
-_STYLE = Path(__file__).with_name("style.css")
 _LISTED = 60
 _MAPS = (("wide", 1120, 620), ("narrow", 480, 640))
 """Width and height of the larger of the two maps, for wide and for narrow windows."""
@@ -29,19 +28,16 @@ def write_page(report: Report, out: Path) -> None:
 
 def draw_page(report: Report) -> str:
     """Return the report as one HTML page that needs nothing else."""
-    style = _STYLE.read_text(encoding="utf-8")
+    style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
     name = f"{_escape(report.recipe)} for {_escape(report.target)}"
     parts = (_draw_header, _draw_budget, _draw_facts, _draw_contents, _draw_removals, _draw_tables)
     body = "\n".join(part(report) for part in parts)
-    return (
-        (
-            f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{name}</title>\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-        )
-        .encode(errors="backslashreplace")
-        .decode()
+    page = (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{name}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
+    return page.encode(errors="backslashreplace").decode()
 
 
 def _escape(value: object) -> str:
@@ -124,12 +120,11 @@ def _draw_contents(report: Report) -> str:
         kinds[_classify(file.path)] += file.bytes
     nodes = _make_nodes(report.files)
     if report.archive:
+        places = {"in the archive, drawn unpacked": "archive", "in the layer as is": "layer"}
+        parts = {name: [one for one in report.files if one.place == place] for name, place in places.items()}
         nodes = tuple(
-            _make_place_node(name, [file for file in report.files if file.place == place])
-            for place, name in (
-                ("archive", "in the archive, drawn unpacked"),
-                ("layer", "in the layer as is"),
-            )
+            _make_node(name, sum(one.bytes for one in files), "others", _make_nodes(files))
+            for name, files in parts.items()
         )
     packages = sorted(by_package(report.files).items(), key=lambda item: (-item[1][1], item[0]))
     largest = sorted(report.files, key=lambda file: (-file.bytes, file.path))[:_LISTED]
@@ -139,10 +134,7 @@ def _draw_contents(report: Report) -> str:
         "others.</p>"
         f"{_draw_legend((kind, name, kinds[kind]) for kind, name in _KINDS.items())}"
         + _draw_maps(
-            nodes,
-            total,
-            _count_removed(report),
-            "What is in, by package and folder; the tables have the same",
+            nodes, total, report.removed_bytes, "What is in, by package and folder; the tables have the same"
         )
         + _draw_table(
             ("Package", "Files", "Bytes"), [(name, *counts) for name, counts in packages], total=True
@@ -159,10 +151,11 @@ def _classify(path: str) -> str:
     return "code" if path.endswith((".py", ".pyc", ".pyi")) else "rest"
 
 
-def _make_place_node(name: str, files: Iterable[File]) -> Node:
-    nodes = _make_nodes(files)
-    weight = sum(node.weight for node in nodes)
-    return Node(f"{name} · {format_bytes(weight)}", f"{name}: {weight:,} bytes", weight, "others", nodes)
+def _make_node(name: str, weight: int, style: str, children: tuple[Node, ...] = (), title: str = "") -> Node:
+    """Return a node whose label and tooltip tell its bytes."""
+    return Node(
+        f"{name} · {format_bytes(weight)}", f"{title or name}: {weight:,} bytes", weight, style, children
+    )
 
 
 def _make_nodes(files: Iterable[File]) -> tuple[Node, ...]:
@@ -175,10 +168,6 @@ def _make_nodes(files: Iterable[File]) -> tuple[Node, ...]:
         title = f"{name}: {node.weight:,} bytes, {len(leaves):,} files"
         nodes.append(replace(node, name=f"{name} · {format_bytes(node.weight)}", title=title))
     return tuple(nodes)
-
-
-def _count_removed(report: Report) -> int:
-    return sum(one.bytes for one in report.removed) + report.stripped.savings
 
 
 def _draw_maps(nodes: Sequence[Node], total: int, other: int, label: str) -> str:
@@ -195,13 +184,13 @@ def _draw_maps(nodes: Sequence[Node], total: int, other: int, label: str) -> str
 
 
 def _draw_removals(report: Report) -> str:
-    steps, total = by_step(report), _count_removed(report)
+    steps, total = by_step(report), report.removed_bytes
     nodes = [_make_step_node(one) for one in steps]
     legend = [("out", "whole files", total - report.stripped.savings)]
     rows = [(one.step, one.reason, _format_shares(one.packages), one.files, one.bytes) for one in steps]
     if saved := report.stripped.savings:
         text = f"symbols, from {report.stripped.files:,} files that are in"
-        nodes.append(Node(f"symbols · {format_bytes(saved)}", f"{text}: {saved:,} bytes", saved, "strip"))
+        nodes.append(_make_node("symbols", saved, "strip", title=text))
         legend.append(("strip", text, saved))
         rows.append(("symbols", text, "", report.stripped.files, saved))
     return (
@@ -220,9 +209,7 @@ def _make_step_node(step: Step) -> Node:
         Node(plain(package), f"{plain(package)}: {count:,} bytes, by {name}", count, "out")
         for package, count in step.packages
     )
-    return Node(
-        f"{name} · {format_bytes(step.bytes)}", f"{name}: {step.bytes:,} bytes", step.bytes, "out", packages
-    )
+    return _make_node(name, step.bytes, "out", packages)
 
 
 def _format_shares(packages: Sequence[tuple[str, int]]) -> str:

@@ -44,13 +44,9 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Needs:
-    """The requirements of a shared library.
+    """The requirements of a shared library: Linux's name of the machine, and the libraries it is linked to.
 
-    Attributes:
-        machine: as Linux writes it, ``x86_64`` or ``aarch64``.
-        libraries: the names of the libraries it is linked to.
-        versions: symbol versions it needs of each of them, such as ``GLIBC_2.28`` of ``libc.so.6``.
-
+    ``versions`` are the symbol versions it needs of each of them, such as ``GLIBC_2.28`` of ``libc.so.6``.
     """
 
     machine: str
@@ -65,16 +61,9 @@ def is_elf(path: Path) -> bool:
 
 
 def read_needs(path: Path) -> Needs:
-    """Read the requirements of a shared library.
-
-    Raises:
-        ElfError: the library is damaged, or of an architecture that Lambda does not have.
-
-    """
-    with path.open("rb") as file:
-        data = file.read()
+    """Read the requirements of a shared library; a damaged one, or one not for Lambda, is an ElfError."""
     try:
-        return _parse_needs(data)
+        return _parse_needs(path.read_bytes())
     except _DAMAGES as error:
         raise ElfError(f"{path} is damaged: {error}") from None
 
@@ -84,11 +73,8 @@ def strip(data: bytes) -> bytes:
 
     Segments move together in the file, and each program header gets its segment's new offset. Nothing
     moves in memory, and every segment keeps its page alignment. (binutils' strip breaks
-    libraries that were rewritten before: numpy's OpenBLAS no longer loads.)
-
-    Raises:
-        ElfError: the library is damaged, or its layout does not allow it.
-
+    libraries that were rewritten before: numpy's OpenBLAS no longer loads.) A layout that does not allow it
+    is an ElfError.
     """
     try:
         segments = list(_parse_segments(data))
@@ -111,12 +97,7 @@ def strip(data: bytes) -> bytes:
 
 
 def check_loadable(before: bytes, after: bytes) -> None:
-    """Compare a library before and after stripping, as a loader sees it.
-
-    Raises:
-        ElfError: a segment differs in bytes or address, or is not aligned to its page.
-
-    """
+    """Compare a library before and after stripping, as a loader sees it: segments, their bytes and pages."""
     try:
         old, new = list(_parse_segments(before)), list(_parse_segments(after))
     except _DAMAGES as error:

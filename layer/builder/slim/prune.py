@@ -38,14 +38,7 @@ def prune(tree: Path, rules: Iterable[Rule], protected: Sequence[str]) -> list[R
 def remove_files(tree: Path, files: Sequence[trees.File], rule: str, reason: str) -> list[Removed]:
     """Remove files, and return their number and bytes for each package."""
     trees.remove(tree, [file.path for file in files])
-    packages = sorted({file.package for file in files})
-    return [
-        Removed(
-            rule,
-            reason,
-            package,
-            sum(file.package == package for file in files),
-            sum(file.size for file in files if file.package == package),
-        )
-        for package in packages
-    ]
+    sizes: dict[str, list[int]] = {}
+    for file in files:
+        sizes.setdefault(file.package, []).append(file.size)
+    return [Removed(rule, reason, package, len(own), sum(own)) for package, own in sorted(sizes.items())]

@@ -16,9 +16,6 @@ from layer.builder.slim.prune import LICENCES, remove_files
 from layer.builder.target import Target
 from layer.builder.wheels.lock import Lock
 
-RULE = "unused"
-_REASON = "neither opened nor mapped by the smoke test"
-
 _BYTECODE = re.compile(
     r"(?P<folder>(?:(?!__pycache__/)[^/]+/)*)(?:__pycache__/)?(?P<module>[^/]+?)(?:\.cpython-\d+)?\.pyc"
 )
@@ -60,7 +57,7 @@ def keep(
         and not matches(file.path, protected)
         and not (file.package in used and matches(file.path, (*LICENCES, *package_data)))
     ]
-    return remove_files(tree, unused, RULE, _REASON)
+    return remove_files(tree, unused, "unused", "neither opened nor mapped by the smoke test")
 
 
 def _format_header(lock: Lock) -> str:

@@ -24,12 +24,7 @@ _VERSION = re.compile(r"([A-Z]+)_(\d+(?:\.\d+)*)")
 
 
 def check(tree: Path, target: Target) -> list[Check]:
-    """Check every shared library of a tree against what the target's runtime offers.
-
-    Raises:
-        CheckError: it names all files, symbols and libraries at fault.
-
-    """
+    """Check every shared library of a tree against what the target's runtime offers; report all faults."""
     needs, faults = _read_all(tree)
     own = {Path(path).name for path in needs}
     # Not by library: libm.so.6 offers the versions of glibc that libc.so.6 does.

@@ -13,16 +13,10 @@ Rule = Callable[[Any, Any, str], list[str] | None]
 def differences(
     left: Any, right: Any, tolerance: float = 0.0, *, place: str = "answer", rule: Rule | None = None
 ) -> list[str]:
-    """Return where two parsed JSON values differ, a line each; none if they are the same.
+    """Return where two parsed JSON values differ, a line each, which begins with the place.
 
-    Args:
-        left: a value.
-        right: the one to compare it with; keys, lengths and types must be the same.
-        tolerance: how far two floats may lie apart.
-        place: the values' name, with which each line begins.
-        rule: is asked first about each pair of values; returns their differences, or None to have them
-            compared as usual.
-
+    Keys, lengths and types must be the same; floats may lie apart by the tolerance. A ``rule`` is asked
+    first about each pair of values: it returns their differences, or None to have them compared as usual.
     """
     if rule and (found := rule(left, right, place)) is not None:
         return found

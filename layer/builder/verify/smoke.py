@@ -32,11 +32,6 @@ class Outcome:
     answer: str
     opened: frozenset[str]
 
-    @property
-    def digest(self) -> str:
-        """The sha256 of the answer."""
-        return hashlib.sha256(self.answer.encode()).hexdigest()
-
 
 def list_code_files(smoke: Smoke) -> list[Path]:
     """Return the files that the prediction consists of, apart from the tree."""
@@ -47,13 +42,7 @@ def list_code_files(smoke: Smoke) -> list[Path]:
 
 
 def digest(smoke: Smoke, base_digest: str) -> str:
-    """Return the sha256 of all that the prediction consists of, apart from the tree.
-
-    Args:
-        smoke: the prediction.
-        base_digest: the digest of the tree of the layer that is always deployed with this one.
-
-    """
+    """Return the sha256 of all that the prediction consists of, apart from the tree but with its base's."""
     total = hashlib.sha256(json.dumps([smoke.arguments, base_digest], sort_keys=True).encode())
     for path in list_code_files(smoke):
         total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
@@ -107,17 +96,9 @@ def prepare(smoke: Smoke, folder: Path) -> bool:
 
 
 def run(smoke: Smoke, layer_trees: Sequence[Path], interpreter: Interpreter, prepared: Path) -> Outcome:
-    """Run the prediction on a tree alone, and on that of its base layer.
+    """Run the prediction on trees alone, of which it traces the first, with the folder that was prepared.
 
-    Args:
-        smoke: the prediction.
-        layer_trees: the only packages that it gets; the first is the one that is traced.
-        interpreter: of the target.
-        prepared: what ``prepare`` made.
-
-    Raises:
-        SmokeError: it failed, reached for a network or another package, or wrote to the tree.
-
+    A prediction that fails, reaches for a network or another package, or writes to a tree is a SmokeError.
     """
     before = [trees.digest(tree) for tree in layer_trees]
     with tempfile.TemporaryDirectory(prefix="smoke-") as name:
@@ -159,9 +140,9 @@ def run(smoke: Smoke, layer_trees: Sequence[Path], interpreter: Interpreter, pre
 
 def describe_isolation() -> str:
     """Return how the prediction is kept from a network, for reports."""
-    if _can_isolate():
-        return "in a network namespace of its own"
-    return "with Python's own network calls refused"
+    return (
+        "in a network namespace of its own" if _can_isolate() else "with Python's own network calls refused"
+    )
 
 
 def _link_code(smoke: Smoke, folder: Path) -> list[str]:

@@ -1,6 +1,5 @@
 """Fetch wheels into a local cache, check each against its lock, and install them from there."""
 
-import hashlib
 import importlib.util
 import shutil
 import sys
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from layer.builder.errors import CudaBuildError, ResolveError
+from layer.builder.files import file_sha256
 from layer.builder.report.facts import InstalledWheel
 from layer.builder.target import Target
 from layer.builder.wheels.lock import Lock
@@ -18,12 +18,7 @@ Say = Callable[[str], None]
 
 
 def fetch(lock: Lock, target: Target, cpu_index: str, cache: Path, say: Say, run: Pip = run_pip) -> int:
-    """Fetch a lock's wheels into the cache, and return how many were missing.
-
-    Raises:
-        ResolveError: pip found no file with a wheel's hash, not even on the index of CPU builds.
-
-    """
+    """Fetch a lock's wheels into the cache, if need be from the index of CPU builds; return how many."""
     missing = [wheel for wheel in lock.wheels if not _cache_path(cache, wheel).is_file()]
     if not missing:
         return 0
@@ -37,12 +32,16 @@ def fetch(lock: Lock, target: Target, cpu_index: str, cache: Path, say: Say, run
         try:
             run(command)
         except ResolveError as error:
+            advised = ResolveError(
+                f"{error}\nIf the index has other files now, lock again: remove {lock.path.name} "
+                "from the recipe's folder, and build again"
+            )
             if not cpu_index:
-                raise _add_advice(error, lock) from None
+                raise advised from None
             try:
                 run([*command, "--extra-index-url", cpu_index])
             except ResolveError:
-                raise _add_advice(error, lock) from None
+                raise advised from None
         for wheel in missing:
             path = _cache_path(cache, wheel)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,18 +52,12 @@ def fetch(lock: Lock, target: Target, cpu_index: str, cache: Path, say: Say, run
 def install(lock: Lock, target: Target, cache: Path, tree: Path, run: Pip = run_pip) -> None:
     """Install a lock's wheels from the cache into a folder, every file checked against its hash.
 
-    Raises:
-        CudaBuildError: a wheel contains CUDA libraries that its metadata did not declare.
-
+    A wheel that contains CUDA libraries, which its metadata need not declare, is a CudaBuildError.
     """
     with tempfile.TemporaryDirectory() as folder:
         pins = Path(folder) / "requirements.txt"
-        pins.write_text(
-            "".join(
-                f"{_cache_path(cache, wheel).resolve().as_uri()} --hash=sha256:{wheel.sha256}\n"
-                for wheel in lock.wheels
-            )
-        )
+        uris = [(_cache_path(cache, wheel).resolve().as_uri(), wheel.sha256) for wheel in lock.wheels]
+        pins.write_text("".join(f"{uri} --hash=sha256:{sha256}\n" for uri, sha256 in uris))
         try:
             run(
                 ["install", "--quiet", "--no-deps", "--no-compile", "--no-index", "--require-hashes",
@@ -104,14 +97,5 @@ def _discard_damaged(lock: Lock, cache: Path) -> None:
     """Remove damaged wheels from the cache, so that the next build fetches them again."""
     for wheel in lock.wheels:
         path = _cache_path(cache, wheel)
-        if path.is_file():
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != wheel.sha256:
-                    path.unlink()
-
-
-def _add_advice(error: ResolveError, lock: Lock) -> ResolveError:
-    return ResolveError(
-        f"{error}\nIf the index has other files now, lock again: remove {lock.path.name} "
-        "from the recipe's folder, and build again"
-    )
+        if path.is_file() and file_sha256(path) != wheel.sha256:
+            path.unlink()

@@ -19,13 +19,7 @@ _LINE = re.compile(r"(?P<name>\S+)==(?P<version>\S+) --hash=sha256:(?P<sha256>[0
 
 @dataclass(frozen=True)
 class Lock:
-    """The wheels of a target.
-
-    Attributes:
-        path: of its file.
-        wheels: sorted by name.
-
-    """
+    """The wheels of a target, sorted by name, and the lock's file."""
 
     path: Path
     wheels: tuple[Wheel, ...]
@@ -49,30 +43,20 @@ def read(recipe: Recipe, target: Target) -> Lock | None:
     header, *lines = path.read_text(encoding="utf-8").split("\n")
     matches = [match for line in lines if (match := _LINE.fullmatch(line))]
     contents = recipe.contents(target.name)
-    if header != _format_header(contents) or len(matches) != len(lines) - 1:  # the last is empty
-        return None
-    if {match["name"] for match in matches} != {
-        normalise(pin.partition("==")[0]) for pin in contents.requirements
-    }:
+    required = {normalise(pin.partition("==")[0]) for pin in contents.requirements}
+    whole = len(matches) == len(lines) - 1  # the last is empty
+    if header != _format_header(contents) or not whole or {match["name"] for match in matches} != required:
         return None
     wheels = (Wheel(match["name"], match["version"], match["file"], match["sha256"]) for match in matches)
     return Lock(path, tuple(wheels))
 
 
 def make(recipe: Recipe, target: Target, run: Pip = run_pip) -> Lock:
-    """Resolve a recipe's requirements for a target, and write the lock.
-
-    Raises:
-        ResolveError: pip finds no complete set of wheels.
-
-    """
+    """Resolve a recipe's requirements for a target, and write the lock."""
     wheels = resolve(recipe, target, run)
     path = path_of(recipe, target)
-    lines = [
-        _format_header(recipe.contents(target.name)),
-        *(f"{wheel.pin()}  # {wheel.file}" for wheel in wheels),
-    ]
-    write_atomic(path, "\n".join(lines) + "\n")
+    lines = [f"{wheel.pin()}  # {wheel.file}" for wheel in wheels]
+    write_atomic(path, "\n".join([_format_header(recipe.contents(target.name)), *lines]) + "\n")
     return Lock(path, wheels)
 
 

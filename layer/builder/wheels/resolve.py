@@ -22,15 +22,10 @@ Pip = Callable[[Sequence[str]], str]
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel that pip chose, or that a lock names.
+    """A wheel that pip chose, or that a lock names; names are normalised.
 
-    Attributes:
-        name: normalised name of its distribution.
-        version: with its local part, such as ``2.13.0+cpu``.
-        file: file name.
-        sha256: of the file, in hexadecimal.
-        requires: normalised names of its dependencies on the target; a lock does not record them.
-
+    ``version`` has its local part, such as ``2.13.0+cpu``. A lock does not record ``requires``, the names
+    of its dependencies on the target.
     """
 
     name: str
@@ -45,12 +40,7 @@ class Wheel:
 
 
 def run_pip(arguments: Sequence[str]) -> str:
-    """Run this interpreter's pip, and return its output.
-
-    Raises:
-        ResolveError: pip failed; the message has its errors.
-
-    """
+    """Run this interpreter's pip, and return its output; its errors become a ResolveError."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     # Settings for installing elsewhere than into the folder that is asked for.
     environment = {key: value for key, value in os.environ.items() if key not in {"PIP_TARGET", "PIP_USER"}}
@@ -64,10 +54,7 @@ def run_pip(arguments: Sequence[str]) -> str:
 def resolve(recipe: Recipe, target: Target, run: Pip = run_pip) -> tuple[Wheel, ...]:
     """Return the wheels of a recipe for a target; pip fetches only wheels whose index lacks their metadata.
 
-    Raises:
-        CudaBuildError: neither pip's indexes nor the recipe's have a CPU build of a wheel.
-        ResolveError: pip finds no wheel, or a wheel's dependency is neither pinned nor excluded.
-
+    If neither pip's indexes nor the recipe's have a CPU build of one, it is a CudaBuildError.
     """
     contents = recipe.contents(target.name)
     options = target.pip_options()
@@ -96,12 +83,7 @@ def find_cuda(wheels: Iterable[Wheel]) -> dict[Wheel, list[str]]:
 
 
 def check_complete(contents: Contents, wheels: Iterable[Wheel]) -> None:
-    """Refuse a set of wheels if a declared dependency is neither in it nor excluded.
-
-    Raises:
-        ResolveError: the message lists all such dependencies.
-
-    """
+    """Refuse a set of wheels if a declared dependency is neither in it nor excluded."""
     wheels = list(wheels)
     known = {wheel.name for wheel in wheels} | contents.exclude
     missing = [
@@ -124,10 +106,8 @@ def _query(contents: Contents, target: Target, options: Sequence[str], run: Pip)
             ["install", "--quiet", "--dry-run", "--report", "-", "--ignore-installed", "--no-deps",
              "--target", folder, *options, *contents.requirements]
         )  # fmt: skip
-    installs = json.loads(report)["install"]
-    return tuple(
-        sorted((_parse_wheel(install, target) for install in installs), key=lambda wheel: wheel.name)
-    )
+    wheels = [_parse_wheel(install, target) for install in json.loads(report)["install"]]
+    return tuple(sorted(wheels, key=lambda wheel: wheel.name))
 
 
 def _parse_wheel(install: dict[str, Any], target: Target) -> Wheel:

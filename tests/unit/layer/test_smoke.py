@@ -58,7 +58,7 @@ class TestOutcome:
 
         assert json.loads(done.answer) == {"a": [1.5, None], "b": "é"}
         assert done.answer.index('"a"') < done.answer.index('"b"')
-        assert done.digest != toy.run("return 2").digest
+        assert done.answer != toy.run("return 2").answer
 
     def test_opened(self, toy):
         """What was imported or read is told, and nothing else, nor what lies outside the layer."""
