@@ -179,20 +179,14 @@ def _launcher_of(root: Path) -> Path:
 def _find_first(candidates: Iterable[Interpreter], expected: dict[str, str]) -> Interpreter | None:
     """Return the first candidate that starts and says what is expected."""
     for one in candidates:
-        facts = _ask(one)
-        if facts and expected.items() <= facts.items():
+        try:
+            done = _start(one, ["-I", "-S", "-c", _QUESTIONS], timeout=60)
+            facts: dict[str, str] = json.loads(done.stdout)
+        except (OSError, ValueError, subprocess.SubprocessError):
+            continue
+        if expected.items() <= facts.items():
             return replace(one, description=f"CPython {facts['version']}, {one.description}")
     return None
-
-
-def _ask(candidate: Interpreter) -> dict[str, str]:
-    """Return an interpreter's version and file suffixes; empty if it does not start."""
-    try:
-        done = _start(candidate, ["-I", "-S", "-c", _QUESTIONS], timeout=60)
-        facts: dict[str, str] = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return {}
-    return facts
 
 
 def _start(

@@ -126,7 +126,7 @@ def _draw_contents(report: Report) -> str:
             _make_node(name, sum(one.bytes for one in files), "others", _make_nodes(files))
             for name, files in parts.items()
         )
-    packages = sorted(by_package(report.files).items(), key=lambda item: (-item[1][1], item[0]))
+    packages = by_package(report.files)
     largest = sorted(report.files, key=lambda file: (-file.bytes, file.path))[:_LISTED]
     return (
         f"<h2>What is in</h2><p>{format_bytes(total)} in {len(report.files):,} files of {len(packages):,} "
@@ -136,9 +136,7 @@ def _draw_contents(report: Report) -> str:
         + _draw_maps(
             nodes, total, report.removed_bytes, "What is in, by package and folder; the tables have the same"
         )
-        + _draw_table(
-            ("Package", "Files", "Bytes"), [(name, *counts) for name, counts in packages], total=True
-        )
+        + _draw_table(("Package", "Files", "Bytes"), packages, total=True)
         + f"<details><summary>The {len(largest)} largest files</summary>"
         + _draw_table(("File", "Package", "Bytes"), [(one.path, one.package, one.bytes) for one in largest])
         + "</details>"

@@ -34,13 +34,13 @@ def by_step(report: Report) -> list[Step]:
     return sorted(steps, key=lambda one: (-one.bytes, one.step))
 
 
-def by_package(files: Iterable[File]) -> dict[str, tuple[int, int]]:
-    """Return every package's number of files and bytes."""
-    found: dict[str, tuple[int, int]] = {}
+def by_package(files: Iterable[File]) -> list[tuple[str, int, int]]:
+    """Return every package's name, number of files and bytes, the largest first."""
+    sizes: dict[str, list[int]] = {}
     for file in files:
-        count, total = found.get(file.package, (0, 0))
-        found[file.package] = (count + 1, total + file.bytes)
-    return found
+        sizes.setdefault(file.package, []).append(file.bytes)
+    rows = [(package, len(own), sum(own)) for package, own in sizes.items()]
+    return sorted(rows, key=lambda row: (-row[2], row[0]))
 
 
 def plain(text: str) -> str:

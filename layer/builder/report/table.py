@@ -16,14 +16,14 @@ def format_table(report: Report) -> str:
     if report.stripped.files:
         out.append(("stripped of symbols", report.stripped.files, report.stripped.savings))
     total = sum(file.bytes for file in report.files)
-    inside = sorted(by_package(report.files).items(), key=lambda item: (-item[1][1], item[0]))
+    inside = by_package(report.files)
     rows: list[tuple[str, int, int] | str] = ["TAKEN OUT"]
     rows += [(f"  {name}", files, count) for name, files, count in sorted(out, key=lambda row: -row[2])]
     rows += [("  together", sum(row[1] for row in out), sum(row[2] for row in out)), "", "IN"]
-    rows += [(f"  {name}", *counts) for name, counts in inside[:_SHOWN]]
+    rows += [(f"  {name}", files, count) for name, files, count in inside[:_SHOWN]]
     if rest := inside[_SHOWN:]:
         several = f"  {len(rest):,} other packages"
-        rows.append((several, sum(one[0] for _, one in rest), sum(one[1] for _, one in rest)))
+        rows.append((several, sum(row[1] for row in rest), sum(row[2] for row in rest)))
     rows.append(("  together", len(report.files), total))
     lines = [*_align(rows), ""]
     budget = report.budget

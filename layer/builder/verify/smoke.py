@@ -23,6 +23,8 @@ from layer.builder.recipe import ROOT, Smoke
 
 _RUNNER = Path(__file__).with_name("smoke_runner.py")
 _NO_NETWORK = ("unshare", "--map-root-user", "--net", "--")
+_NOT_DEPLOYED = {"show.py", "publishing.py"}
+"""As in recipes/parts/code/Makefile."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,6 @@ def digest(smoke: Smoke, base_digest: str) -> str:
 def count_code_bytes(smoke: Smoke) -> int:
     """Return the bytes that the function's own code takes, apart from the layer."""
     return sum(path.stat().st_size for folder in smoke.function for path in _list_modules(folder))
-
-
-_NOT_DEPLOYED = {"show.py", "publishing.py"}
-"""As in recipes/parts/code/Makefile."""
 
 
 def _list_modules(folder: Path) -> list[Path]:
