@@ -161,7 +161,7 @@ def plan(
     """Return all calls that publish a layer, in their order."""
     unproven = "" if report.proven else ", UNPROVEN"
     description = f"{report.recipe} for {report.runtime} on {report.architecture}"
-    # Lambda takes 256 characters for it.
+    # Lambda takes 256 characters, and what follows has at most 40.
     description = f"{description[:216]}, tree {report.digest[:16]}{unproven}"
     version = {"LayerName": name, "VersionNumber": VERSION}
     calls: list[Call] = []
