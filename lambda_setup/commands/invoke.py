@@ -88,9 +88,10 @@ def run(options: argparse.Namespace) -> int:
 def _open_deployment(options: argparse.Namespace, function: functions.Function, log: Any) -> LocalDeployment:
     if options.local:
         name, channel = options.name or function.model.name, options.channel or "dev"
-        status(f"taking {channel} of {name} from the S3 that `make s3` serves")
         with readable_errors("local store"):
-            return LocalDeployment.connect(name, channel, log=log)
+            deployment = LocalDeployment.connect(name, channel, log=log)
+        status(f"taking {channel} of {name} from {deployment.s3.endpoint}")
+        return deployment
     if options.name or options.channel:
         raise CommandError("--name and --channel are of a model in the local store; give --local, too")
     model = options.model or function.model
