@@ -1,5 +1,6 @@
 """Functions that answer, with what they stand in."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,3 +19,9 @@ class WarmFunction:
     def invoke(self, event: Any) -> Any:
         """Send an event and return the response."""
         return self.function.invoke(event)
+
+
+def create_bucket(stack: LocalDeployment, name: str) -> None:
+    """Create a bucket beside a stack's own, unless a module that this worker ran before has done so."""
+    with contextlib.suppress(stack.client.exceptions.BucketAlreadyOwnedByYou):
+        stack.client.create_bucket(Bucket=name)

@@ -56,6 +56,15 @@ class Account:
         )
 
 
+_clean = parsing.clean_json
+
+
+def clean_json(value: Any, resources: Any) -> Any:
+    """Return a value with its functions worked out: moto's, where lists lose what AWS::NoValue removes."""
+    found = _clean(value, resources)
+    return [item for item in found if item is not None] if isinstance(value, list) else found
+
+
 @contextlib.contextmanager
 def account() -> Iterator[Account]:
     """Serve an account with nothing in it, on the loopback interface."""
@@ -114,7 +123,7 @@ def _completed(account: Account) -> Iterator[None]:
     """Add what moto lacks, and look on."""
     create, execute = CloudFormationBackend.create_change_set, CloudFormationBackend.execute_change_set
     create_at_once = CloudFormationBackend.create_stack
-    parse, clean = parsing.parse_resource_and_generate_name, parsing.clean_json
+    parse = parsing.parse_resource_and_generate_name
 
     def create_change_set(self, *, template, parameters, **options):
         return create(self, template=transformed(template, parameters), parameters=parameters, **options)
@@ -130,10 +139,6 @@ def _completed(account: Account) -> Iterator[None]:
         stack._parse_template()
         stack.output_map = stack._create_output_map()
         self.exports.update({export.name: export for export in stack.exports})
-
-    def clean_json(value, resources):
-        found = clean(value, resources)
-        return [item for item in found if item is not None] if isinstance(value, list) else found
 
     def parse_resource(name, resource, resources):
         values = parsing.clean_json(resource.get("Properties", {}), resources)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.applications import create_bucket
 
 from lambda_setup.__main__ import main
 from lambda_setup.models import pickles
@@ -82,7 +83,7 @@ def client(stack):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in stack.s3.environment().items():
             patch.setenv(name, value)
-        stack.client.create_bucket(Bucket=BUCKET)
+        create_bucket(stack, BUCKET)
         yield stack.client
 
 

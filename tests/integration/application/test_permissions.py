@@ -15,7 +15,7 @@ import pytest
 from support.events import case, cases
 from support.project import MODEL
 from support.proxy import Exchange, Proxy, lost
-from unit.application.test_template import Stack as Deployed
+from support.template import Stack as Deployed
 
 from lambda_setup.deployment.local import Emulator, LocalDeployment
 from lambda_setup.deployment.local.application import MODEL_BUCKET, RESULT_BUCKET

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.project import SCRIPTS
-from unit.application.test_template import SOURCE, Stack
+from support.template import SOURCE, Stack
 
 CFN_LINT = SCRIPTS / "cfn-lint"
 CHECKOV = Path(sys.prefix) / "checkov" / "bin" / "checkov"  # it needs an older boto3 than everything else

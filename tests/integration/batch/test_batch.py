@@ -9,7 +9,7 @@ from integration.application.test_permissions import Need, grants, needs
 from support.events import case
 from support.project import MODEL
 from support.proxy import Proxy
-from unit.application.test_template import Stack as Deployed
+from support.template import Stack as Deployed
 
 from lambda_setup.__main__ import main
 from lambda_setup.batch import run, store

@@ -20,7 +20,7 @@ from support.applications import WarmFunction
 from support.cloud import REGION
 from support.events import case
 from support.project import ROOT
-from unit.application.test_template import ARTIFACTS, Stack
+from support.template import ARTIFACTS, Stack
 
 from lambda_setup.deployment.local.application import RESULT_BUCKET
 

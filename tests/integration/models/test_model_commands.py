@@ -10,6 +10,7 @@ import threading
 
 import boto3
 import pytest
+from support.applications import create_bucket
 from support.events import case
 from support.project import MODEL, ROOT
 from support.proxy import Gate, Proxy
@@ -30,7 +31,7 @@ WHO = "arn:aws:sts::123456789012:user/moto"
 @pytest.fixture(scope="module")
 def server(stack):
     """Return a real S3 server with an empty bucket."""
-    stack.client.create_bucket(Bucket=BUCKET)
+    create_bucket(stack, BUCKET)
     return stack.s3
 
 

@@ -96,7 +96,7 @@ class TestCold:
     @pytest.mark.check
     @pytest.mark.parametrize(
         ("fault", "seconds", "place"),
-        [("trickling", 6, "file"), ("hanging", 10, "pointer"), ("hanging", 6, "file")],
+        [("trickling", 12, "file"), ("hanging", 20, "pointer"), ("hanging", 12, "file")],
     )
     def test_slow_fault(self, versions, proxy, fault, seconds, place):
         """Whatever the function's timeout, it is the function that says that S3 does not answer."""

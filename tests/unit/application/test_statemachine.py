@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from support.project import ROOT, SCRIPTS
-from unit.application.test_template import SOURCE, Stack
+from support.template import SOURCE, Stack
 
 from lambda_inference import _errors
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from support.applications import create_bucket
 from support.project import MODEL, ROOT
 
 from lambda_setup.__main__ import main
@@ -137,7 +138,7 @@ def s3(stack):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in stack.s3.environment().items():
             patch.setenv(name, value)
-        stack.client.create_bucket(Bucket="bucket")
+        create_bucket(stack, "bucket")
         yield stack.client
 
 
