@@ -51,8 +51,8 @@ from lambda_setup.models.convert import convert
 from lambda_setup.models.describe import describe
 from lambda_setup.models.upload import upload
 from layer.builder.build import WORK
-from layer.builder.interpreter import find_compiler
 from layer.builder.pack.bytecode import compile_tree
+from layer.builder.pack.interpreter import find_compiler
 from layer.builder.target import HOST, get_target
 from layer.builder.verify.compare import TOLERANCE, differences
 

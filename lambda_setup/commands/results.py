@@ -24,7 +24,7 @@ from lambda_setup.viewer.result import (
 )
 from lambda_setup.viewer.show import load_show
 from lambda_setup.viewer.terminal import print_result
-from layer.builder.files import write_atomic
+from layer.builder.tree import write_atomic
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

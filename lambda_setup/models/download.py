@@ -26,7 +26,7 @@ from lambda_setup.errors import CommandError
 from lambda_setup.models.describe import validate_file_names, validate_name
 from lambda_setup.models.sources import DownloadError, Folder, Source
 from lambda_setup.output import status, transfer
-from layer.builder.files import lock_exclusive
+from layer.builder.tree import lock_exclusive
 
 RETRIES, CHUNK = 3, 256 * 1024
 DESCRIPTION_LIMIT, PART_LIMIT = 16 * 1024 * 1024, 1024 * 1024 * 1024

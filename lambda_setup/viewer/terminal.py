@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lambda_setup.viewer.result import Result, is_error
-from layer.builder.files import write_atomic
+from layer.builder.tree import write_atomic
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -17,17 +17,16 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from layer.builder import interpreter
 from layer.builder import tree as trees
 from layer.builder.errors import BuildError, ReportError
-from layer.builder.files import lock_exclusive
-from layer.builder.job import WORK, Job, default_out
+from layer.builder.pack import interpreter
 from layer.builder.recipe import ROOT
 from layer.builder.report import facts
 from layer.builder.report.facts import Report
 from layer.builder.report.page import PAGE, write_page
 from layer.builder.slim import trace
-from layer.builder.steps import Say, StaleTraceError, Steps
+from layer.builder.steps import WORK, Job, Say, StaleTraceError, Steps, default_out
+from layer.builder.tree import lock_exclusive
 from layer.builder.verify import proof, smoke
 from layer.builder.wheels import lock as locks
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from layer.builder import build as builder
-from layer.builder import interpreter
 from layer.builder.errors import LayerError
-from layer.builder.pack import bytecode
+from layer.builder.pack import bytecode, interpreter
 from layer.builder.pack.plan import STRATEGIES
 from layer.builder.publish import checks, package
 from layer.builder.publish.execute import execute

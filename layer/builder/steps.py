@@ -1,4 +1,4 @@
-"""The steps of one build, in their order; each returns what the report says about it."""
+"""A job for the builder, and its steps in their order; each returns what the report says about it."""
 
 import json
 import shutil
@@ -9,22 +9,54 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from layer.builder import interpreter
 from layer.builder import tree as trees
 from layer.builder.errors import BuildError, InterpreterError, SmokeError
-from layer.builder.job import Job
-from layer.builder.pack import bytecode, plan
+from layer.builder.pack import bytecode, interpreter, plan
 from layer.builder.pack.layer import assemble
-from layer.builder.recipe import load_common_rules
+from layer.builder.recipe import ROOT, Recipe, load_common_rules
 from layer.builder.report import facts
 from layer.builder.slim import patch, strip, trace
 from layer.builder.slim.prune import prune
+from layer.builder.target import Target
 from layer.builder.verify import check, proof, smoke
 from layer.builder.verify.compare import differences
 from layer.builder.wheels import install as wheels
 from layer.builder.wheels.lock import Lock
 
 Say = Callable[[str], None]
+
+WORK = ROOT / ".layers"
+"""The folder of wheels, fetched interpreters and, by default, layers."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A layer to build into ``out``; ``retrace`` traces again, even if there is a trace of these wheels."""
+
+    recipe: Recipe
+    target: Target
+    out: Path
+    strategy: str = "auto"
+    retrace: bool = False
+    work: Path = WORK
+
+    @property
+    def base(self) -> "Job | None":
+        """The job of the layer that is always deployed with this one."""
+        recipe = self.recipe.base_layer
+        if recipe is None:
+            return None
+        return Job(recipe, self.target, default_out(recipe, self.target, self.work), work=self.work)
+
+    @property
+    def interpreters(self) -> Path:
+        """The folder of fetched interpreters."""
+        return self.work / "interpreters"
+
+
+def default_out(recipe: Recipe, target: Target, work: Path = WORK) -> Path:
+    """Return the folder that a layer goes to, unless another is named."""
+    return work / f"{recipe.name}-{target.name}"
 
 
 class StaleTraceError(Exception):

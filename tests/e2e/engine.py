@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lambda_setup.deployment.local.process import Program
-from layer.builder.interpreter import find_debian_mirror
+from layer.builder.pack.interpreter import find_debian_mirror
 from layer.builder.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]

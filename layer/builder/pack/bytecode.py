@@ -7,7 +7,7 @@ from pathlib import Path
 
 from layer.builder import tree as trees
 from layer.builder.errors import CompileError
-from layer.builder.interpreter import Interpreter
+from layer.builder.pack.interpreter import Interpreter
 
 _RUNNER = Path(__file__).with_name("compile_runner.py")
 

@@ -5,7 +5,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from layer.builder.files import file_sha256
+from layer.builder.tree import file_sha256
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 

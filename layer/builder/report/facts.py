@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from layer.builder.errors import ReportError
-from layer.builder.files import write_atomic
+from layer.builder.tree import write_atomic
 
 REPORT = "report.json"
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from layer.builder.files import write_atomic
 from layer.builder.report.facts import File, Report
 from layer.builder.report.summary import Step, by_package, by_step, plain
 from layer.builder.report.treemap import Leaf, Node, draw, format_bytes, make_folder
+from layer.builder.tree import write_atomic
 
 PAGE = "report.html"
 

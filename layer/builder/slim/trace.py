@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from layer.builder import tree as trees
-from layer.builder.files import write_atomic
 from layer.builder.recipe import Recipe
 from layer.builder.report.facts import Removed
 from layer.builder.slim.globs import matches
 from layer.builder.slim.prune import LICENCES, remove_files
 from layer.builder.target import Target
+from layer.builder.tree import write_atomic
 from layer.builder.wheels.lock import Lock
 
 _BYTECODE = re.compile(

@@ -10,9 +10,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from layer.builder.files import write_atomic
 from layer.builder.recipe import Recipe
 from layer.builder.target import Target
+from layer.builder.tree import write_atomic
 from layer.builder.verify.compare import TOLERANCE, differences
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from layer.builder import tree as trees
 from layer.builder.errors import SmokeError
-from layer.builder.interpreter import Interpreter
+from layer.builder.pack.interpreter import Interpreter
 from layer.builder.recipe import ROOT, Smoke
 
 _RUNNER = Path(__file__).with_name("smoke_runner.py")

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from layer.builder.errors import CudaBuildError, ResolveError
-from layer.builder.files import file_sha256
 from layer.builder.report.facts import InstalledWheel
 from layer.builder.target import Target
+from layer.builder.tree import file_sha256
 from layer.builder.wheels.lock import Lock
 from layer.builder.wheels.resolve import Pip, Wheel, run_pip
 

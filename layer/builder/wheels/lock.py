@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from layer.builder.files import write_atomic
 from layer.builder.recipe import Contents, Recipe, normalise
 from layer.builder.target import Target
+from layer.builder.tree import write_atomic
 from layer.builder.wheels.resolve import Pip, Wheel, resolve, run_pip
 
 _LINE = re.compile(r"(?P<name>\S+)==(?P<version>\S+) --hash=sha256:(?P<sha256>[0-9a-f]{64})  # (?P<file>\S+)")

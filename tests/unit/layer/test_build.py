@@ -17,10 +17,10 @@ import pytest
 from support.project import ROOT
 
 from lambda_inference import _unpack
-from layer.builder import build, interpreter, tree
+from layer.builder import build, tree
 from layer.builder.cli import main
 from layer.builder.errors import InterpreterError, LayerError, PlanError, PublishError, SmokeError
-from layer.builder.pack import plan
+from layer.builder.pack import interpreter, plan
 from layer.builder.publish.checks import read_publishable
 from layer.builder.recipe import RECIPES, load
 from layer.builder.report import facts as report

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from layer.builder import interpreter
 from layer.builder import tree as trees
 from layer.builder.cli import main
 from layer.builder.errors import CompileError
-from layer.builder.interpreter import Interpreter
+from layer.builder.pack import interpreter
 from layer.builder.pack.bytecode import compile_tree
+from layer.builder.pack.interpreter import Interpreter
 
 HERE = Interpreter((sys.executable,), {}, "the running one", emulated=False)
 SOURCE = '''\

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from layer.builder.files import lock_exclusive, write_atomic
+from layer.builder.tree import lock_exclusive, write_atomic
 
 
 class TestWriteAtomic:

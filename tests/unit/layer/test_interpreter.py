@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from layer.builder import interpreter
 from layer.builder.errors import InterpreterError
-from layer.builder.interpreter import fetch, find, find_compiler
+from layer.builder.pack import interpreter
+from layer.builder.pack.interpreter import fetch, find, find_compiler
 from layer.builder.target import get_target
 
 ARM64 = get_target("python3.13-arm64")

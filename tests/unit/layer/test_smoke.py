@@ -10,7 +10,7 @@ import pytest
 
 from layer.builder import tree as trees
 from layer.builder.errors import SmokeError
-from layer.builder.interpreter import Interpreter
+from layer.builder.pack.interpreter import Interpreter
 from layer.builder.recipe import Smoke
 from layer.builder.slim.elf import is_elf
 from layer.builder.verify import smoke as smokes

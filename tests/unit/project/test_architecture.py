@@ -1,4 +1,4 @@
-"""The map in docs/architecture.md is the territory: folders and arrows."""
+"""The map in docs/architecture.md is the territory: folders, arrows, names."""
 
 import ast
 import fnmatch
@@ -25,6 +25,19 @@ EXCEPTIONS = (
     "examples/*/events", "examples/*/events/*",
 )  # fmt: skip
 """Folders that may have more: the root, flat packages, tests and cases."""
+
+MOST_PARTICIPLES = 12
+PARTICIPLES = re.compile(
+    r"begun|bound|bought|broken|brought|built|caught|chosen|done|drawn|driven|fallen|felt|found|frozen|given"
+    r"|gone|grown|heard|held|hidden|kept|known|laid|led|left|lent|lost|made|meant|met|paid|proven|said|seen"
+    r"|sent|shown|shut|spent|spoken|stood|stolen|struck|sunk|sworn|taken|taught|thought|thrown|told"
+    r"|understood|unproven|won|worn|written|[a-z]{2,}(ed|ing)"
+)
+ADVERBS = re.compile(
+    r"again|apart|at|below|beside|each|else|elsewhere|here|inside|one|other|own|there|together|two|whole"
+)
+VERBS = re.compile(r"bring|embed|exceed|feed|need|ping|proceed|read|seed|shed|sibling|speed|string|sing|weed")
+"""Verbs and nouns that only look like participles."""
 
 LIBRARIES = {
     "boto3", "botocore", "ctranslate2", "fastai", "keras", "numpy", "onmt", "onnxruntime", "PIL",
@@ -163,6 +176,21 @@ def test_functions_do_not_import_each_other() -> None:
             assert tops & {"bench", "lambda_setup", "layer", "studies", "tools"} == set(), path
 
 
+def test_nothing_imports_a_command() -> None:
+    """Only the entry point and the commands themselves do."""
+    for path in sources():
+        if path != "lambda_setup/__main__.py" and not path.startswith("lambda_setup/commands/"):
+            assert [
+                target for target in resolve(path) if target.startswith("lambda_setup/commands/")
+            ] == [], path
+
+
+def test_nobody_imports_the_entry_points() -> None:
+    """A module that is run is none that others take from; a former name of a command forwards to it."""
+    for path in sources().keys() - {"lambda_setup/download_model.py"}:
+        assert [target for target in resolve(path) if target.endswith("/__main__.py")] == [], path
+
+
 def test_there_is_no_import_cycle() -> None:
     """Deferred imports included, and those that are for types alone."""
     graph = {path: sorted(resolve(path)) for path in sources()}
@@ -212,7 +240,33 @@ def test_a_folder_is_seen_at_a_glance() -> None:
     crowded = {
         folder: len(names)
         for folder, names in list_entries().items()
-        if len(names - {"__init__.py"}) > MOST_ENTRIES
-        and not any(fnmatch.fnmatch(folder, pattern) for pattern in EXCEPTIONS)
+        if len(names) > MOST_ENTRIES and not any(fnmatch.fnmatch(folder, pattern) for pattern in EXCEPTIONS)
     }
     assert crowded == {}
+
+
+def is_participle(name: str) -> bool:
+    """Return whether a function's whole name is a participle or an adverb: told, _found, running, here."""
+    word = name.strip("_")
+    return not VERBS.fullmatch(word) and bool(PARTICIPLES.fullmatch(word) or ADVERBS.fullmatch(word))
+
+
+@pytest.mark.parametrize(
+    ("name", "participle"),
+    [("told", True), ("_found", True), ("running", True), ("_there", True), ("_own", True), ("read", False),
+     ("find", False), ("needed_size", False), ("_embed", False)],
+)  # fmt: skip
+def test_participles_are_recognised(name: str, participle: bool) -> None:
+    """With or without an underscore; a name of several words is none."""
+    assert is_participle(name) == participle
+
+
+def test_functions_are_named_by_verbs_and_nouns() -> None:
+    """Not by a participle that leaves open what happened to what."""
+    names = [
+        f"{path}:{node.lineno} {node.name}"
+        for path in sources()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and is_participle(node.name)
+    ]
+    assert len(names) <= MOST_PARTICIPLES, "\n".join(names)
