@@ -11,12 +11,7 @@ REQUEST_LIMIT = 6_291_456
 
 
 def read_event(path: Path) -> Any:
-    """Return the event in a file: JSON in UTF-8 or UTF-16, with or without a byte order mark.
-
-    Raises:
-        CommandError: it is missing, a folder, too long for Lambda, or not JSON.
-
-    """
+    """Return the event in a file: JSON in UTF-8 or UTF-16, with or without a byte order mark."""
     try:
         event = json.loads(path.read_bytes())  # detects the encoding, and drops a byte order mark
     except FileNotFoundError:

@@ -19,13 +19,7 @@ SUFFIX = "_function"
 
 @dataclass(frozen=True)
 class Function:
-    """A function's folder and its template's.
-
-    Attributes:
-        code: the folder that holds ``app.py``.
-        home: where ``template.yaml`` and ``events`` are.
-
-    """
+    """A function's folder, which holds ``app.py``, and the home of its template and events."""
 
     code: Path
     home: Path
@@ -72,12 +66,7 @@ def discover() -> list[Function]:
 
 
 def get(name: str) -> Function:
-    """Return the function of a name.
-
-    Raises:
-        CommandError: there is none.
-
-    """
+    """Return the function of a name; CommandError if there is none."""
     functions = {function.name: function for function in discover()}
     if name not in functions:
         raise CommandError(f"there is no function {name!r}; there are {', '.join(functions)}")
@@ -85,12 +74,7 @@ def get(name: str) -> Function:
 
 
 def for_engine(engine: str) -> Function:
-    """Return the function that runs models of an engine.
-
-    Raises:
-        CommandError: none does.
-
-    """
+    """Return the function that runs models of an engine; CommandError if none does."""
     for function in discover():
         if engine in function.engines:
             return function

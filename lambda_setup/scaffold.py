@@ -1,7 +1,7 @@
 """A new function as a copy of one that works: code, events, template, recipe and model under another name.
 
-Code is copied as it is: a function's engine is ENGINE, and a recipe's name is its folder's. Only documents have
-the name, and are edited as such: the template, samconfig.toml, recipe.toml, model.toml and recorded answers.
+Code is copied as it is: a function's engine is ENGINE, and a recipe's name is its folder's. Only documents
+have the name, and are edited as such: template, samconfig.toml, recipe.toml, model.toml, recorded answers.
 """
 
 import json
@@ -33,22 +33,10 @@ _TEMPLATE_VALUES = {
 
 
 class Scaffold:
-    """A function's copy under another name.
-
-    Attributes:
-        code: folder of the new function.
-        model: folder of its model.
-        recipe: folder of its layer's recipe.
-
-    """
+    """A function's copy under another name: the folders of its code, its model and its layer's recipe."""
 
     def __init__(self, name: str, source: Function) -> None:
-        """Take the new function's name and the function to copy.
-
-        Raises:
-            CommandError: the name is invalid, or taken.
-
-        """
+        """Take the new function's name and the function to copy; CommandError if it is invalid or taken."""
         if not _NAME.fullmatch(name):
             raise CommandError(
                 f"invalid function name {name!r}; expected 1 to 16 of a-z, 0-9 and _, the first a letter"

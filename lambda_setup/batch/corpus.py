@@ -16,30 +16,20 @@ from lambda_setup.output import transfer
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-BLOCK = 8 << 20
-"""Bytes read at once."""
-_WINDOW = 1 << 14
-"""Bytes of each part of a sample."""
-_SAMPLE_LINES = 64
-"""Lines of each part."""
+BLOCK = 8 << 20  # bytes read at once
+_WINDOW, _SAMPLE_LINES = 1 << 14, 64  # bytes and lines of each part of a sample
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus in a bucket.
-
-    Attributes:
-        identity: changes when its bytes do: its sha256, or its ETag where somebody else put it there.
-        path: file of this machine, if it is one.
-
-    """
+    """A corpus in a bucket; its identity is its sha256, or its ETag where somebody else put it there."""
 
     client: "S3Client"
     bucket: str
     key: str
     size: int
     identity: str
-    path: Path | None
+    path: Path | None  # of this machine, if it is a file there
 
     def open(self) -> IO[bytes]:
         """Return its bytes as a stream."""
@@ -53,12 +43,7 @@ class Corpus:
 
 
 def find(client: "S3Client", bucket: str, text: str) -> Corpus:
-    """Return the corpus that an argument of the command line names: a file, or an object in the bucket.
-
-    Raises:
-        CommandError: it lies where the function may not read, is compressed or empty.
-
-    """
+    """Return the corpus that an argument of the command line names: a file, or an object in the bucket."""
     if text.startswith("s3://"):
         owner, _, key = text.removeprefix("s3://").partition("/")
         if owner != bucket or not key.startswith(PREFIX):
@@ -98,13 +83,8 @@ def upload(corpus: Corpus) -> bool:
         if error.response["Error"]["Code"] not in {"404", "403"}:
             raise
     with transfer("uploading the corpus", corpus.size) as progress:
-        corpus.client.upload_file(
-            str(corpus.path),
-            corpus.bucket,
-            corpus.key,
-            ExtraArgs={"ChecksumAlgorithm": "SHA256"},
-            Callback=progress,
-        )
+        options = {"ChecksumAlgorithm": "SHA256"}
+        corpus.client.upload_file(str(corpus.path), corpus.bucket, corpus.key, options, progress)
     return True
 
 
@@ -135,16 +115,8 @@ def cut(
 ) -> Iterator[dict[str, Any]]:
     """Yield the index's entries: shards of whole lines, each with its request's id and its sha256.
 
-    Args:
-        corpus: to cut.
-        digest: of everything that decides the answers; ids begin with it.
-        most_bytes: of a shard with more than one line.
-        most_lines: of a shard.
-        progress: is called with the bytes of each block that is done.
-
-    Raises:
-        CommandError: a line is longer than the longest shard.
-
+    Ids begin with ``digest``, which is of everything that decides the answers. Only a shard of one line may
+    have more than ``most_bytes``; ``progress`` is called with the bytes of each block.
     """
     most_bytes, most_lines = min(most_bytes, MAX_BYTES), min(most_lines, MAX_LINES)
     start, rest = 0, b""

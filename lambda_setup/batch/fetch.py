@@ -27,12 +27,7 @@ _AHEAD = 8
 
 
 def fetch(bucket: ResultBucket, name: str, out: Path) -> bool:
-    """Join a run's answers into a file, and return whether every line has one or an error of its own.
-
-    Raises:
-        CommandError: an object of the run is missing or damaged.
-
-    """
+    """Join a run's answers into a file, and return whether every line has one or an error of its own."""
     lines = _open(bucket, manifest_key(name)).iter_lines()
     head = msgspec.json.decode(next(lines))
     partial = out.with_name(f".{out.name}.partial")
@@ -103,12 +98,7 @@ def _split(bucket: ResultBucket, entry: dict[str, Any], data: bytes) -> Iterator
 
 
 def _open(bucket: ResultBucket, key: str) -> "StreamingBody":
-    """Return an object's bytes as a stream.
-
-    Raises:
-        CommandError: there is no such object.
-
-    """
+    """Return an object's bytes as a stream; CommandError if there is no such object."""
     if body := bucket.open(key):
         return body
     raise CommandError(

@@ -17,7 +17,7 @@ from lambda_setup.batch.corpus import Corpus
 from lambda_setup.batch.store import ResultBucket
 from lambda_setup.costs import pricing
 from lambda_setup.deployment import Deployment, StateMachine
-from lambda_setup.deployment.responses import is_success
+from lambda_setup.deployment.responses import get_body, is_success
 from lambda_setup.errors import CommandError
 from lambda_setup.models import channels
 from lambda_setup.models.bucket import SHORT_VERSION
@@ -28,35 +28,21 @@ SHARE = 0.25
 _SHARDS_PER_WORKER = 4
 """At least, so that no function of a few is idle for long at the end."""
 _POLL_SECONDS = 2.0
-_ATTEMPTS = 100
-"""Executions of one run."""
+_ATTEMPTS = 100  # executions of one run
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run as the command line asks for it.
-
-    Attributes:
-        name: of the run.
-        source: a file, or an object in the result bucket.
-        request: fields of every request.
-        most_lines: of a shard; None lets a sample decide.
-
-    """
+    """A run as the command line asks for it."""
 
     name: str
-    source: str
-    request: Mapping[str, Any]
-    most_lines: int | None = None
+    source: str  # a file, or an object in the result bucket
+    request: Mapping[str, Any]  # fields of every request
+    most_lines: int | None = None  # of a shard; None lets a sample decide
 
 
 def run(deployment: Deployment, job: Run) -> Mapping[str, Any]:
-    """Answer a corpus, and return the first line of the run's manifest.
-
-    Raises:
-        CommandError: the corpus cannot be read, the name is taken, or the run ended without a manifest.
-
-    """
+    """Answer a corpus, and return the first line of the run's manifest."""
     bucket = ResultBucket(deployment.client, deployment.result_bucket)
     corpus = corpora.find(bucket.client, bucket.name, job.source)
     batch, is_new = _prepare(deployment, bucket, corpus, job)
@@ -113,12 +99,7 @@ def read_manifest(bucket: ResultBucket, name: str) -> dict[str, Any] | None:
 
 
 def read_version(deployment: Deployment) -> str:
-    """Return the model version that a deployment's channel points to.
-
-    Raises:
-        CommandError: there is none.
-
-    """
+    """Return the model version that a deployment's channel points to."""
     bucket, model = deployment.model_bucket, deployment.model
     pointer = channels.read(deployment.client, bucket, model, deployment.channel)
     if pointer is None:
@@ -134,12 +115,7 @@ def _record_key(name: str) -> str:
 def _prepare(
     deployment: Deployment, bucket: ResultBucket, corpus: Corpus, job: Run
 ) -> tuple[dict[str, Any], bool]:
-    """Return the state machine's input, and whether the run is new.
-
-    Raises:
-        CommandError: the name is that of another run.
-
-    """
+    """Return the state machine's input, and whether the run is new; CommandError if the name is taken."""
     version = read_version(deployment)
     request = {**job.request, "model_version": version, "errors": "raise"}
     digest = digest_of({"corpus": corpus.identity, "model": deployment.model, "request": request})[:24]
@@ -196,7 +172,8 @@ def _measure_shard(deployment: Deployment, corpus: Corpus, request: Mapping[str,
         status(f"measuring the function on bytes {source['start']:,} to {source['end']:,}")
         response = deployment.invoke({**request, "source": source, "result": "inline"})
         if not is_success(response):
-            raise CommandError(f"the function fails on a sample of the corpus: {_get_message(response)}")
+            message = get_body(response).get("error", {}).get("message", response)
+            raise CommandError(f"the function fails on a sample of the corpus: {message}")
         size += source["end"] - source["start"]
         milliseconds += response["body"]["predict_ms"]
     rate = size / max(milliseconds / 1000, 1e-3)
@@ -206,13 +183,6 @@ def _measure_shard(deployment: Deployment, corpus: Corpus, request: Mapping[str,
     )
     even = corpus.size // (_SHARDS_PER_WORKER * workers) + 1 if workers else corpus.size
     return max(min(int(rate * SHARE * timeout), even), 1)
-
-
-def _get_message(response: Any) -> str:
-    try:
-        return str(response["body"]["error"]["message"])
-    except (KeyError, TypeError):
-        return str(response)
 
 
 def _start(machine: StateMachine, batch: Mapping[str, Any]) -> str:
@@ -273,12 +243,8 @@ def _show_progress(shards: int) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("shards, {task.fields[text]}"),
-        TimeElapsedColumn(),
-    )
+    text = TextColumn("shards, {task.fields[text]}")
+    columns = (BarColumn(), MofNCompleteColumn(), text, TimeElapsedColumn())
     with Progress("answering", *columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=shards, text="waiting for the first")
         yield lambda done, text: progress.update(task, completed=done, text=text)

@@ -48,12 +48,7 @@ class ResultBucket:
 
 @contextlib.contextmanager
 def open_local_bucket() -> Iterator[ResultBucket]:
-    """Serve the S3 of local runs and give its result bucket.
-
-    Raises:
-        CommandError: there were no local runs, or another command is using it.
-
-    """
+    """Serve the S3 of local runs and give its result bucket."""
     if not STORE.exists():
         raise CommandError(
             f"there are no local runs: {relative_path(STORE)} is missing; start one with batch run --local"
@@ -64,12 +59,7 @@ def open_local_bucket() -> Iterator[ResultBucket]:
 
 @contextlib.contextmanager
 def open_local_deployment(model: Path, workers: int = 0) -> Iterator[LocalDeployment]:
-    """Start a deployment on the S3 of local runs, with a model and as many functions as workers or cores.
-
-    Raises:
-        CommandError: another command is using that S3.
-
-    """
+    """Start a deployment on the S3 of local runs, with a model and as many functions as workers or cores."""
     workers = workers or os.cpu_count() or 1
     log_file = STORE / "functions.log"
     with lock_store(), log_file.open("ab") as log:
@@ -81,12 +71,7 @@ def open_local_deployment(model: Path, workers: int = 0) -> Iterator[LocalDeploy
 
 
 def delete_local_store() -> None:
-    """Delete the S3 of local runs.
-
-    Raises:
-        CommandError: another command is using it.
-
-    """
+    """Delete the S3 of local runs."""
     if not STORE.exists():
         status(f"nothing to delete: {relative_path(STORE)} is missing")
         return
@@ -97,12 +82,7 @@ def delete_local_store() -> None:
 
 @contextlib.contextmanager
 def lock_store() -> Iterator[None]:
-    """Keep other commands from the S3 of local runs.
-
-    Raises:
-        CommandError: another command has the lock.
-
-    """
+    """Keep other commands from the S3 of local runs; CommandError if one has the lock."""
     STORE.mkdir(exist_ok=True)
     with (STORE / "lock").open("w") as lock:
         try:

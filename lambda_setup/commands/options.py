@@ -103,9 +103,8 @@ def add_out(
     parser: argparse.ArgumentParser, metavar: str, text: str, *, required: bool = False, former: str = ""
 ) -> None:
     """Declare ``--out``, a file or folder to write; ``former`` is an option that it replaces."""
-    group = parser.add_mutually_exclusive_group(required=required) if former else parser
-    required_too = {} if former else {"required": required}
-    group.add_argument("--out", type=Path, metavar=metavar, help=text, **required_too)  # type: ignore[arg-type]
+    group = parser.add_mutually_exclusive_group() if former else parser
+    group.add_argument("--out", type=Path, metavar=metavar, help=text, required=required)
     if former:
         add_renamed(group, former, "--out", type=Path)
 
@@ -113,13 +112,7 @@ def add_out(
 def add_renamed(parser: Any, former: str, option: str, *, dest: str = "", **arguments: Any) -> None:
     """Declare a former option, hidden in the help, that works and warns with the name of its successor.
 
-    Args:
-        parser: or a group of mutually exclusive options.
-        former: the option's former name.
-        option: its name now.
-        dest: where its value goes, unless that is the successor's own place.
-        arguments: of the successor, as ``type``.
-
+    Its value goes to ``dest``, unless that is the successor's own place; ``arguments`` are the successor's.
     """
     parser.add_argument(
         former,
@@ -145,12 +138,7 @@ class _Renamed(argparse.Action):
 
 
 def positive(text: str) -> int:
-    """Return the whole number from 1 on that an argument is.
-
-    Raises:
-        argparse.ArgumentTypeError: it is another text.
-
-    """
+    """Return the whole number from 1 on that an argument is."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)

@@ -22,13 +22,7 @@ _LONGEST_CALL = 960
 
 
 class AwsDeployment:
-    """A stack of the template, or a function of it by its name.
-
-    Attributes:
-        where: the function runs, for people.
-        client: of S3.
-
-    """
+    """A stack of the template, or a function of it by its name; ``where`` names it to people."""
 
     def __init__(self, session: "Session", stack: str = "", *, function: str = "") -> None:
         self._session = session
@@ -83,12 +77,7 @@ class AwsDeployment:
             return parse_response(response["Payload"].read().decode())
 
     def state_machine(self) -> StateMachine:
-        """Return the state machine that sends shards of a corpus to the function.
-
-        Raises:
-            CommandError: the stack has none.
-
-        """
+        """Return the state machine that sends shards to the function; CommandError if the stack has none."""
         arn = self._output("BatchStateMachineArn", hint="deploy it with the parameter Batch=on")
         return StateMachine(client=self._session.client("stepfunctions"), arn=arn)
 
@@ -113,12 +102,7 @@ class AwsDeployment:
 
 
 def open_session(region: str | None = None, profile: str | None = None) -> "Session":
-    """Return a session of boto3 with a region and profile, by default those that are configured.
-
-    Raises:
-        CommandError: there is no such profile.
-
-    """
+    """Return a session of boto3 with a region and profile, by default those that are configured."""
     import boto3
 
     with readable_errors("AWS"):
@@ -126,12 +110,7 @@ def open_session(region: str | None = None, profile: str | None = None) -> "Sess
 
 
 def open_model_bucket(session: "Session", *, stack: str = "", bucket: str = "") -> ModelBucket:
-    """Return a model bucket by its name, or by the stack that has it.
-
-    Raises:
-        CommandError: there is no such stack.
-
-    """
+    """Return a model bucket by its name, or by the stack that has it."""
     bucket = bucket or get_stack_output(session, stack, "ModelBucketName")
     return ModelBucket(
         session.client("s3"),
@@ -144,12 +123,7 @@ def open_model_bucket(session: "Session", *, stack: str = "", bucket: str = "") 
 def get_stack_output(
     session: "Session", stack: str, output: str, hint: str = "is it a stack of this template?"
 ) -> str:
-    """Return an output of a deployed stack.
-
-    Raises:
-        CommandError: there is no such stack or output, or AWS did not answer.
-
-    """
+    """Return an output of a deployed stack; CommandError if it is missing or AWS does not answer."""
     with readable_errors(f"stack {stack}"):
         [description] = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     for entry in description.get("Outputs", []):

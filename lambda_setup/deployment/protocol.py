@@ -10,22 +10,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionFacts:
-    """A function's configuration.
+    """A function's configuration."""
 
-    Attributes:
-        timeout: seconds.
-        memory: megabytes.
-        architecture: arm64 or x86_64.
-        region: AWS region, by whose prices it is paid; empty on this machine.
-        workers: number of environments, 0 where Lambda decides.
-
-    """
-
-    timeout: int
-    memory: int
-    architecture: str
-    region: str = ""
-    workers: int = 0
+    timeout: int  # seconds
+    memory: int  # megabytes
+    architecture: str  # arm64 or x86_64
+    region: str = ""  # by whose prices it is paid; empty on this machine
+    workers: int = 0  # environments; 0 where Lambda decides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +28,10 @@ class StateMachine:
 
 
 class Deployment(Protocol):
-    """A function with its buckets, in AWS or on this machine.
+    """A function with its buckets, in AWS or on this machine."""
 
-    Attributes:
-        where: it runs, for people.
-        client: of the S3 that has both buckets.
-
-    """
-
-    where: str
-    client: "S3Client"
+    where: str  # it runs, for people
+    client: "S3Client"  # of the S3 that has both buckets
 
     @property
     def model_bucket(self) -> str:

@@ -30,26 +30,15 @@ SHIPPED_MODEL = ROOT / "models" / "en-es"
 MODEL_BUCKET = "models"
 RESULT_BUCKET = "results"
 DEFINITION = ROOT / "statemachines" / "translate_corpus.asl.json"
-
 PORT = 8333
 # Known to events/env.json, and to nobody outside this machine: the server listens on loopback.
 ACCESS_KEY, SECRET_KEY = "local-access-key", "local-secret-key"
 
 
 class LocalDeployment:
-    """S3, a model in it, and as many functions as asked for, as a deployed stack has them.
+    """S3, a model in it, and as many functions as asked for, as a deployed stack has them."""
 
-    Attributes:
-        where: the function runs, for people.
-        s3: the S3 itself.
-        client: of that S3.
-        temporary: folder that is /tmp of all functions.
-        manifest: of the model, if it came from a folder.
-
-    """
-
-    manifest: PublishedManifest
-
+    manifest: PublishedManifest  # if the model came from a folder
     where = "on this machine"
     model_bucket = MODEL_BUCKET
     result_bucket = RESULT_BUCKET
@@ -68,14 +57,7 @@ class LocalDeployment:
 
     @classmethod
     def from_folder(cls, model: Path, *, s3: S3Server | None = None, log: IO[bytes] | int = 2) -> Self:
-        """Return a deployment that starts an S3 of its own and uploads the model in a folder.
-
-        Args:
-            model: the folder.
-            s3: not yet started; by default one with a temporary folder.
-            log: file, or its descriptor, for the log of the functions.
-
-        """
+        """Return a deployment that starts an S3, by default a temporary one, and uploads a folder's model."""
         manifest = describe(model)
         deployment = cls(s3 or S3Server(), manifest.name, manifest.engine, log=log)
         deployment.manifest, deployment._folder = manifest, model
@@ -83,12 +65,7 @@ class LocalDeployment:
 
     @classmethod
     def connect(cls, model: str, channel: str = "dev", *, log: IO[bytes] | int = 2) -> Self:
-        """Return a deployment on the S3 that ``make s3`` serves, with a model in it.
-
-        Raises:
-            CommandError: nothing serves it, or the model is missing.
-
-        """
+        """Return a deployment on the S3 that ``make s3`` serves, with a model in it."""
         manifest = open_model_bucket().manifest(model, channel)
         return cls(connect_local_s3(), model, manifest.engine, channel=channel, log=log)
 
@@ -187,24 +164,15 @@ class LocalDeployment:
             "MaxConcurrency": str(len(self._emulators)),
             "ToleratedFailurePercentage": "100",
         }
-        return StateMachine(client=states.client, arn=states.create(fill_definition(**values)))
-
-
-def fill_definition(**values: str) -> str:
-    """Return the state machine's definition with its placeholders filled in, as CloudFormation does."""
-    text = DEFINITION.read_text(encoding="utf-8")
-    for name, value in values.items():
-        text = text.replace(f"${{{name}}}", value)
-    return text
+        # CloudFormation fills in the same placeholders.
+        definition = DEFINITION.read_text(encoding="utf-8")
+        for name, value in values.items():
+            definition = definition.replace(f"${{{name}}}", value)
+        return StateMachine(client=states.client, arn=states.create(definition))
 
 
 def connect_local_s3() -> S3:
-    """Return the S3 that ``make s3`` serves; AWS_ENDPOINT_URL_S3 may name another address of it.
-
-    Raises:
-        CommandError: nothing answers there.
-
-    """
+    """Return the S3 that ``make s3`` serves; AWS_ENDPOINT_URL_S3 may name another address of it."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{PORT}")
     s3 = S3(endpoint, ACCESS_KEY, SECRET_KEY)
     if not s3.answers():
@@ -213,12 +181,7 @@ def connect_local_s3() -> S3:
 
 
 def open_model_bucket() -> ModelBucket:
-    """Return the model bucket of the S3 that ``make s3`` serves.
-
-    Raises:
-        CommandError: nothing serves it.
-
-    """
+    """Return the model bucket of the S3 that ``make s3`` serves."""
     server = connect_local_s3()
     return ModelBucket(
         server.client(),
@@ -229,17 +192,7 @@ def open_model_bucket() -> ModelBucket:
 
 
 def predict(model: Path, request: Mapping[str, Any], **options: Any) -> list[Any]:
-    """Return the predictions of the function on this machine with the model in a folder.
-
-    Args:
-        model: the folder.
-        request: its fields; the answer comes inline.
-        options: of the function.
-
-    Raises:
-        CommandError: the function answers anything but 200.
-
-    """
+    """Return the inline predictions of the function on this machine with the model in a folder."""
     with LocalDeployment.from_folder(model, log=subprocess.DEVNULL) as local:
         local.start_functions(**options)
         response = local.invoke({**request, "result": "inline"})

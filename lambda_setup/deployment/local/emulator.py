@@ -47,18 +47,10 @@ class Emulator:
         env: Mapping[str, str] | None = None,
         log: IO[bytes] | int = 2,
     ) -> None:
-        """Take the settings that the template would give.
+        """Take the folder of the function's code, and the settings that the template would give.
 
-        Args:
-            task_root: folder of the function's code.
-            layers: ``python`` folders of the layers.
-            handler: module and function.
-            memory: megabytes, in the function's environment; nothing limits it.
-            timeout: seconds.
-            temporary: folder that stands for /tmp (default: one that is deleted with the function).
-            env: the function's own environment variables.
-            log: file, or its descriptor, for everything that the function prints.
-
+        Layers are their ``python`` folders; memory (MB) is only told to the function; the timeout is in
+        seconds; ``temporary`` stands for /tmp, by default a folder that is deleted with the function.
         """
         self.timeout = timeout
         self.memory = memory

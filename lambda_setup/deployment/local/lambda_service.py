@@ -16,12 +16,7 @@ _PATH = re.compile(r"/2015-03-31/functions/[^/]+/invocations")
 
 
 class LambdaService:
-    """Lambda's API with one function, in as many environments as there are emulators.
-
-    Attributes:
-        endpoint: its URL.
-
-    """
+    """Lambda's API with one function, in as many environments as there are emulators."""
 
     def __init__(self, emulators: Iterable[Emulator]) -> None:
         self._idle: queue.SimpleQueue[Emulator] = queue.SimpleQueue()

@@ -51,12 +51,7 @@ class Program:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
     def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
-        """Wait until the program is ready.
-
-        Raises:
-            CommandError: it ended before, or was not ready in time.
-
-        """
+        """Wait until the program is ready; CommandError if it ends before, or is not in time."""
         end = time.monotonic() + seconds
         while not ready():
             if self._process.poll() is not None:

@@ -27,13 +27,7 @@ _ATTEMPTS = 3
 
 
 class S3:
-    """An S3 on this machine.
-
-    Attributes:
-        endpoint: its URL.
-        access_key, secret_key: the only credentials that it accepts.
-
-    """
+    """An S3 on this machine, which accepts one pair of credentials."""
 
     def __init__(self, endpoint: str, access_key: str, secret_key: str) -> None:
         self.endpoint = endpoint

@@ -17,19 +17,9 @@ from lambda_setup.functions import ROOT
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-_ROLE = "arn:aws:iam::123456789012:role/none"
-_RECURSION_LIMIT = 100_000
-"""The interpreter handles a map's items in a recursion."""
-_STACK_BYTES = 256 << 20
-
 
 class StepFunctions:
-    """A server of Step Functions' API.
-
-    Attributes:
-        client: of this server.
-
-    """
+    """A server of Step Functions' API, with a client for it."""
 
     def __init__(self, *, env: Mapping[str, str], log: IO[bytes] | int = 2) -> None:
         """Take the environment variables that give its tasks access to S3 and Lambda."""
@@ -66,8 +56,10 @@ class StepFunctions:
 
     def create(self, definition: str) -> str:
         """Create a state machine and return its ARN."""
-        response = self.client.create_state_machine(name="batch", definition=definition, roleArn=_ROLE)
-        return response["stateMachineArn"]
+        role = "arn:aws:iam::123456789012:role/none"
+        return self.client.create_state_machine(name="batch", definition=definition, roleArn=role)[
+            "stateMachineArn"
+        ]
 
 
 def _serve(port: int) -> None:
@@ -84,8 +76,8 @@ def _serve(port: int) -> None:
     # Tasks would call moto's own S3 and Lambda; the environment names real ones.
     boto_client.boto_client_for = client  # type: ignore[assignment]
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
-    sys.setrecursionlimit(_RECURSION_LIMIT)
-    threading.stack_size(_STACK_BYTES)
+    sys.setrecursionlimit(100_000)  # it handles a map's items in a recursion
+    threading.stack_size(256 << 20)
     from moto.server import ThreadedMotoServer
 
     ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False).start()
