@@ -13,7 +13,6 @@ from pathlib import Path
 from layer.builder.recipe import Recipe
 from layer.builder.target import Target
 from layer.builder.tree import write_atomic
-from layer.builder.verify.compare import TOLERANCE, differences
 
 
 @dataclass(frozen=True)
@@ -45,16 +44,14 @@ def read(recipe: Recipe, target: Target) -> Proof | None:
 
 
 def record(recipe: Recipe, target: Target, proof: Proof) -> None:
-    """Record a proof, unless the recorded one says the same.
+    """Record a proof, unless there is one of the same tree and prediction.
 
-    The last digits of an answer differ between processors. The file is committed, so it stays byte for
-    byte as it is while the answers agree within the tolerance.
+    The same prediction on the same tree answers a little differently on another processor. The file is
+    committed, so it stays byte for byte as it is.
     """
     known = read(recipe, target)
-    same = known and (known.digest, known.prediction) == (proof.digest, proof.prediction)
-    if known and same and not differences(json.loads(known.answer), json.loads(proof.answer), TOLERANCE):
-        return
-    write(recipe, target, proof)
+    if known is None or (known.digest, known.prediction) != (proof.digest, proof.prediction):
+        write(recipe, target, proof)
 
 
 def write(recipe: Recipe, target: Target, proof: Proof) -> None:

@@ -406,7 +406,7 @@ class TestAgain:
         assert again.pips() == ["install"]
 
     def test_other_processor(self, copy):
-        """A recorded answer stays byte for byte if only its last digits are another processor's."""
+        """A recorded answer stays byte for byte: another processor's differs a little."""
         script = copy.recipe.with_suffix("") / "smoke.py"
         answer = "return toy.answer(word, more)"
         script.write_text(SMOKE.replace(answer, f'{answer} | {{"score": 0.125}}'))
@@ -418,9 +418,6 @@ class TestAgain:
 
         assert run(copy.recipe, copy.out, copy.work).report.proven
         assert record.read_text() == elsewhere
-        record.write_text(elsewhere.replace("0.12500001", "0.5"))
-        assert run(copy.recipe, copy.out, copy.work).report.proven
-        assert '"score": 0.125,' in record.read_text()
 
     @pytest.mark.check
     def test_stale_trace(self, copy):
