@@ -25,28 +25,16 @@ AS_FAST = "× as fast as the baseline"  # noqa: RUF001
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One number.
+    """One number."""
 
-    Attributes:
-        name: dotted, of its area and what was measured.
-        value: a ratio of medians, measured side by side in one run; or a size.
-        better: lower or higher.
-        unit: of the value.
-        baseline: what it is compared with, and where that is.
-        goal: what the value may be at most, or has to be at least.
-        runs: the same for each repetition.
-        cause: why the goal is missed, if it is.
-
-    """
-
-    name: str
-    value: float
-    better: str = "lower"
+    name: str  # dotted, of its area and what was measured
+    value: float  # a ratio of medians, measured side by side in one run; or a size
+    better: str = "lower"  # lower or higher
     unit: str
-    baseline: str
-    goal: float
-    runs: Sequence[float]
-    cause: str = ""
+    baseline: str  # what it is compared with, and where that is
+    goal: float  # what the value may be at most, or has to be at least
+    runs: Sequence[float]  # the same for each repetition
+    cause: str = ""  # why the goal is missed, if it is
 
     @property
     def met(self) -> bool:

@@ -55,14 +55,7 @@ build_learner(parsed, torch.load(weights), threads=1).export(target)
 
 
 def make_once(name: str, make: Callable[[Path], None], *of: Path) -> Path:
-    """Return a folder that a function fills, from earlier if all that it is made of is still the same.
-
-    Args:
-        name: of the folder.
-        make: fills it.
-        of: files that it is made of, beside this one and torch.
-
-    """
+    """Return a folder that ``make`` fills, from earlier if this file, torch and ``of`` are still the same."""
     parts = [version("torch").encode(), *(path.read_bytes() for path in (Path(__file__), *of))]
     digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
     folder = WORK / f"bench-{name}-{digest[:12]}"
@@ -182,12 +175,7 @@ def _zip(requirements: Path) -> Path:
 
 
 def _check(name: str, size: int) -> None:
-    """See that Lambda would take a function of a size.
-
-    Raises:
-        RuntimeError: it would not.
-
-    """
+    """See that Lambda would take a function of a size; RuntimeError if it would not."""
     print(f"{name}: {size:,} bytes", flush=True)
     if size > LIMIT:
         raise RuntimeError(f"{name} has {size:,} bytes, and Lambda takes {LIMIT:,}")

@@ -80,12 +80,10 @@ def time_prediction(data: list[str], **fields: Any) -> float:
 
 
 def translate(count: str) -> dict[str, float]:
-    """Translate sentences once, as many as asked for.
+    """Translate so many sentences once, and return the ``seconds`` that it took.
 
-    Returns:
-        ``seconds`` that it took, and ``network``, the share of OpenNMT-py's encoder and decoder; ``peak``,
-        the process's bytes of memory, and ``loaded``, those that there were with the model.
-
+    ``network`` is the share of OpenNMT-py's encoder and decoder; ``peak`` the process's bytes of memory,
+    and ``loaded`` those that there were with the model.
     """
     warm()
     loaded = status("VmRSS")
@@ -156,10 +154,8 @@ def attention(count: str, repetitions: str) -> list[list[float]]:
 def handler(count: str, repetitions: str, model: str) -> dict[str, Any]:
     """Have the whole handler and CTranslate2 bare translate the same sentences, in changing order.
 
-    Returns:
-        ``runs``, the seconds of the handler, its result in S3; of CTranslate2; and of the Translator.
-        ``again``, the seconds that CTranslate2 takes for what the engine searches a second time.
-
+    ``runs`` are the seconds of the handler, its result in S3; of CTranslate2; and of the Translator.
+    ``again`` are those that CTranslate2 takes for what the engine searches a second time.
     """
     from translator import cap_length
 
@@ -193,10 +189,7 @@ def handler(count: str, repetitions: str, model: str) -> dict[str, Any]:
 
 
 def growth(*counts: str) -> dict[str, list[float]]:
-    """Return the ``seconds`` and the ``processor`` time for a sentence in requests of each size.
-
-    Those of small requests are medians of several.
-    """
+    """Return ``seconds`` and ``processor`` time for a sentence by size of request, medians for small ones."""
     warm()
     ask(number_sentences(32))
     found: dict[str, list[float]] = {"seconds": [], "processor": []}

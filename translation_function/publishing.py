@@ -34,18 +34,11 @@ def copy_for_opennmt(
 def convert_to_ctranslate2(
     folder: Path, source: Manifest, target: Path, quantization: str
 ) -> tuple[str, dict[str, str]]:
-    """Convert an OpenNMT-py checkpoint to CTranslate2.
+    """Convert an OpenNMT-py checkpoint to CTranslate2; ValueError if it is none.
 
     The converter's steps are taken one by one for two reasons. It supports ``scaled-dot-flash`` attention
     only under the name ``scaled-dot``. And half-precision weights stay in half precision, which halves the
     bytes to fetch at a cold start, except position encodings, which the checkpoint has in single precision.
-
-    Returns:
-        The precision of the stored weights, and the versions of the converting libraries.
-
-    Raises:
-        ValueError: the files are not an OpenNMT-py checkpoint with its tokenizer.
-
     """
     import torch
     from ctranslate2.converters import OpenNMTPyConverter

@@ -117,14 +117,7 @@ def _escape_markup(token: str) -> str:
 def score(
     folder: Path, predict: Callable[[dict[str, Any]], list[dict[str, Any]]], beam: int
 ) -> Iterator[str]:
-    """Yield lines with the BLEU and chrF of the test split in a model's folder, as sacreBLEU computes them.
-
-    Args:
-        folder: holds ``test.en.gz`` and ``test.es.gz``.
-        predict: returns the function's records for a request.
-        beam: hypotheses that the search keeps.
-
-    """
+    """Yield lines with BLEU and chrF of the test split in a model's folder, as sacreBLEU computes them."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 

@@ -85,30 +85,16 @@ print("answer", json.dumps(handler(json.loads(sys.argv[2]), Context())), flush=T
 
 @dataclass(frozen=True)
 class Side:
-    """A function as it is deployed, and what it is asked.
+    """A function as it is deployed, and what it is asked."""
 
-    Attributes:
-        module: its handler's.
-        folders: what it imports from, in their order: the code, the layer, the runtime's own.
-        environment: its variables.
-        event: its first.
-        read: returns what of its answer has to be the same as the others'; fails if it is none.
-
-    """
-
-    module: str
-    folders: tuple[Path, ...]
-    environment: Mapping[str, str]
-    event: Mapping[str, Any]
-    read: Callable[[dict[str, Any]], Any]
+    module: str  # its handler's
+    folders: tuple[Path, ...]  # what it imports from, in their order: the code, the layer, the runtime's own
+    environment: Mapping[str, str]  # its variables
+    event: Mapping[str, Any]  # its first
+    read: Callable[[dict[str, Any]], Any]  # returns what of its answer has to equal the others', or fails
 
     def start(self, temporary: Path) -> tuple[float, Any]:
-        """Return how many seconds a fresh process takes to its first answer, and what that says.
-
-        Raises:
-            RuntimeError: it answers nothing, or something else.
-
-        """
+        """Return how many seconds a fresh process takes to its first answer, and what that says."""
         command = [sys.executable, "-s", "-S", "-P", "-B", "-c", PROGRAM, self.module, json.dumps(self.event)]
         environment = {
             "PATH": os.environ["PATH"],
@@ -162,12 +148,7 @@ class Bench:
         self._data = data
 
     def take_turns(self, repetitions: int) -> dict[str, list[float]]:
-        """Return the seconds of every start of each side.
-
-        Raises:
-            RuntimeError: one answers otherwise than another.
-
-        """
+        """Return the seconds of every start of each side; RuntimeError if one answers otherwise."""
         times: dict[str, list[float]] = {name: [] for name in self._sides}
         answers = []
         for repetition in range(repetitions + 1):
@@ -186,12 +167,7 @@ class Bench:
         return times
 
     def _forget(self) -> None:
-        """Have the kernel forget what the sides read.
-
-        Raises:
-            RuntimeError: it has not.
-
-        """
+        """Have the kernel forget what the sides read; RuntimeError if it has not."""
         folders = {folder for side in self._sides.values() for folder in side.folders}
         # What is linked is read by others, too.
         copied = [self._data, *(folder for side in self._sides.values() for folder in side.folders[:-1])]
@@ -239,18 +215,11 @@ def resident(path: Path) -> int:
 
 @dataclass(frozen=True)
 class Place:
-    """Where functions are deployed.
+    """Where functions are deployed."""
 
-    Attributes:
-        scratch: a folder for them.
-        runtime: the folder with what Lambda's runtime has of its own.
-        server: has the bucket for their models.
-
-    """
-
-    scratch: Path
-    runtime: Path
-    server: S3Server
+    scratch: Path  # a folder for them
+    runtime: Path  # the folder with what Lambda's runtime has of its own
+    server: S3Server  # has the bucket for their models
 
 
 Deploy = Callable[[Place], Side]
@@ -276,16 +245,7 @@ def ours(
     read: Callable[[dict[str, Any]], Any],
     name: str = "",
 ) -> Side:
-    """Return our function for the model in a folder, its layers merged as Lambda merges them.
-
-    Args:
-        place: where it is deployed.
-        model: the folder, whose engine it is.
-        event: see Side.
-        read: see Side.
-        name: the model's, if another than its description says.
-
-    """
+    """Return our function for the model in a folder, its layers merged as Lambda merges them."""
     manifest = describe(model)
     manifest = replace(manifest, name=name or manifest.name)
     upload(model, manifest, place.server.client(), BUCKET)

@@ -30,16 +30,7 @@ Read = Callable[[dict[str, Any]], Any]
 def usual(
     module: str, packages: Path, keys: Mapping[str, Path], event: Mapping[str, Any], read: Read
 ) -> Deploy:
-    """Return how a usual function is deployed.
-
-    Args:
-        module: its handler's.
-        packages: has its zip, or else is its layer.
-        keys: what S3 has, the model first.
-        event: see Side.
-        read: see Side.
-
-    """
+    """Return how a usual function is deployed, from its zip or layer; the first key is the model's."""
 
     def prepare(place: Place) -> Side:
         task, layer = place.scratch / module, place.scratch / f"{module}-layer"
@@ -133,14 +124,7 @@ def measure_wide_keras() -> Iterator[Row]:
 
 
 def compare_keras(models: Path, goals: Mapping[str, float], network: str) -> Iterator[Row]:
-    """Compare engines with the usual function with Keras.
-
-    Args:
-        models: the folder with ``tumours`` and ``tumours-keras``.
-        goals: by row; its name begins with the engine.
-        network: what both are, in words.
-
-    """
+    """Compare engines with the usual function with Keras; a goal's name begins with the engine."""
     shipped = json.loads((ROOT / "examples" / "keras_function" / "events" / "event.json").read_text())
     event = {"data": shipped["data"][:1], "result": "inline"}
     folders = {"onnxruntime": models / "tumours", "keras": models / "tumours-keras"}

@@ -90,20 +90,12 @@ def restore_sources(full: Path, slim: Path, scratch: Path) -> Path:
 
 @dataclass(frozen=True)
 class Kind:
-    """Packages as a function may find them.
+    """Packages as a function may find them."""
 
-    Attributes:
-        how: they come to where they are imported: as it is, extractall or ours.
-        packed: their archive or folder.
-        folder: the same, unpacked.
-        index: of our archive, its hash.
-
-    """
-
-    how: str
-    packed: Path
-    folder: Path
-    index: str = ""
+    how: str  # they come to where they are imported: as it is, extractall or ours
+    packed: Path  # their archive or folder
+    folder: Path  # the same, unpacked
+    index: str = ""  # of our archive, its hash
 
 
 def kinds(scratch: Path) -> dict[str, Kind]:

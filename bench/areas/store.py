@@ -115,18 +115,11 @@ STARTS: dict[str, Action] = {
 
 @dataclass(frozen=True)
 class Run:
-    """The cost of one process.
+    """The cost of one process."""
 
-    Attributes:
-        seconds: of its action, or of itself.
-        cpu: seconds of processor time, the server's included.
-        peak: the most memory there was while it acted, beyond what there was before, in bytes.
-
-    """
-
-    seconds: float
-    cpu: float
-    peak: int
+    seconds: float  # of its action, or of itself
+    cpu: float  # seconds of processor time, the server's included
+    peak: int  # the most memory there was while it acted, beyond what there was before, in bytes
 
 
 def act(side: str, *arguments: str) -> None:

@@ -39,16 +39,8 @@ def copy_package(folder: Path) -> None:
 def translate(folder: Path, model: Path, source: Path, batch_size: int, batch_type: str) -> dict[str, Any]:
     """Have a fresh process translate a file of tokenised sentences, beam 5, on one thread.
 
-    Args:
-        folder: holds the copied package, and takes the output.
-        model: a checkpoint of ours.
-        source: a sentence a line.
-        batch_size: of the command, in its ``batch_type``.
-        batch_type: sents or tokens.
-
-    Returns:
-        ``seconds`` of translating, and ``peak``, bytes of memory.
-
+    Returns the ``seconds`` of translating, and ``peak``, bytes of memory. ``folder`` holds the copied
+    package, and takes the output; ``batch_type`` is sents or tokens.
     """
     command: list[str | Path] = [
         sys.executable, "-W", "ignore", __file__, "-model", model, "-src", source,

@@ -39,26 +39,15 @@ COLD_METRICS = 3
 
 @dataclass(frozen=True)
 class Prices:
-    """A region's prices.
-
-    Attributes:
-        usd: US dollars, by the names in prices.toml.
-        oldest: the day on which the oldest of them was last checked.
-
-    """
+    """A region's prices."""
 
     region: str
-    usd: Mapping[str, float]
-    oldest: date
+    usd: Mapping[str, float]  # US dollars, by the names in prices.toml
+    oldest: date  # the day on which the oldest of them was last checked
 
 
 def load_prices(region: str) -> Prices:
-    """Return the prices of a region.
-
-    Raises:
-        CommandError: prices.toml lacks one of them.
-
-    """
+    """Return the prices of a region; CommandError if prices.toml lacks one of them."""
     table = tomllib.loads(PRICES.read_text())
     regions = set.intersection(*(set(price) for price in table.values())) - {"unit", "source"}
     if region not in regions:
@@ -76,34 +65,19 @@ def load_prices(region: str) -> Prices:
 
 @dataclass(frozen=True, kw_only=True)
 class Calls:
-    """The average resource use of a call.
+    """The average resource use of a call."""
 
-    Attributes:
-        name: engine and precision.
-        items: items in a call.
-        seconds: duration of a warm call on one core.
-        cold_seconds: additional seconds of a cold call on one core.
-        cold_share: fraction of cold calls, 0 to 1.
-        peak_mb: peak memory.
-        writes: S3 PUTs.
-        reads: S3 GETs, conditional or not.
-        metric_hours: hours in which a custom metric has a value, summed over the metrics, per call.
-        log_bytes: bytes logged.
-        tmp_mb: size of /tmp.
-
-    """
-
-    name: str
-    items: float
-    seconds: float
-    cold_seconds: float
-    cold_share: float
-    peak_mb: float
-    writes: float
-    reads: float
-    metric_hours: float
-    log_bytes: float = LOG_BYTES
-    tmp_mb: int = FREE_TMP_MB
+    name: str  # engine and precision
+    items: float  # items in a call
+    seconds: float  # duration of a warm call on one core
+    cold_seconds: float  # additional seconds of a cold call on one core
+    cold_share: float  # fraction of cold calls, 0 to 1
+    peak_mb: float  # peak memory
+    writes: float  # S3 PUTs
+    reads: float  # S3 GETs, conditional or not
+    metric_hours: float  # hours in which a custom metric has a value, summed over the metrics, per call
+    log_bytes: float = LOG_BYTES  # bytes logged
+    tmp_mb: int = FREE_TMP_MB  # size of /tmp
 
     @property
     def label(self) -> str:
@@ -185,15 +159,8 @@ def calculate_run_cost(
 ) -> RunCost:
     """Return the cost of a batch run's shards.
 
-    Args:
-        gb_seconds: billed seconds times memory in GB of 2^30 bytes, initialization included.
-        requests: invocations without throttled ones; each logs ``LOG_BYTES``.
-        transitions: Step Functions state transitions, two a child and one a retry.
-        writes: S3 PUTs.
-        reads: S3 GETs and HEADs.
-        architecture: arm64 or x86_64.
-        prices: the region's prices.
-
+    Seconds are billed ones, initialization included; GB are 2^30 bytes. Requests are invocations without
+    throttled ones, each logging ``LOG_BYTES``; reads are S3 GETs and HEADs.
     """
     return RunCost(
         compute=gb_seconds * prices.usd[f"lambda_{architecture}"],

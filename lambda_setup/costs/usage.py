@@ -91,22 +91,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Usage:
-    """Resource use of a function's environments of one memory size.
+    """Resource use of a function's environments of one memory size."""
 
-    Attributes:
-        reports: one per invocation.
-        items: number of items answered.
-        results: number of answers stored in S3.
-        log_bytes: bytes logged.
-        metric_hours: hours in which a metric had a value, summed over the metrics.
-
-    """
-
-    reports: list[Report]
-    items: float
-    results: int
-    log_bytes: int
-    metric_hours: int
+    reports: list[Report]  # one per invocation
+    items: float  # number of items answered
+    results: int  # number of answers stored in S3
+    log_bytes: int  # bytes logged
+    metric_hours: int  # hours in which a metric had a value, summed over the metrics
 
 
 def sum_usage(events: Iterable[Event], memory_mb: int) -> Usage:
@@ -143,12 +134,7 @@ class FunctionUsage:
 
 
 def measure_function(session: "Session", name: str, hours: float, writes: int) -> FunctionUsage:
-    """Return the average call of a deployed function in the last hours.
-
-    Raises:
-        CommandError: there is no such function, its log has no answers, or AWS did not answer.
-
-    """
+    """Return the average call of a deployed function in the last hours; CommandError if there is none."""
     with readable_errors(f"function {name}"):
         client = session.client("lambda")
         function = client.get_function_configuration(FunctionName=name)

@@ -35,15 +35,7 @@ class Version:
 
 
 class ModelBucket:
-    """The models of a bucket, as operators see them.
-
-    Attributes:
-        client: the S3 client.
-        name: the bucket's name.
-        identify: returns the identity to record when a channel moves.
-        environment: variables that let a function on this machine read the bucket.
-
-    """
+    """The models of a bucket; a function on this machine reads it by ``environment``'s variables."""
 
     def __init__(
         self,
@@ -55,7 +47,7 @@ class ModelBucket:
     ) -> None:
         self.client = client
         self.name = name
-        self.identify = identify
+        self.identify = identify  # returns the identity to record when a channel moves
         self.environment = {**environment, "MODEL_BUCKET": name}
 
     def models(self) -> list[str]:
@@ -92,12 +84,7 @@ class ModelBucket:
         return sorted(versions, key=lambda version: (version.created, version.version), reverse=True)
 
     def version(self, model: str, start: str) -> Version:
-        """Return the version that begins with some characters.
-
-        Raises:
-            CommandError: no version does, or several do.
-
-        """
+        """Return the version that begins with some characters; CommandError if none does, or several do."""
         matches = [version for version in self.versions(model) if version.version.startswith(start)]
         if len(matches) != 1:
             raise CommandError(
@@ -107,24 +94,14 @@ class ModelBucket:
         return matches[0]
 
     def channel_version(self, model: str, channel: str) -> Version:
-        """Return the version that a channel points to.
-
-        Raises:
-            CommandError: there is no such channel, or no such version.
-
-        """
+        """Return the version that a channel points to; CommandError if either does not exist."""
         pointer = self.pointer(model, channel)
         if pointer is None:
             raise CommandError(f"there is no channel {channel} of {model} in s3://{self.name}; publish one")
         return self.version(model, pointer.version)
 
     def manifest(self, model: str, channel: str) -> PublishedManifest:
-        """Return the manifest of the version that a channel points to.
-
-        Raises:
-            CommandError: there is no such channel or version, or its manifest is missing or damaged.
-
-        """
+        """Return the manifest of a channel's version; CommandError if it is missing or damaged."""
         version = self.channel_version(model, channel)
         if version.manifest is None or version.manifest.version != version.version:
             raise CommandError(

@@ -24,16 +24,11 @@ HISTORY_LENGTH = 50
 
 @dataclass(frozen=True)
 class Pointer:
-    """The version that a channel points to, and its history.
-
-    Attributes:
-        etag: the object's ETag, the condition of the next move.
-
-    """
+    """The version that a channel points to, and its history."""
 
     version: str
     history: tuple[dict[str, str | None], ...]
-    etag: str
+    etag: str  # the object's ETag, the condition of the next move
 
     @property
     def previous(self) -> str | None:
@@ -47,12 +42,7 @@ def key(name: str, channel: str) -> str:
 
 
 def read(client: "S3Client", bucket: str, name: str, channel: str) -> Pointer | None:
-    """Return a channel's pointer, None if there is no such channel.
-
-    Raises:
-        CommandError: the pointer is damaged.
-
-    """
+    """Return a channel's pointer, None if there is no such channel; CommandError if it is damaged."""
     try:
         response = client.get_object(Bucket=bucket, Key=key(name, channel))
     except client.exceptions.NoSuchKey:
@@ -69,12 +59,7 @@ def read(client: "S3Client", bucket: str, name: str, channel: str) -> Pointer | 
 def move(
     client: "S3Client", bucket: str, name: str, channel: str, version: str, *, before: Pointer | None, by: str
 ) -> None:
-    """Point a channel to a version, unless it has been moved since ``before`` was read.
-
-    Raises:
-        botocore.exceptions.ClientError: with the code PreconditionFailed when it has.
-
-    """
+    """Point a channel to a version; ClientError PreconditionFailed if it has moved since ``before``."""
     step: dict[str, str | None] = {
         "from": before.version if before else None,
         "to": version,

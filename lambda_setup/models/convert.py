@@ -16,21 +16,10 @@ QUANTIZATIONS = ("float32", "int8")
 def convert(folder: Path, source: PublishedManifest, target: Path, engine: str, quantization: str) -> None:
     """Write a converted model, with its ``model.toml``, into an empty folder.
 
-    The converters are those in ``CONVERTERS`` of each function's ``publishing.py``. Conversion is
-    deterministic, so the same model gives the same version. A float32 conversion keeps the smoke request,
-    whose answer is the same with every engine. An int8 conversion drops it, because its answers differ a
-    little, also between processors; such a model is only loaded before it is promoted.
-
-    Args:
-        folder: the folder with the files to convert.
-        source: the manifest of these files.
-        target: the empty folder.
-        engine: the engine to convert for.
-        quantization: one of QUANTIZATIONS.
-
-    Raises:
-        CommandError: no function has a converter from the model's engine to this one.
-
+    The converters are those in ``CONVERTERS`` of each function's ``publishing.py``; CommandError if none
+    fits. Conversion is deterministic, so the same model gives the same version. A float32 conversion keeps
+    the smoke request, whose answer is the same with every engine. An int8 conversion drops it, because its
+    answers differ a little, also between processors; such a model is only loaded before it is promoted.
     """
     converters: dict[tuple[str, str], Any] = {}
     for hooks in load_modules(HOOKS):

@@ -55,13 +55,7 @@ class PublishedManifest(Manifest, frozen=True, kw_only=True):
 
 
 def describe(folder: Path) -> PublishedManifest:
-    """Return the manifest of the model in a folder.
-
-    Raises:
-        FileNotFoundError: the folder holds no model, or lacks a file that its ``model.toml`` names.
-        CommandError: ``model.toml`` lacks a key, or has an invalid name.
-
-    """
+    """Return the manifest of the model in a folder; CommandError if its ``model.toml`` is invalid."""
     path = folder / "model.toml"
     description = tomllib.loads(path.read_text()) if path.exists() else _recognize(folder)
     if missing := {"name", "engine", "precision", "libraries", "files"} - description.keys():
@@ -84,24 +78,14 @@ def describe(folder: Path) -> PublishedManifest:
 
 
 def validate_name(name: str) -> str:
-    """Return a model's name if the template accepts it.
-
-    Raises:
-        CommandError: it does not.
-
-    """
+    """Return a model's name; CommandError if the template does not accept it."""
     if not _NAME.fullmatch(name):
         raise CommandError(f"invalid model name {name!r}; use 1 to 31 of a-z, 0-9 and -, the first not a -")
     return name
 
 
 def validate_file_names(names: Collection[str]) -> None:
-    """Check that file names are plain and different, also on file systems that ignore case.
-
-    Raises:
-        CommandError: they are not.
-
-    """
+    """Check that file names are plain and different, also on file systems that ignore case."""
     for name in names:
         plain = name.isprintable() and name[:1] not in {"", "."} and not set(name) & set("/\\:")
         if not plain or name in {"manifest.json", "model.toml"}:

@@ -71,10 +71,7 @@ class Model:
 def read_model(source: Source, sha256: str = "") -> Model:
     """Return the description of a source's model, validated: a source is not trusted.
 
-    Raises:
-        CommandError: the description is invalid, or lacks the sha256 of a file.
-        DownloadError: it cannot be read, or differs from ``sha256`` or the version in the URL.
-
+    CommandError if it is invalid, DownloadError if it differs from ``sha256`` or the version in the URL.
     """
     version = re.search(r"/versions/([0-9a-f]{64})$", source.location)
     name = "manifest.json" if version else "model.toml"
@@ -109,10 +106,7 @@ def download(
 ) -> None:
     """Fetch a model into a folder, or check it if the folder is its source.
 
-    Raises:
-        CommandError: the folder has other files of these names, and ``force`` is false.
-        DownloadError: a file is damaged, or the connection broke too often.
-
+    CommandError if the folder has other files of these names, unless ``force``.
     """
     needed = [item for item in model.items if not item.matches(folder / item.name)]
     if isinstance(source, Folder) and Path(source.location).resolve() == folder.resolve():

@@ -15,12 +15,7 @@ Move = dict[str, Any]
 
 
 def rollback(bucket: ModelBucket, name: str, channel: str, *, dry_run: bool = False) -> Move:
-    """Move a channel back to its version before the last move.
-
-    Raises:
-        CommandError: the channel has not moved, or its previous version is gone.
-
-    """
+    """Move a channel back to its version before the last move; CommandError if there is none."""
     pointer = bucket.pointer(name, channel)
     if pointer is None or pointer.previous is None:
         raise CommandError(f"{channel} of {name} has not moved yet; see: model show {name}")
@@ -36,15 +31,8 @@ def promote(
 ) -> Move:
     """Test dev's version, and move prod to it if it answers as expected.
 
-    Args:
-        bucket: the model's bucket.
-        name: the model's name.
-        invoke: sends an event to a function that serves the candidate, and returns the response.
-        dry_run: whether to neither test nor move.
-
-    Returns:
-        The move, with the test's ``faults``, which prevent it.
-
+    ``invoke`` sends an event to a function that serves the candidate. The move comes with the test's
+    ``faults``, which prevent it.
     """
     candidate, pointer = bucket.manifest(name, "dev"), bucket.pointer(name, "prod")
     unchanged = pointer is not None and pointer.version == candidate.version
@@ -56,10 +44,7 @@ def promote(
 def run_smoke_test(
     candidate: PublishedManifest, invoke: Callable[[PublishedManifest, Any], Any]
 ) -> list[str]:
-    """Return the differences between a candidate's answer and the expected one, a line each.
-
-    A candidate without a smoke request is only loaded.
-    """
+    """Return a candidate's differences from the expected answer; without a smoke request, only load it."""
     smoke = candidate.smoke
     response = invoke(candidate, {**smoke.request, "result": "inline"} if smoke else {"warmup": True})
     if not isinstance(response, dict) or response.get("statusCode") != 200:  # noqa: PLR2004

@@ -29,13 +29,7 @@ class UnsafePickle(CommandError):
 
 
 def check(paths: Iterable[Path]) -> None:
-    """Check that files are no pickles, or pickles with admitted content alone.
-
-    Raises:
-        UnsafePickle: a file is not.
-        OSError: a file cannot be read.
-
-    """
+    """Check that files are no pickles, or pickles with admitted content alone; else UnsafePickle."""
     for path in paths:
         path.open("rb").close()
         result = subprocess.run(

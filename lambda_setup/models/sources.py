@@ -37,13 +37,7 @@ class Stream(NamedTuple):
 
 
 class Source:
-    """A source of a model.
-
-    Attributes:
-        location: its path or URL.
-        retryable: exceptions of a broken connection.
-
-    """
+    """A source of a model; ``retryable`` are the exceptions of a broken connection."""
 
     retryable: tuple[type[Exception], ...] = ()
 
@@ -134,15 +128,9 @@ class S3(Source):
 
 
 def parse_source(text: str, open_client: Callable[..., "S3Client"]) -> Source:
-    """Return the source for a command-line argument.
+    """Return the source for a folder or URL on the command line; ``open_client`` is called for s3:// alone.
 
-    Args:
-        text: a folder or URL.
-        open_client: returns a client of S3, called for s3:// alone.
-
-    Raises:
-        CommandError: another scheme, an archive, or a URL with a query or credentials, which is not repeated.
-
+    CommandError for another scheme, an archive, or a URL with a query or credentials, which is not repeated.
     """
     url = urlsplit(text) if "://" in text else None
     if url and url.scheme not in {"http", "https", "s3"}:

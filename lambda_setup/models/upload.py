@@ -35,21 +35,8 @@ def upload(
 
     The upload is idempotent: objects whose checksum in S3 is right are skipped, so an interrupted or damaged
     version is repaired. The manifest is written last, so a version is complete once it has one. A channel
-    that points to the version already is not moved.
-
-    Args:
-        folder: the folder with the files.
-        manifest: the manifest of these files.
-        client: the S3 client.
-        bucket: the bucket's name.
-        channel: dev or prod.
-        progress: called with the number of bytes as they are sent.
-        by: the identity to record in the channel's history.
-
-    Raises:
-        botocore.exceptions.ClientError: with the code PreconditionFailed when somebody else moved the
-            channel at the same time.
-
+    that points to the version already is not moved, and ClientError PreconditionFailed tells that somebody
+    else moved it at the same time. ``progress`` gets the number of bytes as they are sent.
     """
     from boto3.s3.transfer import TransferConfig
 

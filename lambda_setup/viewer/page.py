@@ -31,29 +31,16 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class PackedItems:
-    """Items as the page takes them: JSON, gzipped, in base64.
+    """Items as the page takes them: JSON, gzipped, in base64; the index says what the blocks hold."""
 
-    Attributes:
-        index: the number of items in a block, and each item's label, search text, and whether it is an error.
-        blocks: the items.
-
-    """
-
-    index: str
+    index: str  # the items in a block, and each item's label, search text, and whether it is an error
     blocks: list[str]
 
 
 def page_items(
     records: Iterable[dict[str, Any]], arrays: "Mapping[int, Arrays]", show: ModuleType
 ) -> Iterator[dict[str, Any]]:
-    """Yield records as the page shows them: as the function's ``show.py`` prepares them, or as they are.
-
-    Args:
-        records: predictions in input order, or errors in their places.
-        arrays: each item's arrays by kind, by position.
-        show: the function's ``show.py``.
-
-    """
+    """Yield records or errors as the page shows them; ``arrays`` has their arrays by position and kind."""
     for number, record in enumerate(records):
         prepared = hasattr(show, "page_item") and not is_error(record)
         yield show.page_item(record, arrays.get(number, {})) if prepared else record
@@ -70,28 +57,14 @@ def pack_items(items: Iterable[Mapping[str, Any]]) -> PackedItems:
 
 
 def build_page(title: str, items: Iterable[Mapping[str, Any]], facts: Sequence[str] = ()) -> str:
-    """Return a page of HTML that holds items.
-
-    Args:
-        title: of the page.
-        items: see ``page_items``.
-        facts: shown below the title.
-
-    """
+    """Return a page of HTML that holds items, see ``page_items``, with facts below its title."""
     data = pack_items(items)
     blocks = {f"block-{number}": block for number, block in enumerate(data.blocks)}
     return _fill_page(title, facts, ["viewer.js"], {"index": data.index} | blocks)[0]
 
 
 def build_playground(title: str, facts: Sequence[str], form: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """Return a page of HTML that asks its server for items, and the policy that the server is to send.
-
-    Args:
-        title: of the page.
-        facts: shown below the title.
-        form: the fields of a request, see ``lambda_setup.viewer.show``.
-
-    """
+    """Return a page of HTML that asks its server for items, and the policy that the server is to send."""
     scripts = ["viewer.js", "playground.js"]
     return _fill_page(title, facts, scripts, {"form": _pack(form)}, "connect-src 'self'")
 

@@ -35,12 +35,7 @@ IDLE = 30
 
 
 class Playground(ThreadingHTTPServer):
-    """A server on the loopback interface for one page and its calls.
-
-    Attributes:
-        token: secret that every call has to bring.
-
-    """
+    """A server on the loopback interface for one page and its calls, which bring a secret token."""
 
     def __init__(
         self,
@@ -50,19 +45,7 @@ class Playground(ThreadingHTTPServer):
         show: ModuleType,
         port: int = 0,
     ) -> None:
-        """Listen on a port, 0 for any free one.
-
-        Args:
-            deployment: of the function.
-            name: of the function, for people.
-            form: the fields of a request.
-            show: the function's ``show.py``.
-            port: to listen on.
-
-        Raises:
-            OSError: the port is taken, or not allowed.
-
-        """
+        """Listen on a port, 0 for any free one; OSError if it is taken, or not allowed."""
         try:
             super().__init__(("127.0.0.1", port), _Handler)
         except OSError as error:

@@ -28,40 +28,23 @@ PREDICTIONS = "predictions.jsonl.gz"
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """A file with a result's arrays of one kind.
+    """A file with a result's arrays of one kind."""
 
-    Attributes:
-        kind: such as ``attention``.
-        location: path or address, for people.
-        open: returns the npz.
-
-    """
-
-    kind: str
-    location: str
-    open: Callable[[], IO[bytes]]
+    kind: str  # such as ``attention``
+    location: str  # path or address, for people
+    open: Callable[[], IO[bytes]]  # returns the npz
 
 
 @dataclass(frozen=True)
 class Result:
-    """The predictions of a request.
+    """The predictions of a request."""
 
-    Attributes:
-        name: the request's id, or the file's name.
-        location: path or address of the predictions, for people.
-        records: predictions in input order, errors in the places of those that failed.
-        array_files: arrays that belong to the predictions.
-        facts: model, engine and times, for people.
-        folder: where it lies on this machine; None in S3.
-
-    """
-
-    name: str
-    location: str
-    records: list[dict[str, Any]]
-    array_files: list[ArrayFile]
-    facts: list[str]
-    folder: Path | None = None
+    name: str  # the request's id, or the file's name
+    location: str  # path or address of the predictions, for people
+    records: list[dict[str, Any]]  # predictions in input order, errors in the places of those that failed
+    array_files: list[ArrayFile]  # arrays that belong to the predictions
+    facts: list[str]  # model, engine and times, for people
+    folder: Path | None = None  # where it lies on this machine; None in S3
 
     def arrays(self) -> "dict[int, Arrays]":
         """Return the arrays of each item that has some."""
@@ -80,12 +63,7 @@ def is_error(record: Mapping[str, Any]) -> bool:
 
 
 def find_results(path: Path) -> list[Path]:
-    """Return the files of predictions below a folder, or the file itself.
-
-    Raises:
-        FileNotFoundError: there is nothing at the path, or no predictions below it.
-
-    """
+    """Return the files of predictions below a folder, or the file itself."""
     if not path.exists():
         raise FileNotFoundError(
             f"{path} does not exist on this machine; for a result in S3 add --stack NAME or --local"
@@ -108,12 +86,7 @@ def result_key(name: str) -> str:
 
 
 def load_saved(path: Path) -> Result:
-    """Return a result on this machine: ``predictions.jsonl.gz`` with its arrays beside it, or JSON lines.
-
-    Raises:
-        CommandError: the file holds something else.
-
-    """
+    """Return a result on this machine: ``predictions.jsonl.gz`` with its arrays beside it, or JSON lines."""
     folder, complete = path.parent, path.name == PREDICTIONS
     files = [
         ArrayFile(file.stem.rpartition("-")[0], str(file), functools.partial(_open, file))
@@ -132,12 +105,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def load_stored(client: "S3Client", bucket: str, key: str) -> Result:
-    """Return a result in S3, with the arrays that its commit names.
-
-    Raises:
-        FileNotFoundError: it is not there.
-
-    """
+    """Return a result in S3, with the arrays that its commit names."""
     try:
         response = client.get_object(Bucket=bucket, Key=key)
     except client.exceptions.NoSuchKey:

@@ -16,15 +16,7 @@ if TYPE_CHECKING:
 
 
 def print_result(result: Result, item: int, show: ModuleType, event: Any) -> None:
-    """Print a result as a table, and draw one item beside it.
-
-    Args:
-        result: one in S3 gets no picture.
-        item: position of the record to draw.
-        show: the function's ``show.py``.
-        event: the request, which may hold the item as it was sent.
-
-    """
+    """Print a result as a table, and draw the record at a position beside it, unless it is in S3."""
     from rich.console import Console
 
     console = Console()

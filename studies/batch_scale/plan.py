@@ -71,26 +71,15 @@ def read_retry(machine: Path = MACHINE) -> Retry:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A corpus, a function, and how many of it work at once.
+    """A corpus, a function, and how many of it work at once."""
 
-    Attributes:
-        sentences: of the corpus, one a line.
-        rate: sentences a second of one environment.
-        cold: seconds that an environment takes before its first sentence.
-        concurrency: the map's, ``BatchConcurrency``.
-        environments: Lambda's quota; what is asked for, but not less than what every account has.
-        timeout: the function's, in seconds.
-        lines: of a range; without, as many as take a quarter of the timeout.
-
-    """
-
-    sentences: int = SENTENCES
-    rate: float
-    cold: float
-    concurrency: int = CONCURRENCIES[0]
-    environments: int | None = None
-    timeout: int = TIMEOUT
-    lines: int | None = None
+    sentences: int = SENTENCES  # of the corpus, one a line
+    rate: float  # sentences a second of one environment
+    cold: float  # seconds that an environment takes before its first sentence
+    concurrency: int = CONCURRENCIES[0]  # the map's, ``BatchConcurrency``
+    environments: int | None = None  # Lambda's quota; without, the concurrency or what every account has
+    timeout: int = TIMEOUT  # the function's, in seconds
+    lines: int | None = None  # of a range; without, as many as take a quarter of the timeout
 
     @property
     def size(self) -> int:
@@ -170,10 +159,7 @@ cached_simulate = functools.cache(simulate)
 
 @functools.cache
 def read_measurements() -> dict[str, Any]:
-    """Return the figures that ``make bench ROW=scale`` measures beside its rows.
-
-    ``spread``: the times of ranges, as multiples of their average; ``result_bytes``: of a sentence, stored.
-    """
+    """Return what ``make bench ROW=scale`` measures: relative times of ranges, and bytes of a result."""
     measurements: dict[str, Any] = json.loads(MEASURED.read_text())
     return measurements
 

@@ -23,10 +23,7 @@ TRANSITIONS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """Exponential backoff with full jitter: up to ``interval`` · ``rate``ⁿ seconds, capped at ``most``.
-
-    The wait is drawn evenly from zero to that, as JitterStrategy FULL does.
-    """
+    """Exponential backoff with full jitter: evenly from 0 to ``interval`` · ``rate``ⁿ s, ``most`` at most."""
 
     interval: float = 2
     rate: float = 2
@@ -40,26 +37,15 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True)
 class Quotas:
-    """AWS's default quotas of an account in us-east-1.
+    """AWS's default quotas of an account in us-east-1."""
 
-    Attributes:
-        children: that run at once in one Map Run.
-        starts: of STANDARD children in one Map Run, a second.
-        transitions: of states, a second, and as many at once.
-        environments: of Lambda, at once, in all functions together.
-        scaling: new environments of a function, a second; ten seconds' worth at once.
-        writes: PUTs to a prefix of S3, a second.
-        reads: GETs and HEADs, likewise.
-
-    """
-
-    children: int = 10_000
-    starts: float = 100
-    transitions: float = 5_000
-    environments: int = 1_000
-    scaling: float = 100
-    writes: float = 3_500
-    reads: float = 5_500
+    children: int = 10_000  # that run at once in one Map Run
+    starts: float = 100  # of STANDARD children in one Map Run, a second
+    transitions: float = 5_000  # of states, a second, and as many at once
+    environments: int = 1_000  # of Lambda, at once, in all functions together
+    scaling: float = 100  # new environments of a function, a second; ten seconds' worth at once
+    writes: float = 3_500  # PUTs to a prefix of S3, a second
+    reads: float = 5_500  # GETs and HEADs, likewise
 
     @property
     def requests(self) -> float:
@@ -69,28 +55,16 @@ class Quotas:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run to simulate.
+    """A run to simulate."""
 
-    Attributes:
-        ranges: how many there are.
-        seconds: that a range takes in a warm environment, on average.
-        spread: what single ranges took, as multiples of that average.
-        cold: seconds that the first range of an environment takes longer.
-        delay: seconds from a child's start to its call, and from the call's end to the child's.
-        concurrency: the map's.
-        failures: share of the attempts that fail somewhere on their way.
-        model_reads: GETs of a cold start.
-
-    """
-
-    ranges: int
-    seconds: float
-    spread: Sequence[float] = (1.0,)
-    cold: float = 0.0
-    delay: float = 0.0
-    concurrency: int
-    failures: float = 0.0
-    model_reads: int = 0
+    ranges: int  # how many there are
+    seconds: float  # that a range takes in a warm environment, on average
+    spread: Sequence[float] = (1.0,)  # what single ranges took, as multiples of that average
+    cold: float = 0.0  # seconds that the first range of an environment takes longer
+    delay: float = 0.0  # seconds from a child's start to its call, and from the call's end to the child's
+    concurrency: int  # the map's
+    failures: float = 0.0  # share of the attempts that fail somewhere on their way
+    model_reads: int = 0  # GETs of a cold start
     retry: Retry = field(default_factory=Retry)
     quotas: Quotas = field(default_factory=Quotas)
     seed: int = 0
@@ -98,34 +72,19 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result of a run.
+    """The result of a run."""
 
-    Attributes:
-        seconds: from the map's start until its last child has ended.
-        billed: seconds of the function, initialisation included.
-        cold: environments that were started.
-        invocations: that began.
-        throttled: that Lambda did not take.
-        retries: of the state machine.
-        lost: ranges that failed at every try.
-        busy: environments at work, on average over the whole run.
-        use: of the limits that a long run lies at, the share that is used until the last child starts.
-        peaks: of rates, the most of a second as a share of the quota.
-        curve: seconds, environments at work and ranges done, once a while.
-
-    """
-
-    seconds: float
-    billed: float
-    cold: int
-    invocations: int
-    throttled: int
-    retries: int
-    lost: int
-    busy: float
-    use: Mapping[str, float]
-    peaks: Mapping[str, float]
-    curve: Sequence[tuple[float, int, int]]
+    seconds: float  # from the map's start until its last child has ended
+    billed: float  # seconds of the function, initialisation included
+    cold: int  # environments that were started
+    invocations: int  # that began
+    throttled: int  # that Lambda did not take
+    retries: int  # of the state machine
+    lost: int  # ranges that failed at every try
+    busy: float  # environments at work, on average over the whole run
+    use: Mapping[str, float]  # of a long run's limits, the share that is used until the last child starts
+    peaks: Mapping[str, float]  # of rates, the most of a second as a share of the quota
+    curve: Sequence[tuple[float, int, int]]  # seconds, environments at work and ranges done, once a while
 
     @property
     def limit(self) -> str:
