@@ -5,7 +5,6 @@ model, converted for its engine, and answers the requests in their order; the pe
 (VmHWM: ru_maxrss would count the process that this one was forked from).
 """
 
-import gzip
 import json
 import os
 import subprocess
@@ -14,9 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.row import ROOT, function_environment
-
-MODEL = ROOT / "models" / "en-es"
+from bench.row import MODEL, ROOT, function_environment
+from bench.worker import sentences, status
 
 LONG = "Select the cell range. " * 434  # 9,982 characters
 DENSE = "%$#@ " * 999  # 3,996 tokens
@@ -25,38 +23,44 @@ WIDEST = {"beam": 20, "n_best": 20, "return_attention": True}
 
 def rows() -> dict[str, list[dict[str, Any]]]:
     """Return the requests of each row."""
-    with gzip.open(MODEL / "test.en.gz", "rt", encoding="utf-8") as file:
-        sentences = [line.strip() for line in file]
     return {
         "the model alone": [],
-        "620 sentences": [{"data": sentences}],
-        "620 sentences, n_best 5, attention": [{"data": sentences, "n_best": 5, "return_attention": True}],
-        "100 sentences, beam and n_best 20, attention": [{"data": sentences[:100], **WIDEST}],
+        "620 sentences": [{"data": sentences()}],
+        "620 sentences, n_best 5, attention": [{"data": sentences(), "n_best": 5, "return_attention": True}],
+        "100 sentences, beam and n_best 20, attention": [{"data": sentences(100), **WIDEST}],
         "one item of 10,000 characters": [{"data": [LONG]}],
         "one item of 4,000 tokens": [{"data": [DENSE]}],
         "10,000 characters, beam and n_best 20, attention": [{"data": [LONG], **WIDEST}],
         "the last, then 100 sentences as above": [
             {"data": [LONG], **WIDEST},
-            {"data": sentences[:100], **WIDEST},
+            {"data": sentences(100), **WIDEST},
         ],
     }
 
 
-def answer(model: Path, requests: list[dict[str, Any]]) -> int:
-    """Answer requests in this process with the model in a folder, and return its peak in MB."""
-    from lambda_inference import Deadline, Model
+def load_translator(model: Path) -> Any:
+    """Return a Translator with the model in a folder."""
+    from lambda_inference import Model
     from lambda_setup.models.describe import describe
-    from translator import TranslationRequest, Translator
+    from translator import Translator
 
     manifest = describe(model)
     os.environ["ENGINE"] = manifest.engine
     files = {file.name: memoryview((model / file.name).read_bytes()) for file in manifest.files}
     translator = Translator()
     translator.load(Model(manifest, manifest.version, files))
+    return translator
+
+
+def answer(model: Path, requests: list[dict[str, Any]]) -> int:
+    """Answer requests in this process with the model in a folder, and return its peak in MB."""
+    from lambda_inference import Deadline
+    from translator import TranslationRequest
+
+    translator = load_translator(model)
     for request in requests:
         list(translator.predict(TranslationRequest(**request), Deadline.after(900)))
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+    return status("VmHWM") // 2**20
 
 
 def main() -> None:

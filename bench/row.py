@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+MODEL = ROOT / "models" / "en-es"
 
 OF_TIME = "× of the baseline's time"  # noqa: RUF001 - the sign, not the letter
 AS_FAST = "× as fast as the baseline"  # noqa: RUF001
@@ -43,17 +44,8 @@ class Row:
 
     def record(self) -> dict[str, Any]:
         """Return the row as results.json has it."""
-        record = {
-            "name": self.name,
-            "value": self.value,
-            "better": self.better,
-            "unit": self.unit,
-            "baseline": self.baseline,
-            "goal": self.goal,
-            "met": self.met,
-            "runs": list(self.runs),
-        }
-        return record if self.met else record | {"cause": self.cause}
+        names = ("name", "value", "better", "unit", "baseline", "goal", "met", "runs")
+        return {name: getattr(self, name) for name in (names if self.met else (*names, "cause"))}
 
 
 def meets(value: float, better: str, goal: float) -> bool:

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from bench.row import AS_FAST, ROOT, Row, measures, ratio
+from bench.row import AS_FAST, MODEL, ROOT, Row, measures, ratio
 from lambda_setup.batch import run, store
 from lambda_setup.deployment.local import LocalDeployment
 
-MODEL = ROOT / "models" / "en-es"
 REPETITIONS = 3
 LINES = 3_000
 FEW, MANY = 2_000, 20_000

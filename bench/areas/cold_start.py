@@ -42,7 +42,7 @@ from bench.areas.layers import install
 from bench.areas.store import find_child
 from bench.areas.unpack import build_nested_layer, wait_for_quiet
 from bench.baselines import nested_zip
-from bench.row import AS_FAST, ROOT, Row, measures, ratio
+from bench.row import AS_FAST, MODEL, ROOT, Row, measures, ratio
 from lambda_setup import functions
 from lambda_setup.deployment.local.emulator import link_runtime
 from lambda_setup.deployment.local.layers import build_layers
@@ -56,7 +56,6 @@ from layer.builder.pack.interpreter import find_compiler
 from layer.builder.target import HOST, get_target
 from layer.builder.verify.compare import TOLERANCE, differences
 
-MODEL = ROOT / "models" / "en-es"
 BUCKET = "models"
 
 REPETITIONS = 7

@@ -12,8 +12,6 @@ and hypotheses are there before its clock starts; the sides take turns, and the 
 what the two have put then is compared.
 """
 
-import gzip
-import os
 import random
 import subprocess
 import sys
@@ -22,7 +20,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.row import OF_TIME, ROOT, Row, function_environment, measures, ratio, scratch_folder
+from bench.areas.store import make_client
+from bench.memory import load_translator
+from bench.row import MODEL, OF_TIME, ROOT, Row, function_environment, measures, ratio, scratch_folder
+from bench.worker import sentences
 from lambda_setup.viewer.result import read_arrays, read_records
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 REPETITIONS = 9
 SENTENCES, BEST = 20_000, 5
-MODEL = ROOT / "models" / "en-es"
 BUCKET = "results"
 RECORDS, ARRAYS = "predictions.jsonl.gz", "attention.npz"
 
@@ -42,19 +42,12 @@ Item = tuple[dict[str, Any], "list[np.ndarray[Any, Any]]"]
 
 def translate(folder: Path) -> None:
     """Translate the test split as the function does, and write its result files into a folder."""
-    from lambda_inference import Deadline, Model
+    from lambda_inference import Deadline
     from lambda_inference._results import encode_lines, encode_npz
-    from lambda_setup.models.describe import describe
-    from translator import TranslationRequest, Translator
+    from translator import TranslationRequest
 
-    manifest = describe(MODEL)
-    os.environ["ENGINE"] = manifest.engine
-    contents = {file.name: memoryview((MODEL / file.name).read_bytes()) for file in manifest.files}
-    translator = Translator()
-    translator.load(Model(manifest, manifest.version, contents))
-    with gzip.open(MODEL / "test.en.gz", "rt", encoding="utf-8") as file:
-        sentences = [line.strip() for line in file]
-    request = TranslationRequest(data=sentences, beam=BEST, n_best=BEST, return_attention=True)
+    translator = load_translator(MODEL)
+    request = TranslationRequest(data=sentences(), beam=BEST, n_best=BEST, return_attention=True)
     predictions = list(translator.predict(request, Deadline.after(900)))
     (folder / RECORDS).write_bytes(encode_lines(predictions))
     (folder / ARRAYS).write_bytes(encode_npz("attention", predictions))
@@ -106,14 +99,12 @@ def ours(folder: Path) -> Action:
 def usual(folder: Path) -> Action:
     """Store them as everyone does."""
     from bench.baselines import gzip_pickle
-    from lambda_setup.deployment.local.s3 import S3
 
     records, arrays = [], []
     for record, maps in items(folder):
         records.append(record)
         arrays += maps
-    keys = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
-    client = S3(os.environ["AWS_ENDPOINT_URL_S3"], *keys).client()
+    client = make_client()
     return lambda: gzip_pickle.store(client, BUCKET, "pickle.gz", records, arrays)
 
 

@@ -105,7 +105,7 @@ def kinds(scratch: Path) -> dict[str, Kind]:
     shutil.copytree(full, copied, copy_function=os.link)
     nested_zip.slim(copied)
     nested_zip.pack(copied, scratch / "copied.zip")
-    archive, index, slim = ours(scratch)
+    archive, index, slim = unpack_layer(build_nested_layer(), scratch)
     sources = restore_sources(full, slim, scratch)
     both = scratch / "sources-and-bytecode"
     shutil.copytree(sources, both)
@@ -118,11 +118,6 @@ def kinds(scratch: Path) -> dict[str, Kind]:
         "the same, with sources too": Kind("as it is", both, both),
         "the same, sources alone": Kind("as it is", sources, sources),
     }
-
-
-def ours(scratch: Path) -> tuple[Path, str, Path]:
-    """Return the builder's archive, its index's hash, and what it unpacks to."""
-    return unpack_layer(build_nested_layer(), scratch)
 
 
 def cold_start(kind: Kind, folder: Path) -> tuple[float, float]:
@@ -195,7 +190,7 @@ def measure_start() -> Iterator[Row]:
 def measure_sizes() -> Iterator[Row]:
     """Count what the builder makes for this machine."""
     with scratch_folder() as scratch:
-        archive, _, slim = ours(scratch)
+        archive, _, slim = unpack_layer(build_nested_layer(), scratch)
         sizes = {
             "opennmt": (tree.size(slim), 450_000_000, "the unpacked layer"),
             "opennmt_archive": (archive.stat().st_size, 110_000_000, "its archive"),

@@ -18,10 +18,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from bench.row import OF_TIME, ROOT, Row, function_environment, measures, ratio, scratch_folder
+from bench.worker import status
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 REPETITIONS = 9
 PACE = 150
@@ -53,9 +57,8 @@ def ours() -> Action:
 def usual() -> Action:
     """From the pointer to tensors, as everyone does it."""
     from bench.baselines import boto3_load
-    from lambda_setup.deployment.local.s3 import S3
 
-    client = S3(os.environ["AWS_ENDPOINT_URL_S3"], *credentials()).client()
+    client = make_client()
     return lambda: boto3_load.load(client, BUCKET, NAME, CHANNEL)
 
 
@@ -94,17 +97,16 @@ def import_while_loading() -> None:
     model.result(60)
 
 
-def credentials() -> tuple[str, str]:
-    """Return the S3 server's."""
-    return os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+def make_client() -> "S3Client":
+    """Return a client of boto3 for the S3 server."""
+    from lambda_setup.deployment.local.s3 import S3
+
+    keys = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    return S3(os.environ["AWS_ENDPOINT_URL_S3"], *keys).client()
 
 
-SIDES: dict[str, Callable[..., Action]] = {
-    "ours": ours,
-    "everyone's": usual,
-    "read": read_checked,
-    "plain": plain,
-}
+SIDES: dict[str, Callable[..., Action]]
+SIDES = {"ours": ours, "everyone's": usual, "read": read_checked, "plain": plain}
 STARTS: dict[str, Action] = {
     "overlapped": import_while_loading,
     "imported": import_function,
@@ -130,18 +132,12 @@ def act(side: str, *arguments: str) -> None:
     else:
         action = SIDES[side](*arguments)
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew: proc_pid_clear_refs(5)
-        before = _status("VmRSS")
+        before = status("VmRSS")
         start, cpu = time.monotonic(), time.process_time()
         kept = action()
     seconds = time.monotonic() - start
-    print(json.dumps([seconds, time.process_time() - cpu, _status("VmHWM") - before]))
+    print(json.dumps([seconds, time.process_time() - cpu, status("VmHWM") - before]))
     kept = None  # noqa: F841 - until here the tensors were there
-
-
-def _status(field: str) -> int:
-    """Return a number of bytes from proc_pid_status(5)."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1]) * 1024
 
 
 class Server:
@@ -294,10 +290,7 @@ def measure_loading() -> Iterator[Row]:
     with serve() as server:
         runs = server.take_turns([("ours",), ("everyone's",)])
         mine, other = runs["ours",], runs["everyone's",]
-        peaks = {
-            "ours": [run.peak / server.size for run in mine],
-            "other": [run.peak / server.size for run in other],
-        }
+        peaks, others = ([run.peak / server.size for run in side] for side in (mine, other))
     yield Row(
         name="store.load_time",
         **ratio(list_seconds(mine), list_seconds(other)),
@@ -309,11 +302,11 @@ def measure_loading() -> Iterator[Row]:
     )
     yield Row(
         name="store.peak_memory",
-        value=round(median(peaks["ours"]), 3),
+        value=round(median(peaks), 3),
         unit="× of the model's size",  # noqa: RUF001
-        baseline=f"the model's bytes; boto3 and torch.load take {median(peaks['other']):.2f} times as many",
+        baseline=f"the model's bytes; boto3 and torch.load take {median(others):.2f} times as many",
         goal=1.15,
-        runs=[round(peak, 3) for peak in peaks["ours"]],
+        runs=[round(peak, 3) for peak in peaks],
     )
 
 

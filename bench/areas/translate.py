@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import chain, pairwise
 from pathlib import Path
 from statistics import median
@@ -46,13 +46,6 @@ COMMAND_BATCHES = (
 SIZES = (10, 100, 1_000, 10_000)
 BLOCKS, CALLS, WARM_CALLS = 5, 500, 50
 THREAD = {"OMP_NUM_THREADS": "1"}
-
-ECHO = """
-def lambda_handler(event, context):
-    return event
-"""
-
-COMMAND = "OpenNMT-py's own command at its best batch size, {} {} (bench/baselines/onmt_command.py)"
 
 
 @dataclass(frozen=True)
@@ -208,7 +201,8 @@ def measure_translating() -> Iterator[Row]:
     for engine, starts in cold_start.measure_engines().items():
         for kind in (kind for kind in KINDS if kind.engine == engine):
             record(kind, cold_start_seconds=round(median(starts), 2))
-    baseline = COMMAND.format(*command.batch)
+    size = " ".join(map(str, command.batch))
+    baseline = f"OpenNMT-py's own command at its best batch size, {size} (bench/baselines/onmt_command.py)"
     other = [run["seconds"] for run in others]
     causes = {
         kind: f"bare ctranslate2.Translator.translate_batch, with the same batches of tokens and beam "
@@ -263,37 +257,27 @@ def measure_attention() -> Iterator[Row]:
         )
 
 
-@measures("growth.ctranslate2")
-def measure_growth_ctranslate2() -> Iterator[Row]:
-    """Compare the time for a sentence in small and in large requests to CTranslate2."""
-    yield grow(FLOAT32)
-
-
-@measures("growth.opennmt")
-def measure_growth_opennmt() -> Iterator[Row]:
-    """Compare the time for a sentence in small and in large requests to OpenNMT."""
-    yield grow(OPENNMT)
-
-
-def grow(kind: Kind) -> Row:
-    """Return an engine's row."""
-    with serve() as serving:
-        found = serving.run(kind, "growth", *SIZES)
-    value = round(max(more / fewer for fewer, more in pairwise(found["seconds"])), 3)
-    times = " and ".join(
-        f"{', '.join(f'{one * 1000:.1f}' for one in found[clock])} ms {what}"
-        for clock, what in (("seconds", "by the clock"), ("processor", "of processor time"))
-    )
-    return Row(
-        name=f"growth.{kind.name}",
-        value=value,
-        unit=OF_TIME,
-        baseline="the time for a sentence in a request of a tenth of the sentences, the worst of "
-        f"{', '.join(f'{size:,}' for size in SIZES[1:])}, with the result in S3",
-        goal=1.1,
-        runs=[value],
-        cause=f"a sentence takes, with {', '.join(f'{size:,}' for size in SIZES)}, {times}",
-    )
+@measures("growth.ctranslate2", "growth.opennmt")
+def measure_growth() -> Iterator[Row]:
+    """Compare the time for a sentence in small and in large requests."""
+    for kind in (FLOAT32, OPENNMT):
+        with serve() as serving:
+            found = serving.run(kind, "growth", *SIZES)
+        value = round(max(more / fewer for fewer, more in pairwise(found["seconds"])), 3)
+        times = " and ".join(
+            f"{', '.join(f'{one * 1000:.1f}' for one in found[clock])} ms {what}"
+            for clock, what in (("seconds", "by the clock"), ("processor", "of processor time"))
+        )
+        yield Row(
+            name=f"growth.{kind.name}",
+            value=value,
+            unit=OF_TIME,
+            baseline="the time for a sentence in a request of a tenth of the sentences, the worst of "
+            f"{', '.join(f'{size:,}' for size in SIZES[1:])}, with the result in S3",
+            goal=1.1,
+            runs=[value],
+            cause=f"a sentence takes, with {', '.join(f'{size:,}' for size in SIZES)}, {times}",
+        )
 
 
 @measures("quality.bleu_opennmt_int8", "quality.bleu_int8", "quality.parity")
@@ -351,18 +335,9 @@ class Sides:
     handler: list[float]
     echo: list[float]
 
-    def over_bare(self, share: float) -> float:
-        """Return the function's percentile over that of the bare engine."""
-        return percentile(self.function, share) - percentile(self.bare, share)
-
-    def cause(self, share: float) -> str:
-        """Say where the time goes."""
-        others = percentile(self.echo, share)
-        own = percentile(self.handler, share) - percentile(self.bare, share)
-        return (
-            f"{others:.1f} ms are the emulator's and the runtime client's, by a handler that returns its "
-            f"event; {own:.1f} ms are our handler's, by calls without them"
-        )
+    def over_bare(self, share: float, side: str = "function") -> float:
+        """Return a side's percentile over that of the bare engine."""
+        return percentile(getattr(self, side), share) - percentile(self.bare, share)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -373,9 +348,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 @measures("latency.p50", "latency.p99")
 def measure_latency() -> Iterator[Row]:
     """Compare a sentence's way through the emulated function with the bare engine's call."""
-    text = sorted(sentences(), key=len)[
-        len(sentences()) // 2
-    ]  # one, for percentiles of many tell their lengths
+    # One sentence, for percentiles of many tell their lengths.
+    text = sorted(sentences(), key=len)[len(sentences()) // 2]
     blocks: list[Sides] = []
     with ExitStack() as stack:
         serving = stack.enter_context(serve())
@@ -383,7 +357,7 @@ def measure_latency() -> Iterator[Row]:
         function = Connection(stack.enter_context(application.function(env=THREAD)))
         echoing = serving.folder / "echo"
         echoing.mkdir()
-        (echoing / "app.py").write_text(ECHO)
+        (echoing / "app.py").write_text("def lambda_handler(event, context):\n    return event\n")
         echo = Connection(
             stack.enter_context(Emulator(echoing, layers=[], env=THREAD, log=subprocess.DEVNULL))
         )
@@ -398,12 +372,7 @@ def measure_latency() -> Iterator[Row]:
             blocks.append(Sides(*(list(side) for side in zip(*taken, strict=True))))
     for share in (0.5, 0.99):
         runs = [round(block.over_bare(share), 2) for block in blocks]
-        every = Sides(
-            **{
-                name: list(chain.from_iterable(getattr(block, name) for block in blocks))
-                for name in Sides.__annotations__
-            }
-        )
+        every = Sides(*(list(chain.from_iterable(side)) for side in zip(*map(astuple, blocks), strict=True)))
         yield Row(
             name=f"latency.p{share * 100:.0f}",
             value=median(runs),
@@ -412,16 +381,17 @@ def measure_latency() -> Iterator[Row]:
             f"sentence's tokens, int8: {percentile(every.bare, share):.1f} ms (bench/worker.py)",
             goal=3,
             runs=runs,
-            cause=every.cause(share),
+            cause=f"{percentile(every.echo, share):.1f} ms are the emulator's and the runtime client's, by a "
+            f"handler that returns its event; {every.over_bare(share, 'handler'):.1f} ms are our handler's, "
+            "by calls without them",
         )
 
 
 class Connection:
-    """A caller of an emulated function, who keeps his connection."""
+    """A caller of an emulated function, who keeps his connection: invoke() opens one for each call."""
 
     def __init__(self, function: Emulator) -> None:
-        port = function._port  # noqa: SLF001 - invoke() would open a connection for each call
-        self._connection = http.client.HTTPConnection("127.0.0.1", port)
+        self._connection = http.client.HTTPConnection("127.0.0.1", function._port)  # noqa: SLF001
 
     def milliseconds(self, text: str) -> float:
         """Return what a call took."""

@@ -7,8 +7,8 @@ Memory is mapped, not zeroed first, and shared by the threads of a reader.
 import http.client
 import mmap
 import socket
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import SplitResult, urlsplit
 
@@ -17,74 +17,23 @@ from obstore.store import S3Store
 
 MIB = 1024 * 1024
 Range = Callable[[memoryview, int], None]
+Reader = Callable[[S3Store, str, int], memoryview]
 
 
-def http_whole(store: S3Store, key: str, size: int) -> memoryview:
-    """Read by one request of Python's own client."""
-    return _read_ranges(_http(_sign(store, key)), size, size, 1)
+def make_reader(connect: Callable[[S3Store, str], Range], threads: int, length: int = 0) -> Reader:
+    """Return a reader by threads, each of which takes the next range of a length, or one equal part."""
 
+    def read(store: S3Store, key: str, size: int) -> memoryview:
+        buffer = memoryview(mmap.mmap(-1, size))
+        step = length or -(-size // threads)
+        read_range = connect(store, key)
+        with ThreadPoolExecutor(threads) as pool:
+            list(
+                pool.map(lambda start: read_range(buffer[start : start + step], start), range(0, size, step))
+            )
+        return buffer
 
-def http_halves(store: S3Store, key: str, size: int) -> memoryview:
-    """Read by two requests of Python's own client, side by side."""
-    return _read_ranges(_http(_sign(store, key)), size, -(-size // 2), 2)
-
-
-def sockets_whole(store: S3Store, key: str, size: int) -> memoryview:
-    """Read from a bare socket."""
-    return _read_ranges(_socket(_sign(store, key)), size, size, 1)
-
-
-def sockets_halves(store: S3Store, key: str, size: int) -> memoryview:
-    """Read from two bare sockets, side by side."""
-    return _read_ranges(_socket(_sign(store, key)), size, -(-size // 2), 2)
-
-
-def obstore_8_by_2(store: S3Store, key: str, size: int) -> memoryview:
-    """Read ranges of 8 MiB by obstore and two threads."""
-    return _read_ranges(_obstore(store, key), size, 8 * MIB, 2)
-
-
-def obstore_16_by_2(store: S3Store, key: str, size: int) -> memoryview:
-    """Read ranges of 16 MiB by obstore and two threads."""
-    return _read_ranges(_obstore(store, key), size, 16 * MIB, 2)
-
-
-def obstore_16_by_4(store: S3Store, key: str, size: int) -> memoryview:
-    """Read ranges of 16 MiB by obstore and four threads."""
-    return _read_ranges(_obstore(store, key), size, 16 * MIB, 4)
-
-
-READERS: dict[str, Callable[[S3Store, str, int], memoryview]] = {
-    "http.client, one request": http_whole,
-    "http.client, two requests": http_halves,
-    "a bare socket": sockets_whole,
-    "two bare sockets": sockets_halves,
-    "obstore, 8 MiB by 2 threads": obstore_8_by_2,
-    "obstore, 16 MiB by 2 threads": obstore_16_by_2,
-    "obstore, 16 MiB by 4 threads": obstore_16_by_4,
-}
-
-
-def _read_ranges(read: Range, size: int, length: int, threads: int) -> memoryview:
-    """Fill a buffer by ranges of a length, each taken by the next thread that is free."""
-    buffer = memoryview(mmap.mmap(-1, size))
-    starts = iter(range(0, size, length))
-    lock = threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:
-                start = next(starts, None)
-            if start is None:
-                return
-            read(buffer[start : start + length], start)
-
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return buffer
+    return read
 
 
 def _sign(store: S3Store, key: str) -> SplitResult:
@@ -102,7 +51,9 @@ def _obstore(store: S3Store, key: str) -> Range:
     return read
 
 
-def _http(url: SplitResult) -> Range:
+def _http(store: S3Store, key: str) -> Range:
+    url = _sign(store, key)
+
     def read(view: memoryview, start: int) -> None:
         connection = http.client.HTTPConnection(url.netloc)
         connection.request("GET", f"{url.path}?{url.query}", headers={"Range": _range_header(view, start)})
@@ -114,7 +65,9 @@ def _http(url: SplitResult) -> Range:
     return read
 
 
-def _socket(url: SplitResult) -> Range:
+def _socket(store: S3Store, key: str) -> Range:
+    url = _sign(store, key)
+
     def read(view: memoryview, start: int) -> None:
         with socket.create_connection((url.hostname or "", url.port or 80)) as connection:
             connection.sendall(
@@ -131,3 +84,14 @@ def _socket(url: SplitResult) -> Range:
                 view = view[connection.recv_into(view, 0, socket.MSG_WAITALL) :]
 
     return read
+
+
+READERS: dict[str, Reader] = {
+    "http.client, one request": make_reader(_http, 1),
+    "http.client, two requests": make_reader(_http, 2),
+    "a bare socket": make_reader(_socket, 1),
+    "two bare sockets": make_reader(_socket, 2),
+    "obstore, 8 MiB by 2 threads": make_reader(_obstore, 2, 8 * MIB),
+    "obstore, 16 MiB by 2 threads": make_reader(_obstore, 2, 16 * MIB),
+    "obstore, 16 MiB by 4 threads": make_reader(_obstore, 4, 16 * MIB),
+}

@@ -93,7 +93,9 @@ def _fill_page(
         policy=html.escape(policy),
         style=style,
         script=script,
-        data="\n".join(_element(name, value) for name, value in data.items()),
+        data="\n".join(
+            f'<script type="application/gzip" id="{name}">{value}</script>' for name, value in data.items()
+        ),
     )  # fmt: skip
     return filled, f"{policy}; frame-ancestors 'none'"
 
@@ -130,10 +132,6 @@ def _pack(value: Any) -> str:
     """Return a value as gzipped JSON in base64, in which HTML sees no markup."""
     data = gzip.compress(json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass"), mtime=0)
     return base64.b64encode(data).decode()
-
-
-def _element(name: str, value: str) -> str:
-    return f'<script type="application/gzip" id="{name}">{value}</script>'
 
 
 def _hash(text: str) -> str:

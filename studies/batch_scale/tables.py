@@ -35,11 +35,6 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def format_megabytes(size: float) -> str:
-    """Return bytes in millions."""
-    return f"{size / 1e6:,.1f} MB"
-
-
 def draw_times(plans: Mapping[str, Plan], concurrencies: Sequence[int] = CONCURRENCIES) -> str:
     """Return the table of times by rate, at several concurrencies."""
     head = ["sentences a second", "lines of a range", "children", "index",
@@ -49,7 +44,7 @@ def draw_times(plans: Mapping[str, Plan], concurrencies: Sequence[int] = CONCURR
             name,
             f"{plan.size:,}",
             f"{plan.ranges:,}",
-            format_megabytes(plan.ranges * INDEX_BYTES),
+            f"{plan.ranges * INDEX_BYTES / 1e6:,.1f} MB",
             *(describe_end(replace(plan, concurrency=each)) for each in concurrencies),
             format_duration(plan.manifest_seconds),
         ]
@@ -94,16 +89,10 @@ def draw_page_part() -> str:
         f"{outcome.lost:,} of {crowded.ranges:,} ranges are lost, "
         f"with {read_retry().attempts} retries each.\n"
     )
-    return "\n".join(
-        [
-            f"Of the function's timeout, {TIMEOUT} s, a range takes a quarter:\n",
-            draw_times(usual),
-            "With `Timeout` at 900 s:\n",
-            draw_times(long),
-            "In dollars, with 1,000 at once on arm64 in us-east-1:\n",
-            draw_costs(usual),
-            throttled,
-        ]
+    return (
+        f"Of the function's timeout, {TIMEOUT} s, a range takes a quarter:\n\n{draw_times(usual)}\n"
+        f"With `Timeout` at 900 s:\n\n{draw_times(long)}\n"
+        f"In dollars, with 1,000 at once on arm64 in us-east-1:\n\n{draw_costs(usual)}\n{throttled}"
     )
 
 
