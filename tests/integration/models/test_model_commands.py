@@ -191,8 +191,8 @@ class TestPublish:
         gate = Gate()
         with Proxy(server.endpoint) as proxy, proxy.failing(gate, on="partNumber"):
             environment = os.environ | server.environment() | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
-            with subprocess.Popen(call, cwd=ROOT, env=environment,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # fmt: skip
+            silence = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            with subprocess.Popen(call, cwd=ROOT, env=environment, **silence) as process:
                 assert gate.reached.wait(120)
                 process.kill()
             gate.opened.set()
