@@ -12,6 +12,8 @@ from layer.builder.verify.compare import TOLERANCE, differences
 from layer.builder.verify.proof import Proof
 
 ARM = get_target("python3.13-arm64")
+EIGHT_BITS = 0.02
+"""How far scores of 8-bit weights may lie apart between processors."""
 PROOF = Proof(
     "ab" * 32,
     "cd" * 32,
@@ -66,8 +68,13 @@ def test_shipped(name):
     ]
 
     assert all(found)
+    arguments = recipe.smoke.arguments
+    exact = len(arguments["events"]) if "int8" in arguments.get("precisions", ()) else None
     first, *others = (json.loads(one.answer) for one in found)
-    assert [differences(one, first, TOLERANCE) for one in others] == [[]] * len(others)
+    for one in others:
+        assert differences(one[:exact], first[:exact], TOLERANCE) == []
+        if exact:  # what follows was computed with 8 bits
+            assert differences(one[exact:], first[exact:], EIGHT_BITS) == []
 
 
 @pytest.mark.parametrize(
