@@ -209,8 +209,8 @@ def test_a_load_that_takes_too_long_is_given_up(store, counted, clock, monkeypat
 
     class Recording(BackgroundTask):
         def result(self, seconds):
-            waits.append(seconds)
-            return super().result(seconds)
+            waits.append(seconds)  # for the manifest, then for the files, which do not come
+            return super().result(seconds if len(waits) == 1 else 0)
 
     models = ModelManager(Predictor)
     served(models)
@@ -218,8 +218,8 @@ def test_a_load_that_takes_too_long_is_given_up(store, counted, clock, monkeypat
     store.version = "2"
     store.hold.clear()
     clock[0] += 60
-    assert served(models, Deadline.after(2)) == "1"
-    assert waits[-1] <= 0.5, "one second of two is left for the answer"
+    assert served(models, Deadline.after(400)) == "1"
+    assert waits[1] <= 200, "half of the time is left for the answer"
     assert "ModelRefused" in counted
     store.hold.set()
 
