@@ -22,14 +22,6 @@ Files = dict[Path, Path | str]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
 _BESIDE_CODE = {"README.md", "publishing.py", "template.yaml", "samconfig.toml", "events"}
-_TEMPLATE_VALUES = {
-    "description": r"(?m)^(Description: ).*$",
-    "engine": r"(?m)^(  Engine:\n    Type: String\n    Default: ).*$",
-    "engines": r"(?m)^(  Engine:\n    Type: String\n    Default: .*\n    AllowedValues: ).*$",
-    "model": r"(?m)^(  ModelName:\n    Type: String\n    Default: ).*$",
-    "location": r"(?m)^(      Location: ).*$",
-    "code": r"(?m)^(        CodeFolder: ).*$",
-}
 
 
 class Scaffold:
@@ -115,16 +107,19 @@ class Scaffold:
 
     def _edit_template(self, path: Path) -> str:
         text = path.read_text(encoding="utf-8")
-        values = {
-            "description": f"{self.name}.",
-            "engine": self.name,
-            "engines": f"[{self.name}]",
-            "model": self.model.name,
-            "location": "../template.yaml",
-            "code": self.code.name,
+        edits = {
+            "description": (r"Description: ", f"{self.name}."),
+            "engine": (r"  Engine:\n    Type: String\n    Default: ", self.name),
+            "engines": (
+                r"  Engine:\n    Type: String\n    Default: .*\n    AllowedValues: ",
+                f"[{self.name}]",
+            ),
+            "model": (r"  ModelName:\n    Type: String\n    Default: ", self.model.name),
+            "location": (r"      Location: ", "../template.yaml"),
+            "code": (r"        CodeFolder: ", self.code.name),
         }
-        for key, pattern in _TEMPLATE_VALUES.items():
-            text, count = re.subn(pattern, rf"\g<1>{values[key]}", text, count=1)
+        for key, (pattern, value) in edits.items():
+            text, count = re.subn(rf"(?m)^({pattern}).*$", rf"\g<1>{value}", text, count=1)
             if not count:
                 raise CommandError(f"{path.relative_to(ROOT)} lacks the {key} as other templates have it")
         return text

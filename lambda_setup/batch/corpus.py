@@ -37,10 +37,6 @@ class Corpus:
             return self.path.open("rb")
         return self.client.get_object(Bucket=self.bucket, Key=self.key, IfMatch=self.identity)["Body"]  # type: ignore[return-value]
 
-    def describe(self) -> dict[str, Any]:
-        """Return its entry in a manifest."""
-        return {"key": self.key, "bytes": self.size, "identity": self.identity}
-
 
 def find(client: "S3Client", bucket: str, text: str) -> Corpus:
     """Return the corpus that an argument of the command line names: a file, or an object in the bucket."""

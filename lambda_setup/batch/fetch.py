@@ -3,11 +3,11 @@
 import gzip
 import io
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,9 +18,6 @@ from lambda_setup.output import status
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _AHEAD = 8
 """Objects to read ahead: the latency of S3 is longer than their transfer."""
@@ -49,7 +46,7 @@ def _join(
     index = failed = 0
     with Progress(console=Console(stderr=True)) as progress, ThreadPoolExecutor(_AHEAD) as pool:
         task = progress.add_task("fetching", total=head["ranges"])
-        for entry, data in _read_ahead(pool, lambda entry: _read(bucket, entry), map(decode, entries)):
+        for entry, data in _read_ahead(pool, bucket, map(decode, entries)):
             for record in map(decode, _split(bucket, entry, data)):
                 failed += "error" in record
                 out.write(encode({**record, "index": index}))
@@ -60,12 +57,12 @@ def _join(
 
 
 def _read_ahead(
-    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]
-) -> Iterator[tuple[T, R]]:
-    """Yield items in order, each with the result of the work on it, which is begun a few items ahead."""
-    waiting: deque[tuple[T, Future[R]]] = deque()
-    for item in items:
-        waiting.append((item, pool.submit(work, item)))
+    pool: ThreadPoolExecutor, bucket: ResultBucket, entries: Iterable[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Yield entries in order, each with its answers, which are read a few entries ahead."""
+    waiting: deque[tuple[dict[str, Any], Future[bytes]]] = deque()
+    for entry in entries:
+        waiting.append((entry, pool.submit(_read, bucket, entry)))
         if len(waiting) > _AHEAD:
             done, future = waiting.popleft()
             yield done, future.result()

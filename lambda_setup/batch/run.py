@@ -123,7 +123,7 @@ def _prepare(
         "run": job.name,
         "index": f"{PREFIX}batches/{digest}/index.json",
         "request": request,
-        "corpus": corpus.describe(),
+        "corpus": {"key": corpus.key, "bytes": corpus.size, "identity": corpus.identity},
     }
     record = bucket.open(_record_key(job.name))
     if record is None:

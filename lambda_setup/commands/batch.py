@@ -1,10 +1,10 @@
 """``batch``: a corpus of any size through the function, by Step Functions, on this machine or in AWS."""
 
 import argparse
-import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -121,26 +121,20 @@ def run_clean(_: argparse.Namespace) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _open_deployment(options: argparse.Namespace) -> Iterator[Deployment]:
-    if options.stack:
-        if options.model or options.workers:
-            raise CommandError("--model and --workers are only for --local; leave them out")
-        yield AwsDeployment(open_session(options.region, options.profile), options.stack)
-    else:
+def _open_deployment(options: argparse.Namespace) -> AbstractContextManager[Deployment]:
+    if not options.stack:
         model = options.model or functions.get(options.function).model
-        with open_local_deployment(model, options.workers or 0) as deployment:
-            yield deployment
+        return open_local_deployment(model, options.workers or 0)
+    if options.model or options.workers:
+        raise CommandError("--model and --workers are only for --local; leave them out")
+    return nullcontext(AwsDeployment(open_session(options.region, options.profile), options.stack))
 
 
-@contextlib.contextmanager
-def _open_bucket(options: argparse.Namespace) -> Iterator[ResultBucket]:
-    if options.stack:
-        deployment = AwsDeployment(open_session(options.region, options.profile), options.stack)
-        yield ResultBucket(deployment.client, deployment.result_bucket)
-    else:
-        with open_local_bucket() as bucket:
-            yield bucket
+def _open_bucket(options: argparse.Namespace) -> AbstractContextManager[ResultBucket]:
+    if not options.stack:
+        return open_local_bucket()
+    deployment = AwsDeployment(open_session(options.region, options.profile), options.stack)
+    return nullcontext(ResultBucket(deployment.client, deployment.result_bucket))
 
 
 def _print_summary(head: Mapping[str, Any], cost: str) -> None:

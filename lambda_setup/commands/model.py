@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from lambda_setup import functions
-from lambda_setup.commands import download, score
+from lambda_setup.commands import download
 from lambda_setup.commands.options import (
     add_command,
     add_dry_run,
@@ -26,6 +26,7 @@ from lambda_setup.commands.options import (
 )
 from lambda_setup.deployment import aws, local
 from lambda_setup.deployment.aws import readable_errors
+from lambda_setup.deployment.local.application import open_model_bucket
 from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.errors import CommandError
 from lambda_setup.models import moves, pickles
@@ -34,7 +35,8 @@ from lambda_setup.models.channels import CHANNELS
 from lambda_setup.models.convert import QUANTIZATIONS, convert
 from lambda_setup.models.describe import PublishedManifest, describe, validate_name
 from lambda_setup.models.upload import plan, upload
-from lambda_setup.output import print_result, status, table, transfer
+from lambda_setup.output import print_result, relative_path, status, table, transfer
+from lambda_setup.viewer.show import load_show
 
 
 def configure_parser(commands: Any) -> None:
@@ -114,7 +116,7 @@ def configure_parser(commands: Any) -> None:
     parser = add_command(
         group,
         "score",
-        score.run,
+        score,
         help="translate the test split through the function, and score it",
         description="Run the function on this machine with a model, translate the test.en.gz in the model's "
         "folder and compare with its test.es.gz: BLEU and chrF as sacreBLEU computes them.",
@@ -145,7 +147,7 @@ def _add_bucket(parser: argparse.ArgumentParser) -> None:
 
 def _open_bucket(options: argparse.Namespace) -> ModelBucket:
     if options.local:
-        return local.open_model_bucket()
+        return open_model_bucket()
     session = aws.open_session(options.region, options.profile)
     return aws.open_model_bucket(session, stack=options.stack, bucket=options.bucket)
 
@@ -355,3 +357,16 @@ def prune(options: argparse.Namespace) -> int:
     size = sum(version.bytes for version in versions)
     result = {"removed": [version.version for version in versions], "bytes": size}
     return print_result(options.json, result, lambda: print(f"total {size:,} bytes"))
+
+
+def score(options: argparse.Namespace) -> int:
+    """Answer the test split in a model's folder, and print its scores."""
+    function = functions.for_engine(describe(options.folder).engine)
+    show = load_show(function)
+    if not hasattr(show, "score"):
+        raise CommandError(f"{relative_path(function.code / 'show.py')} defines no score(); add one")
+    status(f"starting S3 and the function with {relative_path(options.folder)}, and scoring its test split")
+    answer = functools.partial(local.predict, options.folder, timeout=900)
+    for line in show.score(options.folder, answer, options.beam):
+        print(line, flush=True)
+    return 0

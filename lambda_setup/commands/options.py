@@ -14,9 +14,6 @@ from typing import Any
 Commands = Any
 """Return type of ``ArgumentParser.add_subparsers``, to which argparse gives no public name."""
 
-_LOCAL = "this machine: the S3 that `make s3` serves"
-_STACK = "deployed stack (CloudFormation)"
-
 
 def add_group(commands: Commands, name: str, text: str) -> Commands:
     """Declare a noun that has several verbs, and return where they are declared."""
@@ -48,8 +45,8 @@ def add_command(
 def add_target(
     parser: argparse.ArgumentParser,
     *,
-    local: str = _LOCAL,
-    stack: str = _STACK,
+    local: str = "this machine: the S3 that `make s3` serves",
+    stack: str = "deployed stack (CloudFormation)",
     bucket: str = "",
     model: str = "",
     required: bool = False,

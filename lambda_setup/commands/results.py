@@ -5,12 +5,12 @@ import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lambda_setup import functions
 from lambda_setup.commands.options import add_command, add_function, add_group, add_target
 from lambda_setup.deployment.aws import AwsDeployment, open_session, readable_errors
-from lambda_setup.deployment.local import RESULT_BUCKET, connect_local_s3
+from lambda_setup.deployment.local.application import RESULT_BUCKET, connect_local_s3
 from lambda_setup.errors import CommandError
 from lambda_setup.events import read_event
 from lambda_setup.viewer.page import build_page, page_items
@@ -25,9 +25,6 @@ from lambda_setup.viewer.result import (
 from lambda_setup.viewer.show import load_show
 from lambda_setup.viewer.terminal import print_result
 from layer.builder.tree import write_atomic
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 
 def configure_parser(commands: Any) -> None:
@@ -81,18 +78,14 @@ def run(options: argparse.Namespace) -> int:
 def _load_results(options: argparse.Namespace) -> Iterator[Result]:
     if options.stack or options.local:
         with readable_errors("result bucket"):
-            client, bucket = _open_bucket(options)
+            if options.local:
+                client, bucket = connect_local_s3().client(), RESULT_BUCKET
+            else:
+                deployment = AwsDeployment(open_session(options.region, options.profile), options.stack)
+                client, bucket = deployment.client, deployment.result_bucket
             yield load_stored(client, bucket, result_key(options.what))
     else:
         yield from map(load_saved, find_results(Path(options.what)))
-
-
-def _open_bucket(options: argparse.Namespace) -> tuple["S3Client", str]:
-    """Return a client of S3 and the name of the result bucket there."""
-    if options.local:
-        return connect_local_s3().client(), RESULT_BUCKET
-    deployment = AwsDeployment(open_session(options.region, options.profile), options.stack)
-    return deployment.client, deployment.result_bucket
 
 
 def _write_page(result: Result, show: ModuleType, path: Path | None, opens: bool) -> None:

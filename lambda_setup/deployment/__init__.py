@@ -1,5 +1,60 @@
 """Deployments: a function with its buckets, in AWS or on this machine, behind one protocol."""
 
-from lambda_setup.deployment.protocol import Deployment, FunctionFacts, StateMachine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-__all__ = ["Deployment", "FunctionFacts", "StateMachine"]
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_stepfunctions import SFNClient
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionFacts:
+    """A function's configuration."""
+
+    timeout: int  # seconds
+    memory: int  # megabytes
+    architecture: str  # arm64 or x86_64
+    region: str = ""  # by whose prices it is paid; empty on this machine
+    workers: int = 0  # environments; 0 where Lambda decides
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateMachine:
+    """A state machine of Step Functions, with a client for it."""
+
+    client: "SFNClient"
+    arn: str
+
+
+class Deployment(Protocol):
+    """A function with its buckets, in AWS or on this machine."""
+
+    where: str  # it runs, for people
+    client: "S3Client"  # of the S3 that has both buckets
+
+    @property
+    def model_bucket(self) -> str:
+        """Bucket that the function loads models from."""
+
+    @property
+    def result_bucket(self) -> str:
+        """Bucket that the function reads corpora from and stores results in."""
+
+    @property
+    def model(self) -> str:
+        """Name of the function's model."""
+
+    @property
+    def channel(self) -> str:
+        """Channel of the model that the function follows."""
+
+    @property
+    def facts(self) -> FunctionFacts:
+        """Configuration of the function."""
+
+    def invoke(self, event: Any) -> Any:
+        """Send an event and return the response, a raised error in the form of a returned one."""
+
+    def state_machine(self) -> StateMachine:
+        """Return the state machine that sends shards of a corpus to the function."""

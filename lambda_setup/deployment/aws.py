@@ -5,7 +5,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from lambda_setup.deployment.protocol import FunctionFacts, StateMachine
+from lambda_setup.deployment import FunctionFacts, StateMachine
 from lambda_setup.deployment.responses import parse_response
 from lambda_setup.errors import CommandError
 from lambda_setup.models.bucket import ModelBucket
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 readable_errors = functools.partial(aws.readable_errors, kind=CommandError)
 """Context manager that turns boto3's errors into a CommandError with a subject."""
-
-_LONGEST_CALL = 960
-"""Seconds: Lambda's longest timeout, and a minute for a cold start and the way."""
 
 
 class AwsDeployment:
@@ -85,7 +82,8 @@ class AwsDeployment:
     def _lambda(self) -> Any:
         from botocore.config import Config
 
-        config = Config(read_timeout=_LONGEST_CALL, retries={"total_max_attempts": 1}, tcp_keepalive=True)
+        patience = 960  # seconds: Lambda's longest timeout, and a minute for a cold start and the way
+        config = Config(read_timeout=patience, retries={"total_max_attempts": 1}, tcp_keepalive=True)
         return self._session.client("lambda", config=config)
 
     @functools.cached_property

@@ -5,22 +5,17 @@ from lambda_setup.deployment.local.application import (
     RESULT_BUCKET,
     SHIPPED_MODEL,
     LocalDeployment,
-    connect_local_s3,
-    open_model_bucket,
     predict,
 )
 from lambda_setup.deployment.local.emulator import Emulator
-from lambda_setup.deployment.local.s3 import S3, S3Server
+from lambda_setup.deployment.local.s3 import S3Server
 
 __all__ = [
     "MODEL_BUCKET",
     "RESULT_BUCKET",
-    "S3",
     "SHIPPED_MODEL",
     "Emulator",
     "LocalDeployment",
     "S3Server",
-    "connect_local_s3",
-    "open_model_bucket",
     "predict",
 ]

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from lambda_setup import functions
+from lambda_setup.deployment import FunctionFacts, StateMachine
 from lambda_setup.deployment.local.emulator import Emulator
 from lambda_setup.deployment.local.lambda_service import LambdaService
 from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.deployment.local.s3 import S3, S3Server
 from lambda_setup.deployment.local.stepfunctions import StepFunctions
-from lambda_setup.deployment.protocol import FunctionFacts, StateMachine
 from lambda_setup.deployment.responses import get_body, is_success, parse_response
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT

@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -26,54 +27,22 @@ from lambda_setup.deployment.responses import parse_response
 from lambda_setup.errors import CommandError
 from layer.builder.target import host_architecture
 
-RUNTIME = "python3.13"
-"""The template's runtime, which the emulated function finds in its environment."""
-
 _REQUIRED = re.compile(r"[A-Za-z0-9._-]+(?!.*;.*extra)")
 
 
+@dataclass(eq=False, repr=False)
 class Emulator:
-    """A function in its own process, as Lambda would run it."""
+    """A function in its own process, as Lambda would run it; settings are those that the template gives."""
 
-    def __init__(
-        self,
-        task_root: Path,
-        *,
-        layers: list[Path],
-        handler: str = "app.lambda_handler",
-        memory: int = 1769,
-        timeout: int = 120,
-        temporary: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        log: IO[bytes] | int = 2,
-    ) -> None:
-        """Take the folder of the function's code, and the settings that the template would give.
-
-        Layers are their ``python`` folders; memory (MB) is only told to the function; the timeout is in
-        seconds; ``temporary`` stands for /tmp, by default a folder that is deleted with the function.
-        """
-        self.timeout = timeout
-        self.memory = memory
-        self._task_root = task_root
-        self._layers = layers
-        self._temporary = temporary
-        self._handler = handler
-        self._log = log
-        self._env = {
-            "PATH": os.environ.get("PATH", ""),
-            "LANG": "C.UTF-8",
-            "TZ": ":UTC",
-            "LAMBDA_TASK_ROOT": str(task_root),
-            "_HANDLER": handler,
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_{RUNTIME}",
-            "AWS_LAMBDA_FUNCTION_HANDLER": handler,
-            "AWS_LAMBDA_LOG_FORMAT": "JSON",
-            "AWS_LAMBDA_FUNCTION_NAME": "function",
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory),
-            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout),
-            **(env or {}),
-        }
+    task_root: Path  # folder of the function's code
+    _: KW_ONLY
+    layers: list[Path]  # their ``python`` folders
+    handler: str = "app.lambda_handler"
+    memory: int = 1769  # megabytes, in the function's environment; nothing limits it
+    timeout: int = 120  # seconds
+    temporary: Path | None = None  # stands for /tmp; by default one that is deleted with the function
+    env: Mapping[str, str] | None = None
+    log: IO[bytes] | int = 2  # for everything that the function prints
 
     def __enter__(self) -> Self:
         self._port, runtime_port = free_ports(2)
@@ -82,19 +51,30 @@ class Emulator:
         for path in (temporary, runtime):
             path.mkdir()
         link_runtime(runtime)
-        search_path = [self._task_root, *self._layers, runtime]
         self._program = Program(
             [_find_emulator(), "--log-level", "error",
              "--runtime-interface-emulator-address", f"127.0.0.1:{self._port}",
              "--runtime-api-address", f"127.0.0.1:{runtime_port}",
-             sys.executable, "-s", "-S", "-P", "-m", "awslambdaric", self._handler],
+             sys.executable, "-s", "-S", "-P", "-m", "awslambdaric", self.handler],
             env={
-                **self._env,
-                "PYTHONPATH": os.pathsep.join(map(str, search_path)),
-                "TMPDIR": str(self._temporary or temporary),
+                "PATH": os.environ.get("PATH", ""),
+                "LANG": "C.UTF-8",
+                "TZ": ":UTC",
+                "LAMBDA_TASK_ROOT": str(self.task_root),
+                "_HANDLER": self.handler,
+                "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",  # the template's runtime
+                "AWS_LAMBDA_FUNCTION_HANDLER": self.handler,
+                "AWS_LAMBDA_LOG_FORMAT": "JSON",
+                "AWS_LAMBDA_FUNCTION_NAME": "function",
+                "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory),
+                "AWS_LAMBDA_FUNCTION_TIMEOUT": str(self.timeout),
+                **(self.env or {}),
+                "PYTHONPATH": os.pathsep.join(map(str, [self.task_root, *self.layers, runtime])),
+                "TMPDIR": str(self.temporary or temporary),
             },
-            cwd=self._task_root,
-            log=self._log,
+            cwd=self.task_root,
+            log=self.log,
         )  # fmt: skip
         try:
             self._program.wait_until(lambda: listens(self._port), seconds=20)

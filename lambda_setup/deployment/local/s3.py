@@ -10,6 +10,7 @@ import sysconfig
 import tempfile
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -26,13 +27,13 @@ _SERVERS = ("master", "volume", "filer", "s3")
 _ATTEMPTS = 3
 
 
+@dataclass(repr=False)
 class S3:
     """An S3 on this machine, which accepts one pair of credentials."""
 
-    def __init__(self, endpoint: str, access_key: str, secret_key: str) -> None:
-        self.endpoint = endpoint
-        self.access_key = access_key
-        self.secret_key = secret_key
+    endpoint: str
+    access_key: str
+    secret_key: str
 
     def client(self) -> "S3Client":
         """Return a boto3 client for it."""
@@ -109,7 +110,10 @@ class S3Server(S3):
     def _start(self, folder: Path, stack: contextlib.ExitStack) -> None:
         config = folder / "s3.json"
         config.touch(mode=0o600)
-        config.write_text(json.dumps(self._identities()))
+        credentials = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        identity = {"name": "local", "credentials": credentials, "actions": actions}
+        config.write_text(json.dumps({"identities": [identity]}))
         (folder / "data").mkdir(exist_ok=True)
         ports = free_ports(2 * len(_SERVERS))
         port = ports[_SERVERS.index("s3")] = self._fixed_port or ports[_SERVERS.index("s3")]
@@ -140,11 +144,6 @@ class S3Server(S3):
 
     def __exit__(self, *_: object) -> None:
         self._exit.close()
-
-    def _identities(self) -> dict[str, object]:
-        credentials = [{"accessKey": self.access_key, "secretKey": self.secret_key}]
-        actions = ["Admin", "Read", "Write", "List", "Tagging"]
-        return {"identities": [{"name": "local", "credentials": credentials, "actions": actions}]}
 
 
 def _is_local(address: str) -> bool:

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from lambda_setup.deployment.local.process import Program, free_ports, listens
@@ -18,13 +19,12 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class StepFunctions:
     """A server of Step Functions' API, with a client for it."""
 
-    def __init__(self, *, env: Mapping[str, str], log: IO[bytes] | int = 2) -> None:
-        """Take the environment variables that give its tasks access to S3 and Lambda."""
-        self._env = env
-        self._log = log
+    env: Mapping[str, str]  # gives its tasks access to S3 and Lambda
+    log: IO[bytes] | int = 2
 
     def __enter__(self) -> Self:
         import boto3
@@ -32,9 +32,9 @@ class StepFunctions:
         [port] = free_ports(1)
         self._program = Program(
             [sys.executable, "-m", "lambda_setup.deployment.local.stepfunctions", str(port)],
-            env={"PATH": os.environ.get("PATH", ""), **self._env},
+            env={"PATH": os.environ.get("PATH", ""), **self.env},
             cwd=ROOT,
-            log=self._log,
+            log=self.log,
             grace=0,
         )
         try:
