@@ -105,16 +105,8 @@ def learner() -> Path:
     def make(folder: Path) -> None:
         packages = folder.with_name("packages")
         nested_zip.extract(zipped, packages)
-        command: list[str | Path] = [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-c",
-            EXPORT,
-            description,
-            weights,
-            folder / LEARNER,
-        ]
+        command: list[str | Path] = [sys.executable, "-W", "ignore", "-c", EXPORT]
+        command += [description, weights, folder / LEARNER]
         path = os.pathsep.join(map(str, (packages, FASTAI)))
         subprocess.run(command, env=os.environ | {"PYTHONPATH": path, "HOME": str(packages)}, check=True)
 
@@ -130,16 +122,8 @@ def wide_models() -> Path:
     def make(folder: Path) -> None:
         packages = folder.with_name("packages")
         _install(requirements, packages)
-        command: list[str | Path] = [
-            sys.executable,
-            TRAINING,
-            "--to",
-            folder,
-            "--width",
-            str(WIDTH),
-            "--epochs",
-            "0",
-        ]
+        command: list[str | Path] = [sys.executable, TRAINING, "--to", folder]
+        command += ["--width", str(WIDTH), "--epochs", "0"]
         subprocess.run(command, env=os.environ | {"PYTHONPATH": str(packages)}, check=True)
         for path in descriptions:
             shutil.copyfile(path, folder / path.parent.name / path.name)

@@ -264,19 +264,11 @@ def status(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-TASKS: dict[str, Callable[..., Any]] = {
-    "translate": translate,
-    "translate_bare": translate_bare,
-    "texts": translate_split,
-    "attention": attention,
-    "handler": handler,
-    "growth": growth,
-    "serve_bare": serve_bare,
-    "serve_handler": serve_handler,
-}
+TASKS: tuple[Callable[..., Any], ...]
+TASKS = (translate, translate_bare, translate_split, attention, handler, growth, serve_bare, serve_handler)
 
 
 if __name__ == "__main__":
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - what the function logs, until the end
-    found = TASKS[sys.argv[1]](*sys.argv[2:])
+    found = {task.__name__: task for task in TASKS}[sys.argv[1]](*sys.argv[2:])
     print(json.dumps(found), file=ANSWERS, flush=True)

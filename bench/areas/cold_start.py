@@ -38,7 +38,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from bench.areas.layers import install
+from bench.areas.layers import EVENT, install
 from bench.areas.store import find_child
 from bench.areas.unpack import build_nested_layer, wait_for_quiet
 from bench.baselines import nested_zip
@@ -61,7 +61,6 @@ BUCKET = "models"
 REPETITIONS = 7
 ENGINES = ("opennmt", "ctranslate2")
 USUAL = "usual"
-EVENT = {"data": ["The table has been changed."], "result": "inline"}
 PATIENCE = 5
 """Times that the kernel is asked to forget."""
 
@@ -109,15 +108,14 @@ class Side:
         }
         with (temporary / "stderr").open("w+") as errors:
             start = time.perf_counter()
-            process = subprocess.Popen(
+            with subprocess.Popen(
                 command,
                 env=environment,
                 cwd=self.folders[0],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-            )
-            with process:
+            ) as process:
                 lines = iter(process.stdout or ())
                 answer = next((line for line in lines if line.startswith("answer ")), "")
                 seconds = time.perf_counter() - start
@@ -256,11 +254,7 @@ def ours(
     compiler = find_compiler(get_target(HOST), WORK / "interpreters")
     assert compiler is not None  # noqa: S101 - it is the one that runs
     compile_tree(folder / "python", compiler)
-    environment = {
-        **place.server.environment(),
-        "ENGINE": manifest.engine,
-        "MODEL_NAME": manifest.name,
-    }
+    environment = place.server.environment() | {"ENGINE": manifest.engine, "MODEL_NAME": manifest.name}
     return Side("app", (folder / "task", folder / "python", place.runtime), environment, event, read)
 
 

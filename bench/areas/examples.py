@@ -8,7 +8,7 @@ bench/areas/cold_start.py.
 import gzip
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,47 +41,33 @@ def usual(
             copy(packages, layer)
         for key, file in keys.items():
             place.server.client().upload_file(str(file), BUCKET, key)
-        environment = {
-            **place.server.environment(),
-            "MODEL_KEY": next(iter(keys), ""),
-            "OMP_NUM_THREADS": "1",
-        }
+        of_model = {"MODEL_KEY": next(iter(keys), ""), "OMP_NUM_THREADS": "1"}
+        environment = place.server.environment() | of_model
         folders = (task, layer, place.runtime) if layer.exists() else (task, place.runtime)
         return Side(module, folders, environment, event, read)
 
     return prepare
 
 
-def prediction(answer: dict[str, Any], *fields: str) -> dict[str, Any]:
+def prediction(answer: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
     """Return fields of the one prediction of an answer, ours or a usual function's."""
     match answer:
-        case {"statusCode": 200, "body": {"predictions": [dict(found)]}}:
-            return {field: found[field] for field in fields}
-        case {"predictions": [dict(found)]}:
+        case {"statusCode": 200, "body": {"predictions": [dict(found)]}} | {"predictions": [dict(found)]}:
             return {field: found[field] for field in fields}
     raise RuntimeError(f"this is no prediction: {answer}")
 
 
-def entities(answer: dict[str, Any]) -> Any:
-    """Return what an answer says of a text."""
-    return prediction(answer, "entities", "tokens")
-
-
 def classes(answer: dict[str, Any]) -> Any:
     """Return an image's label and the probability of each class, in no order."""
-    found = prediction(answer, "label", "classes")
+    found = prediction(answer, ("label", "classes"))
     return found | {"classes": {one["label"]: one["probability"] for one in found["classes"]}}
-
-
-def probabilities(answer: dict[str, Any]) -> Any:
-    """Return a row's label and the probability of each."""
-    return prediction(answer, "label", "probabilities")
 
 
 @measures("cold_start.spacy")
 def measure_spacy() -> Iterator[Row]:
     """Compare spaCy's cold start with the usual function's."""
     event = {"data": ["Anna bought two tickets in Paris."], "result": "inline"}
+    entities = partial(prediction, fields=("entities", "tokens"))
     layer = usual_functions.spacy_layer()
     yield from compare(
         {"spacy": partial(ours, model=MODELS / "en-web-sm", event=event, read=entities)},
@@ -130,6 +116,7 @@ def compare_keras(models: Path, goals: Mapping[str, float], network: str) -> Ite
     folders = {"onnxruntime": models / "tumours", "keras": models / "tumours-keras"}
     keys = {name: folders["keras"] / name for name in ("architecture.json", "model.weights.h5")}
     zipped = usual_functions.keras_zip()
+    probabilities = partial(prediction, fields=("label", "probabilities"))
     functions: dict[str, Deploy] = {
         name: partial(ours, model=folders[name.partition("_")[0]], event=event, read=probabilities)
         for name in goals

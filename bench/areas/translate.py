@@ -290,7 +290,7 @@ def measure_quality() -> Iterator[Row]:
         references = [[line.rstrip("\n") for line in file]]
     with serve() as serving:
         # The same at any batch size (functions/test_parity.py); at one it is the reference itself.
-        texts = {kind: serving.run(kind, "texts", 1 if kind is OPENNMT else 32) for kind in KINDS}
+        texts = {kind: serving.run(kind, "translate_split", 1 if kind is OPENNMT else 32) for kind in KINDS}
     bleu = {kind: BLEU().corpus_score(found, references).score for kind, found in texts.items()}
     for kind, found in texts.items():
         chrf = CHRF().corpus_score(found, references).score

@@ -60,17 +60,10 @@ print(time.perf_counter() - start)
 def time_unpacking(kind: str, cores: int, archive_file: Path, index: str, folder: Path) -> float:
     """Return how long a fresh interpreter takes to write an archive's files into a folder."""
     code = FRAME.format(program=PROGRAMS[kind])
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        str(FOLDERS[kind]),
-        str(cores),
-        str(archive_file),
-        index,
-        str(folder),
-    ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    arguments = [FOLDERS[kind], str(cores), archive_file, index, folder]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, check=True
+    )
     return float(done.stdout)
 
 

@@ -170,13 +170,8 @@ class Simulation:
             busy=self._busy / self._now,
             use=self._use(),
             peaks={
-                "transitions": self._transitions.peak,
-                "scaling": self._scaling.peak,
-                "requests": self._requests.peak,
-                "models": self._models.peak,
-                "corpus": self._corpus.peak,
-                "commits": self._commits.peak,
-                "writes": self._writes.peak,
+                name: getattr(self, f"_{name}").peak
+                for name in ("transitions", "scaling", "requests", "models", "corpus", "commits", "writes")
             },
             curve=[*self._curve, (self._now, 0, self._done_ranges)],
         )
