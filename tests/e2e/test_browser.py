@@ -39,6 +39,7 @@ ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"
              "--disable-background-networking", "--disable-component-update",
              "--host-resolver-rules=MAP evil.test 127.0.0.1")  # fmt: skip
 SHOW = load_show(functions.get("translation"))
+expect.set_options(timeout=120_000)  # a cold start on a busy machine takes longer than the default 5 s
 IMAGES = ROOT / "docs" / "images"
 LARGEST_IMAGE = 150_000
 WIDE, NARROW = {"width": 1120, "height": 740}, {"width": 360, "height": 780}
