@@ -55,7 +55,7 @@ def run(deployment: Deployment, job: Run) -> Mapping[str, Any]:
     if is_new:
         bucket.put(_record_key(job.name), json.dumps(batch).encode())
     shards, lines = _write_index(deployment, bucket, corpus, batch, job.most_lines)
-    machine = deployment.state_machine()
+    machine = deployment.state_machine
     execution = _start(machine, batch)
     try:
         failure = _watch(deployment, machine, execution, shards, lines)
@@ -81,7 +81,7 @@ def plan(deployment: Deployment, job: Run) -> list[str]:
         return []
     steps = [
         f"put s3://{bucket.name}/{batch['index']}, unless it is there",
-        f"start {deployment.state_machine().arn} with {json.dumps(batch)}",
+        f"start {deployment.state_machine.arn} with {json.dumps(batch)}",
     ]
     if corpus.path:
         steps.insert(0, f"put s3://{corpus.bucket}/{corpus.key}, {corpus.size:,} bytes, unless it is there")
@@ -100,8 +100,9 @@ def read_manifest(bucket: ResultBucket, name: str) -> dict[str, Any] | None:
 
 def read_version(deployment: Deployment) -> str:
     """Return the model version that a deployment's channel points to."""
-    bucket, model = deployment.model_bucket, deployment.model
-    pointer = channels.read(deployment.client, bucket, model, deployment.channel)
+    settings = deployment.environment()
+    bucket, model = settings["MODEL_BUCKET"], settings["MODEL_NAME"]
+    pointer = channels.read(deployment.client, bucket, model, settings["MODEL_CHANNEL"])
     if pointer is None:
         raise CommandError(f"s3://{bucket} has no model {model} yet; publish one")
     return pointer.version
@@ -118,7 +119,8 @@ def _prepare(
     """Return the state machine's input, and whether the run is new; CommandError if the name is taken."""
     version = read_version(deployment)
     request = {**job.request, "model_version": version, "errors": "raise"}
-    digest = digest_of({"corpus": corpus.identity, "model": deployment.model, "request": request})[:24]
+    model = deployment.environment()["MODEL_NAME"]
+    digest = digest_of({"corpus": corpus.identity, "model": model, "request": request})[:24]
     batch = {
         "run": job.name,
         "index": f"{PREFIX}batches/{digest}/index.json",

@@ -57,7 +57,7 @@ def configure_parser(commands: Any) -> None:
     parser.add_argument("input", metavar="INPUT",
                         help="file of lines, or of JSON lines if its name ends in .jsonl; or "
                         "s3://BUCKET/inputs/… in the stack's result bucket")  # fmt: skip
-    _add_run(parser, "--name")
+    parser.add_argument("--name", type=_parse_name, required=True, metavar="RUN", help="name of the run")
     _add_target(parser)
     parser.add_argument("--request", type=_parse_request, default={}, metavar="JSON",
                         help="other fields of every request, such as '{\"beam\": 1}'")  # fmt: skip
@@ -79,7 +79,7 @@ def configure_parser(commands: Any) -> None:
         "without an answer has an error in its place.",
         example="python -m lambda_setup batch fetch first --out answers.jsonl --stack translation",
     )
-    _add_run(parser, "run_name")
+    parser.add_argument("run_name", type=_parse_name, metavar="RUN", help="name of the run")
     add_out(parser, "FILE", "file to write", required=True)
     _add_target(parser)
 
@@ -150,11 +150,6 @@ def _print_summary(head: Mapping[str, Any], cost: str) -> None:
     if cost:
         rows.append(["cost", cost])
     table({"run": "left", head["run"]: "left"}, rows)
-
-
-def _add_run(parser: argparse.ArgumentParser, name: str) -> None:
-    required = {"required": True} if name.startswith("-") else {}
-    parser.add_argument(name, type=_parse_name, metavar="RUN", help="name of the run", **required)  # type: ignore[arg-type]
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:

@@ -212,18 +212,13 @@ def list_models(options: argparse.Namespace) -> int:
     with readable_errors("model bucket"):
         bucket = _open_bucket(options)
         summaries = [summary for name in bucket.models() if (summary := bucket.summarize(name))["versions"]]
-
-    def text() -> None:
-        table(
-            {"model": "left", "dev": "left", "prod": "left", "versions": "right", "bytes": "right"},
-            [
-                [one["name"], *(one["channels"].get(channel, "")[:SHORT_VERSION] for channel in CHANNELS),
-                 f"{one['versions']:,}", f"{one['bytes']:,}"]
-                for one in summaries
-            ],
-        )  # fmt: skip
-
-    return print_result(options.json, summaries, text)
+    columns = {"model": "left", "dev": "left", "prod": "left", "versions": "right", "bytes": "right"}
+    rows = [
+        [one["name"], *(one["channels"].get(channel, "")[:SHORT_VERSION] for channel in CHANNELS),
+         f"{one['versions']:,}", f"{one['bytes']:,}"]
+        for one in summaries
+    ]  # fmt: skip
+    return print_result(options.json, summaries, lambda: table(columns, rows))
 
 
 def show(options: argparse.Namespace) -> int:

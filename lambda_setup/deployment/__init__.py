@@ -1,5 +1,6 @@
 """Deployments: a function with its buckets, in AWS or on this machine, behind one protocol."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,27 +35,19 @@ class Deployment(Protocol):
     client: "S3Client"  # of the S3 that has both buckets
 
     @property
-    def model_bucket(self) -> str:
-        """Bucket that the function loads models from."""
-
-    @property
     def result_bucket(self) -> str:
         """Bucket that the function reads corpora from and stores results in."""
-
-    @property
-    def model(self) -> str:
-        """Name of the function's model."""
-
-    @property
-    def channel(self) -> str:
-        """Channel of the model that the function follows."""
 
     @property
     def facts(self) -> FunctionFacts:
         """Configuration of the function."""
 
+    def environment(self) -> Mapping[str, str]:
+        """Return the function's environment variables: MODEL_BUCKET, MODEL_NAME, MODEL_CHANNEL and others."""
+
     def invoke(self, event: Any) -> Any:
         """Send an event and return the response, a raised error in the form of a returned one."""
 
+    @property
     def state_machine(self) -> StateMachine:
-        """Return the state machine that sends shards of a corpus to the function."""
+        """State machine that sends shards of a corpus to the function."""

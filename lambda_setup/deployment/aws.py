@@ -34,25 +34,10 @@ class AwsDeployment:
         """Name or ARN by which callers reach the function."""
         return self._function or self._output("FunctionAliasArn")
 
-    @property
-    def model_bucket(self) -> str:
-        """Bucket that the function loads models from."""
-        return self._settings["MODEL_BUCKET"]
-
     @functools.cached_property
     def result_bucket(self) -> str:
         """Bucket that the function reads corpora from and stores results in."""
         return self._output("ResultBucketName")
-
-    @property
-    def model(self) -> str:
-        """Name of the function's model."""
-        return self._settings["MODEL_NAME"]
-
-    @property
-    def channel(self) -> str:
-        """Channel of the model that the function follows."""
-        return self._settings["MODEL_CHANNEL"]
 
     @functools.cached_property
     def facts(self) -> FunctionFacts:
@@ -64,6 +49,10 @@ class AwsDeployment:
             region=self._lambda.meta.region_name,
         )
 
+    def environment(self) -> dict[str, str]:
+        """Return the function's environment variables."""
+        return self._configuration["Environment"]["Variables"]  # type: ignore[no-any-return]
+
     def invoke(self, event: Any) -> Any:
         """Send an event once and return the response, a raised error in the form of a returned one.
 
@@ -73,8 +62,9 @@ class AwsDeployment:
             response = self._lambda.invoke(FunctionName=self.function, Payload=json.dumps(event).encode())
             return parse_response(response["Payload"].read().decode())
 
+    @property
     def state_machine(self) -> StateMachine:
-        """Return the state machine that sends shards to the function; CommandError if the stack has none."""
+        """State machine that sends shards to the function; CommandError if the stack has none."""
         arn = self._output("BatchStateMachineArn", hint="deploy it with the parameter Batch=on")
         return StateMachine(client=self._session.client("stepfunctions"), arn=arn)
 
@@ -90,10 +80,6 @@ class AwsDeployment:
     def _configuration(self) -> Any:
         with readable_errors(self.where):
             return self._lambda.get_function_configuration(FunctionName=self.function)
-
-    @property
-    def _settings(self) -> dict[str, str]:
-        return self._configuration["Environment"]["Variables"]  # type: ignore[no-any-return]
 
     def _output(self, name: str, **options: str) -> str:
         return get_stack_output(self._session, self._stack, name, **options)

@@ -40,7 +40,6 @@ class LocalDeployment:
 
     manifest: PublishedManifest  # if the model came from a folder
     where = "on this machine"
-    model_bucket = MODEL_BUCKET
     result_bucket = RESULT_BUCKET
 
     def __init__(
@@ -150,12 +149,9 @@ class LocalDeployment:
         # Escapes only, as boto3's callers send them: a lone surrogate is no UTF-8.
         return parse_response(self._service.send(json.dumps(event).encode("ascii")).decode())
 
-    def state_machine(self) -> StateMachine:
-        """Start Step Functions, and return the state machine that sends shards to the functions."""
-        return self._state_machine
-
     @functools.cached_property
-    def _state_machine(self) -> StateMachine:
+    def state_machine(self) -> StateMachine:
+        """State machine that sends shards to the functions, in Step Functions started at the first look."""
         env = {**self.s3.environment(), "AWS_ENDPOINT_URL_LAMBDA": self._service.endpoint}
         states = self._exit.enter_context(StepFunctions(env=env, log=self._log))
         values = {

@@ -246,7 +246,7 @@ def test_a_dry_run_writes_nothing(here, tmp_path, capsys):
     assert objects(here[0]) == before
     told = capsys.readouterr().out
     assert "put s3://results/inputs/corpora/" in told
-    assert f"start {here[0].state_machine().arn}" in told
+    assert f"start {here[0].state_machine.arn}" in told
 
 
 def test_json_lines_are_measured_and_answered(here, tmp_path):
