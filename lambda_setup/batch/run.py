@@ -54,7 +54,7 @@ def run(deployment: Deployment, job: Run) -> Mapping[str, Any]:
         status(f"uploaded s3://{corpus.bucket}/{corpus.key}")
     if is_new:
         bucket.put(_record_key(job.name), json.dumps(batch).encode())
-    shards, lines = _write_index(deployment, bucket, corpus, batch, job.most_lines)
+    shards, lines = _write_index(deployment, corpus, batch, job.most_lines)
     machine = deployment.state_machine
     execution = _start(machine, batch)
     try:
@@ -143,13 +143,10 @@ def _prepare(
 
 
 def _write_index(
-    deployment: Deployment,
-    bucket: ResultBucket,
-    corpus: Corpus,
-    batch: Mapping[str, Any],
-    most_lines: int | None,
+    deployment: Deployment, corpus: Corpus, batch: Mapping[str, Any], most_lines: int | None
 ) -> tuple[int, int]:
     """Write the index unless it is there, and return its numbers of shards and lines."""
+    bucket = ResultBucket(deployment.client, deployment.result_bucket)
     if stream := bucket.open(batch["index"]):
         data = stream.read()
         status("taking the shards of an earlier run of this corpus")

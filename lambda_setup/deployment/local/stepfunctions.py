@@ -54,13 +54,6 @@ class StepFunctions:
     def __exit__(self, *_: object) -> None:
         self._program.stop()
 
-    def create(self, definition: str) -> str:
-        """Create a state machine and return its ARN."""
-        role = "arn:aws:iam::123456789012:role/none"
-        return self.client.create_state_machine(name="batch", definition=definition, roleArn=role)[
-            "stateMachineArn"
-        ]
-
 
 def _serve(port: int) -> None:
     """Serve until the process ends."""
