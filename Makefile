@@ -53,7 +53,7 @@ test: $(VENV)/ready ## test in about 8 minutes, against a real S3 server, the re
 	@echo "make check runs the rest: every combination, what SAM builds and deploys, and containers."
 
 check: $(VENV)/ready $(VENV)/checkov/bin/checkov ## run every test, those in containers too; AREA=layer: one room's
-	@$(PYTEST) $(ROOM)
+	@$(PYTEST) -p no:randomly $(ROOM)
 	@$(if $(AREA),,$(PY) -m pytest -p no:randomly tests/e2e)
 
 e2e: $(VENV)/ready ## run the application in containers: sam local, and under Lambda's terms
