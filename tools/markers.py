@@ -2,12 +2,7 @@
 
 
 def replace_part(path: str, document: str, name: str, part: str) -> str:
-    """Return a document with another part between its markers.
-
-    Raises:
-        ValueError: a marker is missing.
-
-    """
+    """Return a document with another part between its markers; ValueError if one is missing."""
     start, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
     before, opening, rest = document.partition(start)
     _, closing, after = rest.partition(end)

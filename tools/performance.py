@@ -5,6 +5,7 @@ All of it is made of results.json alone and is the same on every machine.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from bench.table import SIGNS, Record, covers, describe_goal, draw, escape, format_number
 from layer.builder.report.treemap import format_bytes
@@ -34,18 +35,7 @@ MARKER = "bench"
 ABSOLUTE = ("bytes", "ms")
 """Beginnings of the units whose rows are drawn as parts of their goals. Ratios are drawn as they are."""
 
-PROSE = """\
-# Performance
-
-Every row of [results.json](../bench/results.json): {count}, of which {met} meet their goals. Measured on \
-{machine}, last at commit `{commit}`; not on Lambda.
-
-`make bench` measures all of them and writes this page, `make bench ROW={area}` an area, \
-`make bench ROW={row}` a row; `python -m tools.docs` only writes it.
-
-A ratio divides medians of ours and of the baseline, measured side by side; *runs* has the least and the \
-most of its repetitions. In the charts 1 is what a row is compared with. A row in bytes or milliseconds is \
-drawn against its goal; one in another unit is in the table alone."""
+PROSE = Path(__file__).with_suffix(".md").read_text(encoding="utf-8").rstrip("\n")
 
 WORDS = {"lower": "less", "higher": "more"}
 
