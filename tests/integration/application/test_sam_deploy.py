@@ -568,7 +568,7 @@ class TestBatch:
         (tmp_path / "corpus.txt").write_text("one\n")
         arguments = ["batch", "run", str(tmp_path / "corpus.txt"), "--name", "first", "--dry-run", "--stack"]
         assert main([*arguments, queued]) == 2
-        assert "there is no model en-es in s3://" in capsys.readouterr().err
+        assert "has no model en-es yet" in capsys.readouterr().err
         outs, version = outputs(aws, queued), "a" * 64
         aws.client("s3").put_object(
             Bucket=outs["ModelBucketName"],

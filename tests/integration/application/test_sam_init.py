@@ -20,8 +20,8 @@ BUILT = ("inference-host", "opennmt-host")
 FETCHED = ("inputs", "interpreters", "wheels")
 # A module of each part that the demo runs: Python leaves its bytecode beside it.
 PARTS = (
-    "lambda_setup/invoke.py",
-    "lambda_setup/local/stack.py",
+    "lambda_setup/commands/invoke.py",
+    "lambda_setup/deployment/local/application.py",
     "layer/builder/build.py",
     "layer/python/lambda_inference/_handler.py",
     "translation_function/app.py",
