@@ -119,7 +119,7 @@ class TestOtherEngine:
         found = answer(done)
         assert found["statusCode"] == 503
         message = found["body"]["error"]["message"]
-        assert "made for the engine opennmt" in message
+        assert "is for the engine opennmt" in message
         assert "Engine=opennmt" in message
 
 
