@@ -13,6 +13,7 @@
     exclude = ["sympy", …]              # declared dependencies that stay out
     protect = ["pkg/data/**", …]        # globs of files to keep, whatever rules and trace say
     package_data = ["**/*.json", …]     # globs of files to keep in every package that is used
+    sources = ["numba/**", …]           # globs of modules whose sources stay beside their bytecode
 
     [targets."python3.13-arm64"]
     requirements = ["torch==2.10.0"]
@@ -25,6 +26,7 @@
     function = […]                      # code deployed beside the layer (default: code)
     inputs = ["models/en-es/…", …]      # files it reads, from the project's root
     arguments = {…}                     # its "events" are files or folders, from the project's root
+    imports = ["sklearn", …]            # packages whose public modules are all imported, and kept whole
 
     [[rules]]                           # in addition to slim/rules.toml: name, reason, globs
     [[patches]]                         # see slim/patch.py
@@ -53,8 +55,8 @@ _FILE = "recipe.toml"
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.+!_-]+)")
 _LISTS = {"requirements", "no_deps", "exclude"}
-_SHARED = {"cpu_index", "targets", "rules", "patches", "protect", "package_data"}
-_JOINED = _LISTS | {"rules", "patches", "protect", "package_data"}
+_SHARED = {"cpu_index", "targets", "rules", "patches", "protect", "package_data", "sources"}
+_JOINED = _LISTS | {"rules", "patches", "protect", "package_data", "sources"}
 _ACTIONS = {"remove", "empty", "content", "old"}
 _RENAMED = {"beside": "base_layer", "left_out": "exclude", "stage = mend": "fix", "stage = cut": "slim"}
 
@@ -70,14 +72,18 @@ class Contents:
 
 @dataclass(frozen=True)
 class Smoke:
-    """The prediction that traces and proves a layer; paths are from the project's root."""
+    """The prediction that traces and proves a layer; paths are from the project's root.
 
-    script: Path
+    Without a ``script`` it consists of ``imports`` alone.
+    """
+
+    script: Path | None
     code: tuple[Path, ...]
     inputs: tuple[Path, ...]
     arguments: dict[str, Any]
     prepare: Path | None = None
     function: tuple[Path, ...] = ()
+    imports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,7 @@ class Recipe:
     patches: tuple[Patch, ...] = ()
     protect: tuple[str, ...] = ()
     package_data: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     text: str = field(default="", repr=False)
 
     def contents(self, target: str) -> Contents:
@@ -208,6 +215,7 @@ def parse(
         patches=tuple(_parse_patch(patch, files) for patch in table.get("patches", [])),
         protect=tuple(table.get("protect", [])),
         package_data=tuple(table.get("package_data", [])),
+        sources=tuple(table.get("sources", [])),
         text=text,
     )
 
@@ -230,18 +238,21 @@ def _find_file(name: str, folders: Sequence[Path]) -> Path:
 
 
 def _parse_smoke(table: dict[str, Any], folders: Sequence[Path]) -> Smoke:
-    _check(table, {"script"}, {"prepare", "code", "function", "inputs", "arguments"}, "smoke")
-    for script in (table["script"], table.get("prepare", table["script"])):
+    _check(table, set(), {"script", "prepare", "code", "function", "inputs", "arguments", "imports"}, "smoke")
+    if "script" not in table and "imports" not in table:
+        raise RecipeError('smoke: it takes script = "FILE", imports = ["PACKAGE"], or both')
+    for script in (table[key] for key in ("script", "prepare") if key in table):
         if not _find_file(script, folders).is_file():
             raise RecipeError(f"smoke: there is no script {folders[0] / script}")
     code = tuple(ROOT / path for path in table.get("code", []))
     return Smoke(
-        _find_file(table["script"], folders),
+        _find_file(table["script"], folders) if "script" in table else None,
         code,
         tuple(ROOT / path for path in table.get("inputs", [])),
         table.get("arguments", {}),
         _find_file(table["prepare"], folders) if "prepare" in table else None,
         tuple(ROOT / path for path in table["function"]) if "function" in table else code,
+        tuple(table.get("imports", [])),
     )
 
 

@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,18 @@ from pathlib import Path
 from layer.builder import tree as trees
 from layer.builder.errors import BuildError, InterpreterError, SmokeError
 from layer.builder.pack import bytecode, interpreter, plan
+from layer.builder.pack.kept import SOURCES, Kept
 from layer.builder.pack.layer import assemble
 from layer.builder.recipe import ROOT, Recipe, load_common_rules
 from layer.builder.report import facts
 from layer.builder.slim import patch, strip, trace
 from layer.builder.slim.prune import prune
 from layer.builder.target import Target
-from layer.builder.verify import check, proof, smoke
+from layer.builder.verify import check, imports, proof, smoke
 from layer.builder.verify.compare import differences
+from layer.builder.verify.compile import Compiler
 from layer.builder.wheels import install as wheels
+from layer.builder.wheels import lock as locks
 from layer.builder.wheels.lock import Lock
 
 Say = Callable[[str], None]
@@ -83,26 +86,32 @@ class Steps:
         self.wheels = job.work / "wheels"
         self.prepared = job.work / "inputs" / job.recipe.name
         self.python = self._find_python()
+        self.modules: list[str] = []
 
     def run(self, *, retrace: bool) -> facts.Report:
         """Take all steps and return the report; after a StaleTraceError take them again, with ``retrace``."""
         shutil.rmtree(self.tree, ignore_errors=True)
         shutil.rmtree(self.layer, ignore_errors=True)
         self._install()
+        rules = (*load_common_rules(), *self.recipe.rules)
+        if self.recipe.smoke and self.recipe.smoke.imports:
+            excluded = [glob for rule in rules for glob in rule.globs]
+            self.modules = imports.list_modules(self.tree, self.recipe.smoke.imports, excluded)
         reference = self._predict("predicting with everything there, for reference")
         removed = self._apply_slim_patches()
         with self._time("removing what the rules name"):
-            removed += prune(self.tree, (*load_common_rules(), *self.recipe.rules), self.recipe.protect)
+            removed += prune(self.tree, rules, self.recipe.protect)
         usage = self._find_usage(retrace=retrace)
         if usage.files is not None:
             emptied = (one.path for one in self.recipe.patches if one.action == "empty")
-            protect = (*self.recipe.protect, *emptied)
+            whole = imports.get_folders(self.recipe.smoke.imports) if self.recipe.smoke else ()
+            protect = (*self.recipe.protect, *emptied, *whole)
             removed += trace.keep(self.tree, usage.files, protect, self.recipe.package_data)
         stripped = strip.strip_tree(self.tree)
         checks = check.check(self.tree, self.target)
         digest = trees.digest(self.tree)
-        verdict = self._prove(digest, reference, usage)
-        compiled = self._compile(reference)
+        verdict, slim = self._prove(digest, reference, usage)
+        compiled = self._compile(slim)
         function = self._function_bytes()
         decision = plan.decide(
             trees.size(self.tree), function, nestable=bool(self.job.base), asked=self.job.strategy
@@ -143,13 +152,18 @@ class Steps:
             return None
         return python
 
-    def _predict(self, purpose: str) -> smoke.Outcome | None:
+    def _predict(self, purpose: str, modules: Sequence[str] | None = None) -> smoke.Outcome | None:
         """Return the prediction's outcome on the tree as it is now; None where it cannot run."""
         if self.recipe.smoke is None or self.python is None:
             return None
-        layer_trees = [self.tree, self.base_tree] if self.base_tree else [self.tree]
         with self._time(purpose):
-            return smoke.run(self.recipe.smoke, layer_trees, self.python, self.prepared)
+            return self._predict_on(self.tree, self.modules if modules is None else modules)
+
+    def _predict_on(self, tree: Path, modules: Sequence[str]) -> smoke.Outcome:
+        assert self.recipe.smoke is not None  # noqa: S101
+        assert self.python is not None  # noqa: S101
+        layer_trees = [tree, self.base_tree] if self.base_tree else [tree]
+        return smoke.run(self.recipe.smoke, layer_trees, self.python, self.prepared, modules)
 
     def _install(self) -> None:
         wheels.fetch(self.lock, self.target, self.recipe.cpu_index, self.wheels, self.say)
@@ -183,22 +197,29 @@ class Steps:
         files = trace.write(self.recipe, self.target, self.lock, outcome.opened)
         return Usage(files, f"by {self.python.description}")
 
-    def _prove(self, digest: str, reference: smoke.Outcome | None, usage: Usage) -> facts.Proof:
-        """Return whether the slim tree answers as the full one does, by running it or by a record."""
+    def _prove(
+        self, digest: str, reference: smoke.Outcome | None, usage: Usage
+    ) -> tuple[facts.Proof, smoke.Outcome | None]:
+        """Return whether the slim tree answers as the full one does, by running it or by a record.
+
+        If it ran, its outcome is returned too.
+        """
         if self.recipe.smoke is None:
-            return facts.Proof("unproven", "the recipe has no prediction to prove it with")
+            return facts.Proof("unproven", "the recipe has no prediction to prove it with"), None
         base_digest = facts.read(self.job.base.out / facts.REPORT).digest if self.job.base else ""
         prediction = smoke.digest(self.recipe.smoke, base_digest)
         if self.python is None or reference is None:
-            return self._look_up_proof(digest, prediction)
-        answer = self._predict_slim(usage)
-        if answer != reference.answer:
-            places = differences(json.loads(answer), json.loads(reference.answer))[:10]
+            return self._look_up_proof(digest, prediction), None
+        slim = self._predict_slim(usage)
+        if slim.answer != reference.answer:
+            places = differences(json.loads(slim.answer), json.loads(reference.answer))[:10]
             raise BuildError("the slim tree answers differently from the full one:\n  " + "\n  ".join(places))
+        if self.modules and (places := differences(slim.errors, reference.errors)[:10]):
+            raise BuildError("the slim tree imports differently from the full one:\n  " + "\n  ".join(places))
         python = self.python.description
-        proof.record(self.recipe, self.target, proof.Proof(digest, prediction, python, answer))
+        proof.record(self.recipe, self.target, proof.Proof(digest, prediction, python, slim.answer))
         how = f"{python}, {smoke.describe_isolation()}, answered byte for byte what the full tree does"
-        return facts.Proof("proven", how)
+        return facts.Proof("proven", how), slim
 
     def _look_up_proof(self, digest: str, prediction: str) -> facts.Proof:
         """Return what the recorded proof says about a tree that cannot run here."""
@@ -210,26 +231,42 @@ class Steps:
         self.say(f"WARNING: unproven: {reason}")
         return facts.Proof("unproven", reason)
 
-    def _predict_slim(self, usage: Usage) -> str:
+    def _predict_slim(self, usage: Usage) -> smoke.Outcome:
+        """Return the outcome on the slim tree; with the imports that compiling is tried by, unless it was."""
+        modules = self.modules
+        if not modules and self.lock.kept is None:
+            modules = imports.list_modules(self.tree, imports.list_packages(self.tree))
         try:
-            outcome = self._predict("predicting with what is left, alone")
+            outcome = self._predict("predicting with what is left, alone", modules)
         except SmokeError as error:
             if usage.recorded:
                 raise StaleTraceError(error.cause) from None
             raise
-        return outcome.answer if outcome else ""
+        assert outcome is not None  # noqa: S101
+        return outcome
 
-    def _compile(self, reference: smoke.Outcome | None) -> str:
+    def _compile(self, slim: smoke.Outcome | None) -> str:
         """Byte-compile the tree, see that it still answers the same, and describe it in a sentence."""
         compiler = self._find_compiler()
         if compiler is None:
             return f"no: there was no {self.target.runtime} to do it"
-        with self._time("byte-compiling"):
-            count = bytecode.compile_tree(self.tree, compiler)
-        outcome = self._predict("predicting with the bytecode")
-        if outcome and reference and outcome.answer != reference.answer:
-            raise BuildError("byte-compiled, the tree answers differently")
-        return f"{count} modules by {compiler.description}; without sources and documentation strings"
+        guess = locks.guess_kept(self.recipe, self.target)
+        if slim is None:
+            kept = self.lock.kept or guess
+            if kept is None:  # nobody has tried
+                kept = Kept(dict.fromkeys(imports.list_packages(self.tree), SOURCES))
+            with self._time("byte-compiling"):
+                count = bytecode.compile_tree(self.tree, compiler, kept, self.recipe.sources)
+        else:
+            with self._time("byte-compiling, and predicting with the bytecode"):
+                tried = Compiler(
+                    self.tree, compiler, self.recipe.sources,
+                    lambda tree: self._predict_on(tree, slim.modules), slim,
+                )  # fmt: skip
+                count, kept = tried.run(self.lock.kept, guess)
+            self.lock = locks.record_kept(self.recipe, self.target, self.lock, kept)
+        left = "without sources and documentation strings"
+        return f"{count} modules by {compiler.description}; {left}{kept.describe()}"
 
     def _find_compiler(self) -> interpreter.Interpreter | None:
         """Return a Python whose bytecode is the target's: an installed one, or one that can be fetched."""

@@ -2,19 +2,30 @@
 
 import os
 import subprocess
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from layer.builder import tree as trees
 from layer.builder.errors import CompileError
 from layer.builder.pack.interpreter import Interpreter
+from layer.builder.pack.kept import DOCSTRINGS, NOTHING, SOURCES, Kept
+from layer.builder.slim.globs import matches
 
 _RUNNER = Path(__file__).with_name("compile_runner.py")
+_WORDS = {NOTHING: "nothing", DOCSTRINGS: "docstrings", SOURCES: "sources"}
 
 
-def compile_tree(tree: Path, compiler: Interpreter) -> int:
-    """Replace every source by its bytecode, as many at once as there are cores, and return how many."""
-    sources = [file.path for file in trees.files(tree) if file.path.endswith(".py")]
+def compile_tree(
+    tree: Path, compiler: Interpreter, kept: Kept | None = None, sources: Sequence[str] = ()
+) -> int:
+    """Replace every source by its bytecode, as many at once as there are cores, and return how many.
+
+    Packages keep what ``kept`` says, files that match the globs ``sources`` their sources.
+    """
+    kept = kept or Kept()
+    files = [file for file in trees.files(tree) if file.path.endswith(".py")]
+    lines = [f"{_WORDS[_get_level(file, kept, sources)]} {file.path}" for file in files]
     width = os.cpu_count() or 1
     # Sets of strings are then in the same order each time.
     environment = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0", **compiler.environment}
@@ -31,8 +42,12 @@ def compile_tree(tree: Path, compiler: Interpreter) -> int:
         )
 
     with ThreadPoolExecutor(width) as pool:
-        done = pool.map(compile_some, [sources[number::width] for number in range(width)])
+        done = pool.map(compile_some, [lines[number::width] for number in range(width)])
     failures = [one.stderr.strip() for one in done if one.returncode]
     if failures:
         raise CompileError("compiling failed:\n" + "\n".join(failures)[-2000:])
-    return len(sources)
+    return len(files)
+
+
+def _get_level(file: trees.File, kept: Kept, sources: Sequence[str]) -> int:
+    return SOURCES if matches(file.path, sources) else kept.get(file.package)

@@ -1,7 +1,8 @@
 """Compile a tree for the Python that runs this; ``pack.bytecode`` starts it in the target's Python.
 
-Each ``x.py`` becomes ``x.pyc`` in its place: without documentation strings, which inference does not
-read, and with assertions, which guard it. The bytecode is never checked against a source.
+Each ``x.py`` becomes ``x.pyc`` in its place, with assertions, which guard it, and without docstrings. A
+module may keep its docstrings, or its source too: then its bytecode lies in ``__pycache__``. The bytecode is
+never checked against a source.
 """
 
 import ast
@@ -14,12 +15,12 @@ import warnings
 _UNCHECKED_HASH = 0b01  # PEP 552
 
 
-def compile_module(source: bytes, name: str) -> bytes:
-    """Return the bytecode file of a module's source."""
+def compile_module(source: bytes, name: str, *, docstrings: bool = False) -> bytes:
+    """Return the bytecode file of a module's source, with or without its docstrings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an invalid escape sequence is upstream's affair
         module = ast.parse(source, name)
-        for node in ast.walk(module):
+        for node in () if docstrings else ast.walk(module):
             _strip_docstring(node)
         code = compile(module, name, "exec", dont_inherit=True, optimize=0)
     flags = _UNCHECKED_HASH.to_bytes(4, "little")
@@ -39,18 +40,23 @@ def _strip_docstring(node: ast.AST) -> None:
 
 
 def main() -> None:
-    """Compile the sources that standard input names, one path a line, from the folder of the tree."""
+    """Compile the sources that standard input names; each line is what is kept, a space, and a path."""
     for line in sys.stdin:
-        path = line.rstrip("\n")
+        kept, path = line.rstrip("\n").split(" ", 1)
         with open(path, "rb") as file:  # noqa: PTH123
             source = file.read()
         try:
-            data = compile_module(source, path)
+            data = compile_module(source, path, docstrings=kept != "nothing")
         except Exception as error:  # noqa: BLE001 - whatever it is, it needs the file's name
             raise SystemExit(f"{path}: {type(error).__name__}: {error}") from None
-        with open(path + "c", "wb") as file:  # noqa: PTH123
+        if kept == "sources":
+            compiled = importlib.util.cache_from_source(path, optimization="")
+            os.makedirs(os.path.dirname(compiled), exist_ok=True)  # noqa: PTH103, PTH120
+        else:
+            compiled = path + "c"
+            os.unlink(path)  # noqa: PTH108
+        with open(compiled, "wb") as file:  # noqa: PTH123
             file.write(data)
-        os.unlink(path)  # noqa: PTH108
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from layer.builder import tree as trees
@@ -29,10 +29,21 @@ _NOT_DEPLOYED = {"show.py", "publishing.py"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a prediction answered, as canonical JSON, and the files of the tree that it opened or mapped."""
+    """What a prediction answered, as canonical JSON, and the files of the tree that it opened or mapped.
+
+    ``modules`` were imported; ``failures`` holds, by module, the error of each import that failed, and the
+    files that it led through.
+    """
 
     answer: str
     opened: frozenset[str]
+    modules: tuple[str, ...] = ()
+    failures: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """The errors of imports that failed, by module."""
+        return {name: failure[0] for name, failure in self.failures.items()}
 
 
 def list_code_files(smoke: Smoke) -> list[Path]:
@@ -40,12 +51,14 @@ def list_code_files(smoke: Smoke) -> list[Path]:
     code = [path for folder in smoke.code for path in _list_modules(folder)]
     events = [one for path in smoke.arguments.get("events", []) for one in _list_events(ROOT / path)]
     prepare = [smoke.prepare] if smoke.prepare else []
-    return [smoke.script, _RUNNER, *prepare, *code, *events, *smoke.inputs]
+    script = [smoke.script] if smoke.script else []
+    return [*script, _RUNNER, *prepare, *code, *events, *smoke.inputs]
 
 
 def digest(smoke: Smoke, base_digest: str) -> str:
     """Return the sha256 of all that the prediction consists of, apart from the tree but with its base's."""
-    total = hashlib.sha256(json.dumps([smoke.arguments, base_digest], sort_keys=True).encode())
+    what = [smoke.arguments, base_digest, *([list(smoke.imports)] if smoke.imports else [])]
+    total = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
     for path in list_code_files(smoke):
         total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()
@@ -93,19 +106,28 @@ def prepare(smoke: Smoke, folder: Path) -> bool:
     return folder.is_dir()
 
 
-def run(smoke: Smoke, layer_trees: Sequence[Path], interpreter: Interpreter, prepared: Path) -> Outcome:
+def run(
+    smoke: Smoke,
+    layer_trees: Sequence[Path],
+    interpreter: Interpreter,
+    prepared: Path,
+    modules: Sequence[str] = (),
+) -> Outcome:
     """Run the prediction on trees alone, of which it traces the first, with the folder that was prepared.
 
-    A prediction that fails, reaches for a network or another package, or writes to a tree is a SmokeError.
+    Then ``modules`` are imported; one whose import ends the process counts as failed. A prediction that
+    fails, reaches for a network or another package, or writes to a tree is a SmokeError.
     """
     before = [trees.digest(tree) for tree in layer_trees]
     with tempfile.TemporaryDirectory(prefix="smoke-") as name:
         folder = Path(name)
-        result = folder / "result.json"
+        result, progress = folder / "result.json", folder / "progress"
         plan = {
             "trees": [str(tree.resolve()) for tree in layer_trees],
             "code": _link_code(smoke, folder),
-            "script": str(smoke.script),
+            "script": str(smoke.script) if smoke.script else "",
+            "modules": list(modules),
+            "progress": str(progress),
             "arguments": smoke.arguments | ({"prepared": str(prepared)} if smoke.prepare else {}),
             "result": str(result),
         }
@@ -129,11 +151,22 @@ def run(smoke: Smoke, layer_trees: Sequence[Path], interpreter: Interpreter, pre
             check=False,
         )
         if done.returncode or not result.is_file():
+            if progress.is_file() and (name := progress.read_text(encoding="utf-8")) in modules:
+                rest = [module for module in modules if module != name]
+                outcome = run(smoke, layer_trees, interpreter, prepared, rest)
+                return replace(
+                    outcome,
+                    modules=tuple(modules),
+                    failures={**outcome.failures, name: (f"ends with {done.returncode}",)},
+                )
             raise SmokeError(_describe_failure(done))
         found = json.loads(result.read_text(encoding="utf-8"))
     if [trees.digest(tree) for tree in layer_trees] != before:
         raise SmokeError("the prediction changed its own layer, which Lambda mounts read-only")
-    return Outcome(json.dumps(found["answer"], sort_keys=True), frozenset(found["opened"]))
+    failures = {name: tuple(failure) for name, failure in found["failures"].items()}
+    return Outcome(
+        json.dumps(found["answer"], sort_keys=True), frozenset(found["opened"]), tuple(modules), failures
+    )
 
 
 def describe_isolation() -> str:

@@ -4,11 +4,14 @@ Nothing is importable but the standard library, the function's code and the tree
 be written to, and nothing may be connected to. What was opened and mapped is recorded.
 """
 
+import importlib
 import importlib.util
 import json
 import os
 import sys
 import sysconfig
+import traceback
+import warnings
 from typing import Any
 
 _NETWORK = {"socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"}
@@ -51,6 +54,38 @@ def list_foreign_modules(roots: list[str]) -> list[str]:
     return sorted(path for path in files if path.startswith(os.sep) and not path.startswith(tuple(roots)))
 
 
+def import_modules(names: list[str], progress: str) -> dict[str, list[str]]:
+    """Import modules; return, by name, the error of each that fails, and the files of its traceback.
+
+    ``progress`` is a file for the name of the module that is being imported: it may end the process.
+    """
+    failures = {}
+    with open(progress, "w", encoding="utf-8") as file, warnings.catch_warnings():  # noqa: PTH123
+        warnings.simplefilter("ignore")
+        for name in names:
+            file.seek(0)
+            file.truncate()
+            file.write(name)
+            file.flush()
+            try:
+                importlib.import_module(name)
+            except BaseException as error:  # noqa: BLE001 - SystemExit, too: modules are scripts sometimes
+                frames = traceback.extract_tb(error.__traceback__)
+                failures[name] = [type(error).__name__, *(frame.filename for frame in frames)]
+        file.truncate(0)
+    return failures
+
+
+def predict(script: str, arguments: dict[str, Any]) -> Any:
+    """Return what the ``answer`` of a recipe's script returns."""
+    spec = importlib.util.spec_from_file_location("smoke", script)
+    assert spec is not None  # noqa: S101
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.answer(**arguments)
+
+
 def main() -> None:
     """Do what the plan, a JSON file, says, and write the answer and the trace where it says."""
     with open(sys.argv[1], encoding="utf-8") as file:  # noqa: PTH123
@@ -63,13 +98,9 @@ def main() -> None:
     sys.path += [*plan["code"], *plan["trees"]]
     watch = AuditHook(trees)
     sys.addaudithook(watch)
-    spec = importlib.util.spec_from_file_location("smoke", plan["script"])
-    assert spec is not None  # noqa: S101
-    assert spec.loader is not None  # noqa: S101
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    answer = module.answer(**plan["arguments"])
-    roots = [*trees, *standard, *plan["code"], plan["script"], os.path.abspath(__file__)]  # noqa: PTH100
+    answer = predict(plan["script"], plan["arguments"]) if plan["script"] else None
+    failures = import_modules(plan["modules"], plan["progress"])
+    roots = [*trees, *standard, *plan["code"], plan["script"] or trees[0], os.path.abspath(__file__)]  # noqa: PTH100
     if outside := list_foreign_modules(roots):
         raise ImportError(f"modules came from outside the layer: {', '.join(outside)}")
     own_tree = trees[0]
@@ -80,7 +111,7 @@ def main() -> None:
         if path.startswith(own_tree) and os.path.isfile(path)  # noqa: PTH113
     }
     with open(plan["result"], "w", encoding="utf-8") as file:  # noqa: PTH123
-        json.dump({"answer": answer, "opened": sorted(opened)}, file, sort_keys=True)
+        json.dump({"answer": answer, "failures": failures, "opened": sorted(opened)}, file, sort_keys=True)
 
 
 if __name__ == "__main__":

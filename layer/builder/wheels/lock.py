@@ -6,9 +6,11 @@ layer from the same bytes.
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from layer.builder.pack import kept as keeping
+from layer.builder.pack.kept import Kept
 from layer.builder.recipe import Contents, Recipe, normalise
 from layer.builder.target import Target
 from layer.builder.tree import write_atomic
@@ -19,10 +21,14 @@ _LINE = re.compile(r"(?P<name>\S+)==(?P<version>\S+) --hash=sha256:(?P<sha256>[0
 
 @dataclass(frozen=True)
 class Lock:
-    """The wheels of a target, sorted by name, and the lock's file."""
+    """The wheels of a target, sorted by name, and the lock's file.
+
+    ``kept`` is what compiling leaves of the packages' sources, once that was tried.
+    """
 
     path: Path
     wheels: tuple[Wheel, ...]
+    kept: Kept | None = field(default=None, compare=False)
 
     @property
     def digest(self) -> str:
@@ -41,6 +47,8 @@ def read(recipe: Recipe, target: Target) -> Lock | None:
     if not path.is_file():
         return None
     header, *lines = path.read_text(encoding="utf-8").split("\n")
+    kept = keeping.parse(lines)
+    lines = [line for line in lines if not keeping.is_line(line)]
     matches = [match for line in lines if (match := _LINE.fullmatch(line))]
     contents = recipe.contents(target.name)
     required = {normalise(pin.partition("==")[0]) for pin in contents.requirements}
@@ -48,16 +56,35 @@ def read(recipe: Recipe, target: Target) -> Lock | None:
     if header != _format_header(contents) or not whole or {match["name"] for match in matches} != required:
         return None
     wheels = (Wheel(match["name"], match["version"], match["file"], match["sha256"]) for match in matches)
-    return Lock(path, tuple(wheels))
+    return Lock(path, tuple(wheels), kept)
 
 
 def make(recipe: Recipe, target: Target, run: Pip = run_pip) -> Lock:
     """Resolve a recipe's requirements for a target, and write the lock."""
     wheels = resolve(recipe, target, run)
-    path = path_of(recipe, target)
-    lines = [f"{wheel.pin()}  # {wheel.file}" for wheel in wheels]
-    write_atomic(path, "\n".join([_format_header(recipe.contents(target.name)), *lines]) + "\n")
-    return Lock(path, wheels)
+    return _write(recipe, target, Lock(path_of(recipe, target), wheels))
+
+
+def record_kept(recipe: Recipe, target: Target, lock: Lock, kept: Kept) -> Lock:
+    """Record what compiling leaves of sources, unless the lock says so, and return the lock that does."""
+    return lock if lock.kept == kept else _write(recipe, target, replace(lock, kept=kept))
+
+
+def guess_kept(recipe: Recipe, target: Target) -> Kept | None:
+    """Return what the lock of another target of the recipe has recorded, if any."""
+    for path in sorted(recipe.folder.rglob("wheels.lock")):
+        if path != path_of(recipe, target):
+            kept = keeping.parse(path.read_text(encoding="utf-8").splitlines())
+            if kept is not None:
+                return kept
+    return None
+
+
+def _write(recipe: Recipe, target: Target, lock: Lock) -> Lock:
+    lines = [f"{wheel.pin()}  # {wheel.file}" for wheel in lock.wheels]
+    kept = lock.kept.format() if lock.kept is not None else []
+    write_atomic(lock.path, "\n".join([_format_header(recipe.contents(target.name)), *kept, *lines]) + "\n")
+    return lock
 
 
 def _format_header(contents: Contents) -> str:

@@ -1,0 +1,79 @@
+"""Compile a tree, with the docstrings and sources that it turns out to read, and verify its answer."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from layer.builder import tree as trees
+from layer.builder.errors import CompileError, SmokeError
+from layer.builder.pack import bytecode
+from layer.builder.pack.interpreter import Interpreter
+from layer.builder.pack.kept import Failure, Kept, decide
+from layer.builder.verify.compare import differences
+from layer.builder.verify.smoke import Outcome
+
+_FRAME = re.compile(r'File "(?P<path>[^"]+)", line')
+
+
+@dataclass
+class Compiler:
+    """Compiles a tree by trial: on the compiled copy, ``predict`` must return what is ``expected``."""
+
+    tree: Path
+    interpreter: Interpreter
+    sources: Sequence[str]
+    predict: Callable[[Path], Outcome]
+    expected: Outcome
+
+    def __post_init__(self) -> None:
+        self._copy = self.tree.with_name("compiled")
+        self._compiled: Kept | None = None
+
+    def run(self, recorded: Kept | None, guess: Kept | None) -> tuple[int, Kept]:
+        """Compile the tree; return the number of modules, and what was kept.
+
+        What is ``recorded`` is not tried again; trying starts with a record that no longer holds, or with a
+        ``guess``. A tree that cannot be compiled without a difference is a CompileError.
+        """
+        kept = recorded
+        if kept is None or self.list_failures(kept):
+            packages = {file.package for file in trees.files(self.tree) if file.path.endswith(".py")}
+            kept = decide(packages, kept or guess or Kept(), self.list_failures)
+        if self._compiled != kept and (left := self.list_failures(kept)):
+            raise CompileError(f"compiled to bytecode, the tree answers differently: {left[0].text}")
+        count = sum(file.path.endswith(".py") for file in trees.files(self.tree))
+        shutil.rmtree(self.tree)
+        self._copy.rename(self.tree)
+        return count, kept
+
+    def list_failures(self, kept: Kept) -> list[Failure]:
+        """Compile a copy of the tree, and return how it differs; of differing imports, each that fails."""
+        shutil.rmtree(self._copy, ignore_errors=True)
+        shutil.copytree(self.tree, self._copy, copy_function=_link)
+        bytecode.compile_tree(self._copy, self.interpreter, kept, self.sources)
+        self._compiled = kept
+        try:
+            outcome = self.predict(self._copy)
+        except SmokeError as error:
+            paths = [match["path"] for match in _FRAME.finditer(str(error))]
+            return [Failure(str(error), self._get_packages(paths))]
+        if outcome.answer != self.expected.answer:
+            places = differences(json.loads(outcome.answer), json.loads(self.expected.answer))[:10]
+            return [Failure("\n  ".join(["", *places]))]
+        return [
+            Failure(f"importing {name}: {error}", self._get_packages(outcome.failures.get(name, ("",))[1:]))
+            for name, error in (outcome.errors.items() | self.expected.errors.items())
+            if outcome.errors.get(name) != self.expected.errors.get(name)
+        ]
+
+    def _get_packages(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """Return the packages of a traceback's files; those of compiled modules are relative to the tree."""
+        relative = (path.removeprefix(f"{self._copy.resolve()}/") for path in paths)
+        return tuple(trees.File(path, 0).package for path in relative if not path.startswith(("/", "<")))
+
+
+def _link(source: str, target: str) -> None:
+    Path(target).hardlink_to(source)
