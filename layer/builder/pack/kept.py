@@ -69,17 +69,28 @@ def is_line(line: str) -> bool:
 def decide(packages: Iterable[str], first: Kept, attempt: Callable[[Kept], list[Failure]]) -> Kept:
     """Return the least that must be kept for an attempt to have no failures, starting with ``first``."""
     packages = sorted(packages)
+    attempt = _remember(attempt)
     levels = {package: level for package, level in first.levels.items() if package in packages}
-    raised = bool(levels)
     while failures := attempt(Kept(levels)):
         raise_ = {_get_suspect(failure, packages, levels) for failure in failures}
         if None in raise_:
-            levels = _search(packages, attempt, failures)
-            break
+            return _reduce(_search(packages, attempt, failures), attempt)
         for package in raise_:
             levels[str(package)] = levels.get(str(package), NOTHING) + 1
-        raised = True
-    return _reduce(levels, attempt) if raised else Kept(levels)
+    return _reduce(levels, attempt)
+
+
+def _remember(attempt: Callable[[Kept], list[Failure]]) -> Callable[[Kept], list[Failure]]:
+    """Return an attempt that is made once for what is kept."""
+    known: dict[frozenset[tuple[str, int]], list[Failure]] = {}
+
+    def attempt_once(kept: Kept) -> list[Failure]:
+        key = frozenset((package, level) for package, level in kept.levels.items() if level)
+        if key not in known:
+            known[key] = attempt(kept)
+        return known[key]
+
+    return attempt_once
 
 
 def _get_suspect(failure: Failure, packages: list[str], levels: dict[str, int]) -> str | None:

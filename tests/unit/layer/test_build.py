@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import zipfile
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from support.project import ROOT
+from support.wheels import contents, wheel
 
 from lambda_inference import _unpack
 from layer.builder import build, tree
@@ -150,22 +150,6 @@ class Built:
         return [command[4] for command in self.commands if command[1:3] == ("-m", "pip")]
 
 
-def wheel(folder, name, files, *requires):
-    """Make a wheel, the same bytes each time."""
-    info = f"{name}-1.0.dist-info"
-    metadata = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1.0"]
-    metadata += [f"Requires-Dist: {one}" for one in requires]
-    contents = {
-        **files,
-        f"{info}/METADATA": "\n".join(metadata) + "\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    contents[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in (*contents, f"{info}/RECORD"))
-    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as file:
-        for path, content in contents.items():
-            file.writestr(zipfile.ZipInfo(path), content)
-
-
 def written(folder, text=RECIPE):
     """Write a recipe with its smoke script, and return the recipe's path."""
     (folder / "toy").mkdir(parents=True, exist_ok=True)
@@ -197,11 +181,6 @@ def run(recipe, out, work, **options):
         patch.setattr(wheels, "install", install_seen)
         done = build.build(job_of(recipe, out, work, **options), said.append)
     return Built(recipe, out, work, done, tuple(said), installed, tuple(commands))
-
-
-def contents(folder):
-    """Return every file's bytes."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def answered(*paths):

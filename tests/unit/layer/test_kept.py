@@ -1,0 +1,69 @@
+"""What compiling keeps of sources is found by trying, and is the least that the packages read."""
+
+import pytest
+
+from layer.builder.errors import CompileError
+from layer.builder.pack.kept import DOCSTRINGS, SOURCES, Failure, Kept, decide, parse
+
+
+class Reader:
+    """A tree whose packages need so much; it fails as its first package does that has too little."""
+
+    def __init__(self, needs, *, traceback=True):
+        self.needs, self.traceback, self.attempts = needs, traceback, []
+
+    def __call__(self, kept):
+        self.attempts.append(dict(kept.levels))
+        short = [package for package, level in self.needs.items() if kept.get(package) < level]
+        return [Failure("it differs", ("smoke", short[0]) if self.traceback else ())] if short else []
+
+
+PACKAGES = [f"p{number}" for number in range(20)]
+
+
+@pytest.mark.parametrize("traceback", [True, False], ids=["traceback", "silent"])
+@pytest.mark.parametrize(
+    "needs",
+    [{}, {"p3": DOCSTRINGS}, {"p3": SOURCES}, {"p0": SOURCES, "p7": DOCSTRINGS, "p19": SOURCES}],
+    ids=["nothing", "docstrings", "sources", "several"],
+)
+def test_least(needs, traceback):
+    """The least is found, with a traceback that names packages and without."""
+    reader = Reader(needs, traceback=traceback)
+
+    assert decide(PACKAGES, Kept(), reader).levels == needs
+    assert len(reader.attempts) <= 30
+
+
+def test_guess():
+    """A guess that is too much is reduced, and one of packages that are not there is ignored."""
+    reader = Reader({"p3": DOCSTRINGS})
+
+    assert (
+        decide(PACKAGES, Kept({"p3": SOURCES, "p4": DOCSTRINGS, "gone": SOURCES}), reader).levels
+        == reader.needs
+    )
+
+
+def test_wrong_suspect():
+    """A traceback through packages that already keep all leads to a search."""
+
+    def attempt(kept):
+        return [] if kept.get("p5") == SOURCES else [Failure("it differs", ("p1",))]
+
+    assert decide(PACKAGES, Kept(), attempt).levels == {"p5": SOURCES}
+
+
+def test_hopeless():
+    """A tree that differs although everything is kept is an error that says how."""
+    with pytest.raises(CompileError, match="even with all sources kept: no luck"):
+        decide(PACKAGES, Kept(), lambda _: [Failure("no luck")])
+
+
+def test_lines():
+    """A lock's lines say it again; without any, nobody has tried."""
+    kept = Kept({"numpy": DOCSTRINGS, "numba": SOURCES, "scipy": DOCSTRINGS})
+
+    assert parse(["numpy==1", *kept.format()]) == kept
+    assert parse(Kept().format()) == Kept()
+    assert parse(["numpy==1"]) is None
