@@ -90,5 +90,5 @@ def _decode_body(event: dict[str, Any]) -> Any:
         except UnicodeDecodeError:
             raise BadRequest("body is not UTF-8", field="body") from None
         except ValueError:  # not base64, or not even ASCII
-            raise BadRequest("body is marked as base64, but is not", field="body") from None
+            raise BadRequest("body is marked as base64 and is not", field="body") from None
     return decode_json(body, "body")

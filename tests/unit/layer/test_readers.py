@@ -100,7 +100,7 @@ def test_record_is_not_tried_again(project, monkeypatch):
     """A build of the same wheels compiles once, by what the lock says."""
     make(project, "docs")
     counted = []
-    from layer.builder.pack import bytecode  # noqa: PLC0415
+    from layer.builder.pack import bytecode
 
     compile_really = bytecode.compile_tree
     monkeypatch.setattr(bytecode, "compile_tree", lambda *all_: counted.append(1) or compile_really(*all_))
