@@ -45,6 +45,15 @@ class Outcome:
         """The errors of imports that failed, by module."""
         return {name: failure[0] for name, failure in self.failures.items()}
 
+    def list_lost_imports(self, other: "Outcome") -> list[str]:
+        """Return the modules whose import ends otherwise than in another outcome, each with both ends."""
+        mine, theirs = self.errors, other.errors
+        return [
+            f"{name}: {mine.get(name, 'imported')}, not {theirs.get(name, 'imported')}"
+            for name in sorted(mine | theirs)
+            if mine.get(name) != theirs.get(name)
+        ]
+
 
 def list_code_files(smoke: Smoke) -> list[Path]:
     """Return the files that the prediction consists of, apart from the tree."""

@@ -66,7 +66,7 @@ class TestParse:
             (MINIMAL | {"requirments": []}, "recipe: unknown requirments"),
             (MINIMAL | {"targets": {"host": {"cpu_index": "x"}}}, "target: unknown cpu_index"),
             (MINIMAL | {"rules": [{"name": "x", "globs": []}]}, "rule: missing reason"),
-            (MINIMAL | {"smoke": {"code": []}}, "smoke: missing script"),
+            (MINIMAL | {"smoke": {"code": []}}, "smoke: it takes script"),
             (MINIMAL | {"smoke": {"script": "gone.py"}}, "smoke: there is no script .*gone.py"),
         ],
     )
