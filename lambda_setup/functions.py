@@ -6,6 +6,7 @@ engine and model are the defaults of the template's parameters ``Engine`` and ``
 """
 
 import importlib.util
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,13 +83,25 @@ def for_engine(engine: str) -> Function:
 
 
 def load_module(function: Function, name: str) -> ModuleType | None:
-    """Load a module beside a function's code that is not deployed, as ``show``; None where there is none."""
+    """Load a module beside a function's code that is not deployed, as ``show``; None where there is none.
+
+    It may import its siblings at its top.
+    """
     path = function.code / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"{name}_{function.name}", path)
     if not path.is_file() or not spec or not spec.loader:
         return None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    before = set(sys.modules)
+    sys.path.insert(0, str(function.code))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(function.code))
+        # Another function may have modules of the same names.
+        for one in sys.modules.keys() - before:
+            if str(getattr(sys.modules[one], "__file__", "")).startswith(f"{function.code}/"):
+                del sys.modules[one]
     return module
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ctranslate2
+import msgspec
 
 from lambda_inference import BackgroundTask, Model
 from search_equivalence import EndedHypothesis, Prefixes, count_steps, rank, stop_searches
@@ -54,7 +55,25 @@ class CTranslate2:
             inter_threads=1,
             intra_threads=threads,
             # CTranslate2 only accepts bytes; `view.obj` is that object, so nothing is copied.
-            files={name: view.obj for name, view in model.files.items() if not name.endswith(".model")},
+            files={name: view.obj for name, view in model.files.items() if _is_ctranslate2(name)},
+        )
+        self._vocabularies = {name: view for name, view in model.files.items() if "_vocabulary." in name}
+
+    @property
+    def vocabularies(self) -> tuple[list[str], list[str]]:
+        """The tokens of the source and the target, special ones included."""
+        by_side = {name.partition("_")[0]: name for name in self._vocabularies}
+        source, target = (
+            self._read_vocabulary(by_side.get(side) or by_side["shared"]) for side in ("source", "target")
+        )
+        return source, target
+
+    def _read_vocabulary(self, name: str) -> list[str]:
+        data = bytes(self._vocabularies[name])
+        return (
+            msgspec.json.decode(data, type=list[str])
+            if name.endswith(".json")
+            else data.decode().splitlines()
         )
 
     def translate(
@@ -161,6 +180,11 @@ class CTranslate2:
         while not task.wait(CHECK_SECONDS):
             check()
         return task.result(0)
+
+
+def _is_ctranslate2(name: str) -> bool:
+    """Return whether a file is CTranslate2's own, not the tokenizer's."""
+    return name in {"model.bin", "config.json"} or "_vocabulary." in name
 
 
 def _has_avx512() -> bool:

@@ -1,7 +1,6 @@
 """OpenNMT-py's beam search on torch, over a model that is only in memory."""
 
 import ctypes
-from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,8 +15,9 @@ from onmt.translate.beam_search import BeamSearch, GNMTGlobalScorer
 from onmt.translate.translator import Translator as Search
 from onmt.utils.parse import ArgumentParser
 
+import checkpoint
 import onmt_optimize
-from lambda_inference import Model, tensors
+from lambda_inference import Model, Unavailable
 from translator import Hypothesis, cap_length
 
 
@@ -31,16 +31,15 @@ class OpenNMT:
 
     def __init__(self, model: Model, threads: int) -> None:
         torch.set_num_threads(threads)
-        # Its options are an argparse.Namespace; no other class is allowed.
-        checkpoint = tensors.load_checkpoint(model.only(".pt"), [Namespace])
-        options = ArgumentParser.ckpt_model_opts(checkpoint["opt"])
-        ArgumentParser.update_model_opts(options)
-        ArgumentParser.validate_model_opts(options)
-        options.update_vocab = False
-        self.vocabs = dict_to_vocabs(checkpoint["vocab"])
-        with onmt_compat.skip_initialisation():
-            network = build_base_model(options, self.vocabs)
-        network.load_state_dict(checkpoint, precision=torch.float32, device=torch.device("cpu"), strict=True)
+        parts = checkpoint.read(model.files)
+        self.vocabs = dict_to_vocabs(parts["vocab"])
+        try:
+            network = _build_network(parts, self.vocabs)
+        except (ValueError, LookupError, AttributeError, AssertionError, TypeError, RuntimeError) as error:
+            raise Unavailable(
+                f"the checkpoint of {model.manifest.name} does not fit its own options: {error}; publish the "
+                "file that onmt_train saved"
+            ) from error
         network.eval()
         for module in network.modules():
             if hasattr(module, "dropout_p"):
@@ -48,6 +47,11 @@ class OpenNMT:
         self.beams = onmt_optimize.optimize(network, model.manifest.precision)
         self.search = Search(network, self.vocabs, global_scorer=GNMTGlobalScorer(1.0, 0.0, "avg", "none"))
         self.positions = _positions(network)
+
+    @property
+    def vocabularies(self) -> tuple[list[str], list[str]]:
+        """The tokens of the source and the target, special ones included."""
+        return self.vocabs["src"].ids_to_tokens, self.vocabs["tgt"].ids_to_tokens
 
     def translate(
         self, batch: Sequence[list[str]], beam: int, n_best: int, attention: bool, check: Callable[[], None]
@@ -168,6 +172,17 @@ class _Copies:
 
     def __getitem__(self, place: Any) -> torch.Tensor:
         return self._tensor[place].clone()
+
+
+def _build_network(parts: dict[str, Any], vocabs: dict[str, Any]) -> Any:
+    """Return the network of a checkpoint, with its weights."""
+    options = ArgumentParser.ckpt_model_opts(parts["opt"])
+    ArgumentParser.update_model_opts(options)
+    ArgumentParser.validate_model_opts(options)
+    with onmt_compat.skip_initialisation():
+        network = build_base_model(options, vocabs)
+    network.load_state_dict(parts, precision=torch.float32, device=torch.device("cpu"), strict=True)
+    return network
 
 
 def _positions(network: Any) -> int:

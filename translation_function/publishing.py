@@ -3,23 +3,49 @@
 ``model publish`` loads this module on the operator's machine; it is not deployed.
 """
 
-import argparse
 import copy
 import importlib.metadata
 import shutil
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import checkpoint
+import tokenizer
 from lambda_inference import Manifest
+
+REMEDIES = {
+    "torchtext": checkpoint.CONVERT_V2,
+    "onmt.inputters": checkpoint.CONVERT_V2,
+}
+"""What to do about a pickle, by the modules that it names."""
 
 
 def describe(folder: Path) -> dict[str, Any] | None:
-    """Describe a folder with one ``*.pt`` and one SentencePiece ``*.model``, or return None for any other."""
-    files = [path.name for suffix in ("*.pt", "*.model") for path in sorted(folder.glob(suffix))]
-    if [Path(name).suffix for name in files] != [".pt", ".model"]:
+    """Describe a folder with one ``*.pt``, its safetensors and tokenizers, or return None for any other.
+
+    Raises:
+        ValueError: the model is known and not served.
+
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    weights = [name for name in names if name.endswith(".pt")]
+    if not weights and {"model.bin", "config.json"} <= set(names):
+        raise ValueError(
+            f"{folder} holds a converted model of CTranslate2, whose answers nothing is known of; publish "
+            "the checkpoint that it was converted from, with --engine ctranslate2 --name NAME"
+        )
+    if len(weights) != 1:
         return None
+    shards = [name for name in names if name.endswith(".safetensors")]
+    files = [*weights, *shards, *tokenizer.find_files(names, lambda name: _read_start(folder / name))]
     return {"engine": "opennmt", "precision": "unstated", "libraries": {}, "files": files}
+
+
+def _read_start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(10)
 
 
 def copy_for_opennmt(
@@ -34,7 +60,7 @@ def copy_for_opennmt(
 def convert_to_ctranslate2(
     folder: Path, source: Manifest, target: Path, quantization: str
 ) -> tuple[str, dict[str, str]]:
-    """Convert an OpenNMT-py checkpoint to CTranslate2; ValueError if it is none.
+    """Convert an OpenNMT-py checkpoint to CTranslate2; ValueError or Unavailable if it cannot be.
 
     The converter's steps are taken one by one for two reasons. It supports ``scaled-dot-flash`` attention
     only under the name ``scaled-dot``. And half-precision weights stay in half precision, which halves the
@@ -43,17 +69,17 @@ def convert_to_ctranslate2(
     import torch
     from ctranslate2.converters import OpenNMTPyConverter
 
-    weights, pieces = (_find_file(source, suffix) for suffix in (".pt", ".model"))
-    with tempfile.TemporaryDirectory() as name, torch.serialization.safe_globals([argparse.Namespace]):
-        checkpoint = torch.load(folder / weights, map_location="cpu", weights_only=True)
+    files = {file.name: memoryview((folder / file.name).read_bytes()) for file in source.files}
+    parts = checkpoint.read(files)
+    with tempfile.TemporaryDirectory() as name, torch.serialization.safe_globals([Namespace]):
         renamed = Path(name) / "model.pt"
         try:
-            tensors = [*checkpoint["model"].items(), *checkpoint["generator"].items()]
+            tensors = [*parts["model"].items(), *parts["generator"].items()]
             half = all(tensor.dtype == torch.float16 for key, tensor in tensors if not key.endswith(".pe"))
             # "int8" alone would leave the rest in half precision, which CPUs do not compute in.
             stored = "int8_float32" if quantization == "int8" else "float16" if half else "float32"
-            checkpoint["opt"].self_attn_type = "scaled-dot"
-            torch.save(checkpoint, renamed)
+            parts["opt"].self_attn_type = "scaled-dot"
+            torch.save(parts, renamed)
             spec = OpenNMTPyConverter(str(renamed))._load()  # noqa: SLF001 - the public method does all steps
             spec.validate()
             positions = [(part, copy.copy(part.encodings)) for part in _position_encodings(spec)]
@@ -62,9 +88,14 @@ def convert_to_ctranslate2(
                 if not isinstance(part.encodings, str):  # a string is an alias of the other side's encodings
                     part.encodings = encodings
             spec.save(str(target))
-        except (LookupError, TypeError, AttributeError) as error:
-            raise ValueError(f"{weights} is not an OpenNMT-py checkpoint: {error!r}") from None
-    shutil.copyfile(folder / pieces, target / pieces)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"{source.name} cannot be converted for CTranslate2: {' '.join(str(error).split())}; "
+                "publish it without --engine"
+            ) from None
+    for file in source.files:
+        if not file.name.endswith((".pt", ".safetensors")):
+            shutil.copyfile(folder / file.name, target / file.name)
     precision = quantization if quantization == "int8" else stored
     return precision, {"ctranslate2": importlib.metadata.version("ctranslate2")}
 
@@ -72,13 +103,6 @@ def convert_to_ctranslate2(
 def _position_encodings(spec: Any) -> list[Any]:
     parts = [getattr(side, "position_encodings", None) for side in (spec.encoder, spec.decoder)]
     return [part for part in parts if part is not None]
-
-
-def _find_file(source: Manifest, suffix: str) -> str:
-    names = [file.name for file in source.files if file.name.endswith(suffix)]
-    if len(names) != 1:
-        raise ValueError(f"{source.name} has {len(names)} files *{suffix}; expected exactly one")
-    return names[0]
 
 
 CONVERTERS = {

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 from msgspec import Meta
 
+import tokenizer
 from lambda_inference import (
     Array,
     BadRequest,
@@ -13,7 +14,6 @@ from lambda_inference import (
     Deadline,
     Model,
     Prediction,
-    Unavailable,
     load_engine_module,
 )
 from lambda_inference.texts import TextRequest
@@ -69,6 +69,8 @@ class Engine(Protocol):
 
     positions: int
     """Tokens of the longest sentence that the model can encode."""
+    vocabularies: tuple[list[str], list[str]]
+    """Tokens of the source and the target, special ones included; for checks before publishing."""
 
     def translate(
         self, batch: Sequence[list[str]], beam: int, n_best: int, attention: bool, check: Callable[[], None]
@@ -77,31 +79,34 @@ class Engine(Protocol):
 
 
 class Translator:
-    """OpenNMT translation: SentencePiece tokens, batches by length, n-best lists in input order."""
+    """OpenNMT translation: tokens, batches by length, n-best lists in input order."""
 
     Request: ClassVar[type[BaseRequest]] = TranslationRequest
 
     def __init__(self) -> None:
         # The heavy imports happen here, while the model is downloaded.
         self._engine_module: Any = load_engine_module()
-        from sentencepiece import SentencePieceProcessor
-
-        self._tokenizer_class = SentencePieceProcessor
 
     def load(self, model: Model) -> None:
-        """Load a model: one SentencePiece ``*.model``, and the engine's own files."""
-        self._tokenizer = self._tokenizer_class(model_proto=bytes(model.only(".model")))
-        if not self._tokenizer.get_piece_size():
-            raise Unavailable(
-                f"the *.model of {model.manifest.name} has no pieces; save and publish it again"
-            )
+        """Load a model: its tokenizers, and the engine's own files."""
+        self._tokenizers = tokenizer.load(model.manifest.tokenizer, model.files)
         self._engine: Engine = self._engine_module.load(model, thread_count())
+
+    def check(self) -> None:
+        """Check that a loaded model's tokenizers fit its vocabularies; for publishing, not for requests.
+
+        Raises:
+            Unavailable: they are not those that the model was trained with.
+
+        """
+        from tokenization.fit import check_vocabularies
+
+        check_vocabularies(self._tokenizers, *self._engine.vocabularies)
 
     def predict(self, request: TranslationRequest, deadline: Deadline) -> Iterator[Prediction]:
         """Yield each item's prediction, in input order."""
         texts: Sequence[str] = request.data  # __post_init__ made it a list
-        # One by one: for a list SentencePiece starts threads, which take longer than most requests' texts.
-        sources: list[list[str]] = [self._tokenizer.encode(text, out_type=str) for text in texts]
+        sources = [self._tokenizers.source.encode(text) for text in texts]
         for index, tokens in enumerate(sources):
             if len(tokens) > self._engine.positions:
                 raise BadRequest(
@@ -137,7 +142,7 @@ class Translator:
             "index": index,
             "source": text,
             "hypotheses": [
-                {"text": self._tokenizer.decode(one.tokens), "tokens": one.tokens, "score": one.score}
+                {"text": self._tokenizers.target.decode(one.tokens), "tokens": one.tokens, "score": one.score}
                 for one in best
             ],
         }

@@ -73,7 +73,7 @@ class TextAnalyser:
             raise Unavailable(
                 f"model {model.manifest.name} is a package that this function's layer does not hold; build "
                 "and deploy the layer with it, or publish the model's own files"
-            )
+            ) from ModuleNotFoundError(name)
         config = {"nlp": {"tokenizer": {"@tokenizers": _TOKENIZER}}}
         return self._spacy.load(name, exclude=["senter"], config=config)
 

@@ -29,11 +29,11 @@ from lambda_setup.deployment.aws import readable_errors
 from lambda_setup.deployment.local.application import open_model_bucket
 from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.errors import CommandError
-from lambda_setup.models import moves, pickles
+from lambda_setup.models import loading, moves, pickles
 from lambda_setup.models.bucket import SHORT_VERSION, ModelBucket
 from lambda_setup.models.channels import CHANNELS
 from lambda_setup.models.convert import QUANTIZATIONS, convert
-from lambda_setup.models.describe import PublishedManifest, describe, validate_name
+from lambda_setup.models.describe import HOOKS, PublishedManifest, describe, validate_name
 from lambda_setup.models.upload import plan, upload
 from lambda_setup.output import print_result, relative_path, status, table, transfer
 from lambda_setup.viewer.show import load_show
@@ -49,10 +49,10 @@ def configure_parser(commands: Any) -> None:
         help="upload a model and point a channel to it",
         description="Upload the model in a folder, as a new version with a hash of every part, and point a "
         "channel to it. The same files are the same version, and only what S3 lacks is uploaded. Pickles "
-        "that could run code are refused.",
+        "that could run code are refused, and so is a model that its function would not load.",
         example="python -m lambda_setup model publish models/en-es --stack translation",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder with a model.toml")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder with a model")
     _add_bucket(parser)
     parser.add_argument("--name", metavar="NAME", help="name to publish it under (default: model.toml's)")
     parser.add_argument("--channel", choices=CHANNELS, default="dev", help="(default: %(default)s)")
@@ -161,7 +161,12 @@ def publish(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         folder = options.folder
         manifest = describe(folder)
-        pickles.check(folder / file.name for file in manifest.files)
+        remedies = {
+            module: remedy
+            for hooks in functions.load_modules(HOOKS)
+            for module, remedy in getattr(hooks, "REMEDIES", {}).items()
+        }
+        pickles.check((folder / file.name for file in manifest.files), remedies)
         if options.engine:
             status(f"converting it for {options.engine}")
             target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="converted-")))
@@ -169,6 +174,13 @@ def publish(options: argparse.Namespace) -> int:
             folder, manifest = target, describe(target)
         if options.name:
             manifest = replace(manifest, name=validate_name(options.name))
+        status("loading it as its function does")
+        loading.check(folder, manifest)
+        if manifest.requires:
+            status(
+                f"it requires {', '.join(manifest.requires)}: functions deployed from an earlier release "
+                "take the version for damaged and keep their old model; deploy them again first"
+            )
         with readable_errors("model bucket"):
             result = _upload(options, folder, manifest)
     return print_result(options.json, result, lambda: _print_upload(result))

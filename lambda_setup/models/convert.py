@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 import tomlkit
 
+from lambda_inference import Fault
+from lambda_inference._models import TABLES
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import load_modules
 from lambda_setup.models.describe import HOOKS, PublishedManifest
@@ -31,7 +33,7 @@ def convert(folder: Path, source: PublishedManifest, target: Path, engine: str, 
         )
     try:
         precision, libraries = converters[source.engine, engine](folder, source, target, quantization)
-    except ValueError as error:
+    except (ValueError, Fault) as error:
         raise CommandError(str(error)) from error
     description: dict[str, Any] = {
         "name": source.name,
@@ -40,6 +42,7 @@ def convert(folder: Path, source: PublishedManifest, target: Path, engine: str, 
         "files": sorted(path.name for path in target.iterdir()),
         "card": f"{source.name} {source.version}, converted",
         "libraries": {**source.libraries, **libraries},
+        **{name: table for name in TABLES if (table := getattr(source, name))},
     }
     if quantization == "float32" and source.smoke:
         description["smoke"] = msgspec.to_builtins(source.smoke)

@@ -11,6 +11,10 @@ The folder holds ``model.toml`` beside the files::
     [libraries]
     torch = "2.13.0"
 
+    [tokenizer]                               # optional; docs/how-to/models.md has its kinds
+    kind = "regex"
+    pattern = "..."
+
     [smoke]                                   # optional: sent before the model is promoted
     request = { data = ["..."] }
     predictions = [...]                       # the expected inline answer
@@ -30,7 +34,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from lambda_inference._models import PART_SIZE, File, Manifest
+from lambda_inference._models import PART_SIZE, TABLES, File, Manifest
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import load_modules
 
@@ -63,6 +67,9 @@ def describe(folder: Path) -> PublishedManifest:
     try:
         validate_file_names(description["files"])
         smoke = msgspec.convert(description.get("smoke"), Smoke | None)
+        tables = msgspec.convert(
+            {name: description.get(name, {}) for name in TABLES}, dict[str, dict[str, Any]]
+        )
     except (CommandError, msgspec.ValidationError) as error:
         raise CommandError(f"{path}: {error}") from None
     return PublishedManifest(
@@ -74,6 +81,10 @@ def describe(folder: Path) -> PublishedManifest:
         smoke=smoke,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         card=description.get("card", ""),
+        requires=[name for name, table in tables.items() if table],
+        tokenizer=tables["tokenizer"],
+        decoding=tables["decoding"],
+        languages=tables["languages"],
     )
 
 
@@ -101,7 +112,11 @@ def _recognize(folder: Path) -> dict[str, Any]:
     if any(folder.glob(".*.partial")):
         raise FileNotFoundError(f"{folder} holds an incomplete download; run `model download` again")
     for hooks in load_modules(HOOKS):
-        if description := hooks.describe(folder):
+        try:
+            description = hooks.describe(folder)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        if description:
             name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:31] or "model"
             return {"name": name, **description}
     raise FileNotFoundError(

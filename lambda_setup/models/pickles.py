@@ -8,7 +8,7 @@ inspected in its own process, with limits on time and memory, which calls nothin
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lambda_setup.errors import CommandError
@@ -28,8 +28,14 @@ class UnsafePickle(CommandError):
     """A file is a pickle that could run code, or that the function's engine does not load."""
 
 
-def check(paths: Iterable[Path]) -> None:
-    """Check that files are no pickles, or pickles with admitted content alone; else UnsafePickle."""
+def check(paths: Iterable[Path], remedies: Mapping[str, str] | None = None) -> None:
+    """Check that files are no pickles, or pickles with admitted content alone; else UnsafePickle.
+
+    Args:
+        paths: the files.
+        remedies: what to do about a file, by the beginning of a name in it, where functions know better.
+
+    """
     for path in paths:
         path.open("rb").close()
         result = subprocess.run(
@@ -42,6 +48,9 @@ def check(paths: Iterable[Path]) -> None:
             report = json.loads(line)
             unsafe = ", ".join(report["unsafe"][:_MAX_NAMES]) or unsafe
             reason = report.get("reason", reason)
+        for name, remedy in (remedies or {}).items():
+            if name in unsafe:
+                raise UnsafePickle(f"{path.name} names {unsafe}: {remedy}. Nothing was uploaded")
         if unsafe:
             raise UnsafePickle(f"{path.name} could run code when it is loaded: it names {unsafe}. {_REMEDY}")
         raise UnsafePickle(f"{path.name} does not load as tensors alone: {reason}. {_REMEDY}")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from lambda_inference import _layer_marker, _telemetry
 from lambda_inference._errors import Unavailable
+from lambda_inference._models import TABLES
 from lambda_inference._settings import Settings
 
 if TYPE_CHECKING:
@@ -11,6 +12,20 @@ if TYPE_CHECKING:
 
 _MAX_MEMORY = 10_240
 """Megabytes: the most that Lambda grants."""
+
+
+def check_requirements(manifest: "Manifest") -> None:
+    """Check that this release knows all that a manifest requires of its reader.
+
+    Raises:
+        Unavailable: it does not; the manifest's other fields mean nothing then.
+
+    """
+    if unknown := set(manifest.requires) - set(TABLES):
+        raise Unavailable(
+            f"model {manifest.name} requires {', '.join(sorted(unknown))}, which this function does not "
+            "know; deploy the function again from the release that published the model"
+        )
 
 
 def check(manifest: "Manifest") -> None:

@@ -112,6 +112,7 @@ class ModelStore:
             manifest = self._decode(key, self.bucket.read(key), Manifest)
         except Missing:
             raise MissingVersion(f"version {version} of model {self.name} is incomplete: no {key}") from None
+        _compatibility.check_requirements(manifest)
         if manifest.version != version:
             raise Unavailable(f"{self._url(key)} is damaged: its content does not have the hash in its name")
         _compatibility.check(manifest)

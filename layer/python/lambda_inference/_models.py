@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -11,6 +12,10 @@ from lambda_inference._errors import Unavailable
 
 PART_SIZE = 8 * 1024 * 1024
 """Bytes of a part: what one ranged read fetches and one hash covers."""
+
+
+TABLES = ("tokenizer", "decoding", "languages")
+"""Tables of a manifest that decide a model's answers; a model without them has the version it always had."""
 
 
 class File(Struct, frozen=True):
@@ -36,6 +41,10 @@ class Manifest(Struct, frozen=True, kw_only=True):
         precision: its weights' precision as stored, in the engine's own words.
         libraries: versions of the libraries that saved it, by distribution name.
         files: its files.
+        tokenizer: how its texts become tokens, where its files alone do not say it.
+        decoding: defaults of its requests.
+        languages: how a request's languages become tokens.
+        requires: what a reader has to know, such as ``tokenizer``; a function refuses what it does not know.
 
     """
 
@@ -44,6 +53,10 @@ class Manifest(Struct, frozen=True, kw_only=True):
     precision: str
     libraries: dict[str, str]
     files: list[File]
+    tokenizer: dict[str, Any] = {}
+    decoding: dict[str, Any] = {}
+    languages: dict[str, Any] = {}
+    requires: list[str] = []
     created: str = ""
     card: str = ""
 
@@ -64,6 +77,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
             "precision": self.precision,
             "libraries": self.libraries,
             "files": sorted(msgspec.to_builtins(self.files), key=lambda file: file["name"]),
+            **{name: value for name in TABLES if (value := getattr(self, name))},
         }
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 

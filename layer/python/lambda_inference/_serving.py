@@ -310,13 +310,15 @@ def _load(predictor: Predictor, model: Model, etag: str | None, seconds: float) 
     start = time.perf_counter()
     try:
         predictor.load(model)
-    except Fault:
+    except Fault as fault:
+        _telemetry.log("the model cannot be loaded", reason=fault.message, version=model.version)
         raise
     except Exception as error:
-        _telemetry.log_failure(error)
+        # No request is read meanwhile, so that no message can quote one.
+        _telemetry.log_failure(error, reason=str(error), version=model.version)
         raise Unavailable(
             f"version {model.version} of model {model.manifest.name} cannot be loaded "
-            f"({type(error).__name__}); the log says where. Publish another one, or roll back"
+            f"({type(error).__name__}); the log says why. Publish another one, or roll back"
         ) from error
     seconds += time.perf_counter() - start
     _telemetry.record_duration("ModelLoad", seconds * 1000)

@@ -50,7 +50,7 @@ def test_a_checkpoint_and_a_tokenizer_are_a_model(tmp_path):
     assert [file.name for file in manifest.files] == ["x.pt", "x.model"]
 
 
-@pytest.mark.parametrize("names", [[], ["x.pt"], ["x.pt", "y.pt", "x.model"]])
+@pytest.mark.parametrize("names", [[], ["x.model"], ["x.pt", "y.pt", "x.model"]])
 def test_what_is_no_model_is_told(tmp_path, names):
     """A folder with too few files, or too many, is refused by name."""
     for name in names:

@@ -1,0 +1,191 @@
+"""Texts to tokens and back: the only module that knows how a model's texts were tokenised.
+
+A model says it in ``[tokenizer]`` of its ``model.toml``, or by its files::
+
+    kind            files                             module
+    sentencepiece   *.model or *.spm                  sentencepiece, where the layer has it
+    bpe             codes of subword-nmt              tokenization.subword_nmt
+    pyonmttok       either, or none; its options      tokenization.joiners
+    space           none: no file means this kind     tokenization.plain
+    characters      none                              tokenization.plain
+    regex           none; a pattern                   tokenization.plain
+
+The two sides of a model may have files of their own: ``source`` and ``target``.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import PurePath
+from typing import Any, NamedTuple, Protocol
+
+from lambda_inference import Unavailable
+
+Files = Mapping[str, memoryview]
+
+_SUFFIXES = (".model", ".spm")
+_CODES = (".codes", ".bpe")
+_VERSION = b"#version: "
+"""The beginning of subword-nmt's files of codes, whatever their names."""
+_KEYS = {
+    "sentencepiece": set(),
+    "bpe": {"separator"},
+    "pyonmttok": {"options"},
+    "space": set(),
+    "characters": set(),
+    "regex": {"pattern"},
+}  # fmt: skip
+"""Kinds, each with the keys that it takes besides ``kind``, ``source`` and ``target``."""
+_WITHOUT_FILES = {"space", "characters", "regex"}
+
+
+class Tokenizer(Protocol):
+    """One side's tokenizer."""
+
+    def encode(self, text: str) -> list[str]:
+        """Return a text's tokens."""
+
+    def decode(self, tokens: list[str]) -> str:
+        """Return the text of tokens."""
+
+    def can_produce(self, token: str) -> bool:
+        """Return whether some text has this token."""
+
+
+class Sides(NamedTuple):
+    """The tokenizers of a model's two sides, and how they were chosen."""
+
+    kind: str
+    stated: bool
+    source: Tokenizer
+    target: Tokenizer
+
+
+def load(table: Mapping[str, Any], files: Files) -> Sides:
+    """Return the tokenizers of a model.
+
+    Args:
+        table: ``[tokenizer]`` of the model, empty if its files say it.
+        files: the model's files by name.
+
+    Raises:
+        Unavailable: the table or a file is invalid, or the layer lacks the tokenizer's library.
+
+    """
+    kind = table.get("kind") or _recognize(files)
+    if kind not in _KEYS:
+        raise Unavailable(f"[tokenizer] kind takes {', '.join(_KEYS)}; got {kind!r}")
+    if unknown := table.keys() - _KEYS[kind] - {"kind", "source", "target"}:
+        takes = ", ".join(sorted({"source", "target"} | _KEYS[kind]))
+        raise Unavailable(f"[tokenizer] of kind {kind} takes {takes}; got {', '.join(sorted(unknown))}")
+    names = None if kind in _WITHOUT_FILES else _find_files(kind, table, files)
+    if names is None:
+        one = _build(kind, table, b"")
+        return Sides(kind, bool(table), one, one)
+    source, target = names
+    first = _build(kind, table, bytes(files[source]))
+    second = first if target == source else _build(kind, table, bytes(files[target]))
+    return Sides(kind, bool(table), first, second)
+
+
+def find_files(names: Iterable[str], read_start: Callable[[str], bytes]) -> list[str]:
+    """Return which of a folder's files are a tokenizer's, by their names or first bytes."""
+    return [name for name in names if name.endswith((*_SUFFIXES, *_CODES)) or read_start(name) == _VERSION]
+
+
+def _recognize(files: Files) -> str:
+    """Return the kind that a model's files say."""
+    found = find_files(files, lambda name: bytes(files[name][: len(_VERSION)]))
+    if not found:
+        return "space"
+    kinds = {"bpe" if _has_codes(name, files[name]) else "sentencepiece" for name in found}
+    if len(kinds) > 1:
+        raise Unavailable(f"{' and '.join(found)} are of two kinds; name one in [tokenizer] of model.toml")
+    return kinds.pop()
+
+
+def _has_codes(name: str, data: memoryview) -> bool:
+    """Return whether a tokenizer's file is one of codes, not a SentencePiece model."""
+    return name.endswith(_CODES) or bytes(data[: len(_VERSION)]) == _VERSION
+
+
+def _find_files(kind: str, table: Mapping[str, Any], files: Files) -> tuple[str, str] | None:
+    """Return the names of the source's and the target's file; None where pyonmttok has no subwords."""
+    if "source" in table or "target" in table:
+        source = table.get("source", table.get("target"))
+        target = table.get("target", source)
+        for name in (source, target):
+            if name not in files:
+                raise Unavailable(
+                    f"[tokenizer] names {name!r}, and the model's files are {', '.join(files)}; add it to "
+                    "files in model.toml"
+                )
+        return source, target
+    found = find_files(files, lambda name: bytes(files[name][: len(_VERSION)]))
+    by_stem = {PurePath(name).stem: name for name in found}
+    if len(found) == 2 and by_stem.keys() == {"source", "target"}:  # noqa: PLR2004 - the two sides
+        return by_stem["source"], by_stem["target"]
+    if len(found) == 1:
+        return found[0], found[0]
+    if not found and kind == "pyonmttok":
+        return None
+    raise Unavailable(
+        f"the model has {len(found)} files for a {kind} tokenizer{': ' if found else ''}{', '.join(found)}; "
+        "expected one, or two called source.* and target.*, or their names in [tokenizer] of model.toml"
+    )
+
+
+def _build(kind: str, table: Mapping[str, Any], data: bytes) -> Tokenizer:
+    """Return the tokenizer of one side, whose module is imported now, not by models without it."""
+    if kind == "sentencepiece":
+        return SentencePiece(data)
+    if kind == "bpe":
+        from tokenization.subword_nmt import SubwordNmt
+
+        return SubwordNmt(data, table.get("separator", "@@"))
+    if kind == "pyonmttok":
+        from tokenization.joiners import build
+
+        pieces = SentencePiece(data) if data[:1] == b"\n" else None  # the tag of a first piece
+        return build(table.get("options", {}), data, pieces)
+    from tokenization import plain
+
+    if kind == "regex":
+        return plain.Pattern(table.get("pattern"))
+    return plain.Characters() if kind == "characters" else plain.Space()
+
+
+class SentencePiece:
+    """SentencePiece's own library, over a model in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        try:
+            from sentencepiece import SentencePieceProcessor
+        except ModuleNotFoundError as error:
+            raise Unavailable(
+                "the model has a SentencePiece tokenizer, and this function's layer no sentencepiece; build "
+                'the layer with include = [..., "sentencepiece"] in its recipe'
+            ) from error
+        try:
+            self._processor: Any = SentencePieceProcessor(model_proto=data)
+        except RuntimeError as error:
+            raise Unavailable(f"the tokenizer is not a SentencePiece model: {error}") from error
+        if not self._processor.get_piece_size():
+            raise Unavailable("the SentencePiece model has no pieces; save and publish it again")
+        self._pieces: set[str] | None = None
+
+    def encode(self, text: str) -> list[str]:
+        """Return a text's pieces."""
+        # One text: for a list SentencePiece starts threads, which take longer than most texts.
+        pieces: list[str] = self._processor.encode(text, out_type=str)
+        return pieces
+
+    def decode(self, tokens: list[str]) -> str:
+        """Return the text of pieces."""
+        text: str = self._processor.decode(tokens)
+        return text
+
+    def can_produce(self, token: str) -> bool:
+        """Return whether a token is one of the pieces; unknown single characters are produced as they are."""
+        if self._pieces is None:
+            pieces = range(self._processor.get_piece_size())
+            self._pieces = {self._processor.id_to_piece(number) for number in pieces}
+        return token in self._pieces
