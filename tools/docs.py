@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.results import ENGINES, read
 from lambda_setup.costs.comparison import draw_markdown as draw_costs
 from studies.batch_scale import tables as scale
-from tools import performance
+from tools import packages, performance
 from tools.markers import replace_part
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +31,7 @@ def make_documents(root: Path = ROOT) -> dict[str, str]:
         COST: replace_part(COST, texts[COST], "cost table", draw_costs(engines)),
         SCALE: replace_part(SCALE, texts[SCALE], "tables", scale.draw_page_part()),
         SCALE_CHART: scale.draw_chart(),
+        packages.DOCUMENT: packages.make_page(),
     }
 
 

@@ -23,8 +23,9 @@ EXCEPTIONS = (
     "tests", "tests/*",
     "events", "events/*",
     "examples/*/events", "examples/*/events/*",
+    "bench/packages/records/*",
 )  # fmt: skip
-"""Folders that may have more: the root, flat packages, tests and cases."""
+"""Folders that may have more: the root, flat packages, tests, cases and records."""
 
 MOST_PARTICIPLES = 12
 PARTICIPLES = re.compile(

@@ -1,0 +1,20 @@
+"""Five small libraries of the catalogue, built and proven as their records say."""
+
+import pytest
+
+from bench.packages import catalogue, records
+from bench.packages.measure import measure
+from layer.builder.target import get_target
+
+SMALL = ("rapidfuzz", "pydantic", "langdetect", "lxml", "soundfile")
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("name", SMALL)
+def test_a_library_is_proven_and_smaller_than_the_usual_slimming(name, tmp_path) -> None:
+    """From the recorded versions, and the second script answers as on pip's tree."""
+    recorded = records.read(name, "host")
+    pins = [f"{package}=={version}" for package, version in recorded.versions.items()]
+    record = measure(catalogue.read()[name], get_target("host"), pins, tmp_path, print)
+    assert (record.verdict, record.other) == ("proven", "same"), record.reason
+    assert record.bytes["ours"] <= record.bytes["usual"]
