@@ -1,6 +1,6 @@
 """Pruning: remove files by rules, each with a name and a reason."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +22,22 @@ class Rule:
     globs: tuple[str, ...]
 
 
-def prune(tree: Path, rules: Iterable[Rule], protected: Sequence[str]) -> list[Removed]:
-    """Remove files that match a rule, unless protected; a file counts for the first rule that matches."""
+def prune(
+    tree: Path, rules: Iterable[Rule], protected: Sequence[str], opened: Collection[str] = ()
+) -> list[Removed]:
+    """Remove files that match a rule, unless protected by a glob, or opened by a prediction.
+
+    A file counts for the first rule that matches. Bytecode is compiled again, whoever opened it.
+    """
     removed: list[Removed] = []
+    kept = {path for path in opened if not path.endswith(".pyc")}
     for rule in rules:
         matching = [
             file
             for file in trees.files(tree)
-            if matches(file.path, rule.globs) and not matches(file.path, protected)
+            if file.path not in kept
+            and matches(file.path, rule.globs)
+            and not matches(file.path, protected)
         ]
         removed += remove_files(tree, matching, rule.name, rule.reason)
     return removed

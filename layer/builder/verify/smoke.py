@@ -1,10 +1,9 @@
 """The smoke prediction: what a layer is traced by, and proven by.
 
-It runs in the target's Python, without site-packages and without a network, on one thread, so that
-the same code gives the same bytes; see ``smoke_runner.py``.
+It runs in the target's Python, without site-packages, on Lambda's terms (see ``terms``), and on one
+thread, so that the same code gives the same bytes; see ``smoke_runner.py``.
 """
 
-import functools
 import hashlib
 import json
 import os
@@ -15,14 +14,17 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TextIO
 
 from layer.builder import tree as trees
 from layer.builder.errors import SmokeError
 from layer.builder.pack.interpreter import Interpreter
 from layer.builder.recipe import ROOT, Smoke
+from layer.builder.verify.advice import READ_ONLY, explain_terms
+from layer.builder.verify.terms import find_terms, list_prefixes
+from layer.builder.verify.watch import watch
 
 _RUNNER = Path(__file__).with_name("smoke_runner.py")
-_NO_NETWORK = ("unshare", "--map-root-user", "--net", "--")
 _NOT_DEPLOYED = {"show.py", "publishing.py"}
 """As in recipes/parts/code/Makefile."""
 
@@ -32,13 +34,14 @@ class Outcome:
     """What a prediction answered, as canonical JSON, and the files of the tree that it opened or mapped.
 
     ``modules`` were imported; ``failures`` holds, by module, the error of each import that failed, and the
-    files that it led through.
+    files that it led through. ``unseen`` says why what native code opened is not there; empty if it is.
     """
 
     answer: str
     opened: frozenset[str]
     modules: tuple[str, ...] = ()
     failures: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unseen: str = ""
 
     @property
     def errors(self) -> dict[str, str]:
@@ -121,68 +124,92 @@ def run(
     interpreter: Interpreter,
     prepared: Path,
     modules: Sequence[str] = (),
+    *,
+    architecture: str = "",
 ) -> Outcome:
     """Run the prediction on trees alone, of which it traces the first, with the folder that was prepared.
 
-    Then ``modules`` are imported; one whose import ends the process counts as failed. A prediction that
-    fails, reaches for a network or another package, or writes to a tree is a SmokeError.
+    Then ``modules`` are imported; one whose import ends the process counts as failed. All runs on as many of
+    Lambda's terms, for functions of this architecture, as this machine can hold. A prediction that fails,
+    or does what Lambda refuses, is a SmokeError.
     """
-    before = [trees.digest(tree) for tree in layer_trees]
-    with tempfile.TemporaryDirectory(prefix="smoke-") as name:
-        folder = Path(name)
-        result, progress = folder / "result.json", folder / "progress"
+    terms = find_terms()
+    layer_trees = [tree.resolve() for tree in layer_trees]
+    # Where nothing is mounted read-only, native code may write.
+    before = [] if terms.mounts else [trees.digest(tree) for tree in layer_trees]
+    with (
+        tempfile.TemporaryDirectory(prefix="smoke-") as name,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as result,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as progress,
+    ):
+        folder = Path(name).resolve()
+        home, temporary = folder / "home", Path("/tmp") if terms.mounts else folder / "tmp"  # noqa: S108
+        home.mkdir()
+        temporary.mkdir(exist_ok=True)
+        # Open files, for nothing can be written that this process could read.
+        descriptors = [result.fileno(), progress.fileno()]
         plan = {
-            "trees": [str(tree.resolve()) for tree in layer_trees],
+            "trees": [str(tree) for tree in layer_trees],
             "code": _link_code(smoke, folder),
             "script": str(smoke.script) if smoke.script else "",
             "modules": list(modules),
-            "progress": str(progress),
             "arguments": smoke.arguments | ({"prepared": str(prepared)} if smoke.prepare else {}),
-            "result": str(result),
+            "result": descriptors[0],
+            "progress": descriptors[1],
+            "read_only": [str(home)],
+            "writable": [] if terms.mounts else [str(temporary), "/tmp/", os.devnull],  # noqa: S108
         }
         (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-        command = [*interpreter.command, "-s", "-P", "-S", "-B", str(_RUNNER), str(folder / "plan.json")]
-        done = subprocess.run(
-            [*(_NO_NETWORK if _can_isolate() else ()), *command],
-            cwd=folder,
+        command = terms.wrap(
+            [*interpreter.command, "-s", "-P", "-S", "-B", str(_RUNNER), str(folder / "plan.json")],
             # Nothing of this machine's settings reaches it.
-            env={
+            environment={
                 "PATH": os.environ.get("PATH", ""),
-                "HOME": name,
-                "TMPDIR": name,
+                "HOME": str(home),
+                "TMPDIR": str(temporary),
                 "LANG": "C.UTF-8",
                 "OMP_NUM_THREADS": "1",
                 **interpreter.environment,
             },
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
+            folder=home,
+            paths=[folder, prepared, *layer_trees, *_list_folders(smoke), *list_prefixes(interpreter)],
+            architecture=architecture,
         )
-        if done.returncode or not result.is_file():
-            if progress.is_file() and (name := progress.read_text(encoding="utf-8")) in modules:
-                rest = [module for module in modules if module != name]
-                outcome = run(smoke, layer_trees, interpreter, prepared, rest)
-                return replace(
-                    outcome,
-                    modules=tuple(modules),
-                    failures={**outcome.failures, name: (f"ends with {done.returncode}",)},
-                )
+        with watch(layer_trees[0]) as seen:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", check=False, pass_fds=descriptors
+            )
+        found, module = _read(result), _read(progress)
+        if done.returncode or not found:
+            if module in modules:
+                rest = [one for one in modules if one != module]
+                outcome = run(smoke, layer_trees, interpreter, prepared, rest, architecture=architecture)
+                failures = {**outcome.failures, module: (f"ends with {done.returncode}",)}
+                return replace(outcome, modules=tuple(modules), failures=failures)
             raise SmokeError(_describe_failure(done))
-        found = json.loads(result.read_text(encoding="utf-8"))
-    if [trees.digest(tree) for tree in layer_trees] != before:
+        if unexpected := next(home.iterdir(), None):
+            raise SmokeError(f"the prediction wrote ~/{unexpected.name}: {READ_ONLY}")
+    if before and [trees.digest(tree) for tree in layer_trees] != before:
         raise SmokeError("the prediction changed its own layer, which Lambda mounts read-only")
-    failures = {name: tuple(failure) for name, failure in found["failures"].items()}
+    table = json.loads(found)
     return Outcome(
-        json.dumps(found["answer"], sort_keys=True), frozenset(found["opened"]), tuple(modules), failures
+        json.dumps(table["answer"], sort_keys=True),
+        frozenset({*table["opened"], *seen.files}),
+        tuple(modules),
+        {name: tuple(failure) for name, failure in table["failures"].items()},
+        seen.unseen,
     )
 
 
-def describe_isolation() -> str:
-    """Return how the prediction is kept from a network, for reports."""
-    return (
-        "in a network namespace of its own" if _can_isolate() else "with Python's own network calls refused"
-    )
+def _read(file: TextIO) -> str:
+    """Return what another process wrote to an open file."""
+    file.seek(0)
+    return file.read()
+
+
+def _list_folders(smoke: Smoke) -> list[Path]:
+    """Return the folders that hold what the prediction consists of."""
+    return [ROOT, *([smoke.script.parent] if smoke.script else []), *smoke.code, *smoke.inputs]
 
 
 def _link_code(smoke: Smoke, folder: Path) -> list[str]:
@@ -198,16 +225,11 @@ def _link_code(smoke: Smoke, folder: Path) -> list[str]:
     return [*paths, str(packages)]
 
 
-@functools.cache
-def _can_isolate() -> bool:
-    try:
-        return subprocess.run([*_NO_NETWORK, "true"], capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
-
-
 def _describe_failure(done: subprocess.CompletedProcess[str]) -> str:
-    if done.returncode < 0:
-        return f"the prediction was ended by signal {-done.returncode}; {done.stderr[-2000:]}"
     lines = [line for line in done.stderr.splitlines() if not line.startswith('{"')]
-    return "the prediction failed:\n  " + "\n  ".join(lines[-60:])
+    text = "\n  ".join(lines[-60:])
+    if done.returncode < 0:
+        text = f"the prediction was ended by signal {-done.returncode}; {text[-2000:]}"
+    else:
+        text = f"the prediction failed:\n  {text}"
+    return "\n".join([text, *explain_terms(text)])

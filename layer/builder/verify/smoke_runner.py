@@ -4,6 +4,8 @@ Nothing is importable but the standard library, the function's code and the tree
 be written to, and nothing may be connected to. What was opened and mapped is recorded.
 """
 
+import contextlib
+import errno
 import importlib
 import importlib.util
 import json
@@ -15,26 +17,56 @@ import warnings
 from typing import Any
 
 _NETWORK = {"socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"}
+_WRITES = {
+    "os.mkdir": 0, "os.remove": 0, "os.rmdir": 0, "os.rename": 1, "os.link": 1, "os.symlink": 1
+}  # fmt: skip
+"""Of each event that writes without opening, which of its arguments is the path."""
 
 
 class AuditHook:
-    """An audit hook that records what is opened and refuses what a proof must not do."""
+    """An audit hook that records what is opened and refuses what a proof must not do.
 
-    def __init__(self, trees: list[str]) -> None:
-        self.trees = tuple(trees)
+    Nothing is written below ``read_only``, nor, if ``writable`` is not empty, outside of that.
+    """
+
+    def __init__(self, trees: list[str], read_only: list[str], writable: list[str]) -> None:
+        self.trees, self.read_only, self.writable = tuple(trees), tuple(read_only), tuple(writable)
         self.opened: set[str] = set()
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Take one event of ``sys.addaudithook``."""
-        if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
-            path = os.path.abspath(os.fsdecode(arguments[0]))  # noqa: PTH100 - pathlib is an import more
-            if path.startswith(self.trees):
-                mode, flags = arguments[1], arguments[2] or 0
-                if set(mode or "") & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-                    raise PermissionError(f"the smoke prediction writes to its layer: {path}")
-                self.opened.add(path)
-        elif event in _NETWORK:
+        if event in _NETWORK:
             raise PermissionError(f"the smoke prediction uses the network: {event}")
+        writes = event in _WRITES and arguments[-1] in {-1, None}  # else relative to an open folder
+        if event != "open" and not writes:
+            return
+        path = arguments[_WRITES.get(event, 0)]
+        if not isinstance(path, str | bytes | os.PathLike):
+            return
+        path = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - pathlib is an import more
+        if event == "open":
+            mode, flags = arguments[1], arguments[2] or 0
+            writes = bool(set(mode or "") & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        if writes and (
+            path.startswith(self.read_only) or (self.writable and not path.startswith(self.writable))
+        ):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        if path.startswith(self.trees):
+            self.opened.add(path)
+
+
+def refuse_shared_memory() -> None:
+    """Have semaphores and shared memory fail as they do where there is no /dev/shm."""
+
+    class Refused:
+        SEM_VALUE_MAX = 2**31 - 1
+
+        def __new__(cls, *_: Any, **__: Any) -> "Refused":
+            raise OSError(errno.ENOSYS, f"{os.strerror(errno.ENOSYS)}: there is no /dev/shm")
+
+    for module, name in (("_multiprocessing", "SemLock"), ("_posixshmem", "shm_open")):
+        with contextlib.suppress(ImportError):
+            setattr(importlib.import_module(module), name, Refused)
 
 
 def list_mapped_files(tree: str) -> set[str]:
@@ -54,10 +86,10 @@ def list_foreign_modules(roots: list[str]) -> list[str]:
     return sorted(path for path in files if path.startswith(os.sep) and not path.startswith(tuple(roots)))
 
 
-def import_modules(names: list[str], progress: str) -> dict[str, list[str]]:
+def import_modules(names: list[str], progress: int) -> dict[str, list[str]]:
     """Import modules; return, by name, the error of each that fails, and the files of its traceback.
 
-    ``progress`` is a file for the name of the module that is being imported: it may end the process.
+    ``progress`` is a descriptor for the name of the module that is being imported: it may end the process.
     """
     failures = {}
     with open(progress, "w", encoding="utf-8") as file, warnings.catch_warnings():  # noqa: PTH123
@@ -96,21 +128,23 @@ def main() -> None:
     standard = [*sys.path, sysconfig.get_path("stdlib")]
     standard += [os.path.realpath(path) for path in standard]
     sys.path += [*plan["code"], *plan["trees"]]
-    watch = AuditHook(trees)
-    sys.addaudithook(watch)
+    if plan["writable"]:
+        refuse_shared_memory()
+    hook = AuditHook(trees, [*trees, *plan["read_only"]], plan["writable"])
+    sys.addaudithook(hook)
     answer = predict(plan["script"], plan["arguments"]) if plan["script"] else None
     failures = import_modules(plan["modules"], plan["progress"])
     roots = [*trees, *standard, *plan["code"], plan["script"] or trees[0], os.path.abspath(__file__)]  # noqa: PTH100
     if outside := list_foreign_modules(roots):
         raise ImportError(f"modules came from outside the layer: {', '.join(outside)}")
     own_tree = trees[0]
-    seen = watch.opened | list_mapped_files(own_tree)
+    seen = hook.opened | list_mapped_files(own_tree)
     opened = {
         path.removeprefix(own_tree)
         for path in seen
         if path.startswith(own_tree) and os.path.isfile(path)  # noqa: PTH113
     }
-    with open(plan["result"], "w", encoding="utf-8") as file:  # noqa: PTH123
+    with open(plan["result"], "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
         json.dump({"answer": answer, "failures": failures, "opened": sorted(opened)}, file, sort_keys=True)
 
 

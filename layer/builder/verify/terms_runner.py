@@ -1,0 +1,83 @@
+"""Hold a command to Lambda's terms by mounts and limits, and become it; ``verify.terms`` starts this.
+
+It runs in the builder's Python, inside the command's namespaces: an emulator cannot mount anything.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import stat
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+_READ_ONLY, _NO_SETUID, _NO_DEVICES, _BIND, _RECURSIVE = 1, 2, 4, 4096, 16384
+_MOUNT_SETATTR, _HERE, _WHOLE_TREE = 442, -100, 0x8000
+"""The number of mount_setattr(2), of Linux 5.12, and two of its arguments."""
+
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+
+
+def main() -> None:
+    """Read the plan, JSON, from the first argument, and become the command that the others are."""
+    plan, command = json.loads(sys.argv[1]), sys.argv[2:]
+    if plan["mounts"]:
+        mount_all(plan)
+    if sys.platform == "linux":
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})  # builds side by side take different ones
+        # Not of addresses: emulators and libraries reserve more of them than they use.
+        most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        limit = min(plan["memory"], most) if most != resource.RLIM_INFINITY else plan["memory"]
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    os.chdir(plan["cwd"])
+    os.execvpe(command[0], command, plan["environment"])  # noqa: S606
+
+
+def mount_all(plan: dict[str, Any]) -> None:
+    """Make everything read-only, /tmp new and writable, /dev without shared memory, some files unreadable."""
+    attributes = (ctypes.c_uint64 * 4)(_READ_ONLY)
+    arguments = (_MOUNT_SETATTR, _HERE, b"/", _WHOLE_TREE, attributes, ctypes.sizeof(attributes))
+    call([ctypes.c_long(one) if isinstance(one, int) else one for one in arguments], "syscall", "/")
+    cover("/tmp", f"mode=1777,size={plan['temporary']}", plan["paths"])  # noqa: S108
+    cover("/dev", "mode=755", [f"/dev/{name}" for name in _DEVICES])
+    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+        os.symlink(f"/proc/self/fd{target}", f"/dev/{name}")  # noqa: PTH211
+    # Even root cannot open a socket's file.
+    os.mknod("/tmp/.unreadable", stat.S_IFSOCK)  # noqa: S108
+    for path in plan["unreadable"]:
+        if os.path.exists(path):  # noqa: PTH110
+            mount("/tmp/.unreadable", path, "", _BIND)  # noqa: S108
+    os.unlink("/tmp/.unreadable")  # noqa: PTH108, S108
+
+
+def cover(folder: str, options: str, paths: Iterable[str]) -> None:
+    """Mount an empty folder in memory over a folder; of the paths, those inside stay as they are."""
+    inside = sorted({path for path in paths if path.startswith(folder + os.sep) and os.path.exists(path)})  # noqa: PTH110
+    descriptors = {path: os.open(path, os.O_PATH) for path in inside}
+    mount("tmpfs", folder, "tmpfs", _NO_SETUID | _NO_DEVICES, options)
+    for path, descriptor in descriptors.items():
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        os.makedirs(path if is_folder else os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+        if not os.path.exists(path):  # noqa: PTH110
+            os.mknod(path)
+        mount(f"/proc/self/fd/{descriptor}", path, "", _BIND | _RECURSIVE)
+        os.close(descriptor)
+
+
+def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    """Call mount(2)."""
+    arguments = [os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags)]
+    call([*arguments, options.encode()], "mount", target)
+
+
+def call(arguments: list[Any], function: str, path: str) -> None:
+    """Call a function of the C library; its failure is an OSError."""
+    if getattr(ctypes.CDLL(None, use_errno=True), function)(*arguments):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+
+
+if __name__ == "__main__":
+    main()
