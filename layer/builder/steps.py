@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,10 @@ from layer.builder.slim import patch, strip, trace
 from layer.builder.slim.prune import prune
 from layer.builder.target import Target
 from layer.builder.verify import check, imports, proof, smoke
+from layer.builder.verify.advice import explain_missing
 from layer.builder.verify.compare import differences
 from layer.builder.verify.compile import Compiler
+from layer.builder.verify.terms import find_terms
 from layer.builder.wheels import install as wheels
 from layer.builder.wheels import lock as locks
 from layer.builder.wheels.lock import Lock
@@ -86,6 +88,7 @@ class Steps:
         self.wheels = job.work / "wheels"
         self.prepared = job.work / "inputs" / job.recipe.name
         self.python = self._find_python()
+        self.installed: list[str] = []
         self.modules: list[str] = []
 
     def run(self, *, retrace: bool) -> facts.Report:
@@ -100,9 +103,11 @@ class Steps:
         reference = self._predict("predicting with everything there, for reference")
         removed = self._apply_slim_patches()
         with self._time("removing what the rules name"):
-            removed += prune(self.tree, rules, self.recipe.protect)
-        usage = self._find_usage(retrace=retrace)
+            recorded = None if retrace else trace.read(self.recipe, self.target, self.lock)
+            removed += self._prune(recorded or (reference.opened if reference else ()))
+        usage = self._find_usage(recorded)
         if usage.files is not None:
+            removed += self._prune(usage.files)
             emptied = (one.path for one in self.recipe.patches if one.action == "empty")
             whole = imports.get_folders(self.recipe.smoke.imports) if self.recipe.smoke else ()
             protect = (*self.recipe.protect, *emptied, *whole)
@@ -163,12 +168,22 @@ class Steps:
         assert self.recipe.smoke is not None  # noqa: S101
         assert self.python is not None  # noqa: S101
         layer_trees = [tree, self.base_tree] if self.base_tree else [tree]
-        return smoke.run(self.recipe.smoke, layer_trees, self.python, self.prepared, modules)
+        try:
+            return smoke.run(
+                self.recipe.smoke, layer_trees, self.python, self.prepared, modules,
+                architecture=self.target.architecture,
+            )  # fmt: skip
+        except SmokeError as error:
+            rules = (*load_common_rules(), *self.recipe.rules)
+            exclude = self.recipe.contents(self.target.name).exclude
+            advice = explain_missing(str(error), self.tree, self.installed, rules, exclude)
+            raise SmokeError("\n".join([str(error), *advice])) from None
 
     def _install(self) -> None:
         wheels.fetch(self.lock, self.target, self.recipe.cpu_index, self.wheels, self.say)
         with self._time(f"installing {len(self.lock.wheels)} wheels"):
             wheels.install(self.lock, self.target, self.wheels, self.tree)
+        self.installed = [file.path for file in trees.files(self.tree)]
         patch.apply(self.tree, self.recipe.patches, "fix")
 
     def _apply_slim_patches(self) -> list[facts.Removed]:
@@ -182,20 +197,24 @@ class Steps:
             if (saved := file.size - sizes.get(file.path, 0))
         ]
 
-    def _find_usage(self, *, retrace: bool) -> Usage:
+    def _prune(self, opened: Collection[str]) -> list[facts.Removed]:
+        """Take out what the rules name; what a prediction opened stays although a common rule names it."""
+        removed = prune(self.tree, load_common_rules(), self.recipe.protect, opened)
+        return removed + prune(self.tree, self.recipe.rules, self.recipe.protect)
+
+    def _find_usage(self, recorded: list[str] | None) -> Usage:
         """Return the files that the prediction uses, as recorded with the same wheels or as traced now."""
         if self.recipe.smoke is None:
             return Usage(None, "the recipe has no prediction to trace; rules alone")
-        if not retrace:
-            files = trace.read(self.recipe, self.target, self.lock)
-            if files is not None:
-                return Usage(files, "recorded with the same wheels", recorded=True)
+        if recorded is not None:
+            return Usage(recorded, "recorded with the same wheels", recorded=True)
         outcome = self._predict("tracing what the prediction opens")
         if self.python is None or outcome is None:
             self.say(f"WARNING: no trace of these wheels, and no Python here runs {self.target.name}")
             return Usage(None, f"none: no Python of this machine runs {self.target.name}; rules alone")
         files = trace.write(self.recipe, self.target, self.lock, outcome.opened)
-        return Usage(files, f"by {self.python.description}")
+        native = f", without what native code opens: {outcome.unseen}" if outcome.unseen else ""
+        return Usage(files, f"by {self.python.description}{native}")
 
     def _prove(
         self, digest: str, reference: smoke.Outcome | None, usage: Usage
@@ -219,16 +238,17 @@ class Steps:
                 "modules no longer import as they do in the full tree:\n  " + "\n  ".join(places)
                 + '\nProtect what they need in the recipe (protect = ["PACKAGE/**"]), or correct its rules'
             )  # fmt: skip
-        python = self.python.description
-        proof.record(self.recipe, self.target, proof.Proof(digest, prediction, python, slim.answer))
-        how = f"{python}, {smoke.describe_isolation()}, answered byte for byte what the full tree does"
+        python, terms = self.python.description, find_terms().describe(self.target.architecture)
+        proof.record(self.recipe, self.target, proof.Proof(digest, prediction, python, slim.answer, terms))
+        how = f"{python}, {terms}, answered byte for byte what the full tree does"
         return facts.Proof("proven", how), slim
 
     def _look_up_proof(self, digest: str, prediction: str) -> facts.Proof:
         """Return what the recorded proof says about a tree that cannot run here."""
         record = proof.read(self.recipe, self.target)
         if record and (record.digest, record.prediction) == (digest, prediction):
-            return facts.Proof("proven", f"a recorded proof has the same digest ({record.interpreter})")
+            how = ", ".join(filter(None, (record.interpreter, record.terms)))
+            return facts.Proof("proven", f"a recorded proof has the same digest ({how})")
         other = "is of this prediction" if record and record.digest == digest else "has this layer's digest"
         reason = f"no Python here runs {self.target.name}, and no recorded proof {other}"
         self.say(f"WARNING: unproven: {reason}")

@@ -35,9 +35,7 @@ def prune(
         matching = [
             file
             for file in trees.files(tree)
-            if file.path not in kept
-            and matches(file.path, rule.globs)
-            and not matches(file.path, protected)
+            if file.path not in kept and matches(file.path, rule.globs) and not matches(file.path, protected)
         ]
         removed += remove_files(tree, matching, rule.name, rule.reason)
     return removed

@@ -1,29 +1,30 @@
-"""What to do about a prediction that failed: which of Lambda's terms it broke, or which key of the recipe helps."""
+"""Tell what to do about a prediction that failed: which of Lambda's terms it broke, or which key helps."""
 
 import re
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from layer.builder.slim.globs import matches
 from layer.builder.slim.prune import Rule
 from layer.builder.verify.terms import MEMORY_MB, TEMPORARY_MB
 
 READ_ONLY = (
-    "on Lambda only /tmp can be written to. Have it written below /tmp: most libraries have a variable for that "
-    "(XDG_CACHE_HOME, HF_HOME, MPLCONFIGDIR, NUMBA_CACHE_DIR, …), which the smoke script and the function set "
-    "before they import the library"
+    "on Lambda only /tmp can be written to. Have it written below /tmp: most libraries have a variable for "
+    "that (XDG_CACHE_HOME, HF_HOME, MPLCONFIGDIR, NUMBA_CACHE_DIR, …), which the smoke script and the "
+    "function set before they import the library"
 )
 
 _TERMS = {
-    r"Read-only file system(?:: '(?P<what>[^']*)')?": f"it writes to {{what}}: {READ_ONLY}",
     r"SemLock|/dev/shm|shm_open": (
-        "Lambda has no /dev/shm, which the semaphores and shared memory of multiprocessing take: use threads "
+        "Lambda has no /dev/shm, which semaphores and shared memory of multiprocessing take: use threads "
         "(multiprocessing.pool.ThreadPool, n_jobs=1, num_workers=0), or processes with pipes"
     ),
+    r"Read-only file system(?:: '(?P<path>[^']*)')?": f"the prediction writes to {{path}}: {READ_ONLY}",
     r"the smoke prediction uses the network|Network is unreachable|[Nn]ame resolution": (
-        "a prediction has no network: name the files it needs in [smoke] inputs, or have the script in [smoke] "
-        "prepare fetch or make them"
+        "a prediction has no network: name the files it needs in [smoke] inputs, or have the script in "
+        "[smoke] prepare fetch or make them"
     ),
-    r"No space left on device": f"/tmp has {TEMPORARY_MB} MB, as on Lambda: write less, or keep it in memory",
+    r"No space left on device": f"Lambda's /tmp has {TEMPORARY_MB} MB: write less, or keep it in memory",
     r"MemoryError|bad_alloc|Cannot allocate memory": f"no function has more than {MEMORY_MB:,} MB of memory",
 }  # fmt: skip
 
@@ -31,22 +32,25 @@ _MISSING_MODULE = re.compile(r"No module named '([\w.]+)'")
 _MISSING_FILE = re.compile(r"No such file or directory: '([^']+)'")
 
 
-def explain_terms(output: str) -> list[str]:
+def explain_terms(output: str, layer_trees: Iterable[Path]) -> list[str]:
     """Return which of Lambda's terms an output's tracebacks are about, and what to do; at most one line."""
     output = output[max(output.find("Traceback (most recent call last)"), 0) :]
     for pattern, text in _TERMS.items():
         if match := re.search(pattern, output):
-            return [text.format(what=match.groupdict().get("what") or "what is read-only there")]
+            path = match.groupdict().get("path") or "what is read-only there"
+            own = any(path.startswith(f"{tree}/") for tree in layer_trees)
+            return [text.format(path=f"its layer, {path}" if own else path)]
     return []
 
 
 def explain_missing(
-    output: str, installed: Collection[str], rules: Iterable[Rule], exclude: Collection[str]
+    output: str, tree: Path, installed: Collection[str], rules: Iterable[Rule], exclude: Collection[str]
 ) -> list[str]:
     """Return which key of the recipe brings back what an output names as missing; at most one line.
 
     Args:
         output: that of a prediction.
+        tree: the layer's, before compiling.
         installed: paths of all files of the wheels.
         rules: by which files were taken out.
         exclude: the distributions that the recipe leaves out.
@@ -65,6 +69,8 @@ def explain_missing(
     if not found:
         return [missing]
     path = found[0]
+    if (tree / path).exists():
+        return [f'compiling took the source {path} out: sources = ["{path}"] in the recipe keeps it']
     rule = next((rule.name for rule in rules if matches(path, rule.globs)), None)
     taker = f"the rule {rule}" if rule else "the trace, or a patch of the recipe,"
     return [f'{taker} took {path} out: protect = ["{path}"] in the recipe keeps it']

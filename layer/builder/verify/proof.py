@@ -17,12 +17,16 @@ from layer.builder.tree import write_atomic
 
 @dataclass(frozen=True)
 class Proof:
-    """Which tree was proven, by which prediction, on which interpreter; and the answer, as canonical JSON."""
+    """Which tree was proven, by which prediction, on which interpreter; and the answer, as canonical JSON.
+
+    ``terms`` says which of Lambda's terms were held, in a phrase.
+    """
 
     digest: str
     prediction: str
     interpreter: str
     answer: str
+    terms: str = ""
 
 
 def path_of(recipe: Recipe, target: Target) -> Path:
@@ -37,8 +41,10 @@ def read(recipe: Recipe, target: Target) -> Proof | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        prediction, interpreter = found["prediction"], found["interpreter"]
-        return Proof(found["digest"], prediction, interpreter, json.dumps(found["answer"], sort_keys=True))
+        answer = json.dumps(found["answer"], sort_keys=True)
+        return Proof(
+            found["digest"], found["prediction"], found["interpreter"], answer, found.get("terms", "")
+        )
     except (ValueError, LookupError, TypeError):
         return None
 

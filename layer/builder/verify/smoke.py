@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
@@ -186,11 +186,11 @@ def run(
                 outcome = run(smoke, layer_trees, interpreter, prepared, rest, architecture=architecture)
                 failures = {**outcome.failures, module: (f"ends with {done.returncode}",)}
                 return replace(outcome, modules=tuple(modules), failures=failures)
-            raise SmokeError(_describe_failure(done))
+            raise SmokeError(_describe_failure(done, home, layer_trees))
         if unexpected := next(home.iterdir(), None):
             raise SmokeError(f"the prediction wrote ~/{unexpected.name}: {READ_ONLY}")
     if before and [trees.digest(tree) for tree in layer_trees] != before:
-        raise SmokeError("the prediction changed its own layer, which Lambda mounts read-only")
+        raise SmokeError(f"the prediction changed its own layer: {READ_ONLY}")
     table = json.loads(found)
     return Outcome(
         json.dumps(table["answer"], sort_keys=True),
@@ -225,11 +225,10 @@ def _link_code(smoke: Smoke, folder: Path) -> list[str]:
     return [*paths, str(packages)]
 
 
-def _describe_failure(done: subprocess.CompletedProcess[str]) -> str:
+def _describe_failure(done: subprocess.CompletedProcess[str], home: Path, layer_trees: Iterable[Path]) -> str:
     lines = [line for line in done.stderr.splitlines() if not line.startswith('{"')]
-    text = "\n  ".join(lines[-60:])
+    text = "\n  ".join(lines[-60:]).replace(str(home), "~")
+    start = "the prediction failed:\n  "
     if done.returncode < 0:
-        text = f"the prediction was ended by signal {-done.returncode}; {text[-2000:]}"
-    else:
-        text = f"the prediction failed:\n  {text}"
-    return "\n".join([text, *explain_terms(text)])
+        start, text = f"the prediction was ended by signal {-done.returncode}; ", text[-2000:]
+    return "\n".join([start + text, *explain_terms(text, layer_trees)])

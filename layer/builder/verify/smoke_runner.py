@@ -61,7 +61,7 @@ def refuse_shared_memory() -> None:
     class Refused:
         SEM_VALUE_MAX = 2**31 - 1
 
-        def __new__(cls, *_: Any, **__: Any) -> "Refused":
+        def __init__(self, *_: Any, **__: Any) -> None:
             raise OSError(errno.ENOSYS, f"{os.strerror(errno.ENOSYS)}: there is no /dev/shm")
 
     for module, name in (("_multiprocessing", "SemLock"), ("_posixshmem", "shm_open")):
@@ -92,7 +92,7 @@ def import_modules(names: list[str], progress: int) -> dict[str, list[str]]:
     ``progress`` is a descriptor for the name of the module that is being imported: it may end the process.
     """
     failures = {}
-    with open(progress, "w", encoding="utf-8") as file, warnings.catch_warnings():  # noqa: PTH123
+    with open(progress, "w", encoding="utf-8") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in names:
             file.seek(0)

@@ -26,7 +26,7 @@ _UNREADABLE = {"arm64": ("/sys/devices/system/cpu/possible", "/sys/devices/syste
 
 @dataclass(frozen=True)
 class Terms:
-    """What holds a prediction to Lambda's terms: the command for its namespaces, if any, and mounts or not."""
+    """What holds a prediction to Lambda's terms: the command for namespaces, if any, and mounts or not."""
 
     namespaces: tuple[str, ...]
     mounts: bool
@@ -57,9 +57,7 @@ class Terms:
             "unreadable": _UNREADABLE.get(architecture, ()),
             "cwd": str(folder),
             "environment": dict(environment),
-            "paths": [
-                one for path in (folder, *paths) for one in (os.path.abspath(path), os.path.realpath(path))
-            ],
+            "paths": [str(one) for path in (folder, *paths) for one in (path.absolute(), path.resolve())],
         }
         runner = [sys.executable, "-I", "-S", "-B", str(_RUNNER), json.dumps(plan)]
         return [*self.namespaces, *runner, *command]
@@ -90,13 +88,11 @@ def find_terms() -> Terms:
     """Return the most that this machine can hold, found by trying."""
     if sys.platform != "linux":
         return NO_NAMESPACES
-    user, mounts = ("--map-root-user",), ("--mount",)
     # Root needs no user namespace, in which it could not read others' private files.
-    candidates = [(*mounts,)] if os.geteuid() == 0 else []
-    candidates += [(*user, *mounts), user]
-    for options in candidates:
+    candidates = [["--mount"]] if os.geteuid() == 0 else []
+    for options in (*candidates, ["--map-root-user", "--mount"], ["--map-root-user"]):
         terms = Terms(("unshare", *options, "--net", "--"), mounts="--mount" in options)
-        command = terms.wrap(["true"], environment=os.environ, folder=Path("/"), architecture="arm64")
+        command = terms.wrap(["true"], environment={}, folder=Path("/"), architecture="arm64")
         try:
             if subprocess.run(command, capture_output=True, check=False).returncode == 0:
                 return terms
@@ -108,5 +104,4 @@ def find_terms() -> Terms:
 def list_prefixes(interpreter: Interpreter) -> list[Path]:
     """Return the folders that an interpreter needs, also where it is a virtual environment."""
     program = Path(interpreter.command[0])
-    prefixes = [program.parents[1], program.resolve().parents[1]]
-    return [*prefixes, Path(sys.base_prefix)] if interpreter.command[0] == sys.executable else prefixes
+    return [program.parents[1], program.resolve().parents[1]]

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Any
 
 _READ_ONLY, _NO_SETUID, _NO_DEVICES, _BIND, _RECURSIVE = 1, 2, 4, 4096, 16384
-_MOUNT_SETATTR, _HERE, _WHOLE_TREE = 442, -100, 0x8000
-"""The number of mount_setattr(2), of Linux 5.12, and two of its arguments."""
+_MOUNT_SETATTR, _HERE, _WITH_MOUNTS_BELOW = 442, -100, 0x8000
+"""The number of mount_setattr(2), which Linux 5.12 brought, and two of its arguments."""
 
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 
@@ -37,19 +37,29 @@ def main() -> None:
 
 def mount_all(plan: dict[str, Any]) -> None:
     """Make everything read-only, /tmp new and writable, /dev without shared memory, some files unreadable."""
-    attributes = (ctypes.c_uint64 * 4)(_READ_ONLY)
-    arguments = (_MOUNT_SETATTR, _HERE, b"/", _WHOLE_TREE, attributes, ctypes.sizeof(attributes))
-    call([ctypes.c_long(one) if isinstance(one, int) else one for one in arguments], "syscall", "/")
+    make_read_only("/", _WITH_MOUNTS_BELOW)
     cover("/tmp", f"mode=1777,size={plan['temporary']}", plan["paths"])  # noqa: S108
     cover("/dev", "mode=755", [f"/dev/{name}" for name in _DEVICES])
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         os.symlink(f"/proc/self/fd{target}", f"/dev/{name}")  # noqa: PTH211
+    make_read_only("/dev", 0)
     # Even root cannot open a socket's file.
     os.mknod("/tmp/.unreadable", stat.S_IFSOCK)  # noqa: S108
     for path in plan["unreadable"]:
         if os.path.exists(path):  # noqa: PTH110
             mount("/tmp/.unreadable", path, "", _BIND)  # noqa: S108
     os.unlink("/tmp/.unreadable")  # noqa: PTH108, S108
+
+
+def make_read_only(path: str, flags: int) -> None:
+    """Make the mount at a path read-only; those below it too, with that flag."""
+    attributes = (ctypes.c_uint64 * 4)(_READ_ONLY)
+    here, size = ctypes.c_long(_HERE), ctypes.c_long(ctypes.sizeof(attributes))
+    call(
+        [ctypes.c_long(_MOUNT_SETATTR), here, os.fsencode(path), ctypes.c_long(flags), attributes, size],
+        "syscall",
+        path,
+    )
 
 
 def cover(folder: str, options: str, paths: Iterable[str]) -> None:
@@ -67,7 +77,7 @@ def cover(folder: str, options: str, paths: Iterable[str]) -> None:
 
 
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
-    """Call mount(2)."""
+    """Mount a file system, or another path, at a path; the arguments are the system call's."""
     arguments = [os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags)]
     call([*arguments, options.encode()], "mount", target)
 

@@ -51,9 +51,9 @@ def watch(tree: Path) -> Iterator[Opened]:
         os.close(inotify)
     if lost:
         raise SmokeError(
-            "the kernel lost track of the files that the prediction opened: more than "
-            "/proc/sys/fs/inotify/max_queued_events at once. Build again when the machine is less busy, or raise it: "
-            "sysctl fs.inotify.max_queued_events=131072"
+            "the kernel lost track of the files that the prediction opened: its queue, of "
+            "fs.inotify.max_queued_events, was full. Build again when the machine is less busy, or make it "
+            "longer: sysctl fs.inotify.max_queued_events=131072"
         )
 
 
@@ -68,7 +68,7 @@ def _start(tree: Path) -> tuple[int, dict[int, str]]:
         for folder, _, _ in os.walk(tree):
             number = library.inotify_add_watch(inotify, os.fsencode(folder), _OPEN)
             if number < 0:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))  # noqa: TRY301
             folders[number] = os.path.join(folder, "").removeprefix(f"{tree}{os.sep}")  # noqa: PTH118
     except OSError:
         os.close(inotify)
