@@ -174,7 +174,7 @@ class Steps:
                 architecture=self.target.architecture,
             )  # fmt: skip
         except SmokeError as error:
-            rules = (*load_common_rules(), *self.recipe.rules)
+            rules = (*self.recipe.rules, *load_common_rules())
             exclude = self.recipe.contents(self.target.name).exclude
             advice = explain_missing(str(error), self.tree, self.installed, rules, exclude)
             raise SmokeError("\n".join([str(error), *advice])) from None

@@ -547,9 +547,9 @@ class TestElsewhere:
         done = run(copy.recipe, copy.out, copy.work)
 
         assert not [line for line in done.said if "predicting" in line]
-        assert done.report.proof == report.Proof(
-            "proven", f"a recorded proof has the same digest ({recorded(copy).interpreter})"
-        )
+        record = recorded(copy)
+        how = f"a recorded proof has the same digest ({record.interpreter}, {record.terms})"
+        assert done.report.proof == report.Proof("proven", how)
         assert done.report.digest == copy.report.digest
 
     def test_other_digest(self, copy):
