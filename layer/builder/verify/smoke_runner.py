@@ -43,7 +43,10 @@ class AuditHook:
         path = arguments[_WRITES.get(event, 0)]
         if not isinstance(path, str | bytes | os.PathLike):
             return
-        path = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - pathlib is an import more
+        path = os.fsdecode(path)
+        if event == "open" and arguments[1] is None and not path.startswith(os.sep):
+            return  # os.open, perhaps relative to an open folder: the event does not tell
+        path = os.path.abspath(path)  # noqa: PTH100 - pathlib is an import more
         if event == "open":
             mode, flags = arguments[1], arguments[2] or 0
             writes = bool(set(mode or "") & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))

@@ -64,7 +64,8 @@ def test_allowed(toy):
     body = (
         "import tempfile\nwith tempfile.TemporaryDirectory() as name:\n    open(name + '/x', 'w').write('1')"
     )
-    toy.run(f"{body}\nopen('/dev/null', 'w').close()\nimport multiprocessing.connection")
+    relative = "os.open('y', os.O_CREAT | os.O_WRONLY, dir_fd=os.open(name, os.O_RDONLY))"
+    toy.run(f"{body}\n    {relative}\nopen('/dev/null', 'w').close()\nimport multiprocessing.connection")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS has no such limits")
