@@ -89,6 +89,7 @@ class Steps:
         self.prepared = job.work / "inputs" / job.recipe.name
         self.python = self._find_python()
         self.installed: list[str] = []
+        self.packages = self._list_whole_packages()
         self.modules: list[str] = []
 
     def run(self, *, retrace: bool) -> facts.Report:
@@ -97,20 +98,19 @@ class Steps:
         shutil.rmtree(self.layer, ignore_errors=True)
         self._install()
         rules = (*load_common_rules(), *self.recipe.rules)
-        if self.recipe.smoke and self.recipe.smoke.imports:
+        if self.packages:
             excluded = [glob for rule in rules for glob in rule.globs]
-            self.modules = imports.list_modules(self.tree, self.recipe.smoke.imports, excluded)
+            self.modules = imports.list_modules(self.tree, self.packages, excluded)
         reference = self._predict("predicting with everything there, for reference")
         removed = self._apply_slim_patches()
         with self._time("removing what the rules name"):
             recorded = None if retrace else trace.read(self.recipe, self.target, self.lock)
             removed += self._prune(recorded or (reference.opened if reference else ()))
-        usage = self._find_usage(recorded)
+        usage = self._find_usage(recorded, reference)
         if usage.files is not None:
             removed += self._prune(usage.files)
             emptied = (one.path for one in self.recipe.patches if one.action == "empty")
-            whole = imports.get_folders(self.recipe.smoke.imports) if self.recipe.smoke else ()
-            protect = (*self.recipe.protect, *emptied, *whole)
+            protect = (*self.recipe.protect, *emptied, *imports.get_folders(self.packages))
             removed += trace.keep(self.tree, usage.files, protect, self.recipe.package_data)
         stripped = strip.strip_tree(self.tree)
         checks = check.check(self.tree, self.target)
@@ -145,6 +145,13 @@ class Steps:
             checks=tuple(checks),
             wheels=tuple(wheels.describe_wheels(self.lock, self.wheels)),
         )
+
+    def _list_whole_packages(self) -> tuple[str, ...]:
+        """Return the packages whose public modules are imported, and which therefore stay whole."""
+        asked = self.recipe.smoke
+        if asked is None or asked.imports or asked.script is None:
+            return asked.imports if asked else ()
+        return imports.list_only_imports(asked.script)
 
     def _find_python(self) -> interpreter.Interpreter | None:
         """Return the Python that runs the prediction, if the recipe has one and this machine can run it."""
@@ -202,13 +209,18 @@ class Steps:
         removed = prune(self.tree, load_common_rules(), self.recipe.protect, opened)
         return removed + prune(self.tree, self.recipe.rules, self.recipe.protect)
 
-    def _find_usage(self, recorded: list[str] | None) -> Usage:
-        """Return the files that the prediction uses, as recorded with the same wheels or as traced now."""
+    def _find_usage(self, recorded: list[str] | None, reference: smoke.Outcome | None) -> Usage:
+        """Return the files that the prediction uses, as recorded with the same wheels or as traced now.
+
+        Where nothing but rules has changed the full tree, the reference is the trace.
+        """
         if self.recipe.smoke is None:
             return Usage(None, "the recipe has no prediction to trace; rules alone")
         if recorded is not None:
             return Usage(recorded, "recorded with the same wheels", recorded=True)
-        outcome = self._predict("tracing what the prediction opens")
+        outcome = reference
+        if not self.packages or any(patch.stage == "slim" for patch in self.recipe.patches):
+            outcome = self._predict("tracing what the prediction opens")
         if self.python is None or outcome is None:
             self.say(f"WARNING: no trace of these wheels, and no Python here runs {self.target.name}")
             return Usage(None, f"none: no Python of this machine runs {self.target.name}; rules alone")

@@ -7,6 +7,7 @@ within functions too. A tree is the same as another only if each of these import
 
 import ast
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -38,6 +39,21 @@ def list_packages(tree: Path) -> list[str]:
     """Return the names of a tree's top-level packages and modules."""
     names = {name for file in trees.files(tree) if (name := _get_name(file.path))}
     return sorted({name.partition(".")[0] for name in names})
+
+
+def list_only_imports(script: Path) -> tuple[str, ...]:
+    """Return the packages that a smoke script imports, if it calls nothing, and so proves little of them."""
+    module = ast.parse(script.read_bytes())
+    names: list[str] = []
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call):
+            return ()
+        if isinstance(node, ast.Import):
+            names += [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+    packages = {name.partition(".")[0] for name in names}
+    return tuple(sorted(packages - sys.stdlib_module_names))
 
 
 def get_folders(packages: Iterable[str]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from layer.builder.verify.imports import get_folders, list_modules, list_packages
+from layer.builder.verify.imports import get_folders, list_modules, list_only_imports, list_packages
 
 TREE = {
     "pkg/__init__.py": "from . import _core",
@@ -69,3 +69,20 @@ def test_folders():
         "google/protobuf.*.so",
         "google.libs/**",
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "packages"),
+    [
+        ("import json, pkg.sub\n    from helper import one\n    return pkg.__version__", ("helper", "pkg")),
+        ("import pkg\n    return pkg.predict(1)", ()),
+        ("return 1", ()),
+    ],
+    ids=["imports", "calls", "nothing"],
+)
+def test_only_imports(body, packages, tmp_path):
+    """A script that calls nothing proves imports alone, so these packages stay whole."""
+    script = tmp_path / "smoke.py"
+    script.write_text(f"def answer():\n    {body}\n")
+
+    assert list_only_imports(script) == packages

@@ -51,7 +51,7 @@ def project(tmp_path, monkeypatch):
 
 def make(project, imports, keys=""):
     """Build a layer of a prediction that imports these, and return the files of its tree, and its lock."""
-    (project / "smoke.py").write_text(f"def answer():\n    import {imports}\n    return 1\n")
+    (project / "smoke.py").write_text(f"def answer():\n    import {imports}\n    return str(1)\n")
     (project / "readers.toml").write_text(RECIPE + keys)
     recipe, target = load(str(project / "readers.toml")), get_target(HOST)
     report = build.build(build.Job(recipe, target, project / "out", work=project / "work"), lambda _: None)
@@ -92,7 +92,7 @@ def test_sources(project):
 @pytest.mark.check
 def test_named_sources(project):
     """A recipe may name modules whose sources stay, though no prediction reads them."""
-    (project / "smoke.py").write_text("def answer():\n    import plain\n")
+    (project / "smoke.py").write_text("def answer():\n    import plain\n    return str(1)\n")
     (project / "readers.toml").write_text('sources = ["plain/**"]\n' + RECIPE)
     recipe = load(str(project / "readers.toml"))
     build.build(build.Job(recipe, get_target(HOST), project / "out", work=project / "work"), lambda _: None)
