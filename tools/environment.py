@@ -5,12 +5,21 @@ pip writes absolute paths. Here the project's own packages are found by relative
 """
 
 import os
+import re
 import sys
 import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (ROOT, ROOT / "layer" / "python")
+
+# The kernel takes a first line with a space for a program and its argument; this is how pip writes it then:
+# the shell and Python both read it.
+_SHEBANG = re.compile(rb"#!(/.* .*/python[\d.]*)\n")
+_EXEC = b"""#!/bin/sh
+'''exec' "%s" "$0" "$@"
+' '''
+"""
 
 
 def main(environment: Path) -> None:
@@ -25,7 +34,10 @@ def main(environment: Path) -> None:
     for script in (*prefix.glob("bin/*"), *prefix.glob("*/bin/*")):
         content = b"" if script.is_symlink() or script.is_dir() else script.read_bytes()
         if former.encode() in content and b"\0" not in content:
-            script.write_bytes(content.replace(former.encode(), str(prefix).encode()))
+            content = content.replace(former.encode(), str(prefix).encode())
+            if match := _SHEBANG.match(content):
+                content = _EXEC % match[1] + content[match.end() :]
+            script.write_bytes(content)
     record.write_text(str(prefix), encoding="utf-8")
 
 

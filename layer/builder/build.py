@@ -25,7 +25,7 @@ from layer.builder.report import facts
 from layer.builder.report.facts import Report
 from layer.builder.report.page import PAGE, write_page
 from layer.builder.slim import trace
-from layer.builder.steps import WORK, Job, Say, StaleTraceError, Steps, default_out
+from layer.builder.steps import WORK, Job, Say, StaleTraceError, Steps, UnprovenError, default_out
 from layer.builder.tree import lock_exclusive
 from layer.builder.verify import proof, smoke
 from layer.builder.wheels import lock as locks
@@ -58,7 +58,8 @@ def _build(job: Job, say: Say) -> Report:
     if lock is None:
         say(f"looking for wheels: {job.recipe.name} for {job.target.name}")
         lock = locks.make(job.recipe, job.target)
-    if not job.retrace and (report := find_reusable(job, lock)):
+    report = None if job.retrace else find_reusable(job, lock)
+    if report and (job.allow_unproven or report.proof.status != "unproven"):
         say("nothing has changed since this layer was built")
         if not (job.out / PAGE).is_file():
             write_page(report, job.out)
@@ -67,11 +68,7 @@ def _build(job: Job, say: Say) -> Report:
         shutil.rmtree(abandoned, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=job.out) as name:
         steps = Steps(job, lock, Path(name), say)
-        try:
-            report = steps.run(retrace=job.retrace)
-        except StaleTraceError as stale:
-            say(f"the recorded trace is out of date ({stale}); tracing anew")
-            report = steps.run(retrace=True)
+        report = _run(steps, say)
         (job.out / _STATE).write_text("{}\n")  # from here on the folder is the builder's, and not finished
         if (job.out / "layer").exists():
             (job.out / "layer").rename(Path(name) / "former")
@@ -80,6 +77,19 @@ def _build(job: Job, say: Say) -> Report:
     write_page(report, job.out)
     (job.out / _STATE).write_text(json.dumps({"inputs": digest_inputs(job, lock)}) + "\n")
     return report
+
+
+def _run(steps: Steps, say: Say) -> Report:
+    """Take all steps, and again where they were taken with too little: an old trace, or no interpreter."""
+    retrace = steps.job.retrace
+    while True:
+        try:
+            return steps.run(retrace=retrace)
+        except StaleTraceError as stale:
+            say(f"the recorded trace is out of date ({stale}); tracing anew")
+            retrace = True
+        except UnprovenError as unproven:
+            steps.fetch_python(unproven)
 
 
 def find_reusable(job: Job, lock: locks.Lock) -> Report | None:

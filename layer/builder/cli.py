@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import warnings
@@ -12,6 +13,7 @@ from typing import Any
 from layer.builder import build as builder
 from layer.builder.errors import LayerError
 from layer.builder.pack import bytecode, interpreter
+from layer.builder.pack.layer import MARKER
 from layer.builder.pack.plan import STRATEGIES
 from layer.builder.publish import checks, package
 from layer.builder.publish.execute import execute
@@ -91,9 +93,13 @@ def _add_build(commands: Commands) -> None:
     command.add_argument("--out", type=Path, metavar="DIR",
                          help="folder for layer/, report.json and report.html "
                          "(default: .layers/RECIPE-TARGET)")  # fmt: skip
-    command.add_argument("--strategy", choices=STRATEGIES, default="auto",
+    command.add_argument("--strategy", choices=STRATEGIES, default="",
                          help="direct: plain files; nested: an archive, unpacked at a cold start; auto: "
-                         "direct if it fits (default: %(default)s)")  # fmt: skip
+                         "direct if it fits (default: the recipe's strategy, or auto)")  # fmt: skip
+    command.add_argument("--allow-unproven", action="store_true",
+                         default=os.environ.get("ALLOW_UNPROVEN", "0") not in {"", "0"},
+                         help="build a layer that nothing here can run and no record proves; "
+                         "ALLOW_UNPROVEN=1 says the same where `sam build` builds")  # fmt: skip
     command.add_argument("--trace", action="store_true",
                          help="trace the prediction again, even if its trace is recorded")  # fmt: skip
     command.add_argument("--dry-run", action="store_true", help="print the plan, and build nothing")
@@ -102,7 +108,9 @@ def _add_build(commands: Commands) -> None:
 def _build(options: argparse.Namespace) -> int:
     recipe, target = load(options.recipe), get_target(options.target)
     out = options.out or builder.default_out(recipe, target)
-    job = builder.Job(recipe, target, out, options.strategy, options.trace)
+    job = builder.Job(
+        recipe, target, out, options.strategy, options.trace, allow_unproven=options.allow_unproven
+    )
     if options.dry_run:
         _print_plan(job)
         return 0
@@ -132,7 +140,7 @@ def _print_plan(job: builder.Job) -> None:
     _say(f"trace and prove with {python.description}" if python else "take the recorded trace and proof")
     _say("strip every shared library, check it, and compare what it needs with the runtime")
     _say(f"byte-compile with {compiler.description}" if compiler else "leave sources as they are")
-    _say(f"write {job.out / 'layer'}, strategy {job.strategy}")
+    _say(f"write {job.out / 'layer'}, strategy {job.strategy or job.recipe.strategy}")
 
 
 def _add_publish(commands: Commands) -> None:
@@ -208,7 +216,8 @@ def _add_maintenance(commands: Commands) -> None:
     command = _add_command(
         commands, "compile", _compile, "build/python --target python3.13-arm64",
         description="Replace a folder's modules by bytecode for the target's Python, each by a .pyc in its "
-        "place, as in the layers. If no Python here compiles for it, the sources stay.",
+        "place, as in the layers, and mark the folder as the target's. If no Python here compiles for it, "
+        "the sources stay.",
     )  # fmt: skip
     command.add_argument("folder", type=Path, metavar="DIR", help="the folder that is on Python's path")
     command.add_argument("--target", default="host", metavar="TARGET", help=_TARGET)
@@ -234,6 +243,8 @@ def _interpreter(options: argparse.Namespace) -> int:
 
 def _compile(options: argparse.Namespace) -> int:
     target = get_target(options.target)
+    marker = {"engine": "", "runtime": target.runtime, "architecture": target.architecture}
+    (options.folder / f"compiled.{MARKER}").write_text(json.dumps(marker, indent=2) + "\n")
     compiler = interpreter.find_compiler(target, builder.WORK / "interpreters")
     if compiler is None:
         _say(f"no Python here compiles for {target.name}: sources stay, and are compiled at each cold start")

@@ -6,6 +6,7 @@
     extends = "other"                   # parent recipe; this file overrides it, and adds to its requirements
     include = ["torch", …]              # parts/NAME.toml: requirements, patches, rules that recipes share
     engine = "opennmt"                  # functions of other engines refuse the layer (default: its name)
+    strategy = "nested"                 # or direct, unless `layer build --strategy` says otherwise
     base_layer = "inference"            # recipe of the layer that is always deployed with this one
     cpu_index = "https://…"             # index of CPU builds, for when pip finds only CUDA builds
     requirements = ["six==1.17.0", …]   # complete and pinned; no dependency is added
@@ -44,6 +45,7 @@ from pathlib import Path
 from typing import Any
 
 from layer.builder.errors import RecipeError
+from layer.builder.pack.plan import STRATEGIES
 from layer.builder.slim.patch import Patch
 from layer.builder.slim.prune import Rule
 
@@ -101,6 +103,7 @@ class Recipe:
     folder: Path = RECIPES
     base_layer: "Recipe | None" = None
     smoke: Smoke | None = None
+    strategy: str = "auto"
     rules: tuple[Rule, ...] = ()
     patches: tuple[Patch, ...] = ()
     protect: tuple[str, ...] = ()
@@ -200,7 +203,9 @@ def parse(
     table: dict[str, Any], folder: Path = RECIPES, text: str = "", files: Sequence[Path] = ()
 ) -> Recipe:
     """Return the recipe of a TOML document; ``files`` are the folders to look for scripts and patches in."""
-    _check(table, {"name"}, _LISTS | _SHARED | {"engine", "base_layer", "smoke"}, "recipe")
+    _check(table, {"name"}, _LISTS | _SHARED | {"engine", "base_layer", "smoke", "strategy"}, "recipe")
+    if (strategy := table.get("strategy", "auto")) not in STRATEGIES:
+        raise RecipeError(f"strategy is one of {', '.join(STRATEGIES)}, not {strategy!r}")
     files = files or [folder.parent]
     return Recipe(
         name=table["name"],
@@ -211,6 +216,7 @@ def parse(
         folder=folder,
         base_layer=load(table["base_layer"]) if "base_layer" in table else None,
         smoke=_parse_smoke(table["smoke"], files) if table.get("smoke") else None,
+        strategy=strategy,
         rules=parse_rules(table.get("rules", [])),
         patches=tuple(_parse_patch(patch, files) for patch in table.get("patches", [])),
         protect=tuple(table.get("protect", [])),

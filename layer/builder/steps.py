@@ -36,14 +36,19 @@ WORK = ROOT / ".layers"
 
 @dataclass(frozen=True)
 class Job:
-    """A layer to build into ``out``; ``retrace`` traces again, even if there is a trace of these wheels."""
+    """A layer to build into ``out``.
+
+    Without a ``strategy`` it is the recipe's. ``retrace`` traces again, even if there is a trace of these
+    wheels; ``allow_unproven`` takes a layer that nothing here could run, and that no record proves.
+    """
 
     recipe: Recipe
     target: Target
     out: Path
-    strategy: str = "auto"
+    strategy: str = ""
     retrace: bool = False
     work: Path = WORK
+    allow_unproven: bool = False
 
     @property
     def base(self) -> "Job | None":
@@ -51,7 +56,8 @@ class Job:
         recipe = self.recipe.base_layer
         if recipe is None:
             return None
-        return Job(recipe, self.target, default_out(recipe, self.target, self.work), work=self.work)
+        out = default_out(recipe, self.target, self.work)
+        return Job(recipe, self.target, out, work=self.work, allow_unproven=self.allow_unproven)
 
     @property
     def interpreters(self) -> Path:
@@ -66,6 +72,10 @@ def default_out(recipe: Recipe, target: Target, work: Path = WORK) -> Path:
 
 class StaleTraceError(Exception):
     """The recorded trace lacks a file that the function needs now."""
+
+
+class UnprovenError(Exception):
+    """Neither a Python here nor a record says that the layer works."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,7 @@ class Steps:
         self.base_tree = job.base.out / "layer" / "python" if job.base else None
         self.wheels = job.work / "wheels"
         self.prepared = job.work / "inputs" / job.recipe.name
+        self.obstacle = f"no Python here runs {self.target.name}"
         self.python = self._find_python()
         self.installed: list[str] = []
         self.packages = self._list_whole_packages()
@@ -119,7 +130,11 @@ class Steps:
         compiled = self._compile(slim)
         function = self._function_bytes()
         decision = plan.decide(
-            trees.size(self.tree), function, nestable=bool(self.job.base), asked=self.job.strategy
+            trees.size(self.tree),
+            function,
+            nestable=bool(self.job.base),
+            asked=self.job.strategy or self.recipe.strategy,
+            by="--strategy" if self.job.strategy else "the recipe",
         )
         archive, files = self._assemble(decision.strategy)
         size = trees.size(self.layer)
@@ -160,9 +175,27 @@ class Steps:
         python = interpreter.find(self.target, self.job.interpreters)
         if python and not smoke.prepare(self.recipe.smoke, self.prepared):
             script = self.recipe.smoke.prepare
-            self.say(f"{sys.executable} cannot make the prediction's inputs: run {script} to see why")
+            self.obstacle = f"{sys.executable} cannot make the prediction's inputs ({script})"
+            self.say(f"{self.obstacle}; run it to see why")
             return None
         return python
+
+    def fetch_python(self, unproven: UnprovenError) -> None:
+        """Fetch a Python that runs the target; if none is to be had, a BuildError ends with what to do."""
+        how = (
+            f"{self.recipe.name} for {self.target.name} is unproven: {unproven}. --allow-unproven builds it "
+            "all the same, and so does ALLOW_UNPROVEN=1 before sam build. To prove it, "
+        )
+        if self.recipe.smoke is None:
+            raise BuildError(f"{how}add a [smoke] to the recipe: see docs/layers.md")
+        if interpreter.find(self.target, self.job.interpreters) is None:
+            try:
+                interpreter.fetch(self.target, self.job.interpreters, self.say)
+            except InterpreterError as error:
+                raise BuildError(f"{how}let it run: {error}") from error
+            self.python = self._find_python()
+        if self.python is None:
+            raise BuildError(f"{how}see what is missing: {sys.executable} {self.recipe.smoke.prepare}")
 
     def _predict(self, purpose: str, modules: Sequence[str] | None = None) -> smoke.Outcome | None:
         """Return the prediction's outcome on the tree as it is now; None where it cannot run."""
@@ -222,8 +255,8 @@ class Steps:
         if not self.packages or any(patch.stage == "slim" for patch in self.recipe.patches):
             outcome = self._predict("tracing what the prediction opens")
         if self.python is None or outcome is None:
-            self.say(f"WARNING: no trace of these wheels, and no Python here runs {self.target.name}")
-            return Usage(None, f"none: no Python of this machine runs {self.target.name}; rules alone")
+            self._accept_unproven(f"{self.obstacle}, and no trace of these wheels is recorded")
+            return Usage(None, f"none: {self.obstacle}; rules alone")
         files = trace.write(self.recipe, self.target, self.lock, outcome.opened)
         native = f", without what native code opens: {outcome.unseen}" if outcome.unseen else ""
         return Usage(files, f"by {self.python.description}{native}")
@@ -236,7 +269,7 @@ class Steps:
         If it ran, its outcome is returned too.
         """
         if self.recipe.smoke is None:
-            return facts.Proof("unproven", "the recipe has no prediction to prove it with"), None
+            return self._accept_unproven("the recipe has no prediction to prove it with"), None
         base_digest = facts.read(self.job.base.out / facts.REPORT).digest if self.job.base else ""
         prediction = smoke.digest(self.recipe.smoke, base_digest)
         if self.python is None or reference is None:
@@ -261,8 +294,15 @@ class Steps:
         if record and (record.digest, record.prediction) == (digest, prediction):
             how = ", ".join(filter(None, (record.interpreter, record.terms)))
             return facts.Proof("proven", f"a recorded proof has the same digest ({how})")
-        other = "is of this prediction" if record and record.digest == digest else "has this layer's digest"
-        reason = f"no Python here runs {self.target.name}, and no recorded proof {other}"
+        if proof.is_known(self.recipe, self.target, digest):
+            reason = f"{self.obstacle}, and the packages are proven with other code of the function alone"
+            self.say(f"WARNING: stale: {reason}; yours may import what was taken out")
+            return facts.Proof("stale", reason)
+        return self._accept_unproven(f"{self.obstacle}, and no recorded proof has this layer's digest")
+
+    def _accept_unproven(self, reason: str) -> facts.Proof:
+        if not self.job.allow_unproven:
+            raise UnprovenError(reason)
         self.say(f"WARNING: unproven: {reason}")
         return facts.Proof("unproven", reason)
 
@@ -309,7 +349,7 @@ class Steps:
         if compiler := interpreter.find_compiler(self.target, cache):
             return compiler
         try:
-            interpreter.fetch(self.target, cache, self.say, architecture=interpreter.native_architecture())
+            interpreter.fetch_compiler(self.target, cache, self.say)
         except InterpreterError as error:
             self.say(
                 f"WARNING: not byte-compiled, so a cold start will be several times slower: there is no "

@@ -1,7 +1,8 @@
 """Find or fetch a target's interpreter, to compile for the target and to run its layers, on any machine.
 
 If none is installed, Debian's is fetched into a folder, with its C library; nothing is installed. It
-runs through its own loader, and under QEMU if the machine is of another architecture.
+runs through its own loader, and under QEMU if the machine is of another architecture. Where apt is not, uv
+fetches one for this machine.
 """
 
 import json
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layer.builder.errors import InterpreterError
+from layer.builder.pack import uv
 from layer.builder.target import HOST, MACHINES, Target, host_architecture
 
 _RELEASES = {"python3.13": "trixie"}
@@ -95,7 +97,7 @@ class Interpreter:
 
 def find(target: Target, cache: Path) -> Interpreter | None:
     """Return an interpreter that the target's layers run on: an installed one, or one in the cache."""
-    candidates = [*_list_installed(target), *_list_fetched(target, target.architecture, cache)]
+    candidates = [*_list_installed(target, cache), *_list_fetched(target, target.architecture, cache)]
     return _find_first(
         candidates, {} if target.name == HOST else _describe_runner(target, target.architecture)
     )
@@ -103,31 +105,33 @@ def find(target: Target, cache: Path) -> Interpreter | None:
 
 def find_compiler(target: Target, cache: Path) -> Interpreter | None:
     """Return an interpreter whose bytecode is the target's, on whatever machine, an emulated one last."""
-    candidates = [*_list_installed(target)]
+    candidates = [*_list_installed(target, cache)]
     for architecture in sorted(_ARCHITECTURES, key=lambda name: name != native_architecture()):
         candidates += _list_fetched(target, architecture, cache)
     return _find_first(candidates, {} if target.name == HOST else {"bytecode": f"{_cache_tag(target)} final"})
 
 
-def fetch(
-    target: Target, cache: Path, say: Callable[[str], None], *, architecture: str | None = None
-) -> None:
+def fetch(target: Target, cache: Path, say: Callable[[str], None]) -> None:
     """Fetch the interpreter that ``find`` looks for and, if none compiles fast, this machine's as well.
 
-    apt does it, and checks it against Debian's signature. What the cache has already, and works, is kept;
-    an interpreter is there whole or not at all. With ``architecture`` only that one's is fetched.
+    apt does it, and checks it against Debian's signature. What is there already, and works, is kept; an
+    interpreter is there whole or not at all.
     """
     if target.name == HOST:
         return
-    wanted = [architecture or target.architecture]
-    here, compiler = native_architecture(), find_compiler(target, cache)
-    if not architecture and here and (compiler is None or compiler.emulated):
-        wanted.insert(0, here)
-    for each in dict.fromkeys(wanted):
-        if found := _find_first(_list_fetched(target, each, cache), _describe_runner(target, each)):
-            say(f"{target.runtime} for {each} is there: {found.description}")
-        else:
-            _fetch(target, each, cache, say)
+    compiler = find_compiler(target, cache)
+    if compiler is None or compiler.emulated:
+        fetch_compiler(target, cache, say)
+    if find(target, cache) is None:
+        _fetch(target, target.architecture, cache, say)
+
+
+def fetch_compiler(target: Target, cache: Path, say: Callable[[str], None]) -> None:
+    """Fetch an interpreter of this machine's whose bytecode is the target's."""
+    if uv.is_used():
+        uv.install(target, cache, say)
+    else:
+        _fetch(target, native_architecture() or target.architecture, cache, say)
 
 
 def _cache_tag(target: Target) -> str:
@@ -145,11 +149,12 @@ def native_architecture() -> str | None:
     return host_architecture() if known else None
 
 
-def _list_installed(target: Target) -> Iterator[Interpreter]:
+def _list_installed(target: Target, cache: Path) -> Iterator[Interpreter]:
     libraries = {name: os.environ[name] for name in _LIBRARIES if name in os.environ}
     paths = {sys.executable: "the running one"}
     if path := shutil.which(target.runtime):
         paths.setdefault(str(Path(path).absolute()), f"{target.runtime} on the PATH")
+    paths |= {str(path): "uv's" for path in uv.list_installed(target, cache)}
     for path, description in paths.items():
         yield Interpreter((path,), {}, description, emulated=False)
         if libraries:
@@ -246,11 +251,11 @@ def _fetch(target: Target, architecture: str, cache: Path, say: Callable[[str], 
 def _make_sources_list(target: Target, facts: _Architecture) -> str:
     """Return where apt finds the target's interpreter, for its sources.list."""
     otherwise = (
-        f"install {target.runtime}: any will do to compile; to run the layer it takes one for Linux on "
-        f"{target.architecture}, such as a container's"
+        f"install {target.runtime}, or uv, which fetches it: any will do to compile; to run the layer it "
+        f"takes one for Linux on {target.architecture}, such as a container's"
     )
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        raise InterpreterError(f"only apt-get and dpkg-deb can fetch an interpreter; {otherwise}")
+        raise InterpreterError(f"apt-get and dpkg-deb are missing, which fetch one; {otherwise}")
     if target.runtime not in _RELEASES:
         raise InterpreterError(f"no stable release of Debian has {target.runtime}; {otherwise}")
     mirror = find_debian_mirror()

@@ -21,16 +21,18 @@ class Plan:
     reason: str
 
 
-def decide(tree: int, function: int, nestable: bool, asked: str = "auto") -> Plan:
+def decide(tree: int, function: int, nestable: bool, asked: str = "auto", by: str = "--strategy") -> Plan:
     """Return how a tree goes into a layer, by its bytes and those of the function's own code.
 
-    A tree that is too big is a PlanError unless it is nestable: a layer beside it unpacks.
+    ``by`` says who asked for a strategy. A tree that is too big is a PlanError unless it is nestable: a layer
+    beside it unpacks.
     """
     total = tree + function
     sentence = f"{tree:,} bytes and the function's {function:,} are {total:,} of the {LIMIT:,} Lambda takes"
     if asked == "direct" and total > LIMIT:
         raise PlanError(
-            f"{sentence}: it does not fit directly; leave --strategy to the builder, or say nested"
+            f"{sentence}: it does not fit directly, as {by} asks for; leave that to the builder (auto), "
+            "or say nested"
         )
     if asked == "nested" or (asked == "auto" and total > LIMIT):
         if not nestable:
@@ -39,7 +41,7 @@ def decide(tree: int, function: int, nestable: bool, asked: str = "auto") -> Pla
                 'recipe (base_layer = "inference"), take more out, or deploy the function as a container '
                 "image, which may have 10 GB"
             )
-        why = "as asked for" if asked == "nested" else "too big to lie in the layer as it is"
+        why = f"{by} asks for it" if asked == "nested" else "too big to lie in the layer as it is"
         storage = ""
         if tree > EPHEMERAL_STORAGE:
             storage = f"; give the function an EphemeralStorage of at least {-(-tree // 1_000_000) + 50} MB"

@@ -66,8 +66,8 @@ def read_publishable(out: Path, *, allow_unproven: bool) -> Report:
         raise PublishError(f"{total:,} bytes, and Lambda takes {LIMIT:,} for a function and all its layers")
     if not (report.proven or allow_unproven):
         raise PublishError(
-            f"this layer is unproven ({report.proof.how}). To prove it, build it on a machine that runs "
-            f"{report.runtime} on {report.architecture}, or with qemu-user installed. --allow-unproven "
-            "publishes it as it is"
+            f"this layer is {report.proof.status} ({report.proof.how}). To prove it, build it on a "
+            f"machine that runs {report.runtime} on {report.architecture}, or with qemu-user installed. "
+            "--allow-unproven publishes it as it is"
         )
     return report

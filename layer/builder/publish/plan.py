@@ -159,7 +159,7 @@ def plan(
     report: Report, package: Package, regions: list[str], bucket: str, name: str, *, public: bool
 ) -> list[Call]:
     """Return all calls that publish a layer, in their order."""
-    unproven = "" if report.proven else ", UNPROVEN"
+    unproven = "" if report.proven else f", {report.proof.label}"
     description = f"{report.recipe} for {report.runtime} on {report.architecture}"
     # Lambda takes 256 characters, and what follows has at most 40.
     description = f"{description[:216]}, tree {report.digest[:16]}{unproven}"

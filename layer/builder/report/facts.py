@@ -14,10 +14,18 @@ REPORT = "report.json"
 
 @dataclass(frozen=True)
 class Proof:
-    """Whether the layer was run as its target runs it, and how in one sentence."""
+    """Whether the layer was run as its target runs it, and how in one sentence.
 
-    status: Literal["proven", "unproven"]
+    A layer is ``stale`` if its packages were run so, with other code of the function.
+    """
+
+    status: Literal["proven", "stale", "unproven"]
     how: str
+
+    @property
+    def label(self) -> str:
+        """The status, in capitals if it is a warning."""
+        return self.status if self.status == "proven" else self.status.upper()
 
 
 @dataclass(frozen=True)

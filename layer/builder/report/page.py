@@ -48,7 +48,7 @@ def _draw_header(report: Report) -> str:
     fit = ("good", "Fits") if report.fits else ("bad", "Does not fit")
     left = format_bytes(abs(report.budget.limit - report.budget.total))
     rest = f"{left} left" if report.fits else f"{left} too many"
-    proof = ("good", "Proven") if report.proven else ("warn", "UNPROVEN")
+    proof = ("good", "Proven") if report.proven else ("warn", report.proof.label)
     return (
         f"<h1>{_escape(report.recipe)} <small>for {_escape(report.target)}</small></h1>"
         f'<p class="soft">A layer for the engine {_escape(report.engine)}, {_escape(report.runtime)} on '

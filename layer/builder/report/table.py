@@ -31,7 +31,7 @@ def format_table(report: Report) -> str:
     facts = [
         ("budget", f"{sums} of {budget.limit:,} bytes"),
         ("verdict", report.verdict),
-        ("proof", f"{'proven' if report.proven else 'UNPROVEN'}: {report.proof.how}"),
+        ("proof", f"{report.proof.label}: {report.proof.how}"),
     ]
     if packed := report.archive:
         text = f"{packed.bytes:,} bytes for {packed.files:,} files of {packed.tree_bytes:,} bytes"

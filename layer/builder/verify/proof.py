@@ -7,7 +7,7 @@ byte-compiling: CPython does not promise the same bytecode file twice.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from layer.builder.recipe import Recipe
@@ -47,6 +47,15 @@ def read(recipe: Recipe, target: Target) -> Proof | None:
         )
     except (ValueError, LookupError, TypeError):
         return None
+
+
+def is_known(recipe: Recipe, target: Target, digest: str) -> bool:
+    """Return whether a recipe beside this one, or itself, has a proof of the tree, by any prediction.
+
+    A function that was made as a copy of another has its packages.
+    """
+    beside = (replace(recipe, folder=folder) for folder in recipe.folder.parent.iterdir())
+    return any((proof := read(one, target)) and proof.digest == digest for one in beside)
 
 
 def record(recipe: Recipe, target: Target, proof: Proof) -> None:

@@ -1,7 +1,8 @@
 """The marker of a layer: the function that it was built for.
 
 A build and a deployment get their parameters at different times. If they differ, the function fails while
-it initialises with an error that names both, instead of in some import.
+it initialises with an error that names both, instead of in some import. Layers have this module and the
+package's ``__init__`` as sources: another Python than that of the layer could not read their bytecode.
 """
 
 import json
@@ -14,14 +15,14 @@ from typing import Any
 MARKER = "layer_target.json"
 
 
-def check(folder: Path) -> dict[str, Any]:
+def check(folder: Path, name: str = MARKER) -> dict[str, Any]:
     """Compare the marker of a layer's folder with this process, and return it; without a marker, nothing.
 
     Raises:
         RuntimeError: the layer was built for another engine, runtime or architecture.
 
     """
-    marker = folder / MARKER
+    marker = folder / name
     if not marker.exists():
         return {}
     built: dict[str, Any] = json.loads(marker.read_text())
@@ -36,12 +37,13 @@ def check(folder: Path) -> dict[str, Any]:
     ]
     if differences:
         raise RuntimeError(
-            f"the dependency layer was built for {'; '.join(differences)}: run sam build and sam deploy with "
-            "the same --config-env and the same parameters"
+            f"a layer of this function was built for {'; '.join(differences)}: run sam build and sam deploy "
+            "with the same --config-env and the same parameters"
         )
     return built
 
 
+check(Path(__file__).parents[1], f"compiled.{MARKER}")  # Lambda mounts all layers into one folder
 _markers = [check(Path(entry)) for entry in sys.path]  # in Lambda the marker is in /opt/python
 nested = any("archive" in marker for marker in _markers)
 """Whether a layer has an archive to unpack."""

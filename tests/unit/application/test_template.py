@@ -414,15 +414,18 @@ class TestParameters:
 
     @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
     @pytest.mark.parametrize("engine", sorted({engine for one in discover() for engine in one.engines}))
-    def test_layer_target(self, engine, architecture):
+    def test_layer_target(self, engine, architecture, tmp_path):
         """For each engine and architecture there is a target, which builds just that."""
         uri = SOURCE["Resources"]["DependencyLayer"]["Properties"]["ContentUri"]
         folder = ROOT / Stack(Engine=engine, Architecture=architecture).value(uri)
+        builder = tmp_path / "python"
+        builder.write_text('#!/bin/sh\necho "$@"\ntest "$1" = -c\n')
+        builder.chmod(0o755)
 
         commands = subprocess.run(
-            ["/usr/bin/env", "make", "--dry-run", "--makefile", folder / "Makefile",
-             "build-DependencyLayer", "ARTIFACTS_DIR=x"],
-            capture_output=True, text=True, check=True,
+            ["/usr/bin/env", "make", "--makefile", folder / "Makefile", "build-DependencyLayer",
+             f"ARTIFACTS_DIR={tmp_path}", f"PYTHON={builder}"],
+            capture_output=True, text=True, check=False,
         ).stdout  # fmt: skip
         assert f"-m layer build {engine} --target python3.13-{architecture}\n" in commands
 

@@ -19,7 +19,7 @@ from support.wheels import contents, wheel
 from lambda_inference import _unpack
 from layer.builder import build, tree
 from layer.builder.cli import main
-from layer.builder.errors import InterpreterError, LayerError, PlanError, PublishError, SmokeError
+from layer.builder.errors import BuildError, InterpreterError, LayerError, PlanError, PublishError, SmokeError
 from layer.builder.pack import interpreter, plan
 from layer.builder.publish.checks import read_publishable
 from layer.builder.recipe import RECIPES, load
@@ -420,7 +420,7 @@ class TestAgain:
         copy.record("proof.json").unlink()
         with monkeypatch.context() as without:
             without.setattr(interpreter, "find", lambda *_: None)
-            assert not run(copy.recipe, copy.out, copy.work).report.proven
+            assert not run(copy.recipe, copy.out, copy.work, allow_unproven=True).report.proven
 
         assert run(copy.recipe, copy.out, copy.work).report.proven
 
@@ -523,7 +523,7 @@ class TestProof:
         monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
         recipe = tmp_path / "pair.toml"
         recipe.write_text('name = "pair"\nrequirements = ["pair==1.0"]\n')
-        whole = run(recipe, tmp_path / "out", tmp_path / "work")
+        whole = run(recipe, tmp_path / "out", tmp_path / "work", allow_unproven=True)
         assert set(contents(whole.layer)) == {
             f"python/{name}" for name in (*files, "pair-1.0.dist-info/METADATA")
         }
@@ -531,7 +531,7 @@ class TestProof:
 
         recipe.write_text(recipe.read_text() + rule("**/libdep.so"))
         with pytest.raises(LayerError, match=r"pair/libuser\.so is linked to libdep\.so, which neither"):
-            run(recipe, tmp_path / "out", tmp_path / "work")
+            run(recipe, tmp_path / "out", tmp_path / "work", allow_unproven=True)
         assert contents(whole.out) == before
 
 
@@ -540,7 +540,11 @@ class TestElsewhere:
 
     @pytest.fixture(autouse=True)
     def _no_python(self, monkeypatch):
+        def fail(*_):
+            raise InterpreterError("apt-get install qemu")
+
         monkeypatch.setattr(interpreter, "find", lambda *_: None)
+        monkeypatch.setattr(interpreter, "fetch", fail)
 
     def test_recorded(self, copy):
         """The same tree is proven by the record, without a prediction."""
@@ -553,9 +557,16 @@ class TestElsewhere:
         assert done.report.digest == copy.report.digest
 
     def test_other_digest(self, copy):
-        """Another tree than the recorded one is unproven, and that is said aloud and in the report."""
+        """Another tree than the recorded one is refused; if it is allowed, the report says so aloud."""
         copy.recipe.write_text(RECIPE + cut("toy/__init__.py", '"hello"', '"hi"'))
-        done = run(copy.recipe, copy.out, copy.work)
+        before = contents(copy.out)
+        with pytest.raises(
+            BuildError, match=r"no recorded proof has .* ALLOW_UNPROVEN=1 .* apt-get install qemu$"
+        ):
+            run(copy.recipe, copy.out, copy.work)
+        assert contents(copy.out) == before
+
+        done = run(copy.recipe, copy.out, copy.work, allow_unproven=True)
 
         assert done.report.digest != recorded(copy).digest
         assert done.report.proof == report.Proof(
@@ -564,36 +575,69 @@ class TestElsewhere:
         assert f"WARNING: unproven: {done.report.proof.how}" in done.said
         assert "UNPROVEN" in format_table(done.report)
         assert "UNPROVEN" in (copy.out / "report.html").read_text()
+        assert "nothing has changed" in run(copy.recipe, copy.out, copy.work, allow_unproven=True).said[-1]
+        with pytest.raises(BuildError, match="unproven"):
+            run(copy.recipe, copy.out, copy.work)
 
     def test_other_prediction(self, copy):
-        """A function that has changed is not what the record proves: it may import what was taken out."""
+        """A function that has changed is a warning: it may import what was taken out of proven packages."""
         script = copy.recipe.with_suffix("") / "smoke.py"
         script.write_text(script.read_text() + "# changed\n")
         done = run(copy.recipe, copy.out, copy.work)
 
         assert done.report.digest == recorded(copy).digest
-        assert done.report.proof == report.Proof(
-            "unproven", "no Python here runs host, and no recorded proof is of this prediction"
-        )
+        how = "no Python here runs host, and the packages are proven with other code of the function alone"
+        assert done.report.proof == report.Proof("stale", how)
+        assert [line for line in done.said if line.startswith(f"WARNING: stale: {how}")]
+        assert f"STALE: {how}"[:40] in format_table(done.report)
+        assert "nothing has changed" in run(copy.recipe, copy.out, copy.work).said[-1]
+
+    def test_copied_recipe(self, copy):
+        """A recipe that begins as a copy of a proven one has its packages, and no proof of its own yet."""
+        beside = copy.recipe.with_name("other.toml")
+        shutil.copy2(copy.recipe, beside)
+        shutil.copytree(copy.recipe.with_suffix(""), beside.with_suffix(""))
+        beside.with_suffix("").joinpath(get_target(HOST).record, "proof.json").unlink()
+
+        assert run(beside, copy.out, copy.work).report.proof.status == "stale"
+
+    def test_fetched(self, copy, monkeypatch):
+        """An interpreter that can be had is fetched unasked, and what it runs is proven."""
+        copy.record("files.trace").unlink()
+        copy.record("proof.json").unlink()
+        found = []
+        host = interpreter.Interpreter((sys.executable,), {}, "fetched", emulated=False)
+        monkeypatch.setattr(interpreter, "find", lambda *_: host if found else None)
+        monkeypatch.setattr(interpreter, "fetch", lambda *_: found.append(True))
+
+        assert run(copy.recipe, copy.out, copy.work).report.proven
+
+    def test_no_prediction(self, copy):
+        """A recipe without a prediction says what it needs."""
+        copy.recipe.write_text(RECIPE.partition("[smoke]")[0])
+        with pytest.raises(BuildError, match=r"add a \[smoke\] to the recipe: see docs/layers\.md"):
+            run(copy.recipe, copy.out, copy.work)
 
     def test_publish(self, built, tmp_path, monkeypatch):
         """A layer for Lambda that nobody has run is not published, unless that is asked for."""
 
-        def nowhere(*_, **__):
+        def fail(*_):
             raise InterpreterError("no mirror")
 
         monkeypatch.setattr(interpreter, "find_compiler", lambda *_: None)
-        monkeypatch.setattr(interpreter, "fetch", nowhere)
+        monkeypatch.setattr(interpreter, "fetch_compiler", fail)
         target = get_target(f"python3.13-{get_target(HOST).architecture}")
         recipe = load(str(written(tmp_path / "recipes")))
         said = []
-        done = build.build(build.Job(recipe, target, tmp_path / "out", work=built.work), said.append)
+        job = build.Job(recipe, target, tmp_path / "out", work=built.work, allow_unproven=True)
+        done = build.build(job, said.append)
 
-        assert [line for line in said if line.startswith("WARNING: no trace of these wheels, and no Python")]
+        why = f"no Python here runs {target.name}"
+        assert f"WARNING: unproven: {why}, and no trace of these wheels is recorded" in said
         assert [line for line in said if line.startswith("WARNING: not byte-compiled")]
         assert (done.proof.status, done.trace.source) == (
             "unproven",
-            f"none: no Python of this machine runs {target.name}; rules alone",
+            f"none: {why}; rules alone",
         )
         with pytest.raises(PublishError, match="this layer is unproven"):
             read_publishable(tmp_path / "out", allow_unproven=False)
@@ -612,9 +656,10 @@ class TestStrategy:
         """An archive has the whole tree: unpacked, beside the layer that it is deployed with, it answers."""
         base = tmp_path / "recipes" / "base.toml"
         text = RECIPE.replace('"helper==1.0", "spare==1.0"]', ']\nexclude = ["helper"]')
-        recipe = written(base.parent, f'base_layer = "{base}"\n{text}')
+        recipe = written(base.parent, f'base_layer = "{base}"\nstrategy = "nested"\n{text}')
         base.write_text('name = "base"\nrequirements = ["helper==1.0"]\n')
-        done = run(recipe, tmp_path / "out", tmp_path / "work", strategy="nested")
+        done = run(recipe, tmp_path / "out", tmp_path / "work", allow_unproven=True)
+        assert "the recipe asks for it" in done.report.reason
         beside = tmp_path / "work" / "base-host" / "layer" / "python"
 
         assert done.report.strategy == "nested"
@@ -644,7 +689,9 @@ class TestStrategy:
         monkeypatch.setattr(plan, "LIMIT", 1000)
         before = contents(copy.out)
 
-        with pytest.raises(PlanError, match=r"of the 1,000 Lambda takes: it does not fit directly; leave"):
+        with pytest.raises(
+            PlanError, match=r"of the 1,000 Lambda takes: it does not fit directly, as --strategy asks"
+        ):
             run(copy.recipe, copy.out, copy.work, strategy="direct")
         assert contents(copy.out) == before
 

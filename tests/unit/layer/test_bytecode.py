@@ -136,7 +136,7 @@ def test_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(interpreter, "find_compiler", lambda *_: None)
     assert main(["compile", str(tmp_path), "--target", "python3.13-arm64"]) == 0
     assert "no Python here compiles for python3.13-arm64: sources stay" in capsys.readouterr().out
-    assert [file.path for file in trees.files(tmp_path)] == ["module.py"]
+    assert [file.path for file in trees.files(tmp_path)] == ["compiled.layer_target.json", "module.py"]
 
     monkeypatch.undo()
     assert main(["compile", str(tmp_path)]) == 0

@@ -214,12 +214,30 @@ class TestFetch:
             fetch(X86_64, cache, lambda _: None)
         assert list(cache.iterdir()) == []
 
+    def test_uv(self, cache, path):
+        """Without apt, uv fetches this machine's into the cache, and installs nothing outside of it."""
+        program = cache / "uv" / "cpython-3.13.9-any" / "bin" / "python3.13"
+        fake(path / "made", machine="darwin")
+        script(path / "uv", f'echo "$@" > {path}/asked; {shutil.which("install", path=os.defpath)} -D '
+               f"{path}/made {program}")  # fmt: skip
+
+        interpreter.fetch_compiler(ARM64, cache, lambda _: None)
+
+        assert (path / "asked").read_text() == f"python install --no-bin --install-dir {cache}/uv 3.13\n"
+        assert find_compiler(ARM64, cache).description == "CPython 3.13.9, uv's"
+        assert find(ARM64, cache) is None
+        assert "install python3.13, or uv" in self.refusal(cache, ARM64)
+
+    def test_uv_fails(self, cache, path):
+        """What uv says is said, with its command."""
+        script(path / "uv", "echo no such release >&2; exit 2")
+        with pytest.raises(InterpreterError, match=r"uv python install .* 3.13 failed:\nno such release"):
+            interpreter.fetch_compiler(ARM64, cache, lambda _: None)
+
     def test_kept(self, cache):
         """What is there and works is kept."""
         fetched(cache, X86_64)
-        lines = []
-        fetch(X86_64, cache, lines.append)
-        assert lines == ["python3.13 for x86_64 is there: CPython 3.13.9, Debian's"]
+        fetch(X86_64, cache, pytest.fail)
 
     def apt(self, path, mirror="", otherwise="exit 1"):
         """Put an apt onto the PATH that knows a mirror and does something otherwise."""
@@ -254,7 +272,7 @@ def test_really(cache, monkeypatch):
     target = get_target(f"python3.13-{native}")
     lines = []
 
-    fetch(target, cache, lines.append, architecture=native)
+    fetch(target, cache, lines.append)
 
     assert re.fullmatch(r"fetched CPython 3\.13\.\d+, Debian's", lines[-1])
     assert [folder.name for folder in cache.iterdir()] == [target.name]

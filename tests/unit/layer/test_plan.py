@@ -28,7 +28,7 @@ class TestDecide:
     def test_direct_anyway(self):
         """Who asks for what does not fit is told by which numbers."""
         with pytest.raises(
-            PlanError, match=r"262,144,001 of the 262,144,000 .* does not fit directly; leave"
+            PlanError, match=r"262,144,001 of the 262,144,000 .* does not fit directly, as --strategy asks"
         ):
             decide(LIMIT, 1, nestable=True, asked="direct")
 

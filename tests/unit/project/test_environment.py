@@ -58,7 +58,7 @@ def test_own_code(project, tmp_path, how):
     assert imported(folder / ".venv" / "bin" / "python", "-P", "-c", PROBE) == own(folder)
     follow(folder)
     assert str(original) not in (folder / ".venv" / "bin" / "probe").read_text()
-    assert imported(folder / ".venv" / "bin" / "python", folder / ".venv" / "bin" / "probe") == own(folder)
+    assert imported(folder / ".venv" / "bin" / "probe") == own(folder)
 
 
 def test_other_environment(project, tmp_path):
