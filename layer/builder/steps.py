@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,8 +201,15 @@ class Steps:
         """Return the prediction's outcome on the tree as it is now; None where it cannot run."""
         if self.recipe.smoke is None or self.python is None:
             return None
-        with self._time(purpose):
+        with self._time(purpose), self._lend_caches():
             return self._predict_on(self.tree, self.modules if modules is None else modules)
+
+    def _lend_caches(self) -> AbstractContextManager[None]:
+        """Have bytecode in the tree while an emulated Python predicts, if another one here compiles fast."""
+        compiler = interpreter.find_compiler(self.target, self.job.interpreters)
+        if not (self.python and self.python.emulated) or compiler is None or compiler.emulated:
+            return nullcontext()
+        return bytecode.lend_caches(self.tree, compiler)
 
     def _predict_on(self, tree: Path, modules: Sequence[str]) -> smoke.Outcome:
         assert self.recipe.smoke is not None  # noqa: S101

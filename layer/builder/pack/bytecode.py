@@ -1,9 +1,11 @@
 """Byte-compiling a tree for its target, which no cold start can afford to do, and /opt does not let it."""
 
 import os
+import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from layer.builder import tree as trees
@@ -47,6 +49,23 @@ def compile_tree(
     if failures:
         raise CompileError("compiling failed:\n" + "\n".join(failures)[-2000:])
     return len(files)
+
+
+@contextmanager
+def lend_caches(tree: Path, compiler: Interpreter) -> Iterator[None]:
+    """Have bytecode beside a tree's sources for a while, for an emulated Python, which compiles slowly.
+
+    Imports still open the sources, to compare their hashes.
+    """
+    options = ["-q", "-j", "0", "--invalidation-mode", "checked-hash"]
+    command = [*compiler.command, "-I", "-S", "-m", "compileall", *options, str(tree)]
+    environment = {"PATH": os.environ.get("PATH", ""), **compiler.environment}
+    subprocess.run(command, capture_output=True, env=environment, check=False)  # templates do not compile
+    try:
+        yield
+    finally:
+        for folder in list(tree.rglob("__pycache__")):
+            shutil.rmtree(folder)
 
 
 def _get_level(file: trees.File, kept: Kept, sources: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from layer.builder import tree as trees
 from layer.builder.cli import main
 from layer.builder.errors import CompileError
 from layer.builder.pack import interpreter
-from layer.builder.pack.bytecode import compile_tree
+from layer.builder.pack.bytecode import compile_tree, lend_caches
 from layer.builder.pack.interpreter import Interpreter
 
 HERE = Interpreter((sys.executable,), {}, "the running one", emulated=False)
@@ -128,6 +128,27 @@ def test_failure(source, message, tmp_path):
 def test_no_python(tmp_path):
     """Nothing to compile is no failure."""
     assert compile_tree(tmp_path, HERE) == 0
+
+
+def test_lent(tmp_path):
+    """Lent bytecode is used, unless the source has changed since, and is gone afterwards."""
+    planted(tmp_path, same="X = 1", changed="X = 1", broken="def (")
+    program = "import same, changed; print(same.__cached__, changed.X)"
+
+    with lend_caches(tmp_path, HERE):
+        assert len(list(tmp_path.rglob("*.pyc"))) == 2
+        (tmp_path / "changed.py").write_text("X = 2")
+        done = subprocess.run(
+            [sys.executable, "-S", "-B", "-c", program],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        cached, value = done.stdout.split()
+        assert (tmp_path / cached).is_file()
+        assert value == "2"
+    assert [file.path for file in trees.files(tmp_path)] == ["broken.py", "changed.py", "same.py"]
 
 
 def test_command(tmp_path, capsys, monkeypatch):
