@@ -14,7 +14,7 @@ from bench.packages.recipes import write_recipe
 from bench.packages.records import Record, digest_builder
 from layer.builder import tree
 from layer.builder.build import Job, build
-from layer.builder.errors import LayerError
+from layer.builder.errors import LayerError, SmokeError
 from layer.builder.pack import interpreter
 from layer.builder.pack.layer import ARCHIVE
 from layer.builder.recipe import ROOT
@@ -29,21 +29,21 @@ Say = Callable[[str], None]
 def measure(package: Package, target: Target, pins: Sequence[str], folder: Path, say: Say) -> Record:
     """Build a library in a folder, and return its record; a build that fails is recorded with its error."""
     recipe = write_recipe(package, pins, folder)
-    job = Job(recipe, target, folder / "built")
-    lock = locks.read(recipe, target) or locks.make(recipe, target)
+    job = Job(recipe, target, folder / "built", allow_unproven=True)
+    verdict: str = "failed"
+    other = ""
+    try:
+        report = build(job, say)
+        verdict, reason = report.proof.status, f"{report.proof.how}; bytecode: {report.compiled}"
+    except LayerError as error:
+        reason = shorten(str(error), folder)
+    lock = locks.read(recipe, target)
     with tempfile.TemporaryDirectory(prefix=".measure-", dir=folder) as name:
         scratch = Path(name)
-        pip = trees.install_as_pip(job, lock, scratch / "pip")
-        usual = trees.slim_as_usual(pip, scratch / "usual")
-        compared = {"pip": pip, "usual": usual}
-        verdict, reason, other = "failed", "", ""
-        try:
-            proof = build(job, say).proof
-            verdict, reason = proof.status, proof.how
+        compared = trees.make_both(job, lock, scratch) if lock else {}
+        if verdict != "failed":
             compared["ours"] = find_tree(job.out / "layer", scratch)
-            other = compare_answers(job, pip, compared["ours"], folder / "other.py")
-        except LayerError as error:
-            verdict, reason = "failed", shorten(str(error), folder)
+            other = compare_answers(job, compared["pip"], compared["ours"], folder / "other.py")
         runs = target.name == HOST and "ours" in compared
         seconds = timing.time_imports(compared, folder / "smoke.py", scratch) if runs else {}
         return Record(
@@ -52,9 +52,9 @@ def measure(package: Package, target: Target, pins: Sequence[str], folder: Path,
             runtime=target.runtime,
             entry=package.digest,
             builder=digest_builder(),
-            versions={wheel.name: wheel.version for wheel in lock.wheels},
+            versions={wheel.name: wheel.version for wheel in lock.wheels} if lock else {},
             bytes={kind: tree.size(one) for kind, one in compared.items()},
-            largest=trees.find_largest_library(usual),
+            largest=trees.find_largest_library(compared["usual"]) if lock else 0,
             imports=timing.divide(seconds),
             verdict=verdict,
             reason=reason,
@@ -75,9 +75,12 @@ def compare_answers(job: Job, full: Path, slim: Path, script: Path) -> str:
         return f"no Python here runs {job.target.name}"
     second = replace(job.recipe.smoke, script=script, imports=())
     base = [job.base.out / "layer" / "python"] if job.base else []
-    answers = [
-        json.loads(smoke.run(second, [one, *base], python, script.parent).answer) for one in (full, slim)
-    ]
+    try:
+        answers = [
+            json.loads(smoke.run(second, [one, *base], python, script.parent).answer) for one in (full, slim)
+        ]
+    except SmokeError as error:
+        return shorten(str(error), script.parent)
     return "; ".join(differences(answers[1], answers[0])[:5]) or "same"
 
 

@@ -43,6 +43,12 @@ def slim_as_usual(full: Path, folder: Path) -> Path:
     return folder
 
 
+def make_both(job: Job, lock: Lock, scratch: Path) -> dict[str, Path]:
+    """Return both trees, ``pip`` and ``usual``, in a scratch folder."""
+    pip = install_as_pip(job, lock, scratch / "pip")
+    return {"pip": pip, "usual": slim_as_usual(pip, scratch / "usual")}
+
+
 def find_largest_library(tree: Path) -> int:
     """Return the bytes of a tree's largest shared library, or 0."""
     return max((file.size for file in trees.files(tree) if is_elf(tree / file.path)), default=0)

@@ -34,7 +34,8 @@ def compile_tree(
 
     def compile_some(names: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*compiler.command, "-s", "-P", "-S", "-B", str(_RUNNER)],
+            # Columns are of use only beside a source line, and a tenth of the bytecode.
+            [*compiler.command, "-X", "no_debug_ranges", "-s", "-P", "-S", "-B", str(_RUNNER)],
             cwd=tree,
             input="".join(f"{name}\n" for name in names),
             capture_output=True,

@@ -17,7 +17,7 @@ from layer.builder.target import HOST, OFFERED, Target
 
 # What Amazon Linux 2023 brings itself, of what PEP 600 lets a wheel expect.
 _SYSTEM = re.compile(
-    r"(libc|libm|libdl|librt|libpthread|libutil|libresolv|libnsl|libanl)\.so\.\d+"
+    r"(libc|libm|libmvec|libdl|librt|libpthread|libutil|libresolv|libnsl|libanl)\.so\.\d+"
     r"|ld-linux-\S+|libstdc\+\+\.so\.6|libgcc_s\.so\.1|libz\.so\.1|libpython3\S*|linux-vdso\S*"
 )
 _VERSION = re.compile(r"([A-Z]+)_(\d+(?:\.\d+)*)")

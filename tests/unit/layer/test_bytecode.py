@@ -87,6 +87,15 @@ def test_code(tmp_path):
         check("six")
 
 
+def test_columns(tmp_path):
+    """A traceback has lines; their columns could only be shown beside a source."""
+    compile_tree(planted(tmp_path, module=SOURCE), HERE)
+    code = marshal.loads((tmp_path / "module.pyc").read_bytes()[16:])  # noqa: S302
+
+    assert {column for *_, column in code.co_positions()} == {None}
+    assert max(line for *_, line in code.co_lines()) == SOURCE[: SOURCE.index("def check")].count("\n") + 1
+
+
 def test_unchecked(tmp_path):
     """The bytecode is this Python's, holds the source's hash, and is never compared with a source."""
     compile_tree(planted(tmp_path, module=SOURCE), HERE)

@@ -84,7 +84,7 @@ class TestFound:
         root = tree(
             a=needs("libc.so.6", "libm.so.6", "libstdc++.so.6", "ld-linux-aarch64.so.1",
                     libc_so_6=("GLIBC_2.9", "GLIBC_2.17"), libstdcxx_so_6=("CXXABI_1.3.13", "GLIBCXX_3.4.9")),
-            b=needs(libc_so_6=("GLIBC_2.34", "GLIBC_PRIVATE")),
+            b=needs("libmvec.so.1", libc_so_6=("GLIBC_2.34", "GLIBC_PRIVATE")),
         )  # fmt: skip
 
         assert [(one.name, one.result) for one in check(root, ARM)] == [
