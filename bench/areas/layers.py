@@ -57,9 +57,8 @@ print(ready - start, time.perf_counter() - ready)
 
 def install(scratch: Path) -> Path:
     """Return the locked wheels as pip installs them, with the fixes without which they do not run."""
-    recipe, target = load("opennmt"), get_target(HOST)
-    wheel_lock = lock.read(recipe, target) or lock.make(recipe, target)
-    cache = build.WORK / "wheels"
+    recipe, target, cache = load("opennmt"), get_target(HOST), build.WORK / "wheels"
+    wheel_lock = lock.read(recipe, target) or lock.make(recipe, target, cache)
     wheels.fetch(wheel_lock, target, recipe.cpu_index, cache, print)
     wheels.install(wheel_lock, target, cache, scratch / "installed")
     patch.apply(scratch / "installed", recipe.patches, "fix")

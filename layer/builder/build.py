@@ -57,7 +57,7 @@ def _build(job: Job, say: Say) -> Report:
     lock = locks.read(job.recipe, job.target)
     if lock is None:
         say(f"looking for wheels: {job.recipe.name} for {job.target.name}")
-        lock = locks.make(job.recipe, job.target)
+        lock = locks.make(job.recipe, job.target, job.work / "wheels")
     report = None if job.retrace else find_reusable(job, lock)
     if report and (job.allow_unproven or report.proof.status != "unproven"):
         say("nothing has changed since this layer was built")

@@ -11,8 +11,9 @@
     cpu_index = "https://…"             # index of CPU builds, for when pip finds only CUDA builds
     requirements = ["six==1.17.0", …]   # complete and pinned; no dependency is added
     no_deps = ["OpenNMT-py==3.5.1"]     # pins whose declared dependencies are ignored
-    exclude = ["sympy", …]              # declared dependencies that stay out
+    exclude = ["sympy", …]              # distributions that stay out, pinned or not
     protect = ["pkg/data/**", …]        # globs of files to keep, whatever rules and trace say
+    libraries = { "libx.so.1" = "y==1" }  # libraries that a wheel lacks, and a wheel to take each from
     package_data = ["**/*.json", …]     # globs of files to keep in every package that is used
     sources = ["numba/**", …]           # globs of modules whose sources stay beside their bytecode
 
@@ -53,11 +54,12 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "layer" / "recipes"
 PARTS = RECIPES / "parts"
 COMMON_RULES = Path(__file__).resolve().parent / "slim" / "rules.toml"
-_FILE = "recipe.toml"
+FILE = "recipe.toml"
+"""The file of a recipe's folder."""
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.+!_-]+)")
 _LISTS = {"requirements", "no_deps", "exclude"}
-_SHARED = {"cpu_index", "targets", "rules", "patches", "protect", "package_data", "sources"}
+_SHARED = {"cpu_index", "targets", "rules", "patches", "protect", "package_data", "sources", "libraries"}
 _JOINED = _LISTS | {"rules", "patches", "protect", "package_data", "sources"}
 _ACTIONS = {"remove", "empty", "content", "old"}
 _RENAMED = {"beside": "base_layer", "left_out": "exclude", "stage = mend": "fix", "stage = cut": "slim"}
@@ -65,11 +67,15 @@ _RENAMED = {"beside": "base_layer", "left_out": "exclude", "stage = mend": "fix"
 
 @dataclass(frozen=True)
 class Contents:
-    """The distributions of a layer for one target: pins ``name==version``, and normalised names."""
+    """The distributions of a layer for one target: pins ``name==version``, and normalised names.
+
+    ``donors`` are not installed: only a library is taken from each.
+    """
 
     requirements: tuple[str, ...]
     no_deps: frozenset[str]
     exclude: frozenset[str]
+    donors: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class Recipe:
     protect: tuple[str, ...] = ()
     package_data: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    libraries: dict[str, str] = field(default_factory=dict)
     text: str = field(default="", repr=False)
 
     def contents(self, target: str) -> Contents:
@@ -116,11 +123,20 @@ class Recipe:
         if self.targets and target not in self.targets:
             raise RecipeError(f"recipe {self.name} has no target {target}; it has {', '.join(self.targets)}")
         own = self.targets.get(target, Contents((), frozenset(), frozenset()))
+        exclude = self.common.exclude | own.exclude
         pins = {_get_name(pin): pin for pin in (*self.common.requirements, *own.requirements)}
+        pins = {name: pin for name, pin in pins.items() if name not in exclude}
+        carriers = {_get_name(pin): pin for pin in self.libraries.values()}
+        for name in carriers.keys() - pins.keys():
+            if not _PIN.fullmatch(carriers[name]):
+                raise RecipeError(f"libraries: {carriers[name]!r} is not pinned; write name==version")
+        donors = frozenset(carriers.keys() - pins.keys())
+        pins = {**carriers, **pins}
         return Contents(
             tuple(pins[name] for name in sorted(pins)),
-            self.common.no_deps | own.no_deps,
-            self.common.exclude | own.exclude,
+            self.common.no_deps | own.no_deps | donors,
+            exclude,
+            donors,
         )
 
 
@@ -131,13 +147,13 @@ def normalise(name: str) -> str:
 
 def load(name: str) -> Recipe:
     """Read a recipe by its name or by the path of its file, which the message of an error names."""
-    path = Path(name) if name.endswith(".toml") else RECIPES / name / _FILE
+    path = Path(name) if name.endswith(".toml") else RECIPES / name / FILE
     if not path.is_file():
-        known = ", ".join(sorted(file.parent.name for file in RECIPES.glob(f"*/{_FILE}")))
+        known = ", ".join(sorted(file.parent.name for file in RECIPES.glob(f"*/{FILE}")))
         raise RecipeError(f"there is no recipe {path}; known recipes: {known}")
     try:
         table, text, folders = _read(path.resolve())
-        records = path.resolve().parent if path.name == _FILE else path.resolve().with_suffix("")
+        records = path.resolve().parent if path.name == FILE else path.resolve().with_suffix("")
         return parse(table, records, text, folders)
     except (FileNotFoundError, tomllib.TOMLDecodeError, RecipeError) as error:
         raise RecipeError(f"{path}: {error}") from None
@@ -149,13 +165,13 @@ def _read(path: Path, children: tuple[Path, ...] = ()) -> tuple[dict[str, Any], 
         raise RecipeError(f"extends itself: {' → '.join(map(str, (*children, path)))}")
     text = path.read_text(encoding="utf-8")
     table, folders = _rename_old_keys(tomllib.loads(text), path), [path.parent]
-    if path.name == _FILE:
+    if path.name == FILE:
         table.setdefault("name", path.parent.name)
         if "extends" not in table:
             table.setdefault("engine", path.parent.name)
     if name := table.pop("extends", ""):
-        in_folder = path.name == _FILE
-        sibling = path.parent.parent / name / _FILE if in_folder else path.with_name(f"{name}.toml")
+        in_folder = path.name == FILE
+        sibling = path.parent.parent / name / FILE if in_folder else path.with_name(f"{name}.toml")
         parent, parent_text, parent_folders = _read(sibling, (*children, path))
         table = _merge(parent, table, {"requirements"})
         text, folders = text + parent_text, folders + parent_folders
@@ -222,6 +238,7 @@ def parse(
         protect=tuple(table.get("protect", [])),
         package_data=tuple(table.get("package_data", [])),
         sources=tuple(table.get("sources", [])),
+        libraries=table.get("libraries", {}),
         text=text,
     )
 

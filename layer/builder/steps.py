@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layer.builder import tree as trees
@@ -17,7 +17,8 @@ from layer.builder.pack.layer import assemble
 from layer.builder.recipe import ROOT, Recipe, load_common_rules
 from layer.builder.report import facts
 from layer.builder.slim import patch, strip, trace
-from layer.builder.slim.prune import prune
+from layer.builder.slim.globs import matches
+from layer.builder.slim.prune import prune, remove_files
 from layer.builder.target import Target
 from layer.builder.verify import check, imports, proof, smoke
 from layer.builder.verify.advice import explain_missing
@@ -26,6 +27,7 @@ from layer.builder.verify.compile import Compiler
 from layer.builder.verify.terms import find_terms
 from layer.builder.wheels import install as wheels
 from layer.builder.wheels import lock as locks
+from layer.builder.wheels.libraries import copy_libraries, find_carrier
 from layer.builder.wheels.lock import Lock
 
 Say = Callable[[str], None]
@@ -93,9 +95,11 @@ class Steps:
     def __init__(self, job: Job, lock: Lock, folder: Path, say: Say) -> None:
         self.job, self.lock, self.say = job, lock, say
         self.recipe, self.target = job.recipe, job.target
-        self.tree, self.layer = folder / "tree", folder / "layer"
+        self.tree, self.layer, self.libraries = folder / "tree", folder / "layer", folder / "lib"
         self.base_tree = job.base.out / "layer" / "python" if job.base else None
         self.wheels = job.work / "wheels"
+        donors = job.recipe.contents(job.target.name).donors
+        self.in_tree = replace(lock, wheels=tuple(one for one in lock.wheels if one.name not in donors))
         self.prepared = job.work / "inputs" / job.recipe.name
         self.obstacle = f"no Python here runs {self.target.name}"
         self.python = self._find_python()
@@ -107,13 +111,10 @@ class Steps:
         """Take all steps and return the report; after a StaleTraceError take them again, with ``retrace``."""
         shutil.rmtree(self.tree, ignore_errors=True)
         shutil.rmtree(self.layer, ignore_errors=True)
+        shutil.rmtree(self.libraries, ignore_errors=True)
         self._install()
-        rules = (*load_common_rules(), *self.recipe.rules)
-        if self.packages:
-            excluded = [glob for rule in rules for glob in rule.globs]
-            self.modules = imports.list_modules(self.tree, self.packages, excluded)
-        reference = self._predict("predicting with everything there, for reference")
-        removed = self._apply_slim_patches()
+        reference, removed = self._find_reference()
+        removed += self._apply_slim_patches()
         with self._time("removing what the rules name"):
             recorded = None if retrace else trace.read(self.recipe, self.target, self.lock)
             removed += self._prune(recorded or (reference.opened if reference else ()))
@@ -123,14 +124,15 @@ class Steps:
             emptied = (one.path for one in self.recipe.patches if one.action == "empty")
             protect = (*self.recipe.protect, *emptied, *imports.get_folders(self.packages))
             removed += trace.keep(self.tree, usage.files, protect, self.recipe.package_data)
+            removed += self._remove_plugins(usage.files)
         stripped = strip.strip_tree(self.tree)
-        checks = check.check(self.tree, self.target)
-        digest = trees.digest(self.tree)
+        checks = check.check(self.tree, self.target, self.libraries, self._find_carrier)
+        digest = trees.digest(self.tree, self.libraries)
         verdict, slim = self._prove(digest, reference, usage)
         compiled = self._compile(slim)
         function = self._function_bytes()
         decision = plan.decide(
-            trees.size(self.tree),
+            trees.size(self.tree) + trees.size(self.libraries),
             function,
             nestable=bool(self.job.base),
             asked=self.job.strategy or self.recipe.strategy,
@@ -158,7 +160,7 @@ class Steps:
             removed=tuple(removed),
             stripped=stripped,
             checks=tuple(checks),
-            wheels=tuple(wheels.describe_wheels(self.lock, self.wheels)),
+            wheels=tuple(wheels.describe_wheels(self.in_tree, self.wheels)),
         )
 
     def _list_whole_packages(self) -> tuple[str, ...]:
@@ -215,23 +217,67 @@ class Steps:
         assert self.recipe.smoke is not None  # noqa: S101
         assert self.python is not None  # noqa: S101
         layer_trees = [tree, self.base_tree] if self.base_tree else [tree]
+        libraries = [self.libraries, *([self.base_tree.parent / "lib"] if self.base_tree else [])]
         try:
             return smoke.run(
                 self.recipe.smoke, layer_trees, self.python, self.prepared, modules,
-                architecture=self.target.architecture,
+                architecture=self.target.architecture, libraries=libraries,
             )  # fmt: skip
         except SmokeError as error:
             rules = (*self.recipe.rules, *load_common_rules())
             exclude = self.recipe.contents(self.target.name).exclude
-            advice = explain_missing(str(error), self.tree, self.installed, rules, exclude)
+            advice = [
+                *explain_missing(str(error), self.tree, self.installed, rules, exclude),
+                *check.explain_unlinked(self.tree, self.libraries, self._find_carrier),
+            ]
             raise SmokeError("\n".join([str(error), *advice])) from None
 
     def _install(self) -> None:
         wheels.fetch(self.lock, self.target, self.recipe.cpu_index, self.wheels, self.say)
-        with self._time(f"installing {len(self.lock.wheels)} wheels"):
-            wheels.install(self.lock, self.target, self.wheels, self.tree)
+        with self._time(f"installing {len(self.in_tree.wheels)} wheels"):
+            wheels.install(self.in_tree, self.target, self.wheels, self.tree)
+        copy_libraries(self.recipe.libraries, self.lock, self.wheels, self.libraries)
+        strip.strip_tree(self.libraries)
         self.installed = [file.path for file in trees.files(self.tree)]
         patch.apply(self.tree, self.recipe.patches, "fix")
+
+    def _find_carrier(self, library: str) -> str | None:
+        return find_carrier(self.lock, self.wheels, library)
+
+    def _find_reference(self) -> tuple[smoke.Outcome | None, list[facts.Removed]]:
+        """Return what the prediction does on the full tree, less the plug-ins that cannot be loaded."""
+        self.modules = self._list_modules()
+        reference = self._predict("predicting with everything there, for reference")
+        if reference is None:
+            return None, []
+        if failed := [name for name in self.packages if name in reference.failures]:
+            errors = "; ".join(f"{name} cannot be imported: {reference.errors[name]}" for name in failed)
+            advice = check.explain_unlinked(self.tree, self.libraries, self._find_carrier)
+            raise SmokeError("\n".join([errors, *advice]))
+        removed = self._remove_plugins(reference.loaded)
+        if removed:
+            self.modules = self._list_modules()
+            reference = self._predict("predicting without plug-ins that cannot be loaded, for reference")
+        return reference, removed
+
+    def _list_modules(self) -> list[str]:
+        """Return the modules of whole packages that are imported beside the prediction."""
+        if not self.packages:
+            return []
+        excluded = [glob for rule in (*load_common_rules(), *self.recipe.rules) for glob in rule.globs]
+        return imports.list_modules(self.tree, self.packages, excluded)
+
+    def _remove_plugins(self, used: Collection[str]) -> list[facts.Removed]:
+        """Remove extensions that cannot be loaded because a library is missing, and that nothing used."""
+        missing = check.find_unlinked(self.tree, self.libraries)
+        unused = [
+            file
+            for file in trees.files(self.tree)
+            if file.path in missing and file.path not in used and not matches(file.path, self.recipe.protect)
+        ]
+        libraries = sorted({name for file in unused for name in missing[file.path]})
+        reason = f"linked to {', '.join(libraries)}, which are not there; the prediction did without"
+        return remove_files(self.tree, unused, "plug-ins", reason)
 
     def _apply_slim_patches(self) -> list[facts.Removed]:
         """Apply the patches that make the tree smaller, and return by how much."""
@@ -365,12 +411,17 @@ class Steps:
         return interpreter.find_compiler(self.target, cache)
 
     def _assemble(self, strategy: str) -> tuple[facts.Archive | None, list[facts.File]]:
-        libraries = {wheel.name: wheel.version for wheel in self.lock.wheels}
-        if strategy == "direct":
-            return assemble(self.tree, self.layer, strategy, self.recipe, self.target, libraries)
-        wheels.ensure_tool("zstandard", "zstandard==0.25.0", self.job.work / "tools")
-        with self._time(f"packing {trees.size(self.tree):,} bytes"):
-            return assemble(self.tree, self.layer, strategy, self.recipe, self.target, libraries)
+        if strategy == "nested":
+            wheels.ensure_tool("zstandard", "zstandard==0.25.0", self.job.work / "tools")
+            self.say(f"packing {trees.size(self.tree):,} bytes …")
+        versions = {wheel.name: wheel.version for wheel in self.in_tree.wheels}
+        archive, files = assemble(self.tree, self.layer, strategy, self.recipe, self.target, versions)
+        if libraries := trees.files(self.libraries):
+            self.libraries.rename(self.layer / "lib")
+        return archive, [
+            *files,
+            *(facts.File(f"lib/{one.path}", one.size, "lib", "layer") for one in libraries),
+        ]
 
     def _function_bytes(self) -> int:
         """Return the bytes always deployed with the layer: the function's code, and the base layer."""

@@ -75,11 +75,12 @@ def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def digest(tree: Path) -> str:
-    """Return the sha256 of the paths and contents of a tree's files."""
+def digest(*trees: Path) -> str:
+    """Return the sha256 of the paths and contents of the files of one or several trees."""
     total = hashlib.sha256()
-    for file in files(tree):
-        total.update(f"{file.path}\0{file_sha256(tree / file.path)}\n".encode())
+    for tree in trees:
+        for file in files(tree):
+            total.update(f"{file.path}\0{file_sha256(tree / file.path)}\n".encode())
     return total.hexdigest()
 
 

@@ -48,7 +48,8 @@ _LAUNCHER = """\
 #!/bin/sh
 usr=${{0%/*}}/..
 lib=$usr/lib/{machine}-linux-gnu
-exec {emulator} "$lib/{loader}" --argv0 "$0" --library-path "$lib" "$usr/bin/{runtime}" "$@"
+path=$lib${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}
+exec {emulator} "$lib/{loader}" --argv0 "$0" --library-path "$path" "$usr/bin/{runtime}" "$@"
 """
 
 _QUESTIONS = """\

@@ -38,7 +38,7 @@ def read(recipe: Recipe, target: Target, lock: Lock) -> list[str] | None:
 def write(recipe: Recipe, target: Target, lock: Lock, opened: Iterable[str]) -> list[str]:
     """Record a trace, and return its files."""
     path = path_of(recipe, target)
-    lines = sorted({_get_source(name) for name in opened})
+    lines = sorted({get_source(name) for name in opened})
     write_atomic(path, "\n".join([_format_header(lock), *lines]) + "\n")
     return lines
 
@@ -64,7 +64,7 @@ def _format_header(lock: Lock) -> str:
     return f"# wheels {lock.digest}"
 
 
-def _get_source(path: str) -> str:
+def get_source(path: str) -> str:
     """Return the path of a bytecode file's source, or the path itself of any other file."""
     match = _BYTECODE.fullmatch(path)
     return f"{match['folder']}{match['module']}.py" if match else path

@@ -6,7 +6,7 @@ and the newest version of each symbol that it takes from the runtime's own libra
 
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from layer.builder import tree as trees
@@ -23,17 +23,38 @@ _SYSTEM = re.compile(
 _VERSION = re.compile(r"([A-Z]+)_(\d+(?:\.\d+)*)")
 
 
-def check(tree: Path, target: Target) -> list[Check]:
-    """Check every shared library of a tree against what the target's runtime offers; report all faults."""
+def check(
+    tree: Path,
+    target: Target,
+    libraries: Path | None = None,
+    find_carrier: Callable[[str], str | None] = lambda _: None,
+) -> list[Check]:
+    """Check every shared library of a tree against what the target's runtime offers; report all faults.
+
+    ``libraries`` is the folder of libraries beside the tree. ``find_carrier`` returns a distribution that
+    carries a library, for the advice.
+    """
     needs, faults = _read_all(tree)
+    if libraries:
+        beside, damaged = _read_all(libraries)
+        needs |= {f"lib/{path}": need for path, need in beside.items()}
+        faults += damaged
     own = {Path(path).name for path in needs}
+    unlinked = {path: names for path, need in needs.items() if (names := _list_unlinked(need, own))}
+    faults += [
+        f"{path} is linked to {library}, which neither the layer nor {target.runtime} has"
+        for path, names in unlinked.items()
+        for library in names
+    ]
+    count = len(faults)
     # Not by library: libm.so.6 offers the versions of glibc that libc.so.6 does.
     limits = {
         kind: limit for library in _runtime_versions(target).values() for kind, limit in library.items()
     }
     newest: dict[str, tuple[tuple[int, ...], str]] = {}
     for path, need in needs.items():
-        faults += _find_faults(path, need, own, target)
+        if need.machine != target.machine:
+            faults.append(f"{path} is for {need.machine}, not {target.machine}")
         for library, names in need.versions.items():
             if library in own:  # the layer has it
                 continue
@@ -48,9 +69,10 @@ def check(tree: Path, target: Target) -> list[Check]:
                     faults.append(f"{path} needs {name} of {library}; {offer}")
     if faults:
         raise CheckError(
-            f"these would not load in {target.runtime} on {target.architecture}:\n  " + "\n  ".join(faults)
-            + "\nPin versions whose wheels are built for an older system (manylinux_2_28 or before)"
-        )  # fmt: skip
+            f"these would not load in {target.runtime} on {target.architecture}:\n  "
+            + "\n  ".join(faults)
+            + "".join(f"\n{line}" for line in _advise(unlinked, find_carrier, others=len(faults) > count))
+        )
     return [
         Check("shared libraries", f"{len(needs)}, all for {target.machine}"),
         *(
@@ -76,16 +98,38 @@ def _read_all(tree: Path) -> tuple[dict[str, Needs], list[str]]:
     return needs, faults
 
 
-def _find_faults(path: str, need: Needs, own: set[str], target: Target) -> list[str]:
-    faults = []
-    if need.machine != target.machine:
-        faults.append(f"{path} is for {need.machine}, not {target.machine}")
-    faults += [
-        f"{path} is linked to {library}, which neither the layer nor {target.runtime} has"
-        for library in need.libraries
-        if library not in own and not _SYSTEM.fullmatch(library)
-    ]
-    return faults
+def find_unlinked(tree: Path, libraries: Path) -> dict[str, list[str]]:
+    """Return the shared libraries of a tree that lack others, and which: no layer could load them."""
+    needs, _ = _read_all(tree)
+    own = {Path(path).name for path in needs} | {file.path for file in trees.files(libraries)}
+    return {path: names for path, need in needs.items() if (names := _list_unlinked(need, own))}
+
+
+def explain_unlinked(tree: Path, libraries: Path, find_carrier: Callable[[str], str | None]) -> Iterator[str]:
+    """Yield what a tree's shared libraries lack, and what to do about it."""
+    unlinked = find_unlinked(tree, libraries)
+    for path, names in unlinked.items():
+        yield f"{path} is linked to {', '.join(names)}, which the layer does not have"
+    yield from _advise(unlinked, find_carrier, others=False)
+
+
+def _list_unlinked(need: Needs, own: set[str]) -> list[str]:
+    return [name for name in need.libraries if name not in own and not _SYSTEM.fullmatch(name)]
+
+
+def _advise(
+    unlinked: dict[str, list[str]], find_carrier: Callable[[str], str | None], *, others: bool
+) -> Iterator[str]:
+    """Yield what to do about libraries that are missing, and about other faults."""
+    if missing := sorted({name for names in unlinked.values() for name in names}):
+        carriers = {name: find_carrier(name) for name in missing}
+        table = ", ".join(f'"{name}" = "{carrier or "NAME==VERSION"}"' for name, carrier in carriers.items())
+        yield "Take it from a wheel that carries it: write above the tables of recipe.toml"
+        yield f"libraries = {{ {table} }}"
+        if None in carriers.values():
+            yield "or remove what is linked to it by a rule, if nothing needs it"
+    if others:
+        yield "Pin versions whose wheels are built for an older system (manylinux_2_28 or before)"
 
 
 def _runtime_versions(target: Target) -> Mapping[str, Mapping[str, tuple[int, ...]]]:

@@ -35,6 +35,7 @@ class Outcome:
 
     ``modules`` were imported; ``failures`` holds, by module, the error of each import that failed, and the
     files that it led through. ``unseen`` says why what native code opened is not there; empty if it is.
+    ``loaded`` are the files that are mapped at the end.
     """
 
     answer: str
@@ -42,6 +43,7 @@ class Outcome:
     modules: tuple[str, ...] = ()
     failures: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unseen: str = ""
+    loaded: frozenset[str] = frozenset()
 
     @property
     def errors(self) -> dict[str, str]:
@@ -126,15 +128,18 @@ def run(
     modules: Sequence[str] = (),
     *,
     architecture: str = "",
+    libraries: Sequence[Path] = (),
 ) -> Outcome:
     """Run the prediction on trees alone, of which it traces the first, with the folder that was prepared.
 
+    The loader finds libraries in the folders ``libraries``, as it does in a layer's ``lib``.
     Then ``modules`` are imported; one whose import ends the process counts as failed. All runs on as many of
     Lambda's terms, for functions of this architecture, as this machine can hold. A prediction that fails,
     or does what Lambda refuses, is a SmokeError.
     """
     terms = find_terms()
     layer_trees = [tree.resolve() for tree in layer_trees]
+    libraries = [folder.resolve() for folder in libraries if folder.is_dir()]
     # Where nothing is mounted read-only, native code may write.
     before = [] if terms.mounts else [trees.digest(tree) for tree in layer_trees]
     with (
@@ -170,9 +175,17 @@ def run(
                 "LANG": "C.UTF-8",
                 "OMP_NUM_THREADS": "1",
                 **interpreter.environment,
+                **_list_library_path(interpreter, libraries),
             },
             folder=home,
-            paths=[folder, prepared, *layer_trees, *_list_folders(smoke), *list_prefixes(interpreter)],
+            paths=[
+                folder,
+                prepared,
+                *layer_trees,
+                *libraries,
+                *_list_folders(smoke),
+                *list_prefixes(interpreter),
+            ],
             architecture=architecture,
         )
         with watch(layer_trees[0]) as seen:
@@ -183,7 +196,10 @@ def run(
         if done.returncode or not found:
             if module in modules:
                 rest = [one for one in modules if one != module]
-                outcome = run(smoke, layer_trees, interpreter, prepared, rest, architecture=architecture)
+                outcome = run(
+                    smoke, layer_trees, interpreter, prepared, rest,
+                    architecture=architecture, libraries=libraries,
+                )  # fmt: skip
                 failures = {**outcome.failures, module: (f"ends with {done.returncode}",)}
                 return replace(outcome, modules=tuple(modules), failures=failures)
             raise SmokeError(_describe_failure(done, home, layer_trees))
@@ -198,7 +214,15 @@ def run(
         tuple(modules),
         {name: tuple(failure) for name, failure in table["failures"].items()},
         seen.unseen,
+        frozenset(table["loaded"]),
     )
+
+
+def _list_library_path(interpreter: Interpreter, libraries: Sequence[Path]) -> dict[str, str]:
+    """Return the variable that has the loader look into folders, after the interpreter's own."""
+    name = "LD_LIBRARY_PATH"
+    folders = [*filter(None, [interpreter.environment.get(name)]), *map(str, libraries)]
+    return {name: os.pathsep.join(folders)} if folders else {}
 
 
 def _read(file: TextIO) -> str:

@@ -1,5 +1,7 @@
 """Locks: the wheels of a target, each with its hash, in pip's own format, in the recipe's folder.
 
+A wheel that is built here is locked by its source distribution's hash and by its own.
+
 A lock is made once for a recipe's requirements, and again when they change. So every machine builds a
 layer from the same bytes.
 """
@@ -14,9 +16,14 @@ from layer.builder.pack.kept import Kept
 from layer.builder.recipe import Contents, Recipe, normalise
 from layer.builder.target import Target
 from layer.builder.tree import write_atomic
-from layer.builder.wheels.resolve import Pip, Wheel, resolve, run_pip
+from layer.builder.wheels.resolve import resolve
+from layer.builder.wheels.tool import Pip, run_pip
+from layer.builder.wheels.wheel import Source, Wheel
 
-_LINE = re.compile(r"(?P<name>\S+)==(?P<version>\S+) --hash=sha256:(?P<sha256>[0-9a-f]{64})  # (?P<file>\S+)")
+_LINE = re.compile(
+    r"(?P<name>\S+)==(?P<version>\S+) --hash=sha256:(?P<sha256>[0-9a-f]{64})  # (?P<file>\S+)"
+    r"(?: builds (?P<wheel>\S+) sha256:(?P<built>[0-9a-f]{64}))?"
+)
 
 
 @dataclass(frozen=True)
@@ -55,13 +62,16 @@ def read(recipe: Recipe, target: Target) -> Lock | None:
     whole = len(matches) == len(lines) - 1  # the last is empty
     if header != _format_header(contents) or not whole or {match["name"] for match in matches} != required:
         return None
-    wheels = (Wheel(match["name"], match["version"], match["file"], match["sha256"]) for match in matches)
-    return Lock(path, tuple(wheels), kept)
+    return Lock(path, tuple(map(_parse_line, matches)), kept)
 
 
-def make(recipe: Recipe, target: Target, run: Pip = run_pip) -> Lock:
+def make(recipe: Recipe, target: Target, cache: Path, run: Pip = run_pip) -> Lock:
     """Resolve a recipe's requirements for a target, and write the lock."""
-    wheels = resolve(recipe, target, run)
+    return write(recipe, target, resolve(recipe, target, cache, run))
+
+
+def write(recipe: Recipe, target: Target, wheels: tuple[Wheel, ...]) -> Lock:
+    """Write the lock of the wheels that a recipe's requirements were resolved to."""
     return _write(recipe, target, Lock(path_of(recipe, target), wheels))
 
 
@@ -81,10 +91,23 @@ def guess_kept(recipe: Recipe, target: Target) -> Kept | None:
 
 
 def _write(recipe: Recipe, target: Target, lock: Lock) -> Lock:
-    lines = [f"{wheel.pin()}  # {wheel.file}" for wheel in lock.wheels]
+    lines = map(_format_line, lock.wheels)
     kept = lock.kept.format() if lock.kept is not None else []
     write_atomic(lock.path, "\n".join([_format_header(recipe.contents(target.name)), *kept, *lines]) + "\n")
     return lock
+
+
+def _format_line(wheel: Wheel) -> str:
+    if wheel.source:
+        return f"{wheel.pin()}  # {wheel.source.file} builds {wheel.file} sha256:{wheel.sha256}"
+    return f"{wheel.pin()}  # {wheel.file}"
+
+
+def _parse_line(match: re.Match[str]) -> Wheel:
+    if match["wheel"]:
+        source = Source(match["file"], match["sha256"])
+        return Wheel(match["name"], match["version"], match["wheel"], match["built"], source=source)
+    return Wheel(match["name"], match["version"], match["file"], match["sha256"])
 
 
 def _format_header(contents: Contents) -> str:

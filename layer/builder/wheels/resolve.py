@@ -1,73 +1,64 @@
-"""Resolve pins to wheels: the files that pip would install for a target, checked before they are fetched."""
+"""Resolve requirements to wheels: the files that pip would install, checked before they are fetched."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from layer.builder.errors import CudaBuildError, ResolveError
 from layer.builder.recipe import Contents, Recipe, normalise
 from layer.builder.target import Target
+from layer.builder.wheels import sdist
+from layer.builder.wheels.tool import Pip, run_pip
+from layer.builder.wheels.wheel import Wheel, cache_path, parse_install
 
 _CUDA = re.compile(r"(nvidia|cuda|triton|pytorch-triton)(-.*)?")
+_NO_WHEEL = re.compile(r"No matching distribution found for (?P<requirement>\S+)")
 
-Pip = Callable[[Sequence[str]], str]
-"""A function that runs pip with arguments and returns its output."""
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A wheel that pip chose, or that a lock names; names are normalised.
-
-    ``version`` has its local part, such as ``2.13.0+cpu``. A lock does not record ``requires``, the names
-    of its dependencies on the target.
-    """
-
-    name: str
-    version: str
-    file: str
-    sha256: str
-    requires: tuple[str, ...] = field(default=(), compare=False)
-
-    def pin(self) -> str:
-        """Return the requirement that only this file meets."""
-        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+"""PyTorch's index of CPU builds, for requirements whose wheels on the ordinary index are CUDA builds."""
 
 
-def run_pip(arguments: Sequence[str]) -> str:
-    """Run this interpreter's pip, and return its output; its errors become a ResolveError."""
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
-    # Settings for installing elsewhere than into the folder that is asked for.
-    environment = {key: value for key, value in os.environ.items() if key not in {"PIP_TARGET", "PIP_USER"}}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        raise ResolveError("pip failed:\n" + "\n".join(errors or [done.stderr.strip()]))
-    return done.stdout
-
-
-def resolve(recipe: Recipe, target: Target, run: Pip = run_pip) -> tuple[Wheel, ...]:
+def resolve(recipe: Recipe, target: Target, cache: Path, run: Pip = run_pip) -> tuple[Wheel, ...]:
     """Return the wheels of a recipe for a target; pip fetches only wheels whose index lacks their metadata.
 
-    If neither pip's indexes nor the recipe's have a CPU build of one, it is a CudaBuildError.
+    One whose package has only a source distribution is built into the cache. If neither pip's indexes nor
+    the recipe's have a CPU build of one, it is a CudaBuildError.
     """
     contents = recipe.contents(target.name)
-    options = target.pip_options()
-    wheels = _query(contents, target, options, run)
-    if cuda := find_cuda(wheels):
-        if recipe.cpu_index:
-            options += ["--extra-index-url", recipe.cpu_index, "--retries", "1", "--timeout", "15"]
-            wheels = _query(contents, target, options, run)
-            cuda = find_cuda(wheels)
-        if cuda:
-            raise CudaBuildError(_describe_ways_out(cuda, recipe, target))
+    arguments = ["--no-deps", *contents.requirements]
+    wheels, cuda = _choose(arguments, target, recipe.cpu_index, cache, run)
+    if cuda:
+        others = [name for name in recipe.targets if name not in {target.name, "host"}]
+        raise CudaBuildError(_describe_ways_out(cuda, recipe.cpu_index, target, others))
     check_complete(contents, wheels)
     return wheels
+
+
+def resolve_file(file: Path, target: Target, cache: Path, run: Pip | None = None) -> tuple[Wheel, ...]:
+    """Return the wheels of a requirements file and of all that it depends on, for a target."""
+    run = run or partial(run_pip, markers=target.markers())
+    wheels, cuda = _choose(["-r", str(file)], target, CPU_INDEX, cache, run)
+    if cuda:
+        raise CudaBuildError(_describe_ways_out(cuda, CPU_INDEX, target, []))
+    return wheels
+
+
+def _choose(
+    arguments: Sequence[str], target: Target, cpu_index: str, cache: Path, run: Pip
+) -> tuple[tuple[Wheel, ...], dict[Wheel, list[str]]]:
+    """Return the wheels that pip chooses, and which are CUDA builds although CPU builds were asked for."""
+    wheels = _query([*arguments, *target.pip_options()], target, cache, run)
+    cuda = find_cuda(wheels)
+    if cuda and cpu_index:
+        options = [*target.pip_options(), "--extra-index-url", cpu_index, "--retries", "1", "--timeout", "15"]
+        wheels = _query([*arguments, *options], target, cache, run)
+        cuda = find_cuda(wheels)
+    return wheels, cuda
 
 
 def find_cuda(wheels: Iterable[Wheel]) -> dict[Wheel, list[str]]:
@@ -99,26 +90,34 @@ def check_complete(contents: Contents, wheels: Iterable[Wheel]) -> None:
         )
 
 
-def _query(contents: Contents, target: Target, options: Sequence[str], run: Pip) -> tuple[Wheel, ...]:
-    """Ask pip which wheels it would install."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = run(
-            ["install", "--quiet", "--dry-run", "--report", "-", "--ignore-installed", "--no-deps",
-             "--target", folder, *options, *contents.requirements]
-        )  # fmt: skip
-    wheels = [_parse_wheel(install, target) for install in json.loads(report)["install"]]
-    return tuple(sorted(wheels, key=lambda wheel: wheel.name))
+def _query(arguments: Sequence[str], target: Target, cache: Path, run: Pip) -> tuple[Wheel, ...]:
+    """Ask pip which wheels it would install; what has none is built, and pip asked again."""
+    built: dict[str, Wheel] = {}
+    links: list[str] = []
+    while True:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                report = run(
+                    ["install", "--quiet", "--dry-run", "--report", "-", "--ignore-installed",
+                     "--target", folder, *arguments, *links]
+                )  # fmt: skip
+        except ResolveError as error:
+            missing = _NO_WHEEL.search(str(error))
+            if not missing or missing["requirement"] in built:
+                raise
+            wheel = sdist.build(missing["requirement"], cache, run)
+            built[missing["requirement"]] = wheel
+            links += ["--find-links", str(cache_path(cache, wheel).parent)]
+            continue
+        sources = {wheel.file: wheel.source for wheel in built.values()}
+        wheels = [_parse_wheel(install, target) for install in json.loads(report)["install"]]
+        wheels = [replace(wheel, source=sources.get(wheel.file)) for wheel in wheels]
+        return tuple(sorted(wheels, key=lambda wheel: wheel.name))
 
 
 def _parse_wheel(install: dict[str, Any], target: Target) -> Wheel:
-    metadata, download = install["metadata"], install["download_info"]
-    return Wheel(
-        name=normalise(metadata["name"]),
-        version=metadata["version"],
-        file=download["url"].rpartition("/")[2].replace("%2B", "+"),
-        sha256=download["archive_info"]["hashes"]["sha256"],
-        requires=_parse_requires(metadata.get("requires_dist", []), target),
-    )
+    declared = install["metadata"].get("requires_dist", [])
+    return replace(parse_install(install), requires=_parse_requires(declared, target))
 
 
 def _parse_requires(declared: Iterable[str], target: Target) -> tuple[str, ...]:
@@ -131,21 +130,22 @@ def _parse_requires(declared: Iterable[str], target: Target) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _describe_ways_out(cuda: dict[Wheel, list[str]], recipe: Recipe, target: Target) -> str:
+def _describe_ways_out(
+    cuda: dict[Wheel, list[str]], cpu_index: str, target: Target, others: Sequence[str]
+) -> str:
     lines = [f"for {target.name} pip finds only wheels that are built for a GPU, which Lambda does not have:"]
     lines += [
         f"  {wheel.file} ({', '.join(signs[:3])}{', …' if len(signs) > 3 else ''})"  # noqa: PLR2004
         for wheel, signs in cuda.items()
     ]
-    if recipe.cpu_index:
+    if cpu_index:
         lines += [
-            f"{recipe.cpu_index} was asked too, and did not answer or has no CPU build. One of these helps:",
-            f"  - reach it, or a mirror of it: PIP_EXTRA_INDEX_URL={recipe.cpu_index}",
+            f"{cpu_index} was asked too, and did not answer or has no CPU build. One of these helps:",
+            f"  - reach it, or a mirror of it: PIP_EXTRA_INDEX_URL={cpu_index}",
             "  - fetch the CPU wheel elsewhere into a folder: PIP_FIND_LINKS=that/folder",
         ]
     else:
         lines.append("Set PIP_EXTRA_INDEX_URL to an index with CPU builds, or cpu_index in the recipe.")
-    others = [name for name in recipe.targets if name not in {target.name, "host"}]
     if others:
         lines.append(f"  - or build for another target: {', '.join(others)}")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from layer.builder.target import get_target
 from layer.builder.wheels import lock as locks
 from layer.builder.wheels.lock import Lock
 
+CACHE = Path("unused")
 ARM, X86 = get_target("python3.13-arm64"), get_target("python3.13-x86_64")
 
 
@@ -50,7 +52,7 @@ class TestLock:
     def test_read(self, recipe):
         """What was made is read again, in pip's own form, and nothing lies beside it."""
         mine = recipe("six==1.17.0", "Jinja2==3.1")
-        made = locks.make(mine, ARM, pip)
+        made = locks.make(mine, ARM, CACHE, pip)
 
         assert locks.read(mine, ARM) == made
         assert [one.pin() for one in made.wheels] == [
@@ -68,7 +70,7 @@ class TestLock:
     )
     def test_other_requirements(self, other, recipe):
         """A lock of other requirements does not count, nor one of another target."""
-        locks.make(recipe("six==1.17.0"), ARM, pip)
+        locks.make(recipe("six==1.17.0"), ARM, CACHE, pip)
 
         assert locks.read(recipe(*other), ARM) is None
         assert locks.read(recipe("six==1.17.0", exclude=["x"]), ARM) is None
@@ -88,26 +90,26 @@ class TestLock:
     def test_damaged(self, damage, recipe):
         """A lock that is not whole does not count: the wheels are looked for anew."""
         mine = recipe("six==1.17.0", "a==1")
-        made = locks.make(mine, ARM, pip)
+        made = locks.make(mine, ARM, CACHE, pip)
         made.path.write_text(damage(made.path.read_text()))
 
         assert locks.read(mine, ARM) is None
 
     def test_not_found(self, recipe):
         """Where there are no such wheels, the lock from before stays as it was."""
-        made = locks.make(recipe("six==1.17.0"), ARM, pip)
+        made = locks.make(recipe("six==1.17.0"), ARM, CACHE, pip)
         before = made.path.read_text()
 
         def fail(_):
             raise ResolveError("no such wheel")
 
         with pytest.raises(ResolveError, match="no such wheel"):
-            locks.make(recipe("six==9"), ARM, fail)
+            locks.make(recipe("six==9"), ARM, CACHE, fail)
         assert made.path.read_text() == before
 
     def test_digest(self, recipe, tmp_path):
         """The digest is of the files' hashes alone, in whatever order."""
-        made = locks.make(recipe("six==1.17.0", "a==1"), ARM, pip)
+        made = locks.make(recipe("six==1.17.0", "a==1"), ARM, CACHE, pip)
         turned = Lock(tmp_path / "elsewhere", made.wheels[::-1])
         other = Lock(made.path, (replace(made.wheels[0], sha256="0" * 64), made.wheels[1]))
 

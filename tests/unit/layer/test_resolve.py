@@ -1,15 +1,18 @@
 """From pins to wheels, judged before they are fetched; pip is a stand-in with a report to print."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from layer.builder.errors import CudaBuildError, ResolveError
 from layer.builder.recipe import parse
 from layer.builder.target import get_target
-from layer.builder.wheels.resolve import resolve, run_pip
+from layer.builder.wheels.resolve import resolve
+from layer.builder.wheels.tool import run_pip
 
 ARM, X86 = get_target("python3.13-arm64"), get_target("python3.13-x86_64")
+CACHE = Path("unused")
 INDEX = "https://download.pytorch.org/whl/cpu"
 ON_X86 = 'platform_system == "Linux" and platform_machine == "x86_64"'
 
@@ -58,7 +61,7 @@ class TestResolve:
             ),
         )
 
-        found = resolve(recipe("six==1.17.0", "obstore==0.12.1"), ARM, fake)
+        found = resolve(recipe("six==1.17.0", "obstore==0.12.1"), ARM, CACHE, fake)
 
         assert [(each.name, each.version, each.requires) for each in found] == [
             ("obstore", "0.12.1", ("six",)),
@@ -70,7 +73,7 @@ class TestResolve:
         """The package installer is only asked what it would do, without dependencies."""
         fake = FakePip(wheel("six", "1.17.0"))
 
-        resolve(recipe("six==1.17.0"), ARM, fake)
+        resolve(recipe("six==1.17.0"), ARM, CACHE, fake)
 
         (call,) = fake.calls
         assert call[0] == "install"
@@ -83,7 +86,7 @@ class TestResolve:
         with pytest.raises(
             ResolveError, match=r"torch 2.10.0 requires filelock; torch 2.10.0 requires sympy\. Pin"
         ):
-            resolve(recipe("torch==2.10.0"), ARM, fake)
+            resolve(recipe("torch==2.10.0"), ARM, CACHE, fake)
 
     def test_exclude(self):
         """What is left out on purpose is not missed, nor what comes with a package in no_deps."""
@@ -91,7 +94,9 @@ class TestResolve:
             wheel("torch", "2.10.0", "sympy>=1.13"), wheel("OpenNMT-py", "3.5.1", "torch<2.3", "flask")
         )
 
-        found = resolve(recipe("torch==2.10.0", no_deps=["opennmt-py==3.5.1"], exclude=["sympy"]), ARM, fake)
+        found = resolve(
+            recipe("torch==2.10.0", no_deps=["opennmt-py==3.5.1"], exclude=["sympy"]), ARM, CACHE, fake
+        )
 
         assert [each.name for each in found] == ["opennmt-py", "torch"]
 
@@ -109,7 +114,7 @@ class TestCuda:
         fake = FakePip(CUDA)
 
         with pytest.raises(CudaBuildError) as refusal:
-            resolve(TORCH, X86, fake)
+            resolve(TORCH, X86, CACHE, fake)
 
         message = str(refusal.value)
         assert "torch-2.13.0-py3-none-any.whl (nvidia-cudnn-cu13, triton)" in message
@@ -119,7 +124,7 @@ class TestCuda:
 
     def test_cpu_index(self):
         """Where pip finds a CUDA build, the recipe's index is asked."""
-        wheels = resolve(TORCH, X86, FakePip(CUDA, extra=[CPU]))
+        wheels = resolve(TORCH, X86, CACHE, FakePip(CUDA, extra=[CPU]))
 
         assert [wheel.file for wheel in wheels] == ["torch-2.13.0+cpu-py3-none-any.whl"]
 
@@ -127,16 +132,16 @@ class TestCuda:
         """Where pip finds a CPU build by itself, no other index is asked."""
         fake = FakePip(CPU)
 
-        assert resolve(TORCH, X86, fake)[0].version == "2.13.0+cpu"
+        assert resolve(TORCH, X86, CACHE, fake)[0].version == "2.13.0+cpu"
         assert "--extra-index-url" not in [argument for call in fake.calls for argument in call]
 
     def test_other_machines_cuda(self):
         """A wheel that needs CUDA on another machine only is taken: its markers are read for the target."""
         torch = wheel("torch", "2.10.0", f"nvidia-cudnn-cu12==9.10; {ON_X86}", f"triton==3.6.0; {ON_X86}")
 
-        assert resolve(recipe("torch==2.10.0"), ARM, FakePip(torch))[0].requires == ()
+        assert resolve(recipe("torch==2.10.0"), ARM, CACHE, FakePip(torch))[0].requires == ()
         with pytest.raises(CudaBuildError):
-            resolve(recipe("torch==2.10.0"), X86, FakePip(torch))
+            resolve(recipe("torch==2.10.0"), X86, CACHE, FakePip(torch))
 
     @pytest.mark.parametrize(
         "bad",
@@ -153,9 +158,9 @@ class TestCuda:
         name, version = bad["metadata"]["name"], bad["metadata"]["version"]
 
         with pytest.raises(CudaBuildError, match="Set PIP_EXTRA_INDEX_URL to an index with CPU builds"):
-            resolve(recipe(f"{name}=={version}"), X86, FakePip(bad))
+            resolve(recipe(f"{name}=={version}"), X86, CACHE, FakePip(bad))
 
     def test_no_deps_too(self):
         """A CUDA build is refused also where its dependencies would not be installed."""
         with pytest.raises(CudaBuildError):
-            resolve(recipe(no_deps=["torch==2.13.0"]), X86, FakePip(CUDA))
+            resolve(recipe(no_deps=["torch==2.13.0"]), X86, CACHE, FakePip(CUDA))

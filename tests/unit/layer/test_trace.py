@@ -8,7 +8,7 @@ from layer.builder.report.facts import Removed
 from layer.builder.slim import trace
 from layer.builder.target import get_target
 from layer.builder.wheels.lock import Lock
-from layer.builder.wheels.resolve import Wheel
+from layer.builder.wheels.wheel import Wheel
 
 ARM = get_target("python3.13-arm64")
 

@@ -11,7 +11,8 @@ from layer.builder.errors import CudaBuildError, ResolveError
 from layer.builder.target import get_target
 from layer.builder.wheels.install import describe_wheels, ensure_tool, fetch, install
 from layer.builder.wheels.lock import Lock
-from layer.builder.wheels.resolve import Wheel, run_pip
+from layer.builder.wheels.tool import run_pip
+from layer.builder.wheels.wheel import Wheel
 
 HOST = get_target("host")
 INDEX = "https://host/cpu"
@@ -52,7 +53,7 @@ class FakePip:
         self.calls.append(list(arguments))
         self.pins = Path(arguments[arguments.index("-r") + 1]).read_text()
         if len(self.calls) <= self.failures:
-            raise ResolveError(f"failure {len(self.calls)}")
+            raise ResolveError(f"No matching distribution: failure {len(self.calls)}")
         for path in self.folder.iterdir():
             destination = Path(arguments[arguments.index("--dest") + 1])
             (destination / path.name).write_bytes(path.read_bytes())

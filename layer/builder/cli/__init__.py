@@ -1,16 +1,18 @@
 """The layer builder's commands."""
 
 import argparse
+import errno
 import json
 import os
+import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from layer.builder import build as builder
+from layer.builder.cli import recipes
+from layer.builder.cli.command import RECIPE, TARGET, Commands, add_command, say
 from layer.builder.errors import LayerError
 from layer.builder.pack import bytecode, interpreter
 from layer.builder.pack.layer import MARKER
@@ -19,18 +21,15 @@ from layer.builder.publish import checks, package
 from layer.builder.publish.execute import execute
 from layer.builder.publish.plan import plan
 from layer.builder.recipe import load, load_common_rules
+from layer.builder.report.facts import Report
 from layer.builder.report.page import PAGE
 from layer.builder.report.table import format_table
 from layer.builder.slim import patch
 from layer.builder.target import get_target
 from layer.builder.wheels import lock as locks
+from layer.builder.wheels.draft import draft_file
 from layer.builder.wheels.resolve import resolve
-
-Commands = Any
-"""What ``add_subparsers`` returns; argparse has no public name for its type."""
-
-_RECIPE = "a name in layer/recipes, or a TOML file"
-_TARGET = "host, or a runtime and processor such as python3.13-arm64 (default: %(default)s)"
+from layer.builder.wheels.unused import list_unused
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,9 +44,21 @@ def main(arguments: list[str] | None = None) -> int:
     except (LayerError, OSError) as error:
         if options.debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}{_describe_full_disk(str(error))}", file=sys.stderr)
         return 2
     return code
+
+
+def _describe_full_disk(message: str) -> str:
+    """Return how much space is left where the builder writes, if an error is that there is none."""
+    if os.strerror(errno.ENOSPC) not in message:
+        return ""
+    folders = (builder.WORK if builder.WORK.exists() else builder.WORK.parent, Path(tempfile.gettempdir()))
+    left = (f"{shutil.disk_usage(folder).free // 10**6:,} MB in {folder}" for folder in folders)
+    return (
+        f"\nThere is no space left: free are {' and '.join(left)}. Remove what you can, or use another disk: "
+        "set TMPDIR to a folder there, and make .layers a link to one"
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,26 +71,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_build(commands)
+    recipes.add(commands)
     _add_publish(commands)
     _add_maintenance(commands)
     return parser
 
 
-def _add_command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], example: str, **texts: str
-) -> argparse.ArgumentParser:
-    """Add a command; one without a ``help`` text is a maintainers' command, which --help does not list."""
-    command: argparse.ArgumentParser = commands.add_parser(
-        name, epilog=f"example: python -m layer {name} {example}", **texts
-    )
-    # Accepted on either side of the command; a default here would overwrite the one before it.
-    command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    command.set_defaults(run=run)
-    return command
-
-
 def _add_build(commands: Commands) -> None:
-    command = _add_command(
+    command = add_command(
         commands, "build", _build, "opennmt --target python3.13-arm64",
         help="build a layer from a recipe",
         description="Build a layer that fits Lambda, and prove that it still gives the same answers: install "
@@ -88,8 +87,12 @@ def _add_build(commands: Commands) -> None:
         "that alone; then put it into the layer, as files or, if they are too big, as an archive. A CUDA "
         "build is refused before it is fetched.",
     )  # fmt: skip
-    command.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
-    command.add_argument("--target", default="host", metavar="TARGET", help=_TARGET)
+    command.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        help=f"{RECIPE}, or a requirements file (.txt), of which a recipe is made in .layers",
+    )
+    command.add_argument("--target", default="host", metavar="TARGET", help=TARGET)
     command.add_argument("--out", type=Path, metavar="DIR",
                          help="folder for layer/, report.json and report.html "
                          "(default: .layers/RECIPE-TARGET)")  # fmt: skip
@@ -106,7 +109,9 @@ def _add_build(commands: Commands) -> None:
 
 
 def _build(options: argparse.Namespace) -> int:
-    recipe, target = load(options.recipe), get_target(options.target)
+    target = get_target(options.target)
+    bare = options.recipe.endswith(".txt")
+    recipe = draft_file(Path(options.recipe), target, builder.WORK, say) if bare else load(options.recipe)
     out = options.out or builder.default_out(recipe, target)
     job = builder.Job(
         recipe, target, out, options.strategy, options.trace, allow_unproven=options.allow_unproven
@@ -114,37 +119,46 @@ def _build(options: argparse.Namespace) -> int:
     if options.dry_run:
         _print_plan(job)
         return 0
-    print(format_table(builder.build(job, _say)))
+    report = builder.build(job, say)
+    print(format_table(report))
     print(f"\nlayer    {out / 'layer'}\nreport   {out / PAGE}")
+    _propose_excludes(job, report)
     return 0
+
+
+def _propose_excludes(job: builder.Job, report: Report) -> None:
+    """Print which distributions a layer's recipe may exclude."""
+    lock = locks.read(job.recipe, job.target)
+    if lock and (names := list_unused(report, lock, job.work / "wheels")):
+        print(f"proposal nothing of these is left in the layer; in the recipe: exclude = {json.dumps(names)}")
 
 
 def _print_plan(job: builder.Job) -> None:
     recipe, target = job.recipe, job.target
     lock = locks.read(recipe, target)
     if lock is None:
-        _say(f"looking for wheels: {recipe.name} for {target.name} ({target.runtime}, {target.architecture})")
-        wheels = [wheel.file for wheel in resolve(recipe, target)]
+        say(f"looking for wheels: {recipe.name} for {target.name} ({target.runtime}, {target.architecture})")
+        wheels = [wheel.file for wheel in resolve(recipe, target, job.work / "wheels")]
     else:
-        _say(f"locked in {lock.path.name}")
+        say(f"locked in {lock.path.name}")
         wheels = [wheel.file for wheel in lock.wheels]
-    _say("install")
+    say("install")
     for file in wheels:
         print(f"    {file}")
     for one in sorted(recipe.patches, key=lambda one: one.stage):  # fix, then slim
-        _say(f"{one.stage}: {one.path} ({one.name})")
+        say(f"{one.stage}: {one.path} ({one.name})")
     for rule in (*load_common_rules(), *recipe.rules):
-        _say(f"take out: {rule.name}, {rule.reason}")
+        say(f"take out: {rule.name}, {rule.reason}")
     python = interpreter.find(target, job.interpreters)
     compiler = interpreter.find_compiler(target, job.interpreters)
-    _say(f"trace and prove with {python.description}" if python else "take the recorded trace and proof")
-    _say("strip every shared library, check it, and compare what it needs with the runtime")
-    _say(f"byte-compile with {compiler.description}" if compiler else "leave sources as they are")
-    _say(f"write {job.out / 'layer'}, strategy {job.strategy or job.recipe.strategy}")
+    say(f"trace and prove with {python.description}" if python else "take the recorded trace and proof")
+    say("strip every shared library, check it, and compare what it needs with the runtime")
+    say(f"byte-compile with {compiler.description}" if compiler else "leave sources as they are")
+    say(f"write {job.out / 'layer'}, strategy {job.strategy or job.recipe.strategy}")
 
 
 def _add_publish(commands: Commands) -> None:
-    command = _add_command(
+    command = add_command(
         commands, "publish", _publish,
         "out --region eu-west-1 --region us-east-1 --bucket 'my-layers-{region}' --dry-run",
         help="publish a built layer in one or several regions",
@@ -173,8 +187,8 @@ def _add_publish(commands: Commands) -> None:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    def say(message: str) -> None:
-        _say(message, sys.stderr if options.json else sys.stdout)
+    def report(message: str) -> None:
+        say(message, sys.stderr if options.json else sys.stdout)
 
     regions = list(dict.fromkeys(options.region))
     checks.check_regions(regions, options.bucket)
@@ -182,9 +196,9 @@ def _publish(options: argparse.Namespace) -> int:
     name = options.name or checks.default_name(layer)
     checks.check_name(name)
     with tempfile.TemporaryDirectory(prefix="layer-") as folder:
-        say(f"zipping {options.folder / 'layer'}")
+        report(f"zipping {options.folder / 'layer'}")
         packed = package.pack(options.folder / "layer", Path(folder) / f"{name}.zip")
-        say(f"{packed.bytes:,} bytes, sha256 {packed.sha256}")
+        report(f"{packed.bytes:,} bytes, sha256 {packed.sha256}")
         calls = plan(layer, packed, regions, options.bucket, name, public=options.public)
         if options.dry_run:
             if options.json:
@@ -193,7 +207,7 @@ def _publish(options: argparse.Namespace) -> int:
             else:
                 print("\n".join(map(str, calls)))
             return 0
-        arns, failures = execute(calls, say)
+        arns, failures = execute(calls, report)
     if options.json:
         print(json.dumps(arns, indent=2))
     else:
@@ -206,38 +220,38 @@ def _publish(options: argparse.Namespace) -> int:
 
 
 def _add_maintenance(commands: Commands) -> None:
-    command = _add_command(
+    command = add_command(
         commands, "interpreter", _interpreter, "python3.13-arm64",
         description="Fetch a target's Python from Debian, with its C library, into .layers, to trace, prove "
         "and compile for it; nothing is installed. For another architecture than this machine's it runs "
         "under QEMU's user emulation.",
     )  # fmt: skip
     command.add_argument("target", metavar="TARGET", help="runtime and processor, such as python3.13-arm64")
-    command = _add_command(
+    command = add_command(
         commands, "compile", _compile, "build/python --target python3.13-arm64",
         description="Replace a folder's modules by bytecode for the target's Python, each by a .pyc in its "
         "place, as in the layers, and mark the folder as the target's. If no Python here compiles for it, "
         "the sources stay.",
     )  # fmt: skip
     command.add_argument("folder", type=Path, metavar="DIR", help="the folder that is on Python's path")
-    command.add_argument("--target", default="host", metavar="TARGET", help=_TARGET)
+    command.add_argument("--target", default="host", metavar="TARGET", help=TARGET)
     for name in ("fix", "mend"):
-        command = _add_command(
+        command = add_command(
             commands, name, _fix, "opennmt .venv/lib/python3.11/site-packages",
             description="Apply the patches without which a recipe's packages do not run to the folder where "
             "pip installed them. Applying them twice changes nothing.",
         )  # fmt: skip
-        command.add_argument("recipe", metavar="RECIPE", help=_RECIPE)
+        command.add_argument("recipe", metavar="RECIPE", help=RECIPE)
         command.add_argument("folder", type=Path, metavar="SITE_PACKAGES", help="folder of the packages")
 
 
 def _interpreter(options: argparse.Namespace) -> int:
     target = get_target(options.target)
     cache = builder.WORK / "interpreters"
-    interpreter.fetch(target, cache, _say)
+    interpreter.fetch(target, cache, say)
     python, compiler = interpreter.find(target, cache), interpreter.find_compiler(target, cache)
-    _say(f"runs the prediction: {python.description if python else 'none'}")
-    _say(f"compiles: {compiler.description if compiler else 'none'}")
+    say(f"runs the prediction: {python.description if python else 'none'}")
+    say(f"compiles: {compiler.description if compiler else 'none'}")
     return 0
 
 
@@ -247,10 +261,10 @@ def _compile(options: argparse.Namespace) -> int:
     (options.folder / f"compiled.{MARKER}").write_text(json.dumps(marker, indent=2) + "\n")
     compiler = interpreter.find_compiler(target, builder.WORK / "interpreters")
     if compiler is None:
-        _say(f"no Python here compiles for {target.name}: sources stay, and are compiled at each cold start")
+        say(f"no Python here compiles for {target.name}: sources stay, and are compiled at each cold start")
     else:
         count = bytecode.compile_tree(options.folder, compiler)
-        _say(f"compiled {count} modules with {compiler.description}")
+        say(f"compiled {count} modules with {compiler.description}")
     return 0
 
 
@@ -264,10 +278,5 @@ def _fix(options: argparse.Namespace) -> int:
         if one.action == "content" and (options.folder / one.path).with_suffix("").is_dir():
             continue
         patch.apply(options.folder, [one], "fix")
-        _say(f"fixed {one.path} ({one.name})")
+        say(f"fixed {one.path} ({one.name})")
     return 0
-
-
-def _say(message: str, file: Any = None) -> None:
-    # On standard output: `sam build` shows that as it comes, and errors only at the end.
-    print(f"· {message}", file=file or sys.stdout, flush=True)

@@ -1,0 +1,64 @@
+"""Why a file is in a layer, or not: by the recipe and by what was recorded, without a build."""
+
+from collections.abc import Iterator, Sequence
+
+from layer.builder.recipe import Recipe, load_common_rules
+from layer.builder.slim import trace
+from layer.builder.slim.globs import matches
+from layer.builder.slim.prune import LICENCES, Rule
+from layer.builder.target import Target
+from layer.builder.tree import File
+from layer.builder.wheels.lock import Lock
+
+
+def explain(path: str, recipe: Recipe, target: Target, lock: Lock, whole: Sequence[str]) -> list[str]:
+    """Return why a file of the packages is in a target's layer or not, the deciding reason first.
+
+    ``path`` is relative to the layer's ``python``; bytecode counts as its source. ``whole`` are the globs of
+    packages that stay whole because all their public modules are imported.
+    """
+    path = trace.get_source(path.removeprefix("python/"))
+    patches = [f"patch {one.name!r} changes it: {one.reason}" for one in recipe.patches if one.path == path]
+    if any(one.path == path and one.action == "remove" for one in recipe.patches):
+        return [f"out: {patches[0]}"]
+    opened = trace.read(recipe, target, lock)
+    reasons = [*_list_reasons(path, recipe, opened, whole), *patches]
+    if opened is None:
+        reasons.append(f"there is no trace of these wheels for {target.name}: build it to have one")
+    return reasons
+
+
+def _list_reasons(path: str, recipe: Recipe, opened: list[str] | None, whole: Sequence[str]) -> Iterator[str]:
+    if glob := _find_glob(path, recipe.protect):
+        yield f"in: {glob} in the recipe's protect"
+        return
+    if rule := _find_rule(path, recipe.rules):
+        yield f"out: rule {rule.name!r} of the recipe: {rule.reason}"
+        return
+    if opened is not None and path in opened:
+        yield "in: the smoke prediction opens or maps it"
+        return
+    if rule := _find_rule(path, load_common_rules()):
+        yield f"out: rule {rule.name!r} of every recipe: {rule.reason}; the prediction does not open it"
+        return
+    if glob := _find_glob(path, whole):
+        yield f"in: {glob}, of a package in [smoke] imports"
+        return
+    package = File(path, 0).package
+    used = opened is None or package in {File(one, 0).package for one in opened}
+    for name, globs in (("licences", LICENCES), ("the recipe's package_data", recipe.package_data)):
+        if used and (glob := _find_glob(path, globs)):
+            yield f"in: {glob} of {name}, and {package} is used"
+            return
+    if opened is None:
+        yield "in: no rule names it"
+    else:
+        yield "out: the smoke prediction neither opens nor maps it, and nothing else keeps it"
+
+
+def _find_glob(path: str, globs: Sequence[str]) -> str | None:
+    return next((glob for glob in globs if matches(path, [glob])), None)
+
+
+def _find_rule(path: str, rules: Sequence[Rule]) -> Rule | None:
+    return next((rule for rule in rules if matches(path, rule.globs)), None)

@@ -1,0 +1,204 @@
+"""From a requirements file to a recipe: its pins for each target, its smoke test, and its folder."""
+
+import ast
+import json
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from layer.builder.errors import RecipeError, ResolveError
+from layer.builder.recipe import FILE, RECIPES, Recipe, load
+from layer.builder.target import Target, get_target
+from layer.builder.tree import file_sha256, write_atomic
+from layer.builder.wheels import lock as locks
+from layer.builder.wheels import pins as pinning
+from layer.builder.wheels.install import fetch
+from layer.builder.wheels.lock import Lock
+from layer.builder.wheels.resolve import CPU_INDEX, resolve_file
+from layer.builder.wheels.wheel import Wheel, cache_path
+
+Say = Callable[[str], None]
+Choices = dict[str, tuple[Wheel, ...]]
+"""The wheels of a requirements file, by the name of the target."""
+
+REQUIREMENTS = "requirements.txt"
+"""The file beside a recipe that says which packages it is for."""
+
+TARGETS = ("python3.13-arm64", "python3.13-x86_64", "host")
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NOT_MODULES = re.compile(r".*\.(dist-info|data|libs)|tests?|docs?|examples?|benchmarks?|__pycache__")
+_MAKEFILES = RECIPES / "inference"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recipe to be: where it goes, the requirements file, and what exercises its packages.
+
+    ``smoke`` is a script with an ``answer``, ``imports`` the packages whose public modules are all imported
+    (default: those that the requirements file names).
+    """
+
+    folder: Path
+    requirements: Path
+    smoke: Path | None = None
+    imports: tuple[str, ...] = ()
+
+
+def check(draft: Draft) -> None:
+    """Refuse a draft whose name, files or script are wrong, before anything is resolved."""
+    name = draft.folder.name
+    if not _NAME.fullmatch(name):
+        raise RecipeError(f"{name!r} is no name of a recipe: write lower-case letters, digits and _")
+    if draft.folder.exists():
+        raise RecipeError(f"{draft.folder} exists; `layer pin {name}` renews its pins, or remove it first")
+    if not draft.requirements.is_file():
+        raise RecipeError(f"there is no requirements file {draft.requirements}")
+    if draft.smoke:
+        check_script(draft.smoke)
+
+
+def check_script(path: Path) -> None:
+    """Refuse a smoke script without a function ``answer``."""
+    try:
+        module = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, SyntaxError) as error:
+        raise RecipeError(f"the smoke script {path} cannot be read: {error}") from None
+    if not any(isinstance(node, ast.FunctionDef) and node.name == "answer" for node in module.body):
+        raise RecipeError(
+            f"{path} has no function answer; put what it does into one that returns the results as JSON:\n"
+            "    def answer():\n"
+            "        return [...]"
+        )
+
+
+def resolve_targets(file: Path, targets: Sequence[Target], cache: Path, say: Say) -> Choices:
+    """Return the wheels for each target; one that lacks some is left out, unless all do."""
+    choices: Choices = {}
+    failures = {}
+    for target in targets:
+        say(f"looking for wheels: {file} for {target.name}")
+        try:
+            choices[target.name] = resolve_file(file, target, cache)
+        except ResolveError as error:
+            failures[target.name] = error
+    if not choices:
+        raise next(iter(failures.values()))
+    for name, error in failures.items():
+        say(f"WARNING: left out: {name}: {error}")
+    return choices
+
+
+def list_top_level(wheel: Path) -> list[str]:
+    """Return the public packages and modules that a wheel brings, such as ``google.protobuf``."""
+    with zipfile.ZipFile(wheel) as archive:
+        paths = [name.split("/") for name in archive.namelist() if not name.endswith("/")]
+    paths = [path for path in paths if not any(map(_NOT_MODULES.fullmatch, path[:-1]))]
+    packages = {tuple(path[:-1]) for path in paths if path[-1] == "__init__.py" and len(path) > 1}
+    outermost = {one for one in packages if not any(one[:end] in packages for end in range(1, len(one)))}
+    names = {".".join(one) for one in outermost}
+    names |= {
+        path[0].partition(".")[0] for path in paths if len(path) == 1 and path[0].endswith((".py", ".so"))
+    }
+    public = {name for name in names if not name.startswith("_") and name not in {"setup", "conftest"}}
+    return sorted(public or names)
+
+
+def find_imports(choices: Choices, targets: Sequence[Target], cache: Path, say: Say) -> tuple[str, ...]:
+    """Return the top-level packages of what the requirements file names, which is fetched for one target."""
+    target = next(target for target in targets if target.name in choices)
+    named = tuple(wheel for wheel in choices[target.name] if wheel.requested)
+    fetch(Lock(Path(REQUIREMENTS), named), target, CPU_INDEX, cache, say)
+    return tuple(sorted({name for wheel in named for name in list_top_level(cache_path(cache, wheel))}))
+
+
+def format_recipe(draft: Draft, choices: Choices) -> str:
+    """Return the text of a recipe's file."""
+    smoke = ['script = "smoke.py"'] if draft.smoke else []
+    if draft.imports:
+        smoke.append(f"imports = {json.dumps(draft.imports)}")
+    torch = any(wheel.name == "torch" for wheels in choices.values() for wheel in wheels)
+    lines = [
+        f"# {REQUIREMENTS} with all dependencies; `python -m layer pin {draft.folder.name}` renews the pins.",
+        'base_layer = "inference"' if draft.folder.parent == RECIPES else 'engine = ""  # of any function',
+        *([f'cpu_index = "{CPU_INDEX}"'] if torch else []),
+        "requirements = []",
+        "",
+        "[smoke]",
+        *smoke,
+    ]
+    return pinning.renew("\n".join(lines) + "\n", pinning.group(choices))
+
+
+def write(draft: Draft, choices: Choices, targets: Sequence[Target]) -> Recipe:
+    """Write a recipe's folder with its locks, whole or not at all, and return the recipe."""
+    parent = draft.folder.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=parent) as name:
+        folder = Path(name) / draft.folder.name
+        folder.mkdir()
+        shutil.copyfile(draft.requirements, folder / REQUIREMENTS)
+        if draft.smoke:
+            shutil.copyfile(draft.smoke, folder / "smoke.py")
+        (folder / FILE).write_text(format_recipe(draft, choices), encoding="utf-8")
+        recipe = load(str(folder / FILE))
+        for target in targets:
+            if target.name in choices:
+                locks.write(recipe, target, choices[target.name])
+                if parent == RECIPES:
+                    shutil.copyfile(_MAKEFILES / target.name / "Makefile", folder / target.name / "Makefile")
+        folder.rename(draft.folder)
+    return load(str(draft.folder / FILE))
+
+
+def draft_file(file: Path, target: Target, work: Path, say: Say) -> Recipe:
+    """Return the recipe of a bare requirements file for a target; it is made once for a state of the file."""
+    if not file.is_file():
+        raise RecipeError(f"there is no requirements file {file}")
+    stem = re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_") or REQUIREMENTS
+    folder = work / "recipes" / target.name / f"{stem}_{file_sha256(file)[:8]}"
+    if not folder.is_dir():
+        cache = work / "wheels"
+        choices = resolve_targets(file, [target], cache, say)
+        imports = find_imports(choices, [target], cache, say)
+        write(Draft(folder, file, imports=imports), choices, [target])
+    return load(str(folder / FILE))
+
+
+def renew(recipe: Recipe, cache: Path, say: Say) -> list[str]:
+    """Renew the pins and locks of a recipe by its requirements file, and return what changed, by line."""
+    file, requirements = recipe.folder / FILE, recipe.folder / REQUIREMENTS
+    if not requirements.is_file():
+        raise RecipeError(
+            f"recipe {recipe.name} has no {REQUIREMENTS}: write the packages that it is for into "
+            f"{requirements}, one a line, and pin again"
+        )
+    targets = [get_target(name) for name in recipe.targets or TARGETS]
+    choices: Choices = {}
+    for target in targets:
+        say(f"looking for wheels: {recipe.name} for {target.name}")
+        exclude = recipe.contents(target.name).exclude
+        wheels = resolve_file(requirements, target, cache)
+        choices[target.name] = tuple(wheel for wheel in wheels if wheel.name not in exclude)
+    former = file.read_text(encoding="utf-8")
+    write_atomic(file, pinning.renew(former, pinning.group(choices)))
+    renewed = load(str(file))
+    changes = []
+    for target in targets:
+        before, after = (set(one.contents(target.name).requirements) for one in (recipe, renewed))
+        if lost := {wheel.requirement for wheel in choices[target.name]} - after:
+            write_atomic(file, former)
+            raise RecipeError(
+                f"{file} is not laid out as `layer new` does it: pin {', '.join(sorted(lost))} there"
+            )
+        changes += [f"{target.name}: - {pin}" for pin in sorted(before - after)]
+        changes += [f"{target.name}: + {pin}" for pin in sorted(after - before)]
+    for target in targets:
+        lock = locks.read(renewed, target)
+        if lock is None or lock.wheels != choices[target.name]:
+            locks.write(renewed, target, choices[target.name])
+    return changes

@@ -1,0 +1,211 @@
+"""From a requirements file to a recipe and its layer; toy wheels from a folder, no network."""
+
+import os
+import tomllib
+from dataclasses import replace
+
+import pytest
+from support.packages import make_wheel
+
+from layer.builder import build
+from layer.builder.cli import main, recipes
+from layer.builder.errors import RecipeError, ResolveError
+from layer.builder.recipe import load
+from layer.builder.target import get_target
+from layer.builder.wheels import draft as drafts
+from layer.builder.wheels import lock as locks
+from layer.builder.wheels import pins
+from layer.builder.wheels.draft import Draft
+from layer.builder.wheels.unused import list_unused
+from layer.builder.wheels.wheel import Wheel
+
+ARM, X86, HOST = (get_target(name) for name in drafts.TARGETS)
+SMOKE = "def answer():\n    import app\n    return app.NAME\n"
+
+
+@pytest.fixture(autouse=True)
+def index(tmp_path, monkeypatch):
+    """Return the folder that is all pip knows: app, and what it needs on this Python or on Lambda's."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "index"
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    make_wheel(folder, "app", requires=("new; python_version >= '3.13'", "old; python_version < '3.13'"))
+    make_wheel(folder, "old")
+    make_wheel(folder, "new")
+    make_wheel(folder, "spare")
+    return folder
+
+
+@pytest.fixture
+def requirements(tmp_path):
+    """Return a requirements file."""
+    path = tmp_path / "requirements.txt"
+    path.write_text("app\n")
+    return path
+
+
+@pytest.fixture
+def homes(tmp_path, monkeypatch):
+    """Return the folder that recipes go to, beside one for wheels."""
+    monkeypatch.setattr(recipes, "RECIPES", tmp_path / "recipes")
+    monkeypatch.setattr(drafts, "RECIPES", tmp_path / "recipes")
+    monkeypatch.setattr(recipes, "_WHEELS", tmp_path / "wheels")
+    return tmp_path / "recipes"
+
+
+@pytest.mark.check
+@pytest.mark.skipif(HOST.python == ARM.python, reason="markers differ only between two Pythons")
+def test_new_and_pin(homes, requirements, tmp_path, index, capsys):
+    """A recipe has the pins of each target by that target's markers, and its locks; then it is renewed."""
+    smoke = tmp_path / "mine.py"
+    smoke.write_text(SMOKE)
+    assert main(["new", "mine", str(requirements), "--smoke", str(smoke)]) == 0
+
+    recipe = load(str(homes / "mine" / "recipe.toml"))
+    assert recipe.contents(ARM.name).requirements == ("app==1.0", "new==1.0")
+    assert recipe.contents(HOST.name).requirements == ("app==1.0", "old==1.0")
+    assert recipe.smoke.imports == ("app",)
+    assert recipe.smoke.script.read_text() == SMOKE
+    for target in (ARM, X86, HOST):
+        assert locks.read(recipe, target) is not None
+        assert "layer" in (homes / "mine" / target.name / "Makefile").read_text()
+
+    make_wheel(index, "new", version="2.0")
+    capsys.readouterr()
+    assert main(["pin", str(homes / "mine" / "recipe.toml")]) == 0
+    changes = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("·")]
+    assert changes == [
+        f"{target}: {change}" for target in (ARM.name, X86.name) for change in ("- new==1.0", "+ new==2.0")
+    ]
+    renewed = load(str(homes / "mine" / "recipe.toml"))
+    assert renewed.contents(ARM.name).requirements == ("app==1.0", "new==2.0")
+    assert locks.read(renewed, ARM).wheels[1].version == "2.0"
+
+
+@pytest.mark.check
+def test_bare_file(requirements, tmp_path):
+    """A requirements file alone is built; what it names is imported, and what nothing needs may go."""
+    make_wheel(tmp_path / "index", "app", requires=("spare",), version="1.1")
+    work = tmp_path / "work"
+
+    recipe = drafts.draft_file(requirements, HOST, work, print)
+    job = build.Job(recipe, HOST, tmp_path / "out", work=work)
+    report = build.build(job, print)
+
+    assert report.proven
+    assert "app.pyc" in [file.path for file in report.files]
+    assert list_unused(report, locks.read(recipe, HOST), work / "wheels") == ["spare"]
+    assert drafts.draft_file(requirements, HOST, work, print).folder == recipe.folder
+    excluding = replace(recipe, common=replace(recipe.common, exclude=frozenset({"spare"})))
+    assert excluding.contents("host").requirements == ("app==1.1",)
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "message"),
+    [
+        ("Mine", SMOKE, "no name of a recipe"),
+        ("there", SMOKE, "layer pin there"),
+        ("mine", "print(1)\n", r"no function answer; .*\n    def answer\(\):\n        return"),
+        ("mine", "def answer(:\n", "cannot be read"),
+    ],
+)
+def test_refused(name, script, message, tmp_path, requirements):
+    """Before anything is resolved, with what to do."""
+    (tmp_path / "recipes" / "there").mkdir(parents=True)
+    smoke = tmp_path / "smoke.py"
+    smoke.write_text(script)
+
+    with pytest.raises(RecipeError, match=message):
+        drafts.check(Draft(tmp_path / "recipes" / name, requirements, smoke))
+
+
+def test_no_requirements_file(tmp_path):
+    """It is named; a recipe without one is told how it gets one."""
+    with pytest.raises(RecipeError, match="there is no requirements file"):
+        drafts.check(Draft(tmp_path / "mine", tmp_path / "gone.txt"))
+    with pytest.raises(RecipeError, match=r"recipe opennmt has no requirements\.txt: write"):
+        drafts.renew(load("opennmt"), tmp_path, print)
+
+
+def test_a_target_without_wheels(tmp_path, monkeypatch):
+    """It is left out, and said; where all are, the first one's error is told."""
+    only = {HOST.name: (Wheel("app", "1.0", "app.whl", "0" * 64),)}
+
+    def choose(_, target, __):
+        if target.name not in only:
+            raise ResolveError(f"none for {target.name}")
+        return only[target.name]
+
+    monkeypatch.setattr(drafts, "resolve_file", choose)
+    lines = []
+    assert drafts.resolve_targets(tmp_path, [ARM, HOST], tmp_path, lines.append) == only
+    assert lines[-1] == f"WARNING: left out: {ARM.name}: none for {ARM.name}"
+    with pytest.raises(ResolveError, match=ARM.name):
+        drafts.resolve_targets(tmp_path, [ARM, X86], tmp_path, lines.append)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["a/__init__.py", "a/b/__init__.py", "tests/__init__.py"], ["a"]),
+        (["one.py", "two.cpython-313-x86_64-linux-gnu.so", "_three.py"], ["one", "two"]),
+        (["google/protobuf/__init__.py", "google/protobuf/any.py"], ["google.protobuf"]),
+        (["_cffi.abi3.so", "x.libs/libx.so"], ["_cffi"]),
+    ],
+    ids=["package", "modules", "namespace", "private alone"],
+)
+def test_top_level(files, expected, tmp_path):
+    """What can be imported of a wheel, without tests and private helpers."""
+    wheel = make_wheel(tmp_path, "toy", dict.fromkeys(files, ""))
+
+    assert drafts.list_top_level(wheel) == expected
+
+
+class TestPins:
+    """The lists in a recipe's file."""
+
+    TEXT = """\
+# Mine.
+base_layer = "inference"
+requirements = ["a==1", "b==1"]  # pinned
+exclude = ["c"]
+
+[targets.host]
+exclude = ["d"]
+
+# Lambda's.
+[targets."python3.13-arm64"]
+requirements = [
+    "e==1",
+]
+"""
+
+    def test_renewed(self):
+        """Whatever else a file says stays."""
+        text = pins.renew(self.TEXT, {"": ["a==2"], "host": ["h==1"], "python3.13-arm64": [], "x": ["y==1"]})
+
+        assert text.startswith('# Mine.\nbase_layer = "inference"\nrequirements = [\n    "a==2",\n]\n')
+        assert "# Lambda's." in text
+        assert tomllib.loads(text) == {
+            "base_layer": "inference",
+            "requirements": ["a==2"],
+            "exclude": ["c"],
+            "targets": {
+                "host": {"requirements": ["h==1"], "exclude": ["d"]},
+                "python3.13-arm64": {"requirements": []},
+                "x": {"requirements": ["y==1"]},
+            },
+        }
+
+    def test_grouped(self):
+        """What all targets have stands once."""
+        one, two, three = (Wheel(name, "1", "", "") for name in "abc")
+
+        assert pins.group({"x": [one, two], "y": [one, three]}) == {
+            "": ["a==1"],
+            "x": ["b==1"],
+            "y": ["c==1"],
+        }

@@ -1,0 +1,105 @@
+"""Libraries that a wheel lacks: taken from another wheel, or out with the plug-in that wants them."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from support.packages import make_wheel
+
+from layer.builder import build
+from layer.builder.errors import CheckError, RecipeError, SmokeError
+from layer.builder.recipe import load, parse
+from layer.builder.slim import elf
+from layer.builder.target import HOST, get_target
+from layer.builder.wheels.libraries import find_member
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the libraries are Linux's")
+
+EXTENSION = Path(importlib.util.find_spec("regex._regex").origin)
+MISSING = "libq.so.6"
+LINKED = elf.strip(EXTENSION.read_bytes()).replace(b"libc.so.6\0", MISSING.encode() + b"\0")
+"""An extension that is linked to a library that nobody has."""
+RECIPE = 'name = "toy"\nengine = ""\nrequirements = ["toy==1.0"]\n{libraries}[smoke]\nimports = ["toy"]\n'
+
+
+@pytest.fixture(autouse=True)
+def index(tmp_path, monkeypatch):
+    """Return the folder that is all pip knows."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    return tmp_path / "index"
+
+
+def make(folder: Path, source: str, libraries: str = ""):
+    """Build the layer of a toy package whose extension lacks a library, and return its report."""
+    make_wheel(folder / "index", "toy", {"toy/__init__.py": source, f"toy/{EXTENSION.name}": LINKED})
+    (folder / "toy.toml").write_text(RECIPE.format(libraries=libraries))
+    job = build.Job(load(str(folder / "toy.toml")), get_target(HOST), folder / "out", work=folder / "work")
+    return build.build(job, lambda _: None)
+
+
+@pytest.mark.check
+def test_an_optional_plugin_goes(tmp_path):
+    """One that cannot be loaded, and without which the package imports, is taken out and reported."""
+    report = make(tmp_path, "try:\n    import toy._regex\nexcept ImportError:\n    pass\n")
+
+    assert report.proven
+    (row,) = (one for one in report.removed if one.step_or_rule == "plug-ins")
+    assert MISSING in row.reason
+    assert [file.path for file in report.files if file.package == "toy"] == ["toy/__init__.pyc"]
+
+
+@pytest.mark.check
+def test_a_needed_one_is_an_error(tmp_path):
+    """Without it the package does not import: the error ends with what to write into the recipe."""
+    make_wheel(tmp_path / "index", "carrier", {"carrier.libs/libq-0123abcd.so.6.1": b""})
+
+    with pytest.raises((CheckError, SmokeError)) as refusal:
+        make(tmp_path, "import toy._regex\n")
+
+    assert f"linked to {MISSING}" in str(refusal.value)
+    assert f'libraries = {{ "{MISSING}" = "NAME==VERSION" }}' in str(refusal.value)
+
+
+@pytest.mark.check
+def test_taken_from_another_wheel(tmp_path):
+    """It comes into the layer's lib under the name that is asked for, and nothing else of that wheel."""
+    carrier = {"carrier/__init__.py": "", "carrier.libs/libq-0123abcd.so.6": EXTENSION.read_bytes()}
+    make_wheel(tmp_path / "index", "carrier", carrier)
+    source = f"import ctypes\nctypes.CDLL({MISSING!r})\n"
+
+    report = make(tmp_path, source, f'libraries = {{ "{MISSING}" = "carrier==1.0" }}\n')
+
+    assert report.proven
+    assert [file.path for file in report.files if file.package != "toy"] == [f"lib/{MISSING}"]
+    assert (tmp_path / "out" / "layer" / "lib" / MISSING).is_file()
+    assert [wheel.name for wheel in report.wheels] == ["toy"]
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        (["a.libs/libgomp-a34b3233.so.1.0.0"], "a.libs/libgomp-a34b3233.so.1.0.0"),
+        (["torch/lib/libgomp.so.1"], "torch/lib/libgomp.so.1"),
+        (["a/libgomp.so.2", "a/libgomp-plugin.so.1", "a/liblibgomp.so.1"], None),
+    ],
+)
+def test_names(members, expected):
+    """A wheel has it under its own name or auditwheel's, of the same version."""
+    assert find_member(members, "libgomp.so.1") == expected
+
+
+def test_a_carrier_is_pinned():
+    """Or it is a distribution of the layer anyway."""
+    table = {"name": "mine", "requirements": ["a==1"], "libraries": {"libx.so": "b"}}
+
+    with pytest.raises(RecipeError, match="libraries: 'b' is not pinned"):
+        parse(table).contents("host")
+    assert parse({**table, "libraries": {"libx.so": "A"}}).contents("host").requirements == ("a==1",)
+    donating = parse({**table, "libraries": {"libx.so": "b==2"}}).contents("host")
+    assert (donating.requirements, donating.donors) == (("a==1", "b==2"), {"b"})
