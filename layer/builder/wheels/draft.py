@@ -88,8 +88,8 @@ def resolve_targets(file: Path, targets: Sequence[Target], cache: Path, say: Say
             failures[target.name] = error
     if not choices:
         raise next(iter(failures.values()))
-    for name, error in failures.items():
-        say(f"WARNING: left out: {name}: {error}")
+    for name, failure in failures.items():
+        say(f"WARNING: left out: {name}: {failure}")
     return choices
 
 
