@@ -15,8 +15,8 @@ from onmt.translate.beam_search import BeamSearch, GNMTGlobalScorer
 from onmt.translate.translator import Translator as Search
 from onmt.utils.parse import ArgumentParser
 
-import checkpoint
 import onmt_optimize
+from formats import checkpoint
 from lambda_inference import Model, Unavailable
 from translator import Hypothesis, cap_length
 

@@ -8,11 +8,12 @@ import importlib.metadata
 import shutil
 import tempfile
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import checkpoint
 import tokenizer
+from formats import checkpoint
 from lambda_inference import Manifest
 
 REMEDIES = {
@@ -71,6 +72,8 @@ def convert_to_ctranslate2(
 
     files = {file.name: memoryview((folder / file.name).read_bytes()) for file in source.files}
     parts = checkpoint.read(files)
+    if reason := _find_unconvertible(vars(parts["opt"])):
+        raise ValueError(f"CTranslate2 has no {reason}; publish {source.name} without --engine")
     with tempfile.TemporaryDirectory() as name, torch.serialization.safe_globals([Namespace]):
         renamed = Path(name) / "model.pt"
         try:
@@ -98,6 +101,24 @@ def convert_to_ctranslate2(
             shutil.copyfile(folder / file.name, target / file.name)
     precision = quantization if quantization == "int8" else stored
     return precision, {"ctranslate2": importlib.metadata.version("ctranslate2")}
+
+
+def _find_unconvertible(options: Mapping[str, Any]) -> str:
+    """Return an option that the converter cannot convert, or ignores; empty if there is none."""
+    for name, served in (
+        ("encoder_type", {"transformer"}),
+        ("decoder_type", {"transformer"}),
+        ("max_relative_positions", range(1_000_000)),
+        ("relative_positions_buckets", {0}),
+        ("parallel_residual", {False}),
+        ("layer_norm", {"standard"}),
+        ("pos_ffn_activation_fn", {"relu", "gelu", "fast_gelu"}),
+        ("num_experts", {0}),
+        ("num_kv", {0, 1} if options.get("multiquery") else {0, options.get("heads")}),
+    ):
+        if name in options and options[name] not in served:
+            return f"{name} = {options[name]!r}"
+    return ""
 
 
 def _position_encodings(spec: Any) -> list[Any]:

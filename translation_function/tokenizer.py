@@ -4,11 +4,11 @@ A model says it in ``[tokenizer]`` of its ``model.toml``, or by its files::
 
     kind            files                             module
     sentencepiece   *.model or *.spm                  sentencepiece, where the layer has it
-    bpe             codes of subword-nmt              tokenization.subword_nmt
-    pyonmttok       either, or none; its options      tokenization.joiners
-    space           none: no file means this kind     tokenization.plain
-    characters      none                              tokenization.plain
-    regex           none; a pattern                   tokenization.plain
+    bpe             codes of subword-nmt              formats.subword_nmt
+    pyonmttok       either, or none; its options      formats.joiners
+    space           none: no file means this kind     formats.plain
+    characters      none                              formats.plain
+    regex           none; a pattern                   formats.plain
 
 The two sides of a model may have files of their own: ``source`` and ``target``.
 """
@@ -138,15 +138,15 @@ def _build(kind: str, table: Mapping[str, Any], data: bytes) -> Tokenizer:
     if kind == "sentencepiece":
         return SentencePiece(data)
     if kind == "bpe":
-        from tokenization.subword_nmt import SubwordNmt
+        from formats.subword_nmt import SubwordNmt
 
         return SubwordNmt(data, table.get("separator", "@@"))
     if kind == "pyonmttok":
-        from tokenization.joiners import build
+        from formats.joiners import build
 
         pieces = SentencePiece(data) if data[:1] == b"\n" else None  # the tag of a first piece
         return build(table.get("options", {}), data, pieces)
-    from tokenization import plain
+    from formats import plain
 
     if kind == "regex":
         return plain.Pattern(table.get("pattern"))

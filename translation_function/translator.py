@@ -99,7 +99,7 @@ class Translator:
             Unavailable: they are not those that the model was trained with.
 
         """
-        from tokenization.fit import check_vocabularies
+        from formats.fit import check_vocabularies
 
         check_vocabularies(self._tokenizers, *self._engine.vocabularies)
 

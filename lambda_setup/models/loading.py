@@ -29,6 +29,11 @@ def check(folder: Path, manifest: PublishedManifest) -> None:
         CommandError: the function would refuse the model; the message is the function's.
 
     """
+    try:
+        for_engine(manifest.engine)
+    except CommandError as error:
+        status(f"not loaded before publishing: {error}")
+        return
     failure = _load(folder, manifest, [_LAYER], isolated=False)
     if failure and failure["missing"]:
         failure = _load(folder, manifest, build_layers(manifest.engine), isolated=True)

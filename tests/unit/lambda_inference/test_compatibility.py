@@ -1,6 +1,7 @@
 """Which models a function loads, told before their bytes are read."""
 
 import pytest
+from msgspec.structs import replace
 
 from lambda_inference import _compatibility, _layer_marker, _telemetry
 from lambda_inference._errors import Unavailable
@@ -74,3 +75,10 @@ def test_without_a_layer_what_is_installed_counts(monkeypatch):
     _compatibility.check(manifest(pytest=pytest.__version__, no_such_library="1"))
     with pytest.raises(Unavailable, match=r"pytest 1\.0"):
         _compatibility.check(manifest(pytest="1.0"))
+
+
+def test_what_a_manifest_requires_has_to_be_known():
+    """Its other fields may mean something else then; the message says what to deploy."""
+    _compatibility.check_requirements(replace(manifest(), requires=["tokenizer", "decoding", "languages"]))
+    with pytest.raises(Unavailable, match=r"requires streaming, .*deploy the function again"):
+        _compatibility.check_requirements(replace(manifest(), requires=["tokenizer", "streaming"]))

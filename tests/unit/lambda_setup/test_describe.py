@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from support.project import MODEL
 
 from lambda_inference._models import PART_SIZE
 from lambda_setup.errors import CommandError
@@ -100,3 +101,43 @@ def test_the_card_is_told(folder):
     version = describe(folder).version
     (folder / "model.toml").write_text('card = "Small."\n' + TOML)
     assert (describe(folder).card, describe(folder).version) == ("Small.", version)
+
+
+TABLE = '[tokenizer]\nkind = "regex"\npattern = "."\n'
+
+
+def test_the_shipped_model_keeps_its_version():
+    """A model without tables has the version that it had before there were any."""
+    assert describe(MODEL).version == "db55d59a61256846bc07afa7230309f775a3faeac4cfa1c0545e1e8fdfea1a24"
+
+
+def test_tables_make_the_version_and_are_required(folder):
+    """A table decides the answers; a function that does not know it has to refuse the model."""
+    version = describe(folder).version
+    (folder / "model.toml").write_text(TOML + TABLE)
+    manifest = describe(folder)
+    assert manifest.tokenizer == {"kind": "regex", "pattern": "."}
+    assert manifest.requires == ["tokenizer"]
+    assert manifest.version != version
+
+
+def test_a_table_that_is_none_is_told(folder):
+    """With the file's name."""
+    (folder / "model.toml").write_text('tokenizer = "space"\n' + TOML)
+    with pytest.raises(CommandError, match=r"model\.toml: Expected `object`"):
+        describe(folder)
+
+
+def test_a_checkpoint_alone_is_a_model(tmp_path):
+    """Without a tokenizer its tokens are separated by spaces; safetensors and codes belong to it."""
+    for name in ("x.pt", "x.00.safetensors", "bpe.codes", "README.md"):
+        (tmp_path / name).write_bytes(b"1")
+    assert [file.name for file in describe(tmp_path).files] == ["x.pt", "x.00.safetensors", "bpe.codes"]
+
+
+def test_a_model_of_ctranslate2_is_refused(tmp_path):
+    """With the way to one that can be compared."""
+    for name in ("model.bin", "config.json"):
+        (tmp_path / name).write_bytes(b"1")
+    with pytest.raises(CommandError, match="--engine ctranslate2"):
+        describe(tmp_path)

@@ -27,7 +27,7 @@ class SubwordNmt:
 
     def encode(self, text: str) -> list[str]:
         """Return the segments of a text's words, which spaces separate."""
-        return [token for word in text.strip().split(" ") if word for token in self._segment(word)]
+        return [token for word in text.strip("\r\n ").split(" ") if word for token in self._segment(word)]
 
     def decode(self, tokens: list[str]) -> str:
         """Return the text of segments."""

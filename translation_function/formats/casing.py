@@ -1,6 +1,6 @@
 """The case of words, as pyonmttok takes it from them and marks it in tokens of its own."""
 
-from tokenization.words import CLOSE, OPEN, Word, get_case, get_kind, update_casing
+from formats.words import CLOSE, OPEN, Word, get_case, get_kind, update_casing
 
 
 def lower(text: str) -> tuple[str, str | None]:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
+from formats.casing import lower, mark_case, restore
+from formats.subword_nmt import END, parse_codes
+from formats.words import CLOSE, ESCAPE, OPEN, Splitter, Word, get_kind
 from lambda_inference import Unavailable
-from tokenization.casing import lower, mark_case, restore
-from tokenization.subword_nmt import END, parse_codes
-from tokenization.words import CLOSE, ESCAPE, OPEN, Splitter, Word, get_kind
 
 OPTIONS: dict[str, Any] = {
     "mode": "conservative", "joiner": "￭", "joiner_annotate": False, "spacer_annotate": False,
