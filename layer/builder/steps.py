@@ -16,7 +16,7 @@ from layer.builder.pack.kept import SOURCES, Kept
 from layer.builder.pack.layer import assemble
 from layer.builder.recipe import ROOT, Recipe, load_common_rules
 from layer.builder.report import facts
-from layer.builder.slim import patch, strip, trace
+from layer.builder.slim import metadata, patch, strip, trace
 from layer.builder.slim.globs import matches
 from layer.builder.slim.prune import prune, remove_files
 from layer.builder.target import Target
@@ -104,6 +104,7 @@ class Steps:
         self.obstacle = f"no Python here runs {self.target.name}"
         self.python = self._find_python()
         self.installed: list[str] = []
+        self.owners: dict[str, str] = {}
         self.packages = self._list_whole_packages()
         self.modules: list[str] = []
 
@@ -122,7 +123,9 @@ class Steps:
         if usage.files is not None:
             removed += self._prune(usage.files)
             emptied = (one.path for one in self.recipe.patches if one.action == "empty")
-            protect = (*self.recipe.protect, *emptied, *imports.get_folders(self.packages))
+            whole = imports.get_folders(self.packages)
+            described = metadata.get_globs(self.owners, usage.files, whole)
+            protect = (*self.recipe.protect, *emptied, *whole, *described)
             removed += trace.keep(self.tree, usage.files, protect, self.recipe.package_data)
             removed += self._remove_plugins(usage.files)
         stripped = strip.strip_tree(self.tree)
@@ -239,6 +242,7 @@ class Steps:
         copy_libraries(self.recipe.libraries, self.lock, self.wheels, self.libraries)
         strip.strip_tree(self.libraries)
         self.installed = [file.path for file in trees.files(self.tree)]
+        self.owners = metadata.list_owners(self.tree)
         patch.apply(self.tree, self.recipe.patches, "fix")
 
     def _find_carrier(self, library: str) -> str | None:

@@ -1,12 +1,14 @@
 """The commands that write recipes: from a requirements file, and again with new pins."""
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from layer.builder import build as builder
 from layer.builder.cli.command import RECIPE, TARGET, Commands, add_command, say
-from layer.builder.errors import RecipeError
+from layer.builder.errors import RecipeError, ReportError
 from layer.builder.recipe import FILE, RECIPES, load
+from layer.builder.report import facts
 from layer.builder.slim.explain import explain
 from layer.builder.target import get_target
 from layer.builder.verify.imports import get_folders
@@ -59,7 +61,15 @@ def _explain(options: argparse.Namespace) -> int:
     if lock is None:
         raise RecipeError(f"recipe {recipe.name} has no lock for {target.name}; build it first")
     whole = get_folders(recipe.smoke.imports) if recipe.smoke else ()
-    print("\n".join(explain(options.path, recipe, target, lock, whole)))
+    lines = explain(options.path, recipe, target, lock, whole)
+    with contextlib.suppress(ReportError):
+        report = facts.read(builder.default_out(recipe, target) / facts.REPORT)
+        names = {options.path, f"{options.path}c"}
+        found = next((file for file in report.files if file.path in names), None)
+        lines.append(
+            f"the layer that was built has {f'its {found.bytes:,} bytes' if found else 'no such file'}"
+        )
+    print("\n".join(lines))
     return 0
 
 

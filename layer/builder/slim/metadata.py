@@ -1,0 +1,39 @@
+"""Metadata that stays: licences, which are distributed with what is used, and what code looks up at run time.
+
+A distribution's name need not be that of its packages: scikit-learn brings ``sklearn``. The installer's
+records say which files belong together.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from layer.builder.slim.globs import matches
+from layer.builder.slim.prune import LICENCES
+
+_LOOKED_UP = ("METADATA", "entry_points.txt")
+"""What ``importlib.metadata`` reads for versions and plug-ins."""
+
+
+def list_owners(tree: Path) -> dict[str, str]:
+    """Return, by its path, the ``.dist-info`` folder that each installed file belongs to."""
+    owners = {}
+    for record in sorted(tree.glob("*.dist-info/RECORD")):
+        with record.open(encoding="utf-8", newline="") as lines:
+            owners.update({row[0]: record.parent.name for row in csv.reader(lines) if row})
+    return owners
+
+
+def get_globs(owners: Mapping[str, str], used: Iterable[str], whole: Sequence[str]) -> list[str]:
+    """Return globs of the metadata that stay.
+
+    Args:
+        owners: see ``list_owners``.
+        used: files that a prediction opened or mapped.
+        whole: globs of packages that stay whole, whatever was opened.
+
+    """
+    named = {owner for path, owner in owners.items() if matches(path, whole)}
+    others = {owners[path] for path in used if path in owners}
+    licences = [glob.replace("*.dist-info", owner) for owner in named | others for glob in LICENCES]
+    return sorted([*licences, *(f"{owner}/{name}" for owner in named for name in _LOOKED_UP)])

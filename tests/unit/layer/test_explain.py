@@ -1,0 +1,61 @@
+"""Why a file is in a layer or not: each reason by a recipe and a trace of one line."""
+
+import pytest
+
+from layer.builder.recipe import parse
+from layer.builder.slim import trace
+from layer.builder.slim.explain import explain
+from layer.builder.target import get_target
+from layer.builder.wheels.lock import Lock
+
+ARM = get_target("python3.13-arm64")
+RECIPE = {
+    "name": "mine",
+    "requirements": ["toy==1"],
+    "protect": ["toy/protected/**"],
+    "package_data": ["**/*.json"],
+    "rules": [{"name": "plots", "reason": "nobody looks", "globs": ["toy/plots/**"]}],
+    "patches": [
+        {"name": "no net", "reason": "unused", "upstream": "x", "stage": "slim", "path": "toy/net.py",
+         "remove": True},
+        {"name": "quiet", "reason": "logs", "upstream": "x", "stage": "fix", "path": "toy/log.py",
+         "empty": True},
+    ],
+}  # fmt: skip
+OPENED = ["toy/__init__.py", "toy/log.py", "toy/tests/data.txt", "toy/plots/axis.py"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("toy/__init__.pyc", "in: the smoke prediction opens or maps it"),
+        ("python/toy/__init__.py", "in: the smoke prediction opens or maps it"),
+        ("toy/other.py", "out: the smoke prediction neither opens nor maps it, and nothing else keeps it"),
+        ("toy/net.py", "out: patch 'no net' changes it: unused"),
+        ("toy/protected/x.py", "in: toy/protected/** in the recipe's protect"),
+        ("toy/plots/axis.py", "out: rule 'plots' of the recipe: nobody looks"),
+        ("toy/py.typed", "out: rule 'types' of every recipe: for type checkers; the prediction does not open it"),
+        ("toy/tests/data.txt", "in: the smoke prediction opens or maps it"),
+        ("toy/a.json", "in: **/*.json of the recipe's package_data, and toy is used"),
+        ("toy-1.dist-info/LICENSE", "in: *.dist-info/**/LICEN[CS]E* of licences, and toy is used"),
+        ("spare/a.json", "out: the smoke prediction neither opens nor maps it, and nothing else keeps it"),
+        ("whole/x.py", "in: whole/**, of a package in [smoke] imports"),
+    ],
+)  # fmt: skip
+def test_reason(path, reason, tmp_path):
+    """The first line is what decides."""
+    mine, lock = parse(RECIPE, tmp_path), Lock(tmp_path, ())
+    trace.write(mine, ARM, lock, OPENED)
+
+    assert explain(path, mine, ARM, lock, ["whole/**"])[0] == reason
+
+
+def test_more(tmp_path):
+    """A patch of a file that stays is named; so is a trace that is missing."""
+    mine, lock = parse(RECIPE, tmp_path), Lock(tmp_path, ())
+
+    assert explain("toy/log.py", mine, ARM, lock, []) == [
+        "in: no rule names it",
+        "patch 'quiet' changes it: logs",
+        "there is no trace of these wheels for python3.13-arm64: build it to have one",
+    ]

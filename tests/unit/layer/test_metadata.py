@@ -1,0 +1,38 @@
+"""Metadata: the licence of what is used stays, and what is looked up of packages that stay whole."""
+
+import pytest
+from support.packages import make_wheel
+
+from layer.builder.slim.globs import matches
+from layer.builder.slim.metadata import get_globs, list_owners
+from layer.builder.tree import files
+from layer.builder.wheels.tool import run_pip
+
+INFO = "scikit_toy-1.0.dist-info"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Return a folder with a distribution that has another name than its package, installed by pip."""
+    contents = {"toy/__init__.py": "", f"{INFO}/LICENSE": "", f"{INFO}/entry_points.txt": ""}
+    wheel = make_wheel(tmp_path, "scikit_toy", contents)
+    run_pip(["install", "--quiet", "--no-index", "--no-compile", "--target", str(tmp_path / "t"), str(wheel)])
+    return tmp_path / "t"
+
+
+@pytest.mark.parametrize(
+    ("used", "whole", "expected"),
+    [
+        (["toy/__init__.py"], [], ["LICENSE"]),
+        ([], ["toy/**"], ["LICENSE", "METADATA", "entry_points.txt"]),
+        ([], [], []),
+    ],
+    ids=["used", "whole", "neither"],
+)
+def test_kept(used, whole, expected, tree):
+    """By the installer's records, whatever the distribution's name."""
+    globs = get_globs(list_owners(tree), used, whole)
+
+    assert [file.path for file in files(tree) if matches(file.path, globs)] == [
+        f"{INFO}/{name}" for name in expected
+    ]
