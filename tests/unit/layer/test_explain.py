@@ -8,7 +8,7 @@ from layer.builder.slim.explain import explain
 from layer.builder.target import get_target
 from layer.builder.wheels.lock import Lock
 
-UNOPENED = "the prediction does not open it"
+COMMANDS = "console scripts; a layer has no shell; the prediction does not open it"
 ARM = get_target("python3.13-arm64")
 RECIPE = {
     "name": "mine",
@@ -35,7 +35,7 @@ OPENED = ["toy/__init__.py", "toy/log.py", "toy/tests/data.txt", "toy/plots/axis
         ("toy/net.py", "out: patch 'no net' changes it: unused"),
         ("toy/protected/x.py", "in: toy/protected/** in the recipe's protect"),
         ("toy/plots/axis.py", "out: rule 'plots' of the recipe: nobody looks"),
-        ("bin/toy", "out: rule 'commands' of every recipe: console scripts; a layer has no shell; " + UNOPENED),
+        ("bin/toy", "out: rule 'commands' of every recipe: " + COMMANDS),
         ("toy/tests/data.txt", "in: the smoke prediction opens or maps it"),
         ("toy/a.json", "in: **/*.json of the recipe's package_data, and toy is used"),
         ("toy-1.dist-info/LICENSE", "in: *.dist-info/**/LICEN[CS]E* of licences, and toy is used"),

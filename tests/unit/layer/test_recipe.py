@@ -1,14 +1,16 @@
 """Recipes: what goes into a layer."""
 
+import re
 import tomllib
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from support.project import ROOT
 
 from layer.builder import recipe as recipes
 from layer.builder.errors import RecipeError
-from layer.builder.recipe import RECIPES, load, normalise, parse
+from layer.builder.recipe import RECIPES, Contents, Recipe, Smoke, load, normalise, parse
+from layer.builder.wheels.draft import check_script
 
 MINIMAL = {"name": "small", "requirements": ["six==1.17.0"]}
 PATCH = {"name": "fix", "reason": "r", "upstream": "u", "stage": "slim", "path": "a.py"}
@@ -285,3 +287,34 @@ def pinned(recipe, target) -> dict[str, str]:
     """Return version by name, as a target gets it."""
     pins = (pin.split("==") for pin in recipe.contents(target).requirements)
     return {normalise(name): version for name, version in pins}
+
+
+class TestPage:
+    """docs/layers.md says all about recipes."""
+
+    TEXT = (ROOT / "docs" / "layers.md").read_text(encoding="utf-8").partition("## From a requirements")[2]
+
+    def test_keys(self):
+        """Each key has a row."""
+        derived = {"common", "folder", "text", "donors"}
+        keys = {field.name for kind in (Recipe, Contents, Smoke) for field in fields(kind)} - derived
+        spelled = {
+            "targets": "[targets.NAME]",
+            "smoke": "[smoke]",
+            "rules": "[[rules]]",
+            "patches": "[[patches]]",
+        }
+
+        assert [key for key in sorted(keys) if f"`{spelled.get(key, key)}`" not in self.TEXT] == []
+
+    def test_examples(self, tmp_path):
+        """The recipe is one, and the smoke script has an answer in at most ten lines."""
+        (recipe,) = re.findall(r"```toml\n(.*?)```", self.TEXT, re.DOTALL)
+        (script,) = re.findall(r"```python\n(.*?)```", self.TEXT, re.DOTALL)
+        (tmp_path / "smoke.py").write_text(script)
+
+        mine = parse({**tomllib.loads(recipe), "name": "mine"}, files=[tmp_path])
+
+        check_script(mine.smoke.script)
+        assert mine.contents("host").donors == {"scikit-learn"}
+        assert len(script.splitlines()) <= 10
