@@ -87,13 +87,25 @@ def test_code(tmp_path):
         check("six")
 
 
-def test_columns(tmp_path):
-    """A traceback has lines; their columns could only be shown beside a source."""
-    compile_tree(planted(tmp_path, module=SOURCE), HERE)
+def list_lines(code):
+    """Return the line of each instruction of a module's code and of all code in it."""
+    inner = [one for one in code.co_consts if hasattr(one, "co_lines")]
+    return [[line for line, *_ in code.co_positions()], *(line for one in inner for line in list_lines(one))]
+
+
+def test_lines(tmp_path):
+    """Each instruction has its line, near or far, without columns, which need a source to be shown."""
+    gap = "#\n" * 99
+    source = f"{gap}def far(x):\n    return x(\n{gap}        1) + x(2) + x(3) + x(4)\n"
+    compile_tree(planted(tmp_path, module=source), HERE)
     code = marshal.loads((tmp_path / "module.pyc").read_bytes()[16:])  # noqa: S302
 
-    assert {column for *_, column in code.co_positions()} == {None}
-    assert max(line for *_, line in code.co_lines()) == SOURCE[: SOURCE.index("def check")].count("\n") + 1
+    whole = compile(source, "module.py", "exec")
+    other = next(one for one in whole.co_consts if getattr(one, "co_name", "") == "far")
+    found = next(one for one in code.co_consts if getattr(one, "co_name", "") == "far")
+    assert list_lines(found) == list_lines(other)
+    assert {column for *_, column in found.co_positions()} == {None}
+    assert len(found.co_linetable) < len(other.co_linetable) / 2
 
 
 def test_unchecked(tmp_path):
