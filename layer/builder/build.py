@@ -27,7 +27,7 @@ from layer.builder.report.page import PAGE, write_page
 from layer.builder.slim import trace
 from layer.builder.steps import WORK, Job, Say, StaleTraceError, Steps, UnprovenError, default_out
 from layer.builder.tree import lock_exclusive
-from layer.builder.verify import proof, smoke
+from layer.builder.verify import inputs, proof
 from layer.builder.wheels import lock as locks
 
 __all__ = ["WORK", "Job", "build", "default_out", "digest_inputs", "find_reusable"]
@@ -110,7 +110,7 @@ def digest_inputs(job: Job, lock: locks.Lock) -> str:
     files = [*sorted(own), lock.path]
     files += [trace.path_of(job.recipe, job.target), proof.path_of(job.recipe, job.target)]
     if job.recipe.smoke:
-        files += smoke.list_code_files(job.recipe.smoke)
+        files += inputs.list_code_files(job.recipe.smoke)
     total = hashlib.sha256()
     for path in files:
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

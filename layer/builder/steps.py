@@ -20,7 +20,7 @@ from layer.builder.slim import metadata, patch, strip, trace
 from layer.builder.slim.globs import matches
 from layer.builder.slim.prune import prune, remove_files
 from layer.builder.target import Target
-from layer.builder.verify import check, imports, proof, smoke
+from layer.builder.verify import check, imports, inputs, proof, smoke
 from layer.builder.verify.advice import explain_missing
 from layer.builder.verify.compare import differences
 from layer.builder.verify.compile import Compiler
@@ -178,7 +178,7 @@ class Steps:
         if self.recipe.smoke is None:
             return None
         python = interpreter.find(self.target, self.job.interpreters)
-        if python and not smoke.prepare(self.recipe.smoke, self.prepared):
+        if python and not inputs.prepare(self.recipe.smoke, self.prepared):
             script = self.recipe.smoke.prepare
             self.obstacle = f"{sys.executable} cannot make the prediction's inputs ({script})"
             self.say(f"{self.obstacle}; run it to see why")
@@ -328,7 +328,7 @@ class Steps:
         if self.recipe.smoke is None:
             return self._accept_unproven("the recipe has no prediction to prove it with"), None
         base_digest = facts.read(self.job.base.out / facts.REPORT).digest if self.job.base else ""
-        prediction = smoke.digest(self.recipe.smoke, base_digest)
+        prediction = inputs.digest(self.recipe.smoke, base_digest)
         if self.python is None or reference is None:
             return self._look_up_proof(digest, prediction), None
         slim = self._predict_slim(usage)
@@ -429,7 +429,7 @@ class Steps:
 
     def _function_bytes(self) -> int:
         """Return the bytes always deployed with the layer: the function's code, and the base layer."""
-        code = smoke.count_code_bytes(self.recipe.smoke) if self.recipe.smoke else 0
+        code = inputs.count_code_bytes(self.recipe.smoke) if self.recipe.smoke else 0
         return code + (trees.size(self.base_tree) if self.base_tree else 0)
 
     @contextmanager

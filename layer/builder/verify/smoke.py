@@ -4,12 +4,9 @@ It runs in the target's Python, without site-packages, on Lambda's terms (see ``
 thread, so that the same code gives the same bytes; see ``smoke_runner.py``.
 """
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,14 +16,11 @@ from typing import TextIO
 from layer.builder import tree as trees
 from layer.builder.errors import SmokeError
 from layer.builder.pack.interpreter import Interpreter
-from layer.builder.recipe import ROOT, Smoke
+from layer.builder.recipe import Smoke
 from layer.builder.verify.advice import READ_ONLY, explain_terms
+from layer.builder.verify.inputs import RUNNER, link_code, list_folders
 from layer.builder.verify.terms import find_terms, list_prefixes
 from layer.builder.verify.watch import watch
-
-_RUNNER = Path(__file__).with_name("smoke_runner.py")
-_NOT_DEPLOYED = {"show.py", "publishing.py"}
-"""As in recipes/parts/code/Makefile."""
 
 
 @dataclass(frozen=True)
@@ -58,66 +52,6 @@ class Outcome:
             for name in sorted(mine | theirs)
             if mine.get(name) != theirs.get(name)
         ]
-
-
-def list_code_files(smoke: Smoke) -> list[Path]:
-    """Return the files that the prediction consists of, apart from the tree."""
-    code = [path for folder in smoke.code for path in _list_modules(folder)]
-    events = [one for path in smoke.arguments.get("events", []) for one in _list_events(ROOT / path)]
-    prepare = [smoke.prepare] if smoke.prepare else []
-    script = [smoke.script] if smoke.script else []
-    return [*script, _RUNNER, *prepare, *code, *events, *smoke.inputs]
-
-
-def digest(smoke: Smoke, base_digest: str) -> str:
-    """Return the sha256 of all that the prediction consists of, apart from the tree but with its base's."""
-    what = [smoke.arguments, base_digest, *([list(smoke.imports)] if smoke.imports else [])]
-    total = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
-    for path in list_code_files(smoke):
-        total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return total.hexdigest()
-
-
-def count_code_bytes(smoke: Smoke) -> int:
-    """Return the bytes that the function's own code takes, apart from the layer."""
-    return sum(path.stat().st_size for folder in smoke.function for path in _list_modules(folder))
-
-
-def _list_modules(folder: Path) -> list[Path]:
-    """Return a function's modules, without builds and without those that only operators' commands load."""
-    found = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*.py")))
-    return [path for path, parts in found if parts[-1] not in _NOT_DEPLOYED and not parts[0].startswith(".")]
-
-
-def _list_events(path: Path) -> list[Path]:
-    """Return an event's file, or a folder's events without the answers beside them."""
-    return [one for one in sorted(path.rglob("*.json")) if ".answer" not in one.name] or [path]
-
-
-def prepare(smoke: Smoke, folder: Path) -> bool:
-    """Make what the prediction needs, once for each state of its sources; return whether it is there.
-
-    It is made by the running Python, which may lack the libraries for it.
-    """
-    if smoke.prepare is None:
-        return True
-    stamp = folder.with_name(f".{folder.name}.sha256")
-    sources = hashlib.sha256()
-    for path in (smoke.prepare, *smoke.inputs):
-        sources.update(hashlib.sha256(path.read_bytes()).digest())
-    if folder.is_dir() and stamp.is_file() and stamp.read_text(encoding="utf-8") == sources.hexdigest():
-        return True
-    stamp.unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".prepare-", dir=folder.parent) as name:
-        made = Path(name) / "made"
-        made.mkdir()
-        done = subprocess.run([sys.executable, smoke.prepare, made], capture_output=True, check=False)
-        if done.returncode == 0:
-            made.rename(folder)
-            stamp.write_text(sources.hexdigest(), encoding="utf-8")
-    return folder.is_dir()
 
 
 def run(
@@ -155,7 +89,7 @@ def run(
         descriptors = [result.fileno(), progress.fileno()]
         plan = {
             "trees": [str(tree) for tree in layer_trees],
-            "code": _link_code(smoke, folder),
+            "code": link_code(smoke, folder),
             "script": str(smoke.script) if smoke.script else "",
             "modules": list(modules),
             "arguments": smoke.arguments | ({"prepared": str(prepared)} if smoke.prepare else {}),
@@ -166,7 +100,7 @@ def run(
         }
         (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
         command = terms.wrap(
-            [*interpreter.command, "-s", "-P", "-S", "-B", str(_RUNNER), str(folder / "plan.json")],
+            [*interpreter.command, "-s", "-P", "-S", "-B", str(RUNNER), str(folder / "plan.json")],
             # Nothing of this machine's settings reaches it.
             environment={
                 "PATH": os.environ.get("PATH", ""),
@@ -183,7 +117,7 @@ def run(
                 prepared,
                 *layer_trees,
                 *libraries,
-                *_list_folders(smoke),
+                *list_folders(smoke),
                 *list_prefixes(interpreter),
             ],
             architecture=architecture,
@@ -229,24 +163,6 @@ def _read(file: TextIO) -> str:
     """Return what another process wrote to an open file."""
     file.seek(0)
     return file.read()
-
-
-def _list_folders(smoke: Smoke) -> list[Path]:
-    """Return the folders that hold what the prediction consists of."""
-    return [ROOT, *([smoke.script.parent] if smoke.script else []), *smoke.code, *smoke.inputs]
-
-
-def _link_code(smoke: Smoke, folder: Path) -> list[str]:
-    """Return the folders to import the function's code from; a package's neighbours stay out."""
-    packages = folder / "packages"
-    packages.mkdir()
-    paths = []
-    for code in smoke.code:
-        if (code / "__init__.py").is_file():
-            (packages / code.name).symlink_to(code)
-        else:
-            paths.append(str(code))
-    return [*paths, str(packages)]
 
 
 def _describe_failure(done: subprocess.CompletedProcess[str], home: Path, layer_trees: Iterable[Path]) -> str:

@@ -7,7 +7,7 @@ from lambda_setup import functions
 from layer.builder import target
 from layer.builder.recipe import RECIPES, load
 from layer.builder.slim import trace
-from layer.builder.verify import proof, smoke
+from layer.builder.verify import inputs, proof
 from layer.builder.wheels import lock
 
 RECORDED = [
@@ -31,7 +31,7 @@ def test_records_are_current(name, record):
     assert locked is not None
     assert trace.read(recipe, found, locked) is not None
     beside = recipe.base_layer and proof.read(recipe.base_layer, found)
-    prediction = smoke.digest(recipe.smoke, beside.digest if beside else "")
+    prediction = inputs.digest(recipe.smoke, beside.digest if beside else "")
     assert proof.read(recipe, found).prediction == prediction
 
 

@@ -11,7 +11,7 @@ from support.toy import Toy
 from layer.builder import tree as trees
 from layer.builder.errors import SmokeError
 from layer.builder.slim.elf import is_elf
-from layer.builder.verify.smoke import count_code_bytes, list_code_files, prepare
+from layer.builder.verify.inputs import count_code_bytes, list_code_files, prepare
 
 
 @pytest.fixture
