@@ -7,22 +7,24 @@ search, so that a checkpoint gives the same answers in both engines
 
 import os
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import ctranslate2
-import msgspec
 
-from lambda_inference import BackgroundTask, Model
+from decoding import DEFAULT, Decoding
+from formats import ct2
+from lambda_inference import BackgroundTask, BadRequest, Model
 from search_equivalence import EndedHypothesis, Prefixes, count_steps, rank, stop_searches
-from translator import Hypothesis, cap_length
+from translator import Hypothesis
 
-POSITIONS = 5000
-"""Tokens of the longest sentence: the position encodings that OpenNMT-py's models have, also converted."""
 CHECK_SECONDS = 0.1
 """Interval of deadline checks during a search, which cannot be interrupted, only abandoned."""
+SCORED = 2048
+"""Tokens of a call that only scores, which holds a probability for each token of the vocabulary at each."""
 SHORT = 1024
 """Source tokens times beams of searches that end before a check would be worth a thread."""
 
@@ -39,8 +41,6 @@ class CTranslate2:
     search, which is faster, is used unchanged.
     """
 
-    positions = POSITIONS
-
     def __init__(self, model: Model, threads: int) -> None:
         if _has_avx512():
             os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
@@ -55,87 +55,145 @@ class CTranslate2:
             inter_threads=1,
             intra_threads=threads,
             # CTranslate2 only accepts bytes; `view.obj` is that object, so nothing is copied.
-            files={name: view.obj for name, view in model.files.items() if _is_ctranslate2(name)},
+            files={name: view.obj for name, view in model.files.items() if ct2.is_own(name)},
         )
-        self._vocabularies = {name: view for name, view in model.files.items() if "_vocabulary." in name}
+        self._vocabularies = {name: view for name, view in model.files.items() if ct2.VOCABULARY in name}
+        self.positions, self._tokens, self.unknown = ct2.read_facts(model.files)
 
     @property
     def vocabularies(self) -> tuple[list[str], list[str]]:
         """The tokens of the source and the target, special ones included."""
-        by_side = {name.partition("_")[0]: name for name in self._vocabularies}
-        source, target = (
-            self._read_vocabulary(by_side.get(side) or by_side["shared"]) for side in ("source", "target")
-        )
-        return source, target
-
-    def _read_vocabulary(self, name: str) -> list[str]:
-        data = bytes(self._vocabularies[name])
-        return (
-            msgspec.json.decode(data, type=list[str])
-            if name.endswith(".json")
-            else data.decode().splitlines()
-        )
+        return ct2.read_vocabularies(self._vocabularies)
 
     def translate(
-        self, batch: Sequence[list[str]], beam: int, n_best: int, attention: bool, check: Callable[[], None]
-    ) -> list[list[Hypothesis]]:
-        """Return the n best hypotheses of each tokenised sentence."""
-        caps = [cap_length(len(tokens)) for tokens in batch]
-        found = self._search(batch, max(caps), beam, n_best, attention, check)
-        for row, limit in enumerate(caps):
-            # A sentence that reached its own cap, but was searched to a neighbour's, is searched alone.
-            if limit < max(caps) and any(len(hypothesis.tokens) >= limit for hypothesis in found[row]):
-                (found[row],) = self._search([batch[row]], limit, beam, n_best, attention, check)
-        if self._exact and n_best < beam:
-            found = stop_searches(
-                found, n_best, lambda prefixes: self._score_prefixes(batch, prefixes, check)
-            )
-        return [
-            [Hypothesis(best.tokens, best.score, best.attention) for best in rank(hypotheses)[:n_best]]
-            for hypotheses in found
-        ]
-
-    def _search(
         self,
         batch: Sequence[list[str]],
-        limit: int,
         beam: int,
         n_best: int,
         attention: bool,
         check: Callable[[], None],
-    ) -> list[list[EndedHypothesis]]:
-        """Return the hypotheses that a search finds for each sentence, in no order."""
-        penalty = 0.3 if self._exact else 1.0
-        results = self._run(
-            check,
-            self._translator.translate_batch,
-            batch,
-            beam_size=beam,
-            num_hypotheses=beam if self._exact else n_best,
-            # A longer search than OpenNMT-py's, which keeps short hypotheses, too, so that OpenNMT-py's are
-            # among them. Both numbers were chosen by counting answers that differ.
-            patience=1.6 if self._exact and beam > 1 else 1.0,
-            length_penalty=penalty,
-            max_decoding_length=limit,
-            min_decoding_length=0,
-            max_input_length=0,
-            return_scores=True,
-            return_attention=attention,
-        )
-        rows: Sequence[list[float]] | None = None
-        if attention and beam > 1 and len(batch) > 1:
-            rows = self._first_rows(batch, check)
+        decoding: Decoding = DEFAULT,
+        prefixes: Sequence[list[str]] = (),
+    ) -> list[list[Hypothesis]]:
+        """Return the n best hypotheses of each tokenised sentence."""
+        search = _Search(beam, n_best, attention, check, decoding)
+        caps = decoding.caps(batch, prefixes, self.positions)
+        rows = [
+            _Row(tokens, limit, prefix)
+            for tokens, limit, prefix in zip(batch, caps, prefixes or [[]] * len(batch), strict=True)
+        ]
+        found: dict[int, list[EndedHypothesis]] = {}
+        for group in _group(rows, decoding):
+            limit = max(rows[number].limit for number in group)
+            found |= zip(group, self._search([rows[number] for number in group], limit, search), strict=True)
+            for number in group:
+                # A sentence that reached its own cap, but was searched to a neighbour's, is searched alone.
+                cap = rows[number].limit
+                if cap < limit and any(len(hypothesis.tokens) >= cap for hypothesis in found[number]):
+                    [found[number]] = self._search([rows[number]], cap, search)
+        ended = [found[number] for number in range(len(rows))]
+        if decoding.samples or decoding.bans or any(prefixes):
+            ended = self._score(rows, ended, search)
+        if self._exact and n_best < beam and not decoding.samples:
+            ended = stop_searches(ended, n_best, lambda asked: self._score_prefixes(batch, asked, check))
         return [
             [
-                EndedHypothesis(tokens, score * count_steps(tokens, limit) ** penalty, limit, maps)
+                Hypothesis(best.tokens, best.score, best.attention, best.truncated)
+                for best in rank(one)[:n_best]
+            ]
+            for one in ended
+        ]
+
+    def _search(self, rows: Sequence["_Row"], limit: int, search: "_Search") -> list[list[EndedHypothesis]]:
+        """Return the hypotheses that a search finds for each sentence, in no order."""
+        decoding, batch = search.decoding, [row.source for row in rows]
+        penalty = 0.3 if self._exact else decoding.alpha if decoding.length_penalty != "none" else 0.0
+        options: dict[str, Any] = {"beam_size": search.beam, "length_penalty": penalty}
+        if decoding.samples:
+            options = self._sampling_options(search) | {"length_penalty": penalty}
+        elif self._exact and search.beam > 1:
+            # A longer search than OpenNMT-py's, which keeps short hypotheses, too, so that OpenNMT-py's are
+            # among them. Both numbers were chosen by counting answers that differ.
+            options["patience"] = 1.6
+        if rows[0].prefix:
+            options["target_prefix"] = [row.prefix for row in rows]
+        results = self._run(
+            search.check,
+            self._translator.translate_batch,
+            batch,
+            num_hypotheses=options.pop("num_hypotheses", search.beam if self._exact else search.n_best),
+            max_decoding_length=limit,
+            min_decoding_length=min(decoding.min_length + len(rows[0].prefix), limit),
+            no_repeat_ngram_size=decoding.block_ngram_repeat,
+            disable_unk=decoding.ban_unk,
+            max_input_length=0,
+            return_scores=True,
+            return_attention=search.attention,
+            **options,
+        )
+        first: Sequence[list[float]] | None = None
+        if search.attention and options["beam_size"] > 1 and len(batch) > 1:
+            first = self._first_rows(batch, search.check)
+        return [
+            [
+                EndedHypothesis(
+                    tokens, score * count_steps(tokens, limit) ** penalty, limit, maps, decoding.normalise
+                )
                 for tokens, score, maps in zip(
                     result.hypotheses,
                     result.scores,
-                    _maps(result, None if rows is None else rows[number]),
+                    _maps(result, None if first is None else first[number]),
                     strict=True,
                 )
             ]
+            * (search.beam if decoding.samples and decoding.takes_likeliest else 1)
             for number, result in enumerate(results)
+        ]
+
+    def _sampling_options(self, search: "_Search") -> dict[str, Any]:
+        """Return the options that draw tokens at random, one hypothesis beside the other."""
+        decoding = search.decoding
+        if decoding.takes_likeliest:
+            return {"beam_size": 1, "num_hypotheses": 1}
+        if decoding.seed is not None:
+            raise BadRequest(
+                "seed has no equivalent in CTranslate2, which draws all batches from one stream; leave it "
+                "out, or deploy with Engine=opennmt",
+                field="seed",
+            )
+        return {
+            "beam_size": 1,
+            "num_hypotheses": search.beam,
+            "sampling_topk": min(max(decoding.sampling_topk, 0), self._tokens),
+            "sampling_topp": decoding.sampling_topp or 1.0,
+            "sampling_temperature": decoding.sampling_temp,
+        }
+
+    def _score(
+        self, rows: Sequence["_Row"], found: Sequence[list[EndedHypothesis]], search: "_Search"
+    ) -> list[list[EndedHypothesis]]:
+        """Return hypotheses with the log-probabilities that they have in OpenNMT-py.
+
+        CTranslate2's own leave out forced tokens, and spread the probability of banned ones over the others.
+        """
+        asked = [(row, one.tokens) for row, hypotheses in enumerate(found) for one in hypotheses]
+        results = self._run(
+            search.check,
+            self._translator.score_batch,
+            [rows[row].source for row, _ in asked],
+            [tokens for _, tokens in asked],
+            max_input_length=0,
+            max_batch_size=SCORED,
+            batch_type="tokens",
+        )
+        scores = (result.log_probs for result in results)
+        scale = search.decoding.sampling_temp or 1.0 if search.decoding.samples else 1.0
+        return [
+            [
+                replace(one, total=sum(next(scores)[: count_steps(one.tokens, one.limit)]) / scale)
+                for one in hypotheses
+            ]
+            for hypotheses in found
         ]
 
     def _first_rows(self, batch: Sequence[list[str]], check: Callable[[], None]) -> list[list[float]]:
@@ -182,9 +240,36 @@ class CTranslate2:
         return task.result(0)
 
 
-def _is_ctranslate2(name: str) -> bool:
-    """Return whether a file is CTranslate2's own, not the tokenizer's."""
-    return name in {"model.bin", "config.json"} or "_vocabulary." in name
+@dataclass(frozen=True)
+class _Row:
+    """A sentence to search: its tokens, the cap of its hypotheses, and their forced beginning."""
+
+    source: list[str]
+    limit: int
+    prefix: list[str]
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What is asked of every sentence of a batch."""
+
+    beam: int
+    n_best: int
+    attention: bool
+    check: Callable[[], None]
+    decoding: Decoding
+
+
+def _group(rows: Sequence[_Row], decoding: Decoding) -> Iterable[list[int]]:
+    """Return the places of the sentences that one call searches.
+
+    CTranslate2 counts forced beginnings as length, and what was drawn at random cannot be searched again.
+    """
+    groups: dict[tuple[int, int], list[int]] = {}
+    for place, row in enumerate(rows):
+        key = (len(row.prefix), row.limit if decoding.samples or decoding.caps_early else 0)
+        groups.setdefault(key, []).append(place)
+    return groups.values()
 
 
 def _has_avx512() -> bool:

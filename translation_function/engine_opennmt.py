@@ -1,6 +1,7 @@
 """OpenNMT-py's beam search on torch, over a model that is only in memory."""
 
 import ctypes
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,14 +12,16 @@ import torch
 from onmt.constants import DefaultTokens
 from onmt.inputters.inputter import dict_to_vocabs
 from onmt.model_builder import build_base_model
-from onmt.translate.beam_search import BeamSearch, GNMTGlobalScorer
+from onmt.translate.beam_search import GNMTGlobalScorer
 from onmt.translate.translator import Translator as Search
 from onmt.utils.parse import ArgumentParser
 
 import onmt_optimize
+from decoding import DEFAULT, Decoding
 from formats import checkpoint
-from lambda_inference import Model, Unavailable
-from translator import Hypothesis, cap_length
+from lambda_inference import BadRequest, Model, Unavailable
+from onmt_search import BatchInvariantBeamSearch, Sampling
+from translator import Hypothesis
 
 
 def load(model: Model, threads: int) -> "OpenNMT":
@@ -28,6 +31,8 @@ def load(model: Model, threads: int) -> "OpenNMT":
 
 class OpenNMT:
     """An OpenNMT-py encoder-decoder whose answers are the same at any batch size."""
+
+    unknown = DefaultTokens.UNK
 
     def __init__(self, model: Model, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -54,35 +59,28 @@ class OpenNMT:
         return self.vocabs["src"].ids_to_tokens, self.vocabs["tgt"].ids_to_tokens
 
     def translate(
-        self, batch: Sequence[list[str]], beam: int, n_best: int, attention: bool, check: Callable[[], None]
+        self,
+        batch: Sequence[list[str]],
+        beam: int,
+        n_best: int,
+        attention: bool,
+        check: Callable[[], None],
+        decoding: Decoding = DEFAULT,
+        prefixes: Sequence[list[str]] = (),
     ) -> list[list[Hypothesis]]:
         """Return the n best hypotheses of each tokenised sentence, calling check at every step."""
+        if attention and not self.search.model.decoder.attentional:
+            raise BadRequest(
+                "the model has no attention; leave out return_attention and replace_unk",
+                field="return_attention",
+            )
         vocabulary = self.vocabs["src"]
         lengths = torch.tensor([len(tokens) for tokens in batch])
         source = torch.full((len(batch), int(lengths.max()), 1), vocabulary[DefaultTokens.PAD])
         for row, tokens in enumerate(batch):
             source[row, : len(tokens), 0] = torch.tensor(vocabulary(tokens))
-        target = self.vocabs["tgt"]
-        strategy = BatchInvariantBeamSearch(
-            caps=[cap_length(len(tokens)) for tokens in batch],
-            check=check,
-            beam_size=beam,
-            batch_size=len(batch),
-            pad=target.lookup_token(DefaultTokens.PAD),
-            bos=target.lookup_token(DefaultTokens.BOS),
-            eos=target.lookup_token(DefaultTokens.EOS),
-            unk=target.lookup_token(DefaultTokens.UNK),
-            start=target.lookup_token(self.vocabs["decoder_start_token"]),
-            n_best=n_best,
-            global_scorer=self.search.global_scorer,
-            min_length=0,
-            return_attention=attention,
-            block_ngram_repeat=0,
-            exclusion_tokens=set(),
-            stepwise_penalty=None,
-            ratio=0.0,
-            ban_unk_token=False,
-        )
+        strategy = self._make_strategy(batch, decoding, prefixes, beam_size=beam, n_best=n_best, check=check,
+                                       return_attention=attention)  # fmt: skip
         self.search.beam_size = beam
         self.beams.search = strategy
         try:
@@ -97,6 +95,46 @@ class OpenNMT:
             for best in zip(found["predictions"], found["scores"], found["attention"], strict=True)
         ]
 
+    def _make_strategy(
+        self, batch: Sequence[list[str]], decoding: Decoding, prefixes: Sequence[list[str]], **options: Any
+    ) -> BatchInvariantBeamSearch:
+        """Return the search that a decoding describes."""
+        target = self.vocabs["tgt"]
+        scorer = self.search.global_scorer
+        if (decoding.length_penalty, decoding.alpha) != ("avg", 1.0):
+            # A penalty to the power of 0 is none; OpenNMT-py warns of it.
+            penalty = decoding.length_penalty if decoding.alpha else "none"
+            scorer = GNMTGlobalScorer(decoding.alpha or 1.0, 0.0, penalty, "none")
+        kind: Any = BatchInvariantBeamSearch
+        if decoding.samples:
+            seeds = None if decoding.takes_likeliest else [decoding.item_seed(tokens) for tokens in batch]
+            kind = functools.partial(
+                Sampling,
+                seeds=seeds,
+                topk=decoding.sampling_topk,
+                topp=decoding.sampling_topp,
+                temperature=decoding.sampling_temp,
+            )
+        strategy: BatchInvariantBeamSearch = kind(
+            caps=decoding.caps(batch, prefixes, self.positions),
+            prefixes=[target(prefix) for prefix in prefixes] or [[]] * len(batch),
+            batch_size=len(batch),
+            pad=target.lookup_token(DefaultTokens.PAD),
+            bos=target.lookup_token(DefaultTokens.BOS),
+            eos=target.lookup_token(DefaultTokens.EOS),
+            unk=target.lookup_token(DefaultTokens.UNK),
+            start=target.lookup_token(self.vocabs["decoder_start_token"]),
+            global_scorer=scorer,
+            min_length=decoding.min_length,
+            block_ngram_repeat=decoding.block_ngram_repeat,
+            exclusion_tokens=set(),
+            stepwise_penalty=None,
+            ratio=0.0,
+            ban_unk_token=decoding.ban_unk,
+            **options,
+        )
+        return strategy
+
     def _drop_search(self) -> None:
         """Release the last batch's search, with the decoder's keys and values.
 
@@ -110,68 +148,15 @@ class OpenNMT:
 
     def _hypothesis(self, prediction: torch.Tensor, score: Any, attention: Any) -> Hypothesis:
         tokens = [self.vocabs["tgt"].lookup_index(index) for index in prediction.tolist()]
-        if tokens and tokens[-1] == DefaultTokens.EOS:
+        truncated = tokens[-1:] != [DefaultTokens.EOS]
+        if not truncated:
             tokens.pop()
         rows = None
         if isinstance(attention, torch.Tensor):
             weights = attention[: len(tokens)].contiguous()
             # Without numpy, which the layer does not have.
             rows = ctypes.string_at(weights.data_ptr(), weights.numel() * weights.element_size())
-        return Hypothesis(tokens, float(score), rows)
-
-
-class BatchInvariantBeamSearch(BeamSearch):  # type: ignore[misc]
-    """OpenNMT-py's beam search, in which a sentence's answer does not depend on its neighbours.
-
-    OpenNMT-py 3.5.1 differs in two ways: it ends every hypothesis at the length cap of the batch's
-    longest sentence, and it cuts attention maps at the length of another sentence, because it
-    indexes ``src_len``, which it has repeated beam times, without the beam. Both are right at
-    batch size 1, which is the reference.
-    """
-
-    src_len: torch.Tensor
-
-    def __init__(self, *, caps: list[int], check: Callable[[], None], **options: Any) -> None:
-        super().__init__(max_length=max(caps), **options)
-        self._caps = caps
-        self._check = check
-
-    def advance(self, log_probs: torch.Tensor, attn: torch.Tensor | None) -> None:
-        """Take a step after a check of the deadline."""
-        self._check()
-        super().advance(log_probs, attn)
-
-    def ensure_max_length(self) -> None:
-        """End the beams that have reached their own cap; called at the end of every step."""
-        length = len(self) - 1  # without the start token
-        for row, sentence in enumerate(self._batch_offset.tolist()):
-            if length == self._caps[sentence]:
-                self.is_finished_list[row] = [True] * self.parallel_paths
-
-    def beams_non_finished(
-        self, i: int, scores: list[list[float]], predictions: torch.Tensor, attention: Any, step: int
-    ) -> bool:
-        """Collect a sentence's finished beams, with the sentence's own length at ``src_len[i]``.
-
-        They are copied: a view would keep every beam's attention of that step alive.
-        """
-        tiled = self.src_len
-        self.src_len = tiled[:: self.beam_size]
-        copies = attention if attention is None else _Copies(attention)
-        try:
-            return bool(super().beams_non_finished(i, scores, _Copies(predictions), copies, step))
-        finally:
-            self.src_len = tiled
-
-
-class _Copies:
-    """A tensor whose items are copies."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self._tensor = tensor
-
-    def __getitem__(self, place: Any) -> torch.Tensor:
-        return self._tensor[place].clone()
+        return Hypothesis(tokens, float(score), rows, truncated)
 
 
 def _build_network(parts: dict[str, Any], vocabs: dict[str, Any]) -> Any:

@@ -27,6 +27,8 @@ hypothesis of each sentence at a time, the likeliest first, all sentences in one
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
+from decoding import DEFAULT
+
 Prefixes = Sequence[tuple[int, list[str]]]
 """For some sentences, by their position, the first tokens of a hypothesis."""
 
@@ -40,6 +42,7 @@ class EndedHypothesis:
         total: log-probability of all tokens, the end included.
         limit: length cap of the sentence.
         attention: see ``translator.Hypothesis``.
+        normalise: returns the score of a log-probability that took so many steps.
 
     """
 
@@ -47,11 +50,17 @@ class EndedHypothesis:
     total: float
     limit: int
     attention: bytes | None
+    normalise: Callable[[float, int], float] = DEFAULT.normalise
 
     @property
     def score(self) -> float:
-        """The log-probability, normalised as OpenNMT-py does: by the steps taken, and one."""
-        return self.total / (count_steps(self.tokens, self.limit) + 1)
+        """The log-probability, normalised as OpenNMT-py does."""
+        return self.normalise(self.total, count_steps(self.tokens, self.limit))
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the cap ended it."""
+        return len(self.tokens) >= self.limit
 
 
 def count_steps(tokens: list[str], limit: int) -> int:

@@ -1,12 +1,13 @@
 """Sentences in, hypotheses with scores and attention out, whichever engine does the search."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Protocol
 
 from msgspec import Meta
 
 import tokenizer
+from decoding import MAX_LENGTH, Decoding, DecodingRequest, read_defaults, replace_unknown, resolve
 from lambda_inference import (
     Array,
     BadRequest,
@@ -16,7 +17,6 @@ from lambda_inference import (
     Prediction,
     load_engine_module,
 )
-from lambda_inference.texts import TextRequest
 from lambda_inference.threads import thread_count
 
 MAX_BEAM = 20
@@ -26,12 +26,8 @@ MAX_BATCH = 32
 MAX_BATCH_TOKENS = 8192
 """Source tokens times beams in one batch, padding included: bounds the memory of a search."""
 
-MAX_LENGTH = 250
-LENGTH_RATIO = 1.25
-EXTRA_LENGTH = 5
 
-
-class TranslationRequest(TextRequest, kw_only=True):
+class TranslationRequest(DecodingRequest, kw_only=True):
     """Texts to translate, and how."""
 
     beam: Annotated[int, Meta(ge=1, le=MAX_BEAM, description=f"an integer from 1 to {MAX_BEAM}")] = 5
@@ -56,26 +52,48 @@ class Hypothesis:
         score: log-probability, normalised as OpenNMT-py's ``length_penalty avg``.
         attention: float32, row-major, a row a target token and a column a source token; the first
             head of the last decoder layer, as OpenNMT-py has it. None unless it was asked for.
+        truncated: whether it ended at its cap, not at an end of the sentence.
 
     """
 
     tokens: list[str]
     score: float
     attention: bytes | None = None
+    truncated: bool = False
 
 
 class Engine(Protocol):
     """A beam search: each module ``engine_*.py`` has one."""
 
     positions: int
-    """Tokens of the longest sentence that the model can encode."""
+    """Tokens of the longest sentence that the model has positions for."""
     vocabularies: tuple[list[str], list[str]]
     """Tokens of the source and the target, special ones included; for checks before publishing."""
+    unknown: str
+    """The target's token for what its vocabulary lacks."""
 
     def translate(
-        self, batch: Sequence[list[str]], beam: int, n_best: int, attention: bool, check: Callable[[], None]
+        self,
+        batch: Sequence[list[str]],
+        beam: int,
+        n_best: int,
+        attention: bool,
+        check: Callable[[], None],
+        decoding: Decoding,
+        prefixes: Sequence[list[str]],
     ) -> list[list[Hypothesis]]:
-        """Return the n best hypotheses of each tokenised sentence; check raises when the time is up."""
+        """Return the n best hypotheses of each tokenised sentence.
+
+        Args:
+            batch: the sentences' tokens.
+            beam: how many hypotheses a search keeps, or how many are drawn at random.
+            n_best: how many of them to return.
+            attention: whether to return attention, too.
+            check: raises when the time is up.
+            decoding: how to search.
+            prefixes: the tokens that each sentence's hypotheses begin with, none at all for no sentence.
+
+        """
 
 
 class Translator:
@@ -91,6 +109,7 @@ class Translator:
         """Load a model: its tokenizers, and the engine's own files."""
         self._tokenizers = tokenizer.load(model.manifest.tokenizer, model.files)
         self._engine: Engine = self._engine_module.load(model, thread_count())
+        self._decoding = read_defaults(model.manifest.decoding)
 
     def check(self) -> None:
         """Check that a loaded model's tokenizers fit its vocabularies; for publishing, not for requests.
@@ -114,6 +133,9 @@ class Translator:
                     f"{self._engine.positions:,}; split it into sentences",
                     field=f"data[{index}]",
                 )
+        decoding = resolve(self._decoding, request)
+        prefixes = self._encode_prefixes(decoding.target_prefix, len(texts))
+        attention = request.return_attention or decoding.replace_unk
         results: list[list[Hypothesis]] = [[] for _ in sources]
         done = sum(not tokens for tokens in sources)
         for batch in plan_batches([len(tokens) for tokens in sources], request.beam):
@@ -126,14 +148,39 @@ class Translator:
                 [sources[index] for index in batch],
                 request.beam,
                 request.n_best,
-                request.return_attention,
+                attention,
                 check,
+                decoding,
+                [prefixes[index] for index in batch] if prefixes else (),
             )
             for index, best in zip(batch, hypotheses, strict=True):
                 results[index] = best
             done += len(batch)
-        for index, (text, source, best) in enumerate(zip(texts, sources, results, strict=True)):
+        for index, (text, source, found) in enumerate(zip(texts, sources, results, strict=True)):
+            best = found
+            if decoding.replace_unk:
+                unknown = self._engine.unknown
+                best = [
+                    replace(one, tokens=replace_unknown(one.tokens, unknown, source, one.attention))
+                    for one in best
+                ]
             yield self._prediction(index, text, source, best, request.return_attention)
+
+    def _encode_prefixes(self, texts: str | list[str], count: int) -> list[list[str]]:
+        """Return the tokens that each item's hypotheses begin with, nothing if none does."""
+        if not texts:
+            return []
+        every = isinstance(texts, str)
+        most = min(MAX_LENGTH, self._engine.positions - 1)
+        prefixes = [self._tokenizers.target.encode(text) for text in ([texts] if every else texts)]
+        for index, tokens in enumerate(prefixes):
+            field = "target_prefix" if every else f"target_prefix[{index}]"
+            if len(tokens) > most:
+                raise BadRequest(
+                    f"{field} is {len(tokens):,} tokens long, and takes at most {most:,}; shorten it",
+                    field=field,
+                )
+        return prefixes * count if every else prefixes
 
     def _prediction(
         self, index: int, text: str, source: list[str], best: list[Hypothesis], attention: bool
@@ -142,7 +189,12 @@ class Translator:
             "index": index,
             "source": text,
             "hypotheses": [
-                {"text": self._tokenizers.target.decode(one.tokens), "tokens": one.tokens, "score": one.score}
+                {
+                    "text": self._tokenizers.target.decode(one.tokens),
+                    "tokens": one.tokens,
+                    "score": one.score,
+                    **({"truncated": True} if one.truncated else {}),
+                }
                 for one in best
             ],
         }
@@ -154,7 +206,8 @@ class Translator:
                     Array(one.attention or b"", "f", (len(one.tokens), len(source)), ("hypotheses", number))
                     for number, one in enumerate(best)
                 ]
-        return Prediction(record, arrays, {"Tokens": len(source) + sum(len(one.tokens) for one in best)})
+        counts = {"Tokens": len(source) + sum(len(one.tokens) for one in best)}
+        return Prediction(record, arrays, counts, sum(one.truncated for one in best))
 
 
 def plan_batches(lengths: Sequence[int], beam: int) -> Iterator[list[int]]:
@@ -172,8 +225,3 @@ def plan_batches(lengths: Sequence[int], beam: int) -> Iterator[list[int]]:
         batch.append(index)
     if batch:
         yield batch
-
-
-def cap_length(source_tokens: int) -> int:
-    """Return the most tokens that a hypothesis may have, its end included: OpenNMT-py's default."""
-    return min(MAX_LENGTH, int(source_tokens * LENGTH_RATIO + EXTRA_LENGTH))

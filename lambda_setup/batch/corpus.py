@@ -4,12 +4,13 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from lambda_inference._shards import MAX_BYTES, MAX_LINES
 from lambda_inference.inputs import PREFIX
+from lambda_setup.batch.formats import open_content, recognize
 from lambda_setup.errors import CommandError
 from lambda_setup.output import transfer
 
@@ -29,17 +30,28 @@ class Corpus:
     key: str
     size: int
     identity: str
-    path: Path | None  # of this machine, if it is a file there
+    content: Path | bytes | None  # on this machine, if it is to be uploaded
+    format: str = "text"  # or "jsonl"
 
     def open(self) -> IO[bytes]:
         """Return its bytes as a stream."""
-        if self.path:
-            return self.path.open("rb")
+        if self.content is not None:
+            return open_content(self.content)
         return self.client.get_object(Bucket=self.bucket, Key=self.key, IfMatch=self.identity)["Body"]  # type: ignore[return-value]
 
 
-def find(client: "S3Client", bucket: str, text: str) -> Corpus:
-    """Return the corpus that an argument of the command line names: a file, or an object in the bucket."""
+def find(client: "S3Client", bucket: str, text: str, form: str | None = None) -> Corpus:
+    """Return the corpus that an argument of the command line names: a file, or an object in the bucket.
+
+    Args:
+        client: of S3.
+        bucket: the result bucket.
+        text: the argument.
+        form: ``text`` or ``jsonl``; None lets the name and the content say it.
+
+    """
+    if Path(text).suffix in {".gz", ".bz2", ".xz", ".zst", ".zip"}:
+        raise CommandError(f"{text} is compressed, and ranges of it cannot be read; decompress it first")
     if text.startswith("s3://"):
         owner, _, key = text.removeprefix("s3://").partition("/")
         if owner != bucket or not key.startswith(PREFIX):
@@ -51,26 +63,29 @@ def find(client: "S3Client", bucket: str, text: str) -> Corpus:
         corpus = Corpus(client, bucket, key, head["ContentLength"], head["ETag"], None)
     else:
         path = Path(text)
-        size = path.stat().st_size
-        with path.open("rb") as file, transfer("reading the corpus", size) as progress:
-            digest = hashlib.sha256()
-            while block := file.read(BLOCK):
-                digest.update(block)
-                progress(len(block))
-        name = f"{PREFIX}corpora/{digest.hexdigest()}{'.jsonl' if path.suffix == '.jsonl' else '.txt'}"
-        corpus = Corpus(client, bucket, name, size, digest.hexdigest(), path)
-    if Path(text).suffix in {".gz", ".bz2", ".xz", ".zst", ".zip"}:
-        raise CommandError(f"{text} is compressed, and ranges of it cannot be read; decompress it first")
+        corpus = Corpus(client, bucket, "", path.stat().st_size, "", path)
     if not corpus.size:
         raise CommandError(f"{text} is empty")
-    return corpus
+    found = recognize(text, corpus.open, corpus.size, form)
+    if isinstance(found, bytes):
+        corpus = replace(corpus, content=found, size=len(found))
+        found = "jsonl"
+    if corpus.content is None:
+        return replace(corpus, format=found)
+    with corpus.open() as file, transfer("reading the corpus", corpus.size) as progress:
+        digest = hashlib.sha256()
+        while block := file.read(BLOCK):
+            digest.update(block)
+            progress(len(block))
+    name = f"{PREFIX}corpora/{digest.hexdigest()}.{'txt' if found == 'text' else found}"
+    return replace(corpus, key=name, identity=digest.hexdigest(), format=found)
 
 
 def upload(corpus: Corpus) -> bool:
     """Put a corpus into its bucket unless it is there, and return whether it was uploaded."""
     from botocore.exceptions import ClientError
 
-    if corpus.path is None:
+    if corpus.content is None:
         return False
     try:
         if corpus.client.head_object(Bucket=corpus.bucket, Key=corpus.key)["ContentLength"] == corpus.size:
@@ -78,9 +93,9 @@ def upload(corpus: Corpus) -> bool:
     except ClientError as error:
         if error.response["Error"]["Code"] not in {"404", "403"}:
             raise
-    with transfer("uploading the corpus", corpus.size) as progress:
+    with corpus.open() as file, transfer("uploading the corpus", corpus.size) as progress:
         options = {"ChecksumAlgorithm": "SHA256"}
-        corpus.client.upload_file(str(corpus.path), corpus.bucket, corpus.key, options, progress)
+        corpus.client.upload_fileobj(file, corpus.bucket, corpus.key, options, progress)
     return True
 
 
@@ -88,8 +103,8 @@ def sample(corpus: Corpus) -> list[dict[str, Any]]:
     """Return small ranges of whole lines from the start, the middle and the end of a corpus."""
     sources = []
     for offset in sorted({0, corpus.size // 2, max(corpus.size - _WINDOW, 0)}):
-        span = f"bytes={offset}-{min(offset + 4 * _WINDOW, corpus.size) - 1}"
-        data = corpus.client.get_object(Bucket=corpus.bucket, Key=corpus.key, Range=span)["Body"].read()
+        part = f"bytes={offset}-{min(offset + 4 * _WINDOW, corpus.size) - 1}"
+        data = corpus.client.get_object(Bucket=corpus.bucket, Key=corpus.key, Range=part)["Body"].read()
         start = data.find(b"\n") + 1 if offset else 0
         if offset and not start:
             continue
@@ -102,7 +117,8 @@ def sample(corpus: Corpus) -> list[dict[str, Any]]:
         if end == start and offset + len(data) == corpus.size:
             end = len(data)  # its last line has no line feed
         if end > start:
-            sources.append({"key": corpus.key, "start": offset + start, "end": offset + end})
+            span = {"start": offset + start, "end": offset + end}
+            sources.append({"key": corpus.key, "format": corpus.format, **span})
     return sources
 
 
@@ -132,6 +148,7 @@ def cut(
                     "lines": view.count(b"\n") + (not view.endswith(b"\n")),
                     "source": {
                         "key": corpus.key,
+                        "format": corpus.format,
                         "start": start,
                         "end": start + len(view),
                         "sha256": hashlib.sha256(view).hexdigest(),

@@ -39,12 +39,13 @@ class Run:
     source: str  # a file, or an object in the result bucket
     request: Mapping[str, Any]  # fields of every request
     most_lines: int | None = None  # of a shard; None lets a sample decide
+    format: str | None = None  # of the corpus; None lets its name and content say it
 
 
 def run(deployment: Deployment, job: Run) -> Mapping[str, Any]:
     """Answer a corpus, and return the first line of the run's manifest."""
     bucket = ResultBucket(deployment.client, deployment.result_bucket)
-    corpus = corpora.find(bucket.client, bucket.name, job.source)
+    corpus = corpora.find(bucket.client, bucket.name, job.source, job.format)
     batch, is_new = _prepare(deployment, bucket, corpus, job)
     before = read_manifest(bucket, job.name)
     if before and not before["failed_ranges"]:
@@ -74,7 +75,7 @@ def run(deployment: Deployment, job: Run) -> Mapping[str, Any]:
 def plan(deployment: Deployment, job: Run) -> list[str]:
     """Return the writes and the call that a run would make, nothing if it is complete."""
     bucket = ResultBucket(deployment.client, deployment.result_bucket)
-    corpus = corpora.find(bucket.client, bucket.name, job.source)
+    corpus = corpora.find(bucket.client, bucket.name, job.source, job.format)
     batch, _ = _prepare(deployment, bucket, corpus, job)
     before = read_manifest(bucket, job.name)
     if before and not before["failed_ranges"]:
@@ -83,7 +84,7 @@ def plan(deployment: Deployment, job: Run) -> list[str]:
         f"put s3://{bucket.name}/{batch['index']}, unless it is there",
         f"start {deployment.state_machine.arn} with {json.dumps(batch)}",
     ]
-    if corpus.path:
+    if corpus.content is not None:
         steps.insert(0, f"put s3://{corpus.bucket}/{corpus.key}, {corpus.size:,} bytes, unless it is there")
     return steps
 
@@ -120,19 +121,24 @@ def _prepare(
     version = read_version(deployment)
     request = {**job.request, "model_version": version, "errors": "raise"}
     model = deployment.environment()["MODEL_NAME"]
-    digest = digest_of({"corpus": corpus.identity, "model": model, "request": request})[:24]
+    facts = {
+        "key": corpus.key, "bytes": corpus.size, "identity": corpus.identity, "format": corpus.format
+    }  # fmt: skip
+    digest = digest_of({"corpus": facts, "model": model, "request": request})[:24]
     batch = {
         "run": job.name,
         "index": f"{PREFIX}batches/{digest}/index.json",
         "request": request,
-        "corpus": {"key": corpus.key, "bytes": corpus.size, "identity": corpus.identity},
+        "corpus": facts,
     }
     record = bucket.open(_record_key(job.name))
     if record is None:
         return batch, True
     begun: dict[str, Any] = json.loads(record.read())
     its_version = begun["request"]["model_version"]
-    if begun["corpus"] != batch["corpus"] or begun["request"] != {**request, "model_version": its_version}:
+    # A run that was begun by an older release has no format: its suffix was the format.
+    old = {"format": "jsonl" if corpus.key.endswith(".jsonl") else "text"}
+    if old | begun["corpus"] != facts or begun["request"] != {**request, "model_version": its_version}:
         raise CommandError(f"the run {job.name} is of another corpus or request; choose another name")
     if its_version != version:
         status(

@@ -55,8 +55,10 @@ def configure_parser(commands: Any) -> None:
         example="python -m lambda_setup batch run corpus.txt --name first --stack translation",
     )
     parser.add_argument("input", metavar="INPUT",
-                        help="file of lines, or of JSON lines if its name ends in .jsonl; or "
+                        help="file of lines, of JSON lines or of one JSON array; or "
                         "s3://BUCKET/inputs/… in the stack's result bucket")  # fmt: skip
+    parser.add_argument("--format", choices=("text", "jsonl"),
+                        help="what a line is: a text, or a JSON value (default: as found)")  # fmt: skip
     parser.add_argument("--name", type=_parse_name, required=True, metavar="RUN", help="name of the run")
     _add_target(parser)
     parser.add_argument("--request", type=_parse_request, default={}, metavar="JSON",
@@ -96,7 +98,8 @@ def run(options: argparse.Namespace) -> int:
     """Answer a corpus; 0 if every shard of it was answered."""
     if options.lines is not None and options.lines > MAX_LINES:
         raise CommandError(f"--lines {options.lines:,} is too many for a shard; give at most {MAX_LINES:,}")
-    job = Run(name=options.name, source=options.input, request=options.request, most_lines=options.lines)
+    job = Run(name=options.name, source=options.input, request=options.request, most_lines=options.lines,
+              format=options.format)  # fmt: skip
     with _open_deployment(options) as deployment, readable_errors(deployment.where):
         if options.dry_run:
             for step in plan(deployment, job):
@@ -141,6 +144,7 @@ def _print_summary(head: Mapping[str, Any], cost: str) -> None:
     rows = [
         ["lines answered", f"{head['done']:,}"],
         ["lines failed", f"{head['failed']:,}"],
+        *([["hypotheses truncated", f"{truncated:,}"]] if (truncated := head.get("truncated")) else []),
         ["shards", f"{head['ranges']:,}"],
         ["shards failed", f"{head['failed_ranges']:,}"],
         ["shards retried", f"{head['retried']:,}"],

@@ -1,5 +1,6 @@
 """OpenNMT-py's own translate command, batch size 1: what every answer is compared with."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,15 +8,20 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 # Importing onmt.transforms imports these, and they need packages that inference does not.
 UNUSED_TRANSFORMS = ("terminology.py", "inlinetags.py", "fuzzymatch.py", "clean.py")
 
-# The command, with its -with_score mended: beam search has returned plain floats since 3.5, and the
-# option calls item() on them.
+# The command, once for each list of arguments, with two mends: beam search has returned plain floats since
+# 3.5, and -with_score calls item() on them; and decoders that feed their input back have the beams of
+# attention on the second axis.
 COMMAND = """
+import json
+import sys
+
 import torch
 from onmt.bin.translate import main
 from onmt.translate.beam_search import BeamSearch
@@ -30,7 +36,17 @@ def with_tensors(self, *args, **kwargs):
     self.scores = [Scores() for _ in self.scores]
 
 BeamSearch.__init__ = with_tensors
-main()
+advance = BeamSearch.advance
+
+def with_beams_first(self, log_probs, attn):
+    if attn is not None and len(attn) != len(log_probs):
+        attn = attn.transpose(0, 1)
+    advance(self, log_probs, attn)
+
+BeamSearch.advance = with_beams_first
+for arguments in json.loads(sys.argv[1]):
+    sys.argv[1:] = arguments
+    main()
 """
 
 
@@ -50,28 +66,61 @@ def translate(
     The command's own code is untouched: only the four transforms are left out of the copy it
     runs from.
     """
+    [found] = translate_all(model, sentences, [{"beam_size": beam, "n_best": n_best}], folder)
+    return found
+
+
+def translate_all(
+    model: Path, sentences: list[list[str]], runs: list[dict[str, Any]], folder: Path
+) -> list[list[Reference]]:
+    """Run the command once for each set of options; ``tgt`` is a list of the tokens to begin with."""
     package = folder / "onmt"
     if not package.exists():
         _copy_without_transforms(package)
-    source, output, log = folder / "source.txt", folder / "output.txt", folder / "log.txt"
-    source.write_text("".join(" ".join(tokens) + "\n" for tokens in sentences))
-    command = [
-        sys.executable, "-c", COMMAND, "-model", model, "-src", source, "-output", output,
-        "-log_file", log, "-beam_size", str(beam), "-n_best", str(n_best), "-batch_size", "1",
-        "-batch_type", "sents", "-with_score", "-attn_debug", "-gpu", "-1",
+    source = folder / "source.txt"
+    _write_lines(source, sentences)
+    commands = [
+        ["-model", str(model), "-src", str(source), "-output", str(folder / f"{number}.txt"),
+         "-log_file", str(folder / f"{number}.log"), "-batch_size", "1", "-batch_type", "sents",
+         "-with_score", "-attn_debug", "-gpu", "-1", *_arguments(options, folder / f"{number}.tgt")]
+        for number, options in enumerate(runs)
     ]  # fmt: skip
-    # The command loads checkpoints as torch did before 2.6; this one is our own.
+    # The command loads checkpoints as torch did before 2.6; these are our own.
     environment = os.environ | {
         "PYTHONPATH": str(folder),
         "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
         "OMP_NUM_THREADS": "1",
     }
-    subprocess.run(command, check=True, cwd=folder, env=environment, capture_output=True)
-    lines = [line.rpartition("\t") for line in output.read_text().splitlines()]
+    subprocess.run(
+        [sys.executable, "-c", COMMAND, json.dumps(commands)],
+        check=True, cwd=folder, env=environment, capture_output=True,
+    )  # fmt: skip
+    return [_read(folder, number, options["n_best"]) for number, options in enumerate(runs)]
+
+
+def _write_lines(path: Path, sentences: list[list[str]]) -> None:
+    path.write_text("".join(" ".join(tokens) + "\n" for tokens in sentences))
+
+
+def _arguments(options: dict[str, Any], prefixes: Path) -> list[str]:
+    """Return options as the command takes them."""
+    arguments = []
+    for name, value in options.items():
+        if name == "tgt":
+            _write_lines(prefixes, value)
+            arguments += ["-tgt", str(prefixes), "-tgt_file_prefix"]
+        else:
+            arguments += [f"-{name}"] if value is True else [f"-{name}", str(value)]
+    return arguments
+
+
+def _read(folder: Path, number: int, n_best: int) -> list[Reference]:
+    """Return what a run of the command has written."""
+    lines = [line.rpartition("\t") for line in (folder / f"{number}.txt").read_text().splitlines()]
     hypotheses = [(tokens.split(" ") if tokens else [], float(score)) for tokens, _, score in lines]
     return [
-        Reference(hypotheses[number * n_best : (number + 1) * n_best], attention)
-        for number, attention in enumerate(_attention(log.read_text()))
+        Reference(hypotheses[place * n_best : (place + 1) * n_best], attention)
+        for place, attention in enumerate(_attention((folder / f"{number}.log").read_text()))
     ]
 
 

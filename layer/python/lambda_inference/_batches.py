@@ -88,6 +88,7 @@ def write_manifest(payload: Any) -> dict[str, Any]:
         "failed": sum(entry["failed"] for entry in answered)
         + sum(entry["lines"] for entry in entries if "error" in entry),
         "failed_ranges": len(entries) - len(answered),
+        "truncated": sum(entry.get("truncated", 0) for entry in answered),
         "retried": sum(entry["attempt"] > 0 for entry in answered),
         "predict_ms": round(sum(entry["predict_ms"] for entry in answered)),
     }

@@ -148,6 +148,9 @@ class Service:
                 predictions = predict(request, deadline)
         if shard:
             extra["predict_ms"] = timings["predict"]
+        if truncated := sum(prediction.truncated for prediction in predictions):
+            extra["truncated"] = truncated
+            _telemetry.count("Truncated", truncated)
         model, digest = serving.manifest, (shard or request).digest()
         origin = Origin(name, digest, model.name, serving.version, model.engine, extra)
         response = None

@@ -45,12 +45,14 @@ class Prediction:
         record: its line of JSON.
         arrays: arrays by kind; each kind becomes one file. Arrays of one kind share dtype and rank.
         counts: its cost by metric name, summed over a request (``{"Tokens": 12}``).
+        truncated: how many of its outputs a limit ended, not the model; the answer and a metric say the sum.
 
     """
 
     record: dict[str, Any]
     arrays: Mapping[str, Sequence[Array]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    truncated: int = 0
 
 
 class Predictor(Protocol):

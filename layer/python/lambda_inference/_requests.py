@@ -5,7 +5,7 @@ import json
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lambda_inference._errors import BadRequest
 
@@ -21,10 +21,12 @@ class Source(Struct, forbid_unknown_fields=True, kw_only=True):
     """Lines of a corpus in S3, which take the place of ``data``.
 
     Attributes:
-        key: the corpus, below ``inputs/`` of the result bucket; a line of a ``.jsonl`` is a JSON value.
+        key: the corpus, below ``inputs/`` of the result bucket.
         start: the byte at which the first line begins.
         end: the byte after the last line.
         sha256: of those bytes, for S3 to be checked against.
+        format: ``text``, whose lines are items, or ``jsonl``, whose lines are JSON values; without it the key
+            or the lines say it.
 
     """
 
@@ -32,6 +34,7 @@ class Source(Struct, forbid_unknown_fields=True, kw_only=True):
     start: Annotated[int, Meta(ge=0)]
     end: Annotated[int, Meta(ge=1)]
     sha256: Annotated[str, Meta(pattern=VERSION_PATTERN)] | None = None
+    format: Literal["text", "jsonl"] | UnsetType = UNSET
 
 
 class BaseRequest(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -77,13 +80,19 @@ class BaseRequest(Struct, forbid_unknown_fields=True, kw_only=True):
         return value
 
     def digest(self) -> str:
-        """Return the sha256 of all fields that decide the answer; those of the delivery do not count."""
+        """Return the sha256 of all fields that decide the answer; those of the delivery do not count.
+
+        Nor do fields that are ``UNSET``, so that a request keeps its digest when a release adds some.
+        """
         return digest(
             {
-                name: getattr(self, name)
+                name: value
                 for name in self.__struct_fields__
-                if name not in BaseRequest.__struct_fields__
-                or (name == "model_version" and self.model_version)
+                if (value := getattr(self, name)) is not UNSET
+                and (
+                    name not in BaseRequest.__struct_fields__
+                    or (name == "model_version" and self.model_version)
+                )
             }
         )
 

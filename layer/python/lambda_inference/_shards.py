@@ -1,11 +1,13 @@
 """Requests whose items are lines of a corpus in S3: a shard, which is one byte range of it.
 
-A line of plain text is an item; a line of a corpus whose name ends in ``.jsonl`` is a JSON value that the
-fork's ``Request.item`` turns into one. An invalid line fails alone: ``{"index", "error": {"code",
+A line of plain text is an item; a line of JSON lines is a JSON value that the fork's ``Request.item`` turns
+into one. Lines are JSON if their request says so, the corpus's name ends in ``.jsonl`` or ``.ndjson``, or the
+first is a JSON object. An invalid line fails alone: ``{"index", "error": {"code",
 "message"}}`` is its record. Its message calls it ``data[0]``, because it is answered as a request of its own.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +22,9 @@ MAX_BYTES = 64_000_000
 """Of a shard."""
 MAX_LINES = 10_000
 """Of a shard."""
+
+JSON_SUFFIXES = (".jsonl", ".ndjson")
+"""Of corpora whose lines are JSON values, in any case."""
 
 Predict = Callable[[Any, Deadline], list[Prediction]]
 
@@ -136,7 +141,7 @@ def _read_lines(source: Source) -> list[bytes]:
 
 def _parse_lines(lines: Sequence[bytes], source: Source, request_type: type[BaseRequest]) -> Iterator[Any]:
     """Yield the item of each line, or the BadRequest of a line that has none."""
-    is_json = source.key.endswith(".jsonl")
+    is_json = _holds_json(lines, source)
     for line in lines:
         try:
             text = line.removesuffix(b"\r").decode()
@@ -145,6 +150,26 @@ def _parse_lines(lines: Sequence[bytes], source: Source, request_type: type[Base
             yield BadRequest(f"the line is not UTF-8 at byte {error.start}")
         except BadRequest as fault:
             yield fault
+
+
+def _holds_json(lines: Sequence[bytes], source: Source) -> bool:
+    """Return whether a shard's lines are JSON values, by its request, its name or its first line."""
+    if source.format:
+        return source.format == "jsonl"
+    if source.key.lower().endswith(JSON_SUFFIXES):
+        return True
+    return is_object(next((line for line in lines if line.strip()), b""))
+
+
+def is_object(line: bytes) -> bool:
+    """Return whether a line is a JSON object."""
+    if not line.lstrip().startswith(b"{"):
+        return False
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _place(answer: Prediction | Fault, place: int) -> Prediction:

@@ -15,15 +15,18 @@ from msgspec import Meta
 from lambda_inference._errors import BadRequest
 from lambda_inference._requests import BaseRequest, decode_json, describe
 
-__all__ = ["MAX_CHARS", "MAX_ITEMS", "TextData", "TextRequest"]
+__all__ = ["MAX_CHARS", "MAX_ITEMS", "TextData", "TextRequest", "check_unicode"]
 
 MAX_ITEMS = int(os.environ.get("MAX_ITEMS", "10000"))
 MAX_CHARS = int(os.environ.get("MAX_CHARS", "10000"))
 
-_TAKES = f"a list of 1 to {MAX_ITEMS:,} strings of at most {MAX_CHARS:,} characters each"
+_TAKES = (
+    f"a list of 1 to {MAX_ITEMS:,} strings of at most {MAX_CHARS:,} characters each, such as "
+    '["One sentence.", "Another."], or a JSON string of such a list'
+)
 
 _Texts = Annotated[list[Annotated[str, Meta(max_length=MAX_CHARS)]], Meta(min_length=1, max_length=MAX_ITEMS)]
-TextData = Annotated[_Texts | str, Meta(description=f"{_TAKES}, or a JSON string of such a list")]
+TextData = Annotated[_Texts | str, Meta(description=_TAKES)]
 
 
 class TextRequest(BaseRequest, kw_only=True):
@@ -57,12 +60,15 @@ def _parse_texts(data: list[str] | str) -> list[str]:
     texts = _decode_texts(data) if isinstance(data, str) else data
     for index, text in enumerate(texts):
         if not text.isascii():
-            _check_unicode(text, f"data[{index}]")
+            check_unicode(text, f"data[{index}]")
     return texts
 
 
 def _decode_texts(data: str) -> list[str]:
-    value = decode_json(data, "data")
+    try:
+        value = decode_json(data, "it")
+    except BadRequest as error:
+        raise BadRequest(f"data takes {_TAKES}; got a string: {error.message}", field="data") from None
     try:
         return msgspec.convert(value, _Texts, strict=True)
     except msgspec.ValidationError as error:
@@ -71,11 +77,12 @@ def _decode_texts(data: str) -> list[str]:
         number = path.strip("[]")
         got = describe(value[int(number)] if number else value)
         raise BadRequest(
-            f"{field} does not fit: data takes {_TAKES}, here as a JSON string; got {got}", field=field
+            f"{field} does not fit: data takes {_TAKES}; got {got} in a JSON string", field=field
         ) from None
 
 
-def _check_unicode(text: str, field: str) -> None:
+def check_unicode(text: str, field: str) -> None:
+    """Raise BadRequest if a field's text holds a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -8,6 +8,7 @@ from support.project import MODEL
 
 import engine_opennmt
 import onmt_optimize
+import onmt_search
 from lambda_inference import Deadline, Model, OutOfTime
 from lambda_setup.models.describe import describe
 
@@ -62,7 +63,7 @@ def test_no_key_or_value_outlives_a_batch_without_an_end(engine):
 def test_what_is_collected_shares_no_memory_with_the_search():
     """A finished beam's attention does not keep every other beam's alive."""
     whole = torch.zeros(100, 100)
-    part = engine_opennmt._Copies(whole)[0, :3]
+    part = onmt_search._Copies(whole)[0, :3]
     assert part.untyped_storage().nbytes() == 3 * 4
 
 

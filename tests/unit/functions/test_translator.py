@@ -2,8 +2,8 @@
 
 import pytest
 
-import engine_opennmt
 import translator
+from decoding import DEFAULT
 
 
 def test_batches_cover_every_sentence_once_by_length():
@@ -28,4 +28,4 @@ def test_batches_are_bounded(beam):
 @pytest.mark.parametrize(("tokens", "cap"), [(1, 6), (4, 10), (7, 13), (196, 250), (5000, 250)])
 def test_cap_is_opennmts(tokens, cap):
     """A hypothesis ends after min(250, floor(1.25 n) + 5) tokens."""
-    assert engine_opennmt.cap_length(tokens) == cap
+    assert DEFAULT.cap(tokens) == cap

@@ -27,7 +27,7 @@ def piece(number, lines=3):
     return {"id": f"r-{number}", "lines": lines, "source": source}
 
 
-def answer(number, failed=0, attempt=0, version=VERSION):
+def answer(number, failed=0, attempt=0, version=VERSION, **extra):
     """Write a range's result, as the function does."""
     origin = Origin(
         f"r-{number}",
@@ -35,7 +35,7 @@ def answer(number, failed=0, attempt=0, version=VERSION):
         "en-es",
         version,
         "e",
-        {"failed": failed, "attempt": attempt, "predict_ms": 5.4},
+        {"failed": failed, "attempt": attempt, "predict_ms": 5.4, **extra},
     )
     ResultStore.from_environment().write(origin, [Prediction({"index": index}) for index in range(3)])
 
@@ -70,6 +70,15 @@ def test_it_names_every_result_in_the_order_of_the_corpus(bucket):
     assert {name: head[name] for name in counts} == counts == {name: body[name] for name in counts}
     assert head["model"] == {"name": "en-es", "version": VERSION}
     assert head["corpus"] == {"a": 1}
+
+
+def test_truncated_outputs_are_summed(bucket):
+    """A range without any says nothing of it."""
+    answer(0)
+    answer(1, truncated=2)
+    body, (head, first, second) = run(bucket, [piece(0), piece(1)])
+    assert (body["truncated"], head["truncated"], second["truncated"]) == (2, 2, 2)
+    assert "truncated" not in first
 
 
 def test_what_has_no_result_says_why(bucket):

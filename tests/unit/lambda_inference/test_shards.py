@@ -83,13 +83,27 @@ def answered(bucket):
         (b"\n\none\n", "inputs/c.txt", ["!", "!", "ONE!"]),
         ("\ufeffone\u2028still\x0cone\n".encode(), "inputs/c.txt", ["ONE\u2028STILL\x0cONE!"]),
         (b'"one"\n{"text": "two", "id": 5}\n', "inputs/c.jsonl", ["ONE!", "TWO!"]),
+        (b'"one"\n', "inputs/c.JSONL", ["ONE!"]),
+        (b'"one"\n', "inputs/c.ndjson", ["ONE!"]),
+        (b'\n{"text": "one"}\n"two"\n', "inputs/c.json", [None, "ONE!", "TWO!"]),
+        (b'{"text": "one"}\n', "inputs/c.txt", ["ONE!"]),
+        (b"{0} files\n", "inputs/c.txt", ["{0} FILES!"]),
     ],
 )
 def test_a_line_is_an_item(answered, corpus, key, texts):
     """Lines end with a line feed and nothing else, whatever corpus they are of."""
     records = answered(corpus, key)
-    assert [record["text"] for record in records] == texts
+    assert [record.get("text") for record in records] == texts
     assert [record["index"] for record in records] == list(range(len(texts)))
+
+
+def test_a_format_is_taken_at_its_word(bucket):
+    """What the request says of the lines outweighs their name and content."""
+    for form, expected in (("text", '{"TEXT": "ONE"}!'), ("jsonl", "ONE!")):
+        obstore.put(bucket, "inputs/c.jsonl", b'{"text": "one"}\n')
+        source = {"key": "inputs/c.jsonl", "start": 0, "end": 16, "format": form}
+        [prediction], _ = predict(asked(source), Shout())
+        assert prediction.record["text"] == expected
 
 
 def test_the_other_fields_are_those_of_every_request(answered):
@@ -194,6 +208,7 @@ def test_only_inputs_are_read():
         ({"key": "inputs/a", "start": 0, "end": True}, "source.end"),
         ({"key": "inputs/a", "start": 0, "end": 4, "part": 1}, "source"),
         ({"key": "inputs/a", "start": 0, "end": 4, "sha256": "abc"}, "source.sha256"),
+        ({"key": "inputs/a", "start": 0, "end": 4, "format": "csv"}, "source.format"),
         ("inputs/a", "source"),
         ([], "source"),
     ],
