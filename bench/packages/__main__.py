@@ -12,7 +12,6 @@ from pathlib import Path
 
 from bench.packages import catalogue, records
 from bench.packages.measure import measure
-from bench.packages.recipes import find_pins
 from layer.builder.build import WORK
 from layer.builder.target import get_target
 
@@ -43,9 +42,9 @@ def main() -> int:
         wanted = record is None if options.missing else not records.is_current(record, package)
         if options.target in package.targets and wanted:
             print(f"== {name}, {options.target}", flush=True)
-            pins = find_pins(package, target, None if options.upgrade else record)
+            former = None if options.upgrade else record
             with tempfile.TemporaryDirectory(prefix=".package-", dir=WORK) as folder:
-                record = measure(package, target, pins, Path(folder), _say)
+                record = measure(package, target, former, Path(folder), _say)
             path = records.write(record)
             print(f"{name}: {record.verdict}, {record.other}, {record.bytes}\n{record.reason}", flush=True)
             if options.commit:

@@ -3,14 +3,15 @@
 import json
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bench.areas.unpack import unpack_layer
 from bench.packages import timing, trees
 from bench.packages.catalogue import Package
-from bench.packages.recipes import write_recipe
+from bench.packages.recipes import find_pins, write_recipe
 from bench.packages.records import Record, digest_builder
 from layer.builder import tree
 from layer.builder.build import Job, build
@@ -26,38 +27,50 @@ from layer.builder.wheels import lock as locks
 Say = Callable[[str], None]
 
 
-def measure(package: Package, target: Target, pins: Sequence[str], folder: Path, say: Say) -> Record:
-    """Build a library in a folder, and return its record; a build that fails is recorded with its error."""
-    recipe = write_recipe(package, pins, folder)
+def measure(package: Package, target: Target, former: Record | None, folder: Path, say: Say) -> Record:
+    """Build a library in a folder, and return its record; a build that fails is recorded with its error.
+
+    The versions are those of the ``former`` record of the same entry, or resolved anew.
+    """
+    failed = Record(
+        package=package.name, target=target.name, runtime=target.runtime, entry=package.digest,
+        builder=digest_builder(), versions={}, bytes={}, imports={}, verdict="failed", reason="", other="",
+    )  # fmt: skip
+    try:
+        recipe = write_recipe(package, find_pins(package, target, former), folder)
+    except LayerError as error:
+        return replace(failed, reason=shorten(str(error), folder))
     job = Job(recipe, target, folder / "built", allow_unproven=True)
-    verdict: str = "failed"
-    other = ""
     try:
         report = build(job, say)
-        verdict, reason = report.proof.status, f"{report.proof.how}; bytecode: {report.compiled}"
+        found = replace(
+            failed, verdict=report.proof.status, reason=f"{report.proof.how}; bytecode: {report.compiled}"
+        )
     except LayerError as error:
-        reason = shorten(str(error), folder)
+        found = replace(failed, reason=shorten(str(error), folder))
     lock = locks.read(recipe, target)
+    return compare(job, lock, found, folder) if lock else found
+
+
+def compare(job: Job, lock: locks.Lock, record: Record, folder: Path) -> Record:
+    """Return a record with versions, sizes, import times, and how the second script answers."""
     with tempfile.TemporaryDirectory(prefix=".measure-", dir=folder) as name:
-        scratch = Path(name)
-        compared = trees.make_both(job, lock, scratch) if lock else {}
-        if verdict != "failed":
+        scratch, lib = Path(name), job.out / "layer" / "lib"
+        compared = trees.make_both(job, lock, scratch)
+        sizes = {kind: tree.size(one) for kind, one in compared.items()}
+        other = ""
+        if record.verdict != "failed":
             compared["ours"] = find_tree(job.out / "layer", scratch)
+            sizes["ours"] = tree.size(compared["ours"]) + tree.size(lib)
             other = compare_answers(job, compared["pip"], compared["ours"], folder / "other.py")
-        runs = target.name == HOST and "ours" in compared
-        seconds = timing.time_imports(compared, folder / "smoke.py", scratch) if runs else {}
-        return Record(
-            package=package.name,
-            target=target.name,
-            runtime=target.runtime,
-            entry=package.digest,
-            builder=digest_builder(),
-            versions={wheel.name: wheel.version for wheel in lock.wheels} if lock else {},
-            bytes={kind: tree.size(one) for kind, one in compared.items()},
-            largest=trees.find_largest_library(compared["usual"]) if lock else 0,
+        runs = job.target.name == HOST and "ours" in compared
+        seconds = timing.time_imports(compared, folder / "smoke.py", scratch, lib) if runs else {}
+        return replace(
+            record,
+            versions={wheel.name: wheel.version for wheel in lock.wheels},
+            bytes=sizes,
+            largest=trees.find_largest_library(compared["usual"]),
             imports=timing.divide(seconds),
-            verdict=verdict,
-            reason=reason,
             other=other,
         )
 
@@ -74,10 +87,16 @@ def compare_answers(job: Job, full: Path, slim: Path, script: Path) -> str:
     if python is None or job.recipe.smoke is None:
         return f"no Python here runs {job.target.name}"
     second = replace(job.recipe.smoke, script=script, imports=())
-    base = [job.base.out / "layer" / "python"] if job.base else []
+    layers = [job.out / "layer", *([job.base.out / "layer"] if job.base else [])]
+    others = [layer / "python" for layer in layers[1:]]
+    options: dict[str, Any] = {
+        "architecture": job.target.architecture,
+        "libraries": [layer / "lib" for layer in layers],
+    }
     try:
         answers = [
-            json.loads(smoke.run(second, [one, *base], python, script.parent).answer) for one in (full, slim)
+            json.loads(smoke.run(second, [one, *others], python, script.parent, **options).answer)
+            for one in (full, slim)
         ]
     except SmokeError as error:
         return shorten(str(error), script.parent)

@@ -1,6 +1,5 @@
 """A library's recipe: its requirements, resolved and pinned for each of its targets, and its smoke script."""
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,10 @@ import tomlkit
 
 from bench.packages.catalogue import Package
 from bench.packages.records import Record
-from layer.builder.recipe import Recipe, load
+from layer.builder.build import WORK
+from layer.builder.recipe import Recipe, load, normalise
 from layer.builder.target import Target
-from layer.builder.wheels.resolve import run_pip
+from layer.builder.wheels.resolve import resolve_file
 
 
 def write_recipe(package: Package, pins: Sequence[str], folder: Path) -> Recipe:
@@ -42,10 +42,8 @@ def find_pins(package: Package, target: Target, record: Record | None) -> list[s
 def resolve(package: Package, target: Target) -> list[str]:
     """Return the complete pins of a library's requirements on a target, without those it excludes."""
     with tempfile.TemporaryDirectory() as folder:
-        report = run_pip(
-            ["install", "--quiet", "--dry-run", "--report", "-", "--ignore-installed", "--target", folder,
-             *target.pip_options(), *package.requirements]
-        )  # fmt: skip
-    found = {one["metadata"]["name"]: one["metadata"]["version"] for one in json.loads(report)["install"]}
-    excluded = {name.lower() for name in package.recipe.get("exclude", [])}
-    return [f"{name}=={version}" for name, version in sorted(found.items()) if name.lower() not in excluded]
+        file = Path(folder) / "requirements.txt"
+        file.write_text("".join(f"{line}\n" for line in package.requirements), encoding="utf-8")
+        wheels = resolve_file(file, target, WORK / "wheels")
+    excluded = {normalise(name) for name in package.recipe.get("exclude", [])}
+    return [wheel.requirement for wheel in wheels if wheel.name not in excluded]

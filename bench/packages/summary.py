@@ -18,7 +18,7 @@ def read_records(target: str) -> list[Record]:
 
 def is_one_library(record: Record) -> bool:
     """Return whether a single shared library is nearly all of a package, so that little can be left out."""
-    return record.largest > ONE_LIBRARY * record.bytes["usual"]
+    return record.largest > ONE_LIBRARY * record.bytes.get("usual", record.largest + 1)
 
 
 def compare_size(record: Record) -> float | None:

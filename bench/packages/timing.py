@@ -20,28 +20,29 @@ print(time.process_time() - start)
 """
 
 
-def time_imports(trees: Mapping[str, Path], script: Path, scratch: Path) -> dict[str, list[float]]:
+def time_imports(trees: Mapping[str, Path], script: Path, scratch: Path, lib: Path) -> dict[str, list[float]]:
     """Return the seconds of each tree, a number a repetition, after one that warms the caches.
 
-    A tree from which the script cannot be imported has none.
+    The loader finds the layer's own libraries, for every tree, in ``lib``. A tree from which the script
+    cannot be imported has none.
     """
     seconds: dict[str, list[float]] = {name: [] for name in trees}
     for repetition in range(REPETITIONS + 1):
         for name, tree in trees.items():
-            taken = _time_import(tree, script, scratch)
+            taken = _time_import(tree, script, scratch, lib)
             if repetition and taken is not None:
                 seconds[name].append(taken)
     return seconds
 
 
-def _time_import(tree: Path, script: Path, scratch: Path) -> float | None:
+def _time_import(tree: Path, script: Path, scratch: Path, lib: Path) -> float | None:
     # -B as on Lambda, where a layer cannot be written to.
     command = [sys.executable, "-I", "-S", "-B", "-c", _IMPORT, str(tree), str(script)]
     environment = {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(scratch),
         "TMPDIR": str(scratch),
-        "LD_LIBRARY_PATH": str(tree.parent / "lib"),
+        "LD_LIBRARY_PATH": str(lib),
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
