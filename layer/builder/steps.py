@@ -105,6 +105,7 @@ class Steps:
         self.python = self._find_python()
         self.installed: list[str] = []
         self.owners: dict[str, str] = {}
+        self.plugins: dict[str, list[str]] = {}
         self.packages = self._list_whole_packages()
         self.modules: list[str] = []
 
@@ -114,7 +115,8 @@ class Steps:
         shutil.rmtree(self.layer, ignore_errors=True)
         shutil.rmtree(self.libraries, ignore_errors=True)
         self._install()
-        reference, removed = self._find_reference()
+        removed = self._remove_plugins()
+        reference = self._find_reference()
         removed += self._apply_slim_patches()
         with self._time("removing what the rules name"):
             recorded = None if retrace else trace.read(self.recipe, self.target, self.lock)
@@ -127,7 +129,6 @@ class Steps:
             described = metadata.get_globs(self.owners, usage.files, whole)
             protect = (*self.recipe.protect, *emptied, *whole, *described)
             removed += trace.keep(self.tree, usage.files, protect, self.recipe.package_data)
-            removed += self._remove_plugins(usage.files)
         stripped = strip.strip_tree(self.tree)
         checks = check.check(self.tree, self.target, self.libraries, self._find_carrier)
         digest = trees.digest(self.tree, self.libraries)
@@ -231,7 +232,7 @@ class Steps:
             exclude = self.recipe.contents(self.target.name).exclude
             advice = [
                 *explain_missing(str(error), self.tree, self.installed, rules, exclude),
-                *check.explain_unlinked(self.tree, self.libraries, self._find_carrier),
+                *self._explain_plugins(),
             ]
             raise SmokeError("\n".join([str(error), *advice])) from None
 
@@ -248,21 +249,14 @@ class Steps:
     def _find_carrier(self, library: str) -> str | None:
         return find_carrier(self.lock, self.wheels, library)
 
-    def _find_reference(self) -> tuple[smoke.Outcome | None, list[facts.Removed]]:
-        """Return what the prediction does on the full tree, less the plug-ins that cannot be loaded."""
+    def _find_reference(self) -> smoke.Outcome | None:
+        """Return what the prediction does on the full tree; a package that does not import is an error."""
         self.modules = self._list_modules()
         reference = self._predict("predicting with everything there, for reference")
-        if reference is None:
-            return None, []
-        if failed := [name for name in self.packages if name in reference.failures]:
+        if reference and (failed := [name for name in self.packages if name in reference.failures]):
             errors = "; ".join(f"{name} cannot be imported: {reference.errors[name]}" for name in failed)
-            advice = check.explain_unlinked(self.tree, self.libraries, self._find_carrier)
-            raise SmokeError("\n".join([errors, *advice]))
-        removed = self._remove_plugins(reference.loaded)
-        if removed:
-            self.modules = self._list_modules()
-            reference = self._predict("predicting without plug-ins that cannot be loaded, for reference")
-        return reference, removed
+            raise SmokeError("\n".join([errors, *self._explain_plugins()]))
+        return reference
 
     def _list_modules(self) -> list[str]:
         """Return the modules of whole packages that are imported beside the prediction."""
@@ -271,17 +265,23 @@ class Steps:
         excluded = [glob for rule in (*load_common_rules(), *self.recipe.rules) for glob in rule.globs]
         return imports.list_modules(self.tree, self.packages, excluded)
 
-    def _remove_plugins(self, used: Collection[str]) -> list[facts.Removed]:
-        """Remove extensions that cannot be loaded because a library is missing, and that nothing used."""
+    def _remove_plugins(self) -> list[facts.Removed]:
+        """Remove extensions that lack a library: Lambda cannot load them, whatever this machine has."""
+        if self.recipe.smoke is None:
+            return []
         missing = check.find_unlinked(self.tree, self.libraries)
-        unused = [
+        plugins = [
             file
             for file in trees.files(self.tree)
-            if file.path in missing and file.path not in used and not matches(file.path, self.recipe.protect)
+            if file.path in missing and not matches(file.path, self.recipe.protect)
         ]
-        libraries = sorted({name for file in unused for name in missing[file.path]})
-        reason = f"linked to {', '.join(libraries)}, which are not there; the prediction did without"
-        return remove_files(self.tree, unused, "plug-ins", reason)
+        self.plugins = {file.path: missing[file.path] for file in plugins}
+        libraries = ", ".join(sorted({name for names in self.plugins.values() for name in names}))
+        reason = f"linked to {libraries}, which is not there; nothing needed them"
+        return remove_files(self.tree, plugins, "plug-ins", reason)
+
+    def _explain_plugins(self) -> list[str]:
+        return list(check.explain_unlinked(self.plugins, self._find_carrier))
 
     def _apply_slim_patches(self) -> list[facts.Removed]:
         """Apply the patches that make the tree smaller, and return by how much."""

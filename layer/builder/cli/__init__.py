@@ -13,7 +13,7 @@ from pathlib import Path
 from layer.builder import build as builder
 from layer.builder.cli import recipes
 from layer.builder.cli.command import RECIPE, TARGET, Commands, add_command, say
-from layer.builder.errors import LayerError
+from layer.builder.errors import LayerError, SmokeError
 from layer.builder.pack import bytecode, interpreter
 from layer.builder.pack.layer import MARKER
 from layer.builder.pack.plan import STRATEGIES
@@ -44,14 +44,16 @@ def main(arguments: list[str] | None = None) -> int:
     except (LayerError, OSError) as error:
         if options.debug:
             raise
-        print(f"error: {error}{_describe_full_disk(str(error))}", file=sys.stderr)
+        print(f"error: {error}{_describe_full_disk(error)}", file=sys.stderr)
         return 2
     return code
 
 
-def _describe_full_disk(message: str) -> str:
+def _describe_full_disk(error: Exception) -> str:
     """Return how much space is left where the builder writes, if an error is that there is none."""
-    if os.strerror(errno.ENOSPC) not in message:
+    if os.strerror(errno.ENOSPC) not in str(error) or isinstance(
+        error, SmokeError
+    ):  # a prediction's own /tmp
         return ""
     folders = (builder.WORK if builder.WORK.exists() else builder.WORK.parent, Path(tempfile.gettempdir()))
     left = (f"{shutil.disk_usage(folder).free // 10**6:,} MB in {folder}" for folder in folders)

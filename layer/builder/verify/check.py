@@ -105,11 +105,12 @@ def find_unlinked(tree: Path, libraries: Path) -> dict[str, list[str]]:
     return {path: names for path, need in needs.items() if (names := _list_unlinked(need, own))}
 
 
-def explain_unlinked(tree: Path, libraries: Path, find_carrier: Callable[[str], str | None]) -> Iterator[str]:
-    """Yield what a tree's shared libraries lack, and what to do about it."""
-    unlinked = find_unlinked(tree, libraries)
+def explain_unlinked(
+    unlinked: dict[str, list[str]], find_carrier: Callable[[str], str | None]
+) -> Iterator[str]:
+    """Yield which shared libraries were taken out because they lack others, and what to do about it."""
     for path, names in unlinked.items():
-        yield f"{path} is linked to {', '.join(names)}, which the layer does not have"
+        yield f"{path} was taken out: it is linked to {', '.join(names)}, which the layer does not have"
     yield from _advise(unlinked, find_carrier, others=False)
 
 

@@ -29,7 +29,6 @@ class Outcome:
 
     ``modules`` were imported; ``failures`` holds, by module, the error of each import that failed, and the
     files that it led through. ``unseen`` says why what native code opened is not there; empty if it is.
-    ``loaded`` are the files that are mapped at the end.
     """
 
     answer: str
@@ -37,7 +36,6 @@ class Outcome:
     modules: tuple[str, ...] = ()
     failures: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unseen: str = ""
-    loaded: frozenset[str] = frozenset()
 
     @property
     def errors(self) -> dict[str, str]:
@@ -148,7 +146,6 @@ def run(
         tuple(modules),
         {name: tuple(failure) for name, failure in table["failures"].items()},
         seen.unseen,
-        frozenset(table["loaded"]),
     )
 
 

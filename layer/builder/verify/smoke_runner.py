@@ -141,20 +141,14 @@ def main() -> None:
     if outside := list_foreign_modules(roots):
         raise ImportError(f"modules came from outside the layer: {', '.join(outside)}")
     own_tree = trees[0]
-    loaded = list_mapped_files(own_tree)
+    seen = hook.opened | list_mapped_files(own_tree)
     opened = {
         path.removeprefix(own_tree)
-        for path in hook.opened | loaded
+        for path in seen
         if path.startswith(own_tree) and os.path.isfile(path)  # noqa: PTH113
     }
-    outcome = {
-        "answer": answer,
-        "failures": failures,
-        "loaded": sorted(path.removeprefix(own_tree) for path in loaded),
-        "opened": sorted(opened),
-    }
     with open(plan["result"], "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-        json.dump(outcome, file, sort_keys=True)
+        json.dump({"answer": answer, "failures": failures, "opened": sorted(opened)}, file, sort_keys=True)
 
 
 if __name__ == "__main__":
