@@ -183,4 +183,4 @@ def test_command(tmp_path, capsys, monkeypatch):
     monkeypatch.undo()
     assert main(["compile", str(tmp_path)]) == 0
     assert "compiled 1 modules with" in capsys.readouterr().out
-    assert [file.path for file in trees.files(tmp_path)] == ["module.pyc"]
+    assert [file.path for file in trees.files(tmp_path)] == ["compiled.layer_target.json", "module.pyc"]
