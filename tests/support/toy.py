@@ -30,8 +30,8 @@ class Toy:
         script = self.write("smoke.py", "\n".join([*lines, *(f"    {line}" for line in body.split("\n"))]))
         return Smoke(script, **({"code": (), "inputs": (), "arguments": {}} | fields))
 
-    def run(self, body: str, *beside: Path, architecture: str = "", **fields):
+    def run(self, body: str, *beside: Path, python: Interpreter = HERE, architecture: str = "", **fields):
         """Return the outcome of the prediction with this body."""
         trees = [self.tree, *beside]
         prepared = self.folder / "prepared"
-        return run(self.smoke(body, **fields), trees, HERE, prepared, architecture=architecture)
+        return run(self.smoke(body, **fields), trees, python, prepared, architecture=architecture)
