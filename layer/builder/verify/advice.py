@@ -56,6 +56,7 @@ def explain_missing(
         exclude: the distributions that the recipe leaves out.
 
     """
+    stem = ""
     if match := _MISSING_MODULE.search(output):
         stem = match[1].replace(".", "/")
         found = [path for path in installed if path.startswith((f"{stem}.", f"{stem}/__init__."))]
@@ -73,4 +74,5 @@ def explain_missing(
         return [f'compiling took the source {path} out: sources = ["{path}"] in the recipe keeps it']
     rule = next((rule.name for rule in rules if matches(path, rule.globs)), None)
     taker = f"the rule {rule}" if rule else "the trace, or a patch of the recipe,"
-    return [f'{taker} took {path} out: protect = ["{path}"] in the recipe keeps it']
+    whole = f', [smoke] imports = ["{stem.partition("/")[0]}"] its whole package' if stem else ""
+    return [f'{taker} took {path} out: protect = ["{path}"] in the recipe keeps it{whole}']
