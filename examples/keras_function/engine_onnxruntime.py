@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from onnxruntime import InferenceSession, SessionOptions
 
-from lambda_inference import Model
+from lambda_inference import Model, Unavailable
 
 
 def load(model: Model, threads: int) -> "OnnxRuntime":
@@ -25,7 +25,14 @@ class OnnxRuntime:
         # A network may name files for its weights, and ONNX Runtime would read them, from the current folder
         # on: here there are none.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/dev/null")
-        self._session = InferenceSession(model.only(".onnx").obj, options, providers=["CPUExecutionProvider"])
+        network = model.only(".onnx").obj
+        try:
+            self._session = InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
+            raise Unavailable(
+                f"ONNX Runtime does not load the network of {model.manifest.name}: {error}. Weights in "
+                "a file beside it are not read: save both as one file by onnx.save(onnx.load(PATH), NEW_PATH)"
+            ) from error
         (self._input,) = (one.name for one in self._session.get_inputs())
         self._output = self._session.get_outputs()[0].name
 

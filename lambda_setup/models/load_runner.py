@@ -27,7 +27,7 @@ def main(folder: Path) -> int:
     except Exception as error:  # noqa: BLE001 - whatever it is, the function would not serve the model
         reason = error.message if isinstance(error, Fault) else f"{type(error).__name__}: {error}"
         causes = {type(one) for one in (error, error.__cause__)}
-        print(json.dumps({"reason": reason, "missing": ModuleNotFoundError in causes}))
+        print(json.dumps({"reason": " ".join(reason.split()), "missing": ModuleNotFoundError in causes}))
         return 1
     return 0
 

@@ -53,7 +53,7 @@ class Service:
         try:
             self.models.initialise()
         except Fault as fault:
-            _telemetry.log("the model could not be loaded yet", code=fault.code)
+            _telemetry.log("the model could not be loaded yet", code=fault.code, reason=fault.message)
         except Exception as error:  # noqa: BLE001 - Lambda would repeat an init that fails, without an answer
             _telemetry.log_failure(error)
 

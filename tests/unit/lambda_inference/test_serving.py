@@ -342,3 +342,16 @@ def test_where_memory_holds_one_a_named_version_takes_its_place(store, monkeypat
             assert named(models, version) == version
         assert isinstance(models._channel, _serving.Serving) != isinstance(models._pinned, _serving.Serving)
     assert store.reads == ["1", "0", "1"]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_failure_to_load_is_logged_with_its_message(monkeypatch):
+    """No request is read meanwhile, so that it quotes nobody, and the operator sees what is wrong."""
+    logged = []
+    monkeypatch.setattr(_telemetry, "log_failure", lambda error, **fields: logged.append((error, fields)))
+    monkeypatch.setattr(Predictor, "refused", "1")
+    with pytest.raises(Unavailable, match="the log says why"):
+        ModelManager(Predictor).select(long())
+    [(error, fields)] = logged
+    assert isinstance(error, KeyError)
+    assert fields == {"reason": "'something in the model'", "version": "1"}

@@ -1,5 +1,7 @@
 """Which functions there are, and that their templates fit the one at the root."""
 
+import sys
+
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 from support.project import ROOT
@@ -72,3 +74,15 @@ def test_every_event_has_its_answer(one):
     events = {name for name in files if not name.endswith(".answer.json")}
     assert events
     assert files == events | {name.replace(".json", ".answer.json") for name in events}
+
+
+def test_modules_of_two_functions_have_siblings_of_their_own(tmp_path):
+    """A copy of a function keeps its modules' names."""
+    for name in ("a", "b"):
+        folder = tmp_path / f"{name}_function"
+        folder.mkdir()
+        (folder / "sibling_of_hooks.py").write_text(f"NAME = {name!r}\n")
+        (folder / "hooks.py").write_text("import sibling_of_hooks\nNAME = sibling_of_hooks.NAME\n")
+        module = functions.load_module(functions.Function(folder, folder), "hooks")
+        assert vars(module)["NAME"] == name
+    assert "sibling_of_hooks" not in sys.modules
