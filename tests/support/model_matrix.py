@@ -19,7 +19,10 @@ SAVERS = {
     "3.5": tiny_models.save,
     "3.5, safetensors": tiny_models.save_safetensors,
 }
-NEWER = {"multi-query", "parallel residual"}
+NEWER = {
+    "multi-query", "parallel residual", "rotary, RMSNorm, gated SiLU", "relative buckets", "grouped keys",
+    "experts",
+}  # fmt: skip
 """Architectures that releases 3.0 did not have."""
 BEAM, N_BEST, TOLERANCE = 5, 3, 1e-4
 

@@ -32,6 +32,13 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "multi-query": TRANSFORMER | {"multiquery": True, "num_kv": 1},
     "shared embeddings": TRANSFORMER | {"share_embeddings": True, "share_decoder_embeddings": True},
     "parallel residual": TRANSFORMER | {"parallel_residual": True, "shared_layer_norm": True},
+    "rotary, RMSNorm, gated SiLU": RELATIVE
+    | {"max_relative_positions": -1, "layer_norm": "rms", "pos_ffn_activation_fn": "silu"},
+    "relative buckets": RELATIVE | {"max_relative_positions": 8, "relative_positions_buckets": 4},
+    "grouped keys": TRANSFORMER | {"num_kv": 1},
+    "experts": TRANSFORMER | {"num_experts": 2, "num_experts_per_tok": 1},
+    "trained with alignments": TRANSFORMER
+    | {"lambda_align": 0.1, "alignment_layer": 1, "alignment_heads": 1},
     "biases": TRANSFORMER | {"add_qkvbias": True, "add_ffnbias": True},
     "LSTM": {"encoder_type": "brnn", "decoder_type": "rnn", "rnn_type": "LSTM"},
     "GRU": {"encoder_type": "rnn", "decoder_type": "rnn", "rnn_type": "GRU"},
