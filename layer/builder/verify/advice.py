@@ -15,7 +15,7 @@ READ_ONLY = (
 )
 
 _TERMS = {
-    r"SemLock|/dev/shm|shm_open": (
+    r"SemLock|shm_open|there is no /dev/shm|'/dev/shm(/[^/']*)?'": (
         "Lambda has no /dev/shm, which semaphores and shared memory of multiprocessing take: use threads "
         "(multiprocessing.pool.ThreadPool, n_jobs=1, num_workers=0), or processes with pipes"
     ),

@@ -39,7 +39,7 @@ def mount_all(plan: dict[str, Any]) -> None:
     """Make everything read-only, /tmp new and writable, /dev without shared memory, some files unreadable."""
     make_read_only("/", _WITH_MOUNTS_BELOW)
     cover("/tmp", f"mode=1777,size={plan['temporary']}", plan["paths"])  # noqa: S108
-    cover("/dev", "mode=755", [f"/dev/{name}" for name in _DEVICES])
+    cover("/dev", "mode=755", [*(f"/dev/{name}" for name in _DEVICES), *plan["paths"]])
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         os.symlink(f"/proc/self/fd{target}", f"/dev/{name}")  # noqa: PTH211
     make_read_only("/dev", 0)

@@ -84,7 +84,7 @@ def test_own_rule(project):
         ("No module named 'pkg.sub'",
          ["the trace, or a patch of the recipe, took pkg/sub/__init__.py out: protect"]),
         ("No module named 'absent.part'",
-         ["no wheel of the recipe has absent.part: add its distribution to requ", "exclude (absent)"]),
+         ["no wheel of the recipe has absent.part: add its distribution to", "exclude (absent)"]),
         ("No such file or directory: '/build/tree/pkg/data.bin'",
          ["the trace, or a patch of the recipe, took pkg/data.bin out"]),
         ("No such file or directory: '/absent'",

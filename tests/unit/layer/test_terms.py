@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from support.toy import Toy
@@ -123,6 +125,17 @@ def test_temporary_folder(toy, tmp_path_factory):
     inside = json.loads(toy.run(f"return [os.listdir('/tmp'), os.path.exists({str(other)!r})]").answer)
     assert inside[1] is False
     assert len(inside[0]) <= 2  # the toy's, and the prediction's own
+
+
+@namespaces
+def test_in_memory():
+    """A project in /dev/shm, a folder in memory, is there without the rest of /dev/shm."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        toy = Toy(Path(folder))
+        done = toy.run("return [os.listdir('/dev/shm'), (pkg.HERE / 'data.json').read_text()]")
+        assert json.loads(done.answer) == [[toy.folder.name], "[1]"]
+        with pytest.raises(SmokeError, match="Lambda has no /dev/shm"):
+            toy.run("import multiprocessing\nmultiprocessing.Lock()")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the programs are those of Linux")
