@@ -35,7 +35,7 @@ def watch(tree: Path) -> Iterator[Opened]:
     try:
         inotify, folders = _start(tree)
     except OSError as error:
-        opened.unseen = f"{error.strerror}; the limits of inotify are in /proc/sys/fs/inotify"
+        opened.unseen = str(error.strerror)
         yield opened
         return
     reader, writer = os.pipe()
@@ -62,18 +62,24 @@ def _start(tree: Path) -> tuple[int, dict[int, str]]:
     library = ctypes.CDLL(None, use_errno=True)
     if not hasattr(library, "inotify_init1"):
         raise OSError(errno.ENOSYS, "there is no inotify")
-    inotify = library.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    inotify = _check(library.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
     folders: dict[int, str] = {}
     try:
         for folder, _, _ in os.walk(tree):
-            number = library.inotify_add_watch(inotify, os.fsencode(folder), _OPEN)
-            if number < 0:
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))  # noqa: TRY301
+            number = _check(library.inotify_add_watch(inotify, os.fsencode(folder), _OPEN))
             folders[number] = os.path.join(folder, "").removeprefix(f"{tree}{os.sep}")  # noqa: PTH118
     except OSError:
         os.close(inotify)
         raise
     return inotify, folders
+
+
+def _check(number: int) -> int:
+    """Return what a call of inotify returned; a failure is an OSError that names the limits."""
+    if number < 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise OSError(ctypes.get_errno(), f"inotify: {reason}; its limits are in /proc/sys/fs/inotify")
+    return number
 
 
 def _collect(inotify: int, end: int, folders: dict[int, str], files: set[str], lost: list[bool]) -> None:

@@ -1,5 +1,6 @@
 """Files of a tree that are opened, by whatever process, are traced."""
 
+import ctypes
 import errno
 import json
 import os
@@ -70,12 +71,13 @@ def test_lost(tmp_path, monkeypatch):
 def test_no_inotify(toy, monkeypatch):
     """Where it does not work, Python's own trace is taken, and that is said."""
 
-    def fail(_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def reach_limit(_):
+        ctypes.set_errno(errno.ENOSPC)
+        return watching._check(-1)
 
-    monkeypatch.setattr(watching, "_start", fail)
+    monkeypatch.setattr(watching, "_start", reach_limit)
     done = toy.run("return (pkg.HERE / 'data.json').read_text()")
 
     assert done.opened == {"pkg/__init__.py", "pkg/data.json"}
     assert json.loads(done.answer) == "[1]"
-    assert done.unseen == "No space left on device; the limits of inotify are in /proc/sys/fs/inotify"
+    assert done.unseen == "inotify: No space left on device; its limits are in /proc/sys/fs/inotify"
