@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Protocol
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 import tokenizer
 from decoding import MAX_LENGTH, Decoding, DecodingRequest, read_defaults, replace_unknown, resolve
@@ -27,12 +27,19 @@ MAX_BATCH_TOKENS = 8192
 """Source tokens times beams in one batch, padding included: bounds the memory of a search."""
 
 
+Language = Annotated[
+    str, Meta(pattern="^[A-Za-z0-9_-]{1,32}$", description="a code of up to 32 of A-Z, a-z, 0-9, _ and -")
+]
+
+
 class TranslationRequest(DecodingRequest, kw_only=True):
     """Texts to translate, and how."""
 
     beam: Annotated[int, Meta(ge=1, le=MAX_BEAM, description=f"an integer from 1 to {MAX_BEAM}")] = 5
     n_best: Annotated[int, Meta(ge=1, le=MAX_BEAM, description="an integer from 1 to beam")] = 1
     return_attention: Annotated[bool, Meta(description="true or false")] = False
+    source_language: Language | UnsetType = UNSET
+    target_language: Language | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.n_best > self.beam:
@@ -110,6 +117,11 @@ class Translator:
         self._tokenizers = tokenizer.load(model.manifest.tokenizer, model.files)
         self._engine: Engine = self._engine_module.load(model, thread_count())
         self._decoding = read_defaults(model.manifest.decoding)
+        self._languages: Any = None
+        if model.manifest.languages:
+            from formats.languages import Languages
+
+            self._languages = Languages(model.manifest.languages, *self._engine.vocabularies)
 
     def check(self) -> None:
         """Check that a loaded model's tokenizers fit its vocabularies; for publishing, not for requests.
@@ -126,6 +138,10 @@ class Translator:
         """Yield each item's prediction, in input order."""
         texts: Sequence[str] = request.data  # __post_init__ made it a list
         sources = [self._tokenizers.source.encode(text) for text in texts]
+        forced: list[str] = []
+        if tags := self._resolve_languages(request):
+            sources = [[*tags.before, *tokens, *tags.after] if tokens else [] for tokens in sources]
+            forced = tags.forced
         for index, tokens in enumerate(sources):
             if len(tokens) > self._engine.positions:
                 raise BadRequest(
@@ -135,6 +151,8 @@ class Translator:
                 )
         decoding = resolve(self._decoding, request)
         prefixes = self._encode_prefixes(decoding.target_prefix, len(texts))
+        if forced:
+            prefixes = [forced + prefix for prefix in prefixes or [[]] * len(texts)]
         attention = request.return_attention or decoding.replace_unk
         results: list[list[Hypothesis]] = [[] for _ in sources]
         done = sum(not tokens for tokens in sources)
@@ -154,7 +172,7 @@ class Translator:
                 [prefixes[index] for index in batch] if prefixes else (),
             )
             for index, best in zip(batch, hypotheses, strict=True):
-                results[index] = best
+                results[index] = [_drop(one, len(forced), len(sources[index])) for one in best]
             done += len(batch)
         for index, (text, source, found) in enumerate(zip(texts, sources, results, strict=True)):
             best = found
@@ -166,13 +184,23 @@ class Translator:
                 ]
             yield self._prediction(index, text, source, best, request.return_attention)
 
+    def _resolve_languages(self, request: TranslationRequest) -> Any:
+        """Return the tokens of a request's languages, None for a model without any."""
+        if self._languages:
+            return self._languages.resolve(request.source_language, request.target_language)
+        for field in ("source_language", "target_language"):
+            if getattr(request, field) is not UNSET:
+                raise BadRequest(f"this model takes no {field}; leave it out", field=field)
+        return None
+
     def _encode_prefixes(self, texts: str | list[str], count: int) -> list[list[str]]:
         """Return the tokens that each item's hypotheses begin with, nothing if none does."""
         if not texts:
             return []
         every = isinstance(texts, str)
         most = min(MAX_LENGTH, self._engine.positions - 1)
-        prefixes = [self._tokenizers.target.encode(text) for text in ([texts] if every else texts)]
+        each: list[str] = [texts] if isinstance(texts, str) else texts
+        prefixes = [self._tokenizers.target.encode(text) for text in each]
         for index, tokens in enumerate(prefixes):
             field = "target_prefix" if every else f"target_prefix[{index}]"
             if len(tokens) > most:
@@ -208,6 +236,15 @@ class Translator:
                 ]
         counts = {"Tokens": len(source) + sum(len(one.tokens) for one in best)}
         return Prediction(record, arrays, counts, sum(one.truncated for one in best))
+
+
+def _drop(hypothesis: Hypothesis, count: int, columns: int) -> Hypothesis:
+    """Return a hypothesis without its first tokens, which name its language."""
+    if not count:
+        return hypothesis
+    rows = hypothesis.attention
+    attention = None if rows is None else rows[4 * count * columns :]
+    return replace(hypothesis, tokens=hypothesis.tokens[count:], attention=attention)
 
 
 def plan_batches(lengths: Sequence[int], beam: int) -> Iterator[list[int]]:

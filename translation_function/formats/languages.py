@@ -1,0 +1,68 @@
+"""Languages of a multilingual model: a request names them, and the model's templates make them tokens.
+
+``[languages]`` of a model has ``source_prefix``, ``source_suffix`` and ``target_prefix``, each with tokens
+between spaces, in which ``{source}`` and ``{target}`` stand for the request's languages::
+
+    [languages]
+    source_prefix = "__{source}__"
+    target_prefix = "__{target}__"
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from lambda_inference import BadRequest, Unavailable
+
+TEMPLATES = ("source_prefix", "source_suffix", "target_prefix")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens around each source, and those that each hypothesis begins with."""
+
+    before: list[str]
+    after: list[str]
+    forced: list[str]
+
+
+class Languages:
+    """A model's templates and vocabularies."""
+
+    def __init__(self, table: Mapping[str, Any], source: Collection[str], target: Collection[str]) -> None:
+        if unknown := table.keys() - set(TEMPLATES):
+            raise Unavailable(f"[languages] takes {', '.join(TEMPLATES)}; got {', '.join(sorted(unknown))}")
+        if wrong := [name for name, value in table.items() if not isinstance(value, str)]:
+            raise Unavailable(f"[languages] {wrong[0]} takes a string, such as '__{{target}}__'")
+        self._templates = {name: table.get(name, "") for name in TEMPLATES}
+        self._vocabularies = {name: set(target if "target" in name else source) for name in TEMPLATES}
+
+    def resolve(self, source: str | UnsetType, target: str | UnsetType) -> Tokens:
+        """Return the tokens of a request's languages.
+
+        Raises:
+            BadRequest: a language is missing, not used by the model, or not in its vocabulary.
+
+        """
+        for name, value in (("source", source), ("target", target)):
+            used = any(f"{{{name}}}" in template for template in self._templates.values())
+            if used is (value is UNSET):
+                raise BadRequest(
+                    f"this model {'needs' if used else 'does not take'} {name}_language",
+                    field=f"{name}_language",
+                )
+        return Tokens(*(self._fill(name, str(source), str(target)) for name in TEMPLATES))
+
+    def _fill(self, name: str, source: str, target: str) -> list[str]:
+        template: str = self._templates[name]
+        tokens = template.replace("{source}", source).replace("{target}", target).split()
+        for token, pattern in zip(tokens, template.split(), strict=True):
+            if token not in self._vocabularies[name]:
+                side = "target" if "{target}" in pattern else "source"
+                raise BadRequest(
+                    f"{side}_language takes a language of this model, whose vocabulary lacks {token!r}",
+                    field=f"{side}_language",
+                )
+        return tokens
