@@ -65,18 +65,19 @@ class Terms:
     def describe(self, architecture: str) -> str:
         """Return which of Lambda's terms are held, and which are not."""
         limits = f", one core, {MEMORY_MB:,} MB of memory" if sys.platform == "linux" else ""
+        processors = "the list of processors in /sys" if architecture in _UNREADABLE else ""
         if self.mounts:
-            hidden = ", no list of processors in /sys" if architecture in _UNREADABLE else ""
+            hidden = f", without {processors}" if processors else ""
             return (
                 f"on Lambda's terms (read-only but for {TEMPORARY_MB} MB of /tmp, no /dev/shm, no network"
                 f"{limits}{hidden})"
             )
         network = "no network" if self.namespaces else "none of Python's own network calls"
-        unlimited = "" if self.namespaces else ", and its network"
+        native = "what native code writes and shares" + ("" if self.namespaces else ", and its network")
+        left = ", ".join(filter(None, ("the size of /tmp", processors, native)))
         return (
             f"on some of Lambda's terms ({network}, none of Python's own writes outside of /tmp, none of its "
-            f"semaphores and shared memory{limits}; not held for want of namespaces: the size of /tmp, "
-            f"what native code writes and shares{unlimited})"
+            f"semaphores and shared memory{limits}; not held for want of namespaces: {left})"
         )
 
 
