@@ -49,7 +49,13 @@ def measure(package: Package, target: Target, former: Record | None, folder: Pat
     except LayerError as error:
         found = replace(failed, reason=shorten(str(error), folder))
     lock = locks.read(recipe, target)
-    return compare(job, lock, found, folder) if lock else found
+    return compare(job, leave_out_donors(job, lock), found, folder) if lock else found
+
+
+def leave_out_donors(job: Job, lock: locks.Lock) -> locks.Lock:
+    """Return a lock without the wheels from which only libraries are taken."""
+    donors = job.recipe.contents(job.target.name).donors
+    return replace(lock, wheels=tuple(wheel for wheel in lock.wheels if wheel.name not in donors))
 
 
 def compare(job: Job, lock: locks.Lock, record: Record, folder: Path) -> Record:
