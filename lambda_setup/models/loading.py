@@ -54,6 +54,7 @@ def _load(
             input=msgspec.json.encode(manifest),
             env={
                 "PYTHONPATH": ":".join(map(str, [code, *layers])),
+                "LD_LIBRARY_PATH": ":".join(str(layer.parent / "lib") for layer in layers),
                 "ENGINE": manifest.engine,
                 "TMPDIR": temporary,
             },

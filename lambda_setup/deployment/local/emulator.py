@@ -71,6 +71,7 @@ class Emulator:
                 "AWS_LAMBDA_FUNCTION_TIMEOUT": str(self.timeout),
                 **(self.env or {}),
                 "PYTHONPATH": os.pathsep.join(map(str, [self.task_root, *self.layers, runtime])),
+                "LD_LIBRARY_PATH": os.pathsep.join(str(layer.parent / "lib") for layer in self.layers),
                 "TMPDIR": str(self.temporary or temporary),
             },
             cwd=self.task_root,

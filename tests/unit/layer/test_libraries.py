@@ -67,16 +67,22 @@ def test_a_needed_one_is_an_error(tmp_path):
 
 
 @pytest.mark.check
-def test_taken_from_another_wheel(tmp_path):
+@pytest.mark.parametrize("strategy", ["direct", "nested"])
+def test_taken_from_another_wheel(strategy, tmp_path):
     """It comes into the layer's lib under the name that is asked for, and nothing else of that wheel."""
     carrier = {"carrier/__init__.py": "", "carrier.libs/libq-0123abcd.so.6": EXTENSION.read_bytes()}
     make_wheel(tmp_path / "index", "carrier", carrier)
-    source = f"import ctypes\nctypes.CDLL({MISSING!r})\n"
+    make_wheel(tmp_path / "index", "base")
+    base = RECIPE.replace("toy", "base").format(libraries="")
+    (tmp_path / "base.toml").write_text(base)
+    keys = f'libraries = {{ "{MISSING}" = "carrier==1.0" }}\nstrategy = "{strategy}"\n'
+    keys += f'base_layer = "{tmp_path}/base.toml"\n'
 
-    report = make(tmp_path, source, f'libraries = {{ "{MISSING}" = "carrier==1.0" }}\n')
+    report = make(tmp_path, f"import ctypes\nctypes.CDLL({MISSING!r})\n", keys)
 
     assert report.proven
-    assert [file.path for file in report.files if file.package != "toy"] == [f"lib/{MISSING}"]
+    assert report.strategy == strategy
+    assert (f"lib/{MISSING}", "layer") in [(file.path, file.place) for file in report.files]
     assert (tmp_path / "out" / "layer" / "lib" / MISSING).is_file()
     assert [wheel.name for wheel in report.wheels] == ["toy"]
 
