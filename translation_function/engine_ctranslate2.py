@@ -77,7 +77,8 @@ class CTranslate2:
     ) -> list[list[Hypothesis]]:
         """Return the n best hypotheses of each tokenised sentence."""
         search = _Search(beam, n_best, attention, check, decoding)
-        caps = decoding.caps(batch, prefixes, self.positions)
+        # Scoring takes one position more than searching.
+        caps = decoding.caps(batch, prefixes, self.positions - 1)
         rows = [
             _Row(tokens, limit, prefix)
             for tokens, limit, prefix in zip(batch, caps, prefixes or [[]] * len(batch), strict=True)

@@ -1,9 +1,8 @@
-"""The translator's own decisions: batches, caps."""
+"""The translator's own decisions: batches."""
 
 import pytest
 
 import translator
-from decoding import DEFAULT
 
 
 def test_batches_cover_every_sentence_once_by_length():
@@ -23,9 +22,3 @@ def test_batches_are_bounded(beam):
         assert len(batch) <= translator.MAX_BATCH
         padded = len(batch) * max(lengths[index] for index in batch) * beam
         assert len(batch) == 1 or padded <= translator.MAX_BATCH_TOKENS
-
-
-@pytest.mark.parametrize(("tokens", "cap"), [(1, 6), (4, 10), (7, 13), (196, 250), (5000, 250)])
-def test_cap_is_opennmts(tokens, cap):
-    """A hypothesis ends after min(250, floor(1.25 n) + 5) tokens."""
-    assert DEFAULT.cap(tokens) == cap
