@@ -46,7 +46,7 @@ def table(records: list[dict[str, Any]]) -> "Table | None":
         if is_error(record):
             rows.add_row(*first, Text(describe_error(record), style="red"), "failed")
         for hypothesis in record.get("hypotheses", ()):
-            rows.add_row(*first, Text(hypothesis["text"]), f"{hypothesis['score']:.3f}")
+            rows.add_row(*first, Text(hypothesis["text"]), _describe_score(hypothesis))
             first = ("", Text(""))
         rows.add_section()
     return rows
@@ -60,7 +60,7 @@ def page_item(record: dict[str, Any], arrays: Mapping[str, "Maps"]) -> dict[str,
     for number, hypothesis in enumerate(record["hypotheses"]):
         panel = {
             "name": f"Hypothesis {number + 1}",
-            "note": f"score {hypothesis['score']:.3f}",
+            "note": f"score {_describe_score(hypothesis)}",
             "help": "log-probability divided by the length",
             "text": hypothesis["text"],
             "tokens": hypothesis["tokens"],
@@ -72,6 +72,11 @@ def page_item(record: dict[str, Any], arrays: Mapping[str, "Maps"]) -> dict[str,
     item = {key: value for key, value in record.items() if key != "hypotheses"}
     captions = {"map": "Attention", "axes": "target tokens down, source tokens across"}
     return item | {"panels": panels, "empty": "It has no translation.", **captions}
+
+
+def _describe_score(hypothesis: dict[str, Any]) -> str:
+    """Return a hypothesis' score, and whether its cap ended it."""
+    return f"{hypothesis['score']:.3f}{', truncated' if hypothesis.get('truncated') else ''}"
 
 
 def _encode_weights(weights: Any) -> str:
