@@ -155,7 +155,7 @@ def handler(count: str, repetitions: str, model: str) -> dict[str, Any]:
     ``runs`` are the seconds of the handler, its result in S3; of CTranslate2; and of the Translator.
     ``again`` are those that CTranslate2 takes for what the engine searches a second time.
     """
-    from translator import cap_length
+    from decoding import DEFAULT
 
     warm()
     data = sentences(int(count))
@@ -166,8 +166,8 @@ def handler(count: str, repetitions: str, model: str) -> dict[str, Any]:
         tokens
         for batch in batches
         for tokens, found in zip(batch, search(batch), strict=True)
-        if cap_length(len(tokens)) < cap_length(len(batch[0]))
-        and len(found.hypotheses[0]) >= cap_length(len(tokens))
+        if DEFAULT.cap(len(tokens)) < DEFAULT.cap(len(batch[0]))
+        and len(found.hypotheses[0]) >= DEFAULT.cap(len(tokens))
     ]
     runs = []
     for repetition in range(int(repetitions)):
@@ -196,7 +196,7 @@ def bare(model: Path, precision: str = "int8") -> Callable[[list[list[str]]], An
     """Return CTranslate2's own call, with the options that the engine gives it in int8."""
     import ctranslate2
 
-    from translator import cap_length
+    from decoding import DEFAULT
 
     translator = ctranslate2.Translator(
         str(model), device="cpu", compute_type=precision, inter_threads=1, intra_threads=1
@@ -208,7 +208,7 @@ def bare(model: Path, precision: str = "int8") -> Callable[[list[list[str]]], An
         num_hypotheses=1,
         patience=1.0,
         length_penalty=1.0,
-        max_decoding_length=max(cap_length(len(tokens)) for tokens in batch),
+        max_decoding_length=max(DEFAULT.cap(len(tokens)) for tokens in batch),
         min_decoding_length=0,
         max_input_length=0,
         return_scores=True,
