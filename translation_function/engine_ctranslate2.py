@@ -6,27 +6,22 @@ search, so that a checkpoint gives the same answers in both engines
 """
 
 import os
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import ctranslate2
 
+import ct2_calls
+from ct2_calls import Calls
 from decoding import DEFAULT, Decoding
 from formats import ct2
-from lambda_inference import BackgroundTask, BadRequest, Model
+from lambda_inference import BadRequest, Model
 from search_equivalence import EndedHypothesis, Prefixes, count_steps, rank, stop_searches
 from translator import Hypothesis
 
-CHECK_SECONDS = 0.1
-"""Interval of deadline checks during a search, which cannot be interrupted, only abandoned."""
 SCORED = 2048
-"""Tokens of a call that only scores, which holds a probability for each token of the vocabulary at each."""
-SHORT = 1024
-"""Source tokens times beams of searches that end before a check would be worth a thread."""
+"""Tokens that are scored at once: each takes a number for each token of the vocabulary."""
 
 
 def load(model: Model, threads: int) -> "CTranslate2":
@@ -42,7 +37,7 @@ class CTranslate2:
     """
 
     def __init__(self, model: Model, threads: int) -> None:
-        if _has_avx512():
+        if ct2_calls.has_avx512():
             os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")
         self.precision = model.manifest.precision
         # Half precision is how weights are stored; processors compute in single.
@@ -57,6 +52,7 @@ class CTranslate2:
             # CTranslate2 only accepts bytes; `view.obj` is that object, so nothing is copied.
             files={name: view.obj for name, view in model.files.items() if ct2.is_own(name)},
         )
+        self._calls = Calls(self._translator)
         self._vocabularies = {name: view for name, view in model.files.items() if ct2.VOCABULARY in name}
         self.positions, self._tokens, self.unknown = ct2.read_facts(model.files)
 
@@ -118,7 +114,7 @@ class CTranslate2:
             options["patience"] = 1.6
         if rows[0].prefix:
             options["target_prefix"] = [row.prefix for row in rows]
-        results = self._run(
+        results = self._calls.run(
             search.check,
             self._translator.translate_batch,
             batch,
@@ -134,7 +130,7 @@ class CTranslate2:
         )
         first: Sequence[list[float]] | None = None
         if search.attention and options["beam_size"] > 1 and len(batch) > 1:
-            first = self._first_rows(batch, search.check)
+            first = self._calls.first_rows(batch, search.check)
         return [
             [
                 EndedHypothesis(
@@ -143,7 +139,7 @@ class CTranslate2:
                 for tokens, score, maps in zip(
                     result.hypotheses,
                     result.scores,
-                    _maps(result, None if first is None else first[number]),
+                    ct2_calls.maps(result, None if first is None else first[number]),
                     strict=True,
                 )
             ]
@@ -170,6 +166,15 @@ class CTranslate2:
             "sampling_temperature": decoding.sampling_temp,
         }
 
+    def _score_prefixes(
+        self, batch: Sequence[list[str]], prefixes: Prefixes, check: Callable[[], None]
+    ) -> list[float]:
+        """Return the log-probability of each prefix as the beginning of its sentence's translation."""
+        scores = self._calls.score([(batch[row], tokens) for row, tokens in prefixes], check)
+        return [
+            sum(log_probs[: len(tokens)]) for (_, tokens), log_probs in zip(prefixes, scores, strict=True)
+        ]
+
     def _score(
         self, rows: Sequence["_Row"], found: Sequence[list[EndedHypothesis]], search: "_Search"
     ) -> list[list[EndedHypothesis]]:
@@ -177,17 +182,8 @@ class CTranslate2:
 
         CTranslate2's own leave out forced tokens, and spread the probability of banned ones over the others.
         """
-        asked = [(row, one.tokens) for row, hypotheses in enumerate(found) for one in hypotheses]
-        results = self._run(
-            search.check,
-            self._translator.score_batch,
-            [rows[row].source for row, _ in asked],
-            [tokens for _, tokens in asked],
-            max_input_length=0,
-            max_batch_size=SCORED,
-            batch_type="tokens",
-        )
-        scores = (result.log_probs for result in results)
+        asked = [(rows[row].source, one.tokens) for row, ones in enumerate(found) for one in ones]
+        scores = iter(self._calls.score(asked, search.check, SCORED))
         scale = search.decoding.sampling_temp or 1.0 if search.decoding.samples else 1.0
         return [
             [
@@ -196,49 +192,6 @@ class CTranslate2:
             ]
             for hypotheses in found
         ]
-
-    def _first_rows(self, batch: Sequence[list[str]], check: Callable[[], None]) -> list[list[float]]:
-        """Return the attention of each sentence's first step, which beam search mixes up in a batch.
-
-        It is the same for all hypotheses of a sentence, which have no tokens yet. CTranslate2 4.8.5.
-        """
-        results = self._run(
-            check,
-            self._translator.translate_batch,
-            batch,
-            beam_size=1,
-            max_decoding_length=1,
-            min_decoding_length=1,
-            max_input_length=0,
-            return_attention=True,
-        )
-        return [result.attention[0][0] for result in results]
-
-    def _score_prefixes(
-        self, batch: Sequence[list[str]], prefixes: Prefixes, check: Callable[[], None]
-    ) -> list[float]:
-        """Return the log-probability of each prefix as the beginning of its sentence's translation."""
-        results = self._run(
-            check,
-            self._translator.score_batch,
-            [batch[row] for row, _ in prefixes],
-            [tokens for _, tokens in prefixes],
-            max_input_length=0,
-        )
-        return [
-            sum(result.log_probs[: len(tokens)])
-            for (_, tokens), result in zip(prefixes, results, strict=True)
-        ]
-
-    def _run(self, check: Callable[[], None], search: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Return a search's result; if the deadline passes, abandon it, and the next search waits for it."""
-        check()
-        if sum(map(len, args[0])) * options.get("beam_size", 1) <= SHORT:
-            return search(*args, **options)
-        task = BackgroundTask(lambda _: search(*args, **options))
-        while not task.wait(CHECK_SECONDS):
-            check()
-        return task.result(0)
 
 
 @dataclass(frozen=True)
@@ -271,27 +224,3 @@ def _group(rows: Sequence[_Row], decoding: Decoding) -> Iterable[list[int]]:
         key = (len(row.prefix), row.limit if decoding.samples or decoding.caps_early else 0)
         groups.setdefault(key, []).append(place)
     return groups.values()
-
-
-def _has_avx512() -> bool:
-    """Return whether the processor has the parts of AVX-512 that CTranslate2 uses, but only when told to."""
-    cpu = Path("/proc/cpuinfo")
-    if os.uname().machine != "x86_64" or not cpu.exists():
-        return False
-    flags = cpu.read_text().partition("\nflags")[2].partition("\n")[0].split()
-    return {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"} <= set(flags)
-
-
-def _maps(result: Any, first: list[float] | None) -> list[bytes | None]:
-    """Return each hypothesis' attention as bytes, its first row replaced if there is another."""
-    if not result.attention:
-        return [None] * len(result.hypotheses)
-    return [
-        array(
-            "f",
-            chain.from_iterable(
-                [first or rows[0], *rows[1 : len(tokens)]] if tokens else (),
-            ),
-        ).tobytes()
-        for tokens, rows in zip(result.hypotheses, result.attention, strict=True)
-    ]

@@ -51,10 +51,10 @@ def test_log_holds_no_input_text(function, function_log):
 
 def test_metrics_are_logged(function, function_log):
     """Each invocation logs its metrics in CloudWatch's embedded format."""
-    function.invoke(case("valid/inline").event)
+    function.invoke(case("valid/truncated").event)
     names = set()
     for line in function_log.read_text().splitlines():
         if line.startswith("{") and "_aws" in line:
             for block in json.loads(line)["_aws"]["CloudWatchMetrics"]:
                 names |= {metric["Name"] for metric in block["Metrics"]}
-    assert names >= {"ColdStart", "ModelLoad", "Predict", "Store", "Items", "Tokens", "Rejected"}
+    assert names >= {"ColdStart", "ModelLoad", "Predict", "Store", "Items", "Tokens", "Truncated", "Rejected"}
