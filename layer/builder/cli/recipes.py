@@ -10,11 +10,13 @@ from layer.builder.errors import RecipeError, ReportError
 from layer.builder.recipe import FILE, RECIPES, load
 from layer.builder.report import facts
 from layer.builder.slim.explain import explain
+from layer.builder.slim.metadata import list_wheel_owners
 from layer.builder.target import get_target
 from layer.builder.verify.imports import get_folders
 from layer.builder.wheels import draft as drafts
 from layer.builder.wheels import lock as locks
 from layer.builder.wheels.draft import Draft
+from layer.builder.wheels.wheel import cache_path
 
 _WHEELS = builder.WORK / "wheels"
 
@@ -61,7 +63,9 @@ def _explain(options: argparse.Namespace) -> int:
     if lock is None:
         raise RecipeError(f"recipe {recipe.name} has no lock for {target.name}; build it first")
     whole = get_folders(recipe.smoke.imports) if recipe.smoke else ()
-    lines = explain(options.path, recipe, target, lock, whole)
+    wheels = [path for wheel in lock.wheels if (path := cache_path(_WHEELS, wheel)).is_file()]
+    owners = list_wheel_owners(wheels) if len(wheels) == len(lock.wheels) else {}
+    lines = explain(options.path, recipe, target, lock, whole, owners)
     with contextlib.suppress(ReportError):
         report = facts.read(builder.default_out(recipe, target) / facts.REPORT)
         names = {options.path, f"{options.path}c"}

@@ -1,55 +1,69 @@
 """Why a file is in a layer, or not: by the recipe and by what was recorded, without a build."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from layer.builder.recipe import Recipe, load_common_rules
 from layer.builder.slim import trace
 from layer.builder.slim.globs import matches
+from layer.builder.slim.metadata import get_globs
 from layer.builder.slim.prune import LICENCES, Rule
 from layer.builder.target import Target
 from layer.builder.tree import File
 from layer.builder.wheels.lock import Lock
 
 
-def explain(path: str, recipe: Recipe, target: Target, lock: Lock, whole: Sequence[str]) -> list[str]:
+def explain(
+    path: str, recipe: Recipe, target: Target, lock: Lock, whole: Sequence[str], owners: Mapping[str, str]
+) -> list[str]:
     """Return why a file of the packages is in a target's layer or not, the deciding reason first.
 
-    ``path`` is relative to the layer's ``python``; bytecode counts as its source. ``whole`` are the globs of
-    packages that stay whole because all their public modules are imported.
+    Args:
+        path: relative to the layer's ``python``, or below ``lib``; bytecode counts as its source.
+        recipe: of the layer.
+        target: of the layer.
+        lock: of the layer.
+        whole: globs of packages that stay whole because all their public modules are imported.
+        owners: the ``.dist-info`` folder of each file, of the wheels that are there.
+
     """
     path = trace.get_source(path.removeprefix("python/"))
+    if path.removeprefix("lib/") in recipe.libraries:
+        carrier = recipe.libraries[path.removeprefix("lib/")]
+        return [f"in: the recipe's libraries take it from {carrier}"]
     patches = [f"patch {one.name!r} changes it: {one.reason}" for one in recipe.patches if one.path == path]
     if any(one.path == path and one.action == "remove" for one in recipe.patches):
         return [f"out: {patches[0]}"]
     opened = trace.read(recipe, target, lock)
-    reasons = [*_list_reasons(path, recipe, opened, whole), *patches]
+    described = get_globs(owners, opened or (), whole)
+    reasons = [next(_list_reasons(path, recipe, opened, whole, described)), *patches]
+    if owners and path not in owners:
+        reasons.append("no locked wheel has such a file")
     if opened is None:
         reasons.append(f"there is no trace of these wheels for {target.name}: build it to have one")
     return reasons
 
 
-def _list_reasons(path: str, recipe: Recipe, opened: list[str] | None, whole: Sequence[str]) -> Iterator[str]:
+def _list_reasons(
+    path: str, recipe: Recipe, opened: list[str] | None, whole: Sequence[str], described: Sequence[str]
+) -> Iterator[str]:
+    """Yield the reasons that apply, in the order of the steps of a build: the first one decides."""
     if glob := _find_glob(path, recipe.protect):
         yield f"in: {glob} in the recipe's protect"
-        return
     if rule := _find_rule(path, recipe.rules):
         yield f"out: rule {rule.name!r} of the recipe: {rule.reason}"
-        return
     if opened is not None and path in opened:
         yield "in: the smoke prediction opens or maps it"
-        return
     if rule := _find_rule(path, load_common_rules()):
         yield f"out: rule {rule.name!r} of every recipe: {rule.reason}; the prediction does not open it"
-        return
     if glob := _find_glob(path, whole):
         yield f"in: {glob}, of a package in [smoke] imports"
-        return
+    if matches(path, described):
+        yield "in: a licence, or what can be looked up, of a distribution that is used"
     package = File(path, 0).package
     used = opened is None or package in {File(one, 0).package for one in opened}
     for name, globs in (("licences", LICENCES), ("the recipe's package_data", recipe.package_data)):
         if used and (glob := _find_glob(path, globs)):
             yield f"in: {glob} of {name}, and {package} is used"
-            return
     if opened is None:
         yield "in: no rule names it"
     else:

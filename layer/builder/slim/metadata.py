@@ -5,6 +5,7 @@ records say which files belong together.
 """
 
 import csv
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +22,17 @@ def list_owners(tree: Path) -> dict[str, str]:
     for record in sorted(tree.glob("*.dist-info/RECORD")):
         with record.open(encoding="utf-8", newline="") as lines:
             owners.update({row[0]: record.parent.name for row in csv.reader(lines) if row})
+    return owners
+
+
+def list_wheel_owners(wheels: Iterable[Path]) -> dict[str, str]:
+    """Return the same for files of wheels that are not installed."""
+    owners = {}
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            names = archive.namelist()
+        info = next(name.partition("/")[0] for name in names if name.endswith(".dist-info/WHEEL"))
+        owners.update(dict.fromkeys(names, info))
     return owners
 
 

@@ -198,7 +198,6 @@ def renew(recipe: Recipe, cache: Path, say: Say) -> list[str]:
         changes += [f"{target.name}: - {pin}" for pin in sorted(before - after)]
         changes += [f"{target.name}: + {pin}" for pin in sorted(after - before)]
     for target in targets:
-        lock = locks.read(renewed, target)
-        if lock is None or lock.wheels != choices[target.name]:
-            locks.write(renewed, target, choices[target.name])
+        if locks.read(renewed, target) is None:
+            locks.make(renewed, target, cache)
     return changes

@@ -74,6 +74,10 @@ def test_new_and_pin(homes, requirements, tmp_path, index, capsys):
         assert "layer" in (homes / "mine" / target.name / "Makefile").read_text()
 
     make_wheel(index, "new", version="2.0")
+    file = homes / "mine" / "recipe.toml"
+    file.write_text(
+        file.read_text().replace("[smoke]", 'libraries = { "libx.so" = "spare==1.0" }\n\n[smoke]', 1)
+    )
     capsys.readouterr()
     assert main(["pin", str(homes / "mine" / "recipe.toml")]) == 0
     changes = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("·")]
@@ -81,8 +85,11 @@ def test_new_and_pin(homes, requirements, tmp_path, index, capsys):
         f"{target}: {change}" for target in (ARM.name, X86.name) for change in ("- new==1.0", "+ new==2.0")
     ]
     renewed = load(str(homes / "mine" / "recipe.toml"))
-    assert renewed.contents(ARM.name).requirements == ("app==1.0", "new==2.0")
-    assert locks.read(renewed, ARM).wheels[1].version == "2.0"
+    assert [wheel.requirement for wheel in locks.read(renewed, ARM).wheels] == [
+        "app==1.0",
+        "new==2.0",
+        "spare==1.0",
+    ]
 
 
 @pytest.mark.check

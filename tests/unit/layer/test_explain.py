@@ -15,6 +15,7 @@ RECIPE = {
     "requirements": ["toy==1"],
     "protect": ["toy/protected/**"],
     "package_data": ["**/*.json"],
+    "libraries": {"libx.so.1": "carrier==1"},
     "rules": [{"name": "plots", "reason": "nobody looks", "globs": ["toy/plots/**"]}],
     "patches": [
         {"name": "no net", "reason": "unused", "upstream": "x", "stage": "slim", "path": "toy/net.py",
@@ -23,6 +24,8 @@ RECIPE = {
          "empty": True},
     ],
 }  # fmt: skip
+DESCRIBED = "in: a licence, or what can be looked up, of a distribution that is used"
+OWNERS = {"toy/__init__.py": "great_toy-1.dist-info", "whole/x.py": "whole_thing-1.dist-info"}
 OPENED = ["toy/__init__.py", "toy/log.py", "toy/tests/data.txt", "toy/plots/axis.py"]
 
 
@@ -40,6 +43,9 @@ OPENED = ["toy/__init__.py", "toy/log.py", "toy/tests/data.txt", "toy/plots/axis
         ("toy/a.json", "in: **/*.json of the recipe's package_data, and toy is used"),
         ("toy-1.dist-info/LICENSE", "in: *.dist-info/**/LICEN[CS]E* of licences, and toy is used"),
         ("spare/a.json", "out: the smoke prediction neither opens nor maps it, and nothing else keeps it"),
+        ("great_toy-1.dist-info/LICENSE", DESCRIBED),
+        ("whole_thing-1.dist-info/METADATA", DESCRIBED),
+        ("lib/libx.so.1", "in: the recipe's libraries take it from carrier==1"),
         ("whole/x.py", "in: whole/**, of a package in [smoke] imports"),
     ],
 )  # fmt: skip
@@ -48,14 +54,14 @@ def test_reason(path, reason, tmp_path):
     mine, lock = parse(RECIPE, tmp_path), Lock(tmp_path, ())
     trace.write(mine, ARM, lock, OPENED)
 
-    assert explain(path, mine, ARM, lock, ["whole/**"])[0] == reason
+    assert explain(path, mine, ARM, lock, ["whole/**"], OWNERS)[0] == reason
 
 
 def test_more(tmp_path):
     """A patch of a file that stays is named; so is a trace that is missing."""
     mine, lock = parse(RECIPE, tmp_path), Lock(tmp_path, ())
 
-    assert explain("toy/log.py", mine, ARM, lock, []) == [
+    assert explain("toy/log.py", mine, ARM, lock, [], {}) == [
         "in: no rule names it",
         "patch 'quiet' changes it: logs",
         "there is no trace of these wheels for python3.13-arm64: build it to have one",
