@@ -19,7 +19,10 @@ _TERMS = {
         "Lambda has no /dev/shm, which semaphores and shared memory of multiprocessing take: use threads "
         "(multiprocessing.pool.ThreadPool, n_jobs=1, num_workers=0), or processes with pipes"
     ),
-    r"Read-only file system(?:: '(?P<path>[^']*)')?": f"the prediction writes to {{path}}: {READ_ONLY}",
+    # The second one is numba's.
+    r"Read-only file system(?:: '(?P<path>[^']*)')?|cannot cache function": (
+        f"the prediction writes to {{path}}: {READ_ONLY}"
+    ),
     r"the smoke prediction uses the network|Network is unreachable|[Nn]ame resolution": (
         "a prediction has no network: name the files it needs in [smoke] inputs, or have the script in "
         "[smoke] prepare fetch or make them"
