@@ -19,8 +19,8 @@ The folder holds ``model.toml`` beside the files::
     request = { data = ["..."] }
     predictions = [...]                       # the expected inline answer
 
-A folder without a ``model.toml`` is described by the ``publishing.py`` of the function that recognises its
-files; its name is then the folder's.
+A folder without a ``model.toml``, or with one that holds such tables alone, is described by the
+``publishing.py`` of the function that recognises its files; its name is then the folder's.
 """
 
 import hashlib
@@ -61,7 +61,9 @@ class PublishedManifest(Manifest, frozen=True, kw_only=True):
 def describe(folder: Path) -> PublishedManifest:
     """Return the manifest of the model in a folder; CommandError if its ``model.toml`` is invalid."""
     path = folder / "model.toml"
-    description = tomllib.loads(path.read_text()) if path.exists() else _recognize(folder)
+    description = tomllib.loads(path.read_text()) if path.exists() else {}
+    if description.keys() <= set(TABLES):
+        description = {**_recognize(folder), **description}
     if missing := {"name", "engine", "precision", "libraries", "files"} - description.keys():
         raise CommandError(f"{path} lacks {', '.join(sorted(missing))}; see models/en-es/model.toml")
     try:

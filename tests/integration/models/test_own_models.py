@@ -39,11 +39,10 @@ def publish(stack, moto, monkeypatch, capsys):
 
 
 def put_beside(checkpoint, folder, toml: str = ""):
-    """Return a folder with a checkpoint, and a model.toml that has a table alone besides what it must."""
+    """Return a folder with a checkpoint, and a model.toml with a table alone."""
     tiny_models.save(checkpoint, folder)
     if toml:
-        head = f'name = "{folder.name}"\nengine = "opennmt"\nprecision = "float32"\n'
-        (folder / "model.toml").write_text(f'{head}files = ["model.pt"]\n[libraries]\n{toml}')
+        (folder / "model.toml").write_text(toml)
     return folder
 
 

@@ -121,6 +121,14 @@ def test_tables_make_the_version_and_are_required(folder):
     assert manifest.version != version
 
 
+def test_a_table_alone_is_enough(tmp_path):
+    """What else the manifest needs, the files say."""
+    (tmp_path / "x.pt").write_bytes(b"1")
+    (tmp_path / "model.toml").write_text(TABLE)
+    manifest = describe(tmp_path)
+    assert (manifest.engine, manifest.tokenizer["kind"]) == ("opennmt", "regex")
+
+
 def test_a_table_that_is_none_is_told(folder):
     """With the file's name."""
     (folder / "model.toml").write_text('tokenizer = "space"\n' + TOML)
