@@ -184,8 +184,9 @@ class SentencePiece:
         return text
 
     def can_produce(self, token: str) -> bool:
-        """Return whether a token is one of the pieces; unknown single characters are produced as they are."""
+        """Return whether a token is a piece, or a character that no piece has, which comes out as it is."""
         if self._pieces is None:
             pieces = range(self._processor.get_piece_size())
             self._pieces = {self._processor.id_to_piece(number) for number in pieces}
-        return token in self._pieces
+            self._characters = set("".join(self._pieces))
+        return token in self._pieces or (len(token) == 1 and token not in self._characters)

@@ -190,6 +190,7 @@ def test_a_tokenizer_that_does_not_fit_is_refused(sides, vocabulary, told):
     ("sides", "vocabulary"),
     [
         (load(x_model=PIECES), [*SPECIAL, *dict.fromkeys(WORDS)]),
+        (load(x_model=PIECES), [*SPECIAL, "▁the", *"😀😁😂"]),
         (load(x_codes=CODES), [*SPECIAL, "t@@", "h"]),
         (load(), [*SPECIAL, "Cl", "[nH]"]),
         (load({"kind": "space"}), [*SPECIAL, "▁the"]),
