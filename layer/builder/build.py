@@ -89,7 +89,7 @@ def _run(steps: Steps, say: Say) -> Report:
             say(f"the recorded trace is out of date ({stale}); tracing anew")
             retrace = True
         except UnprovenError as unproven:
-            steps.fetch_python(unproven)
+            steps.prediction.fetch_python(str(unproven))
 
 
 def find_reusable(job: Job, lock: locks.Lock) -> Report | None:

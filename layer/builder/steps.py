@@ -2,16 +2,15 @@
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layer.builder import tree as trees
-from layer.builder.errors import BuildError, InterpreterError, SmokeError
-from layer.builder.pack import bytecode, interpreter, plan
+from layer.builder.errors import BuildError, SmokeError
+from layer.builder.pack import bytecode, plan
 from layer.builder.pack.kept import SOURCES, Kept
 from layer.builder.pack.layer import assemble
 from layer.builder.recipe import ROOT, Recipe, load_common_rules
@@ -24,6 +23,7 @@ from layer.builder.verify import check, imports, inputs, proof, smoke
 from layer.builder.verify.advice import explain_missing
 from layer.builder.verify.compare import differences
 from layer.builder.verify.compile import Compiler
+from layer.builder.verify.prediction import Prediction
 from layer.builder.verify.terms import find_terms
 from layer.builder.wheels import install as wheels
 from layer.builder.wheels import lock as locks
@@ -100,9 +100,8 @@ class Steps:
         self.wheels = job.work / "wheels"
         donors = job.recipe.contents(job.target.name).donors
         self.in_tree = replace(lock, wheels=tuple(one for one in lock.wheels if one.name not in donors))
-        self.prepared = job.work / "inputs" / job.recipe.name
-        self.obstacle = f"no Python here runs {self.target.name}"
-        self.python = self._find_python()
+        prepared = job.work / "inputs" / job.recipe.name
+        self.prediction = Prediction(self.recipe, self.target, job.interpreters, prepared, say)
         self.installed: list[str] = []
         self.owners: dict[str, str] = {}
         self.plugins: dict[str, list[str]] = {}
@@ -117,7 +116,7 @@ class Steps:
         self._install()
         removed = self._remove_plugins()
         reference = self._find_reference()
-        removed += self._apply_slim_patches()
+        removed += patch.apply_slim(self.tree, self.recipe.patches)
         with self._time("removing what the rules name"):
             recorded = None if retrace else trace.read(self.recipe, self.target, self.lock)
             removed += self._prune(recorded or (reference.opened if reference else ()))
@@ -174,59 +173,18 @@ class Steps:
             return asked.imports if asked else ()
         return imports.list_only_imports(asked.script)
 
-    def _find_python(self) -> interpreter.Interpreter | None:
-        """Return the Python that runs the prediction, if the recipe has one and this machine can run it."""
-        if self.recipe.smoke is None:
-            return None
-        python = interpreter.find(self.target, self.job.interpreters)
-        if python and not inputs.prepare(self.recipe.smoke, self.prepared):
-            script = self.recipe.smoke.prepare
-            self.obstacle = f"{sys.executable} cannot make the prediction's inputs ({script})"
-            self.say(f"{self.obstacle}; run it to see why")
-            return None
-        return python
-
-    def fetch_python(self, unproven: UnprovenError) -> None:
-        """Fetch a Python that runs the target; if none is to be had, a BuildError ends with what to do."""
-        how = (
-            f"{self.recipe.name} for {self.target.name} is unproven: {unproven}. --allow-unproven builds it "
-            "all the same, and so does ALLOW_UNPROVEN=1 before sam build. To prove it, "
-        )
-        if self.recipe.smoke is None:
-            raise BuildError(f"{how}add a [smoke] to the recipe: see docs/layers.md")
-        if interpreter.find(self.target, self.job.interpreters) is None:
-            try:
-                interpreter.fetch(self.target, self.job.interpreters, self.say)
-            except InterpreterError as error:
-                raise BuildError(f"{how}let it run: {error}") from error
-            self.python = self._find_python()
-        if self.python is None:
-            raise BuildError(f"{how}see what is missing: {sys.executable} {self.recipe.smoke.prepare}")
-
     def _predict(self, purpose: str, modules: Sequence[str] | None = None) -> smoke.Outcome | None:
         """Return the prediction's outcome on the tree as it is now; None where it cannot run."""
-        if self.recipe.smoke is None or self.python is None:
+        if self.prediction.python is None:
             return None
-        with self._time(purpose), self._lend_caches():
+        with self._time(purpose), self.prediction.lend_caches(self.tree):
             return self._predict_on(self.tree, self.modules if modules is None else modules)
 
-    def _lend_caches(self) -> AbstractContextManager[None]:
-        """Have bytecode in the tree while an emulated Python predicts, if another one here compiles fast."""
-        compiler = interpreter.find_compiler(self.target, self.job.interpreters)
-        if not (self.python and self.python.emulated) or compiler is None or compiler.emulated:
-            return nullcontext()
-        return bytecode.lend_caches(self.tree, compiler)
-
     def _predict_on(self, tree: Path, modules: Sequence[str]) -> smoke.Outcome:
-        assert self.recipe.smoke is not None  # noqa: S101
-        assert self.python is not None  # noqa: S101
         layer_trees = [tree, self.base_tree] if self.base_tree else [tree]
         libraries = [self.libraries, *([self.base_tree.parent / "lib"] if self.base_tree else [])]
         try:
-            return smoke.run(
-                self.recipe.smoke, layer_trees, self.python, self.prepared, modules,
-                architecture=self.target.architecture, libraries=libraries,
-            )  # fmt: skip
+            return self.prediction.run(layer_trees, libraries, modules)
         except SmokeError as error:
             rules = (*self.recipe.rules, *load_common_rules())
             exclude = self.recipe.contents(self.target.name).exclude
@@ -283,17 +241,6 @@ class Steps:
     def _explain_plugins(self) -> list[str]:
         return list(check.explain_unlinked(self.plugins, self._find_carrier))
 
-    def _apply_slim_patches(self) -> list[facts.Removed]:
-        """Apply the patches that make the tree smaller, and return by how much."""
-        before = trees.files(self.tree)
-        patch.apply(self.tree, self.recipe.patches, "slim")
-        sizes = {file.path: file.size for file in trees.files(self.tree)}
-        return [
-            facts.Removed("patches", "the recipe's patches", file.package, int(file.path not in sizes), saved)
-            for file in before
-            if (saved := file.size - sizes.get(file.path, 0))
-        ]
-
     def _prune(self, opened: Collection[str]) -> list[facts.Removed]:
         """Take out what the rules name; what a prediction opened stays although a common rule names it."""
         removed = prune(self.tree, load_common_rules(), self.recipe.protect, opened)
@@ -311,12 +258,12 @@ class Steps:
         outcome = reference
         if not self.packages or any(patch.stage == "slim" for patch in self.recipe.patches):
             outcome = self._predict("tracing what the prediction opens")
-        if self.python is None or outcome is None:
-            self._accept_unproven(f"{self.obstacle}, and no trace of these wheels is recorded")
-            return Usage(None, f"none: {self.obstacle}; rules alone")
+        if self.prediction.python is None or outcome is None:
+            self._accept_unproven(f"{self.prediction.obstacle}, and no trace of these wheels is recorded")
+            return Usage(None, f"none: {self.prediction.obstacle}; rules alone")
         files = trace.write(self.recipe, self.target, self.lock, outcome.opened)
         native = f", without what native code opens: {outcome.unseen}" if outcome.unseen else ""
-        return Usage(files, f"by {self.python.description}{native}")
+        return Usage(files, f"by {self.prediction.python.description}{native}")
 
     def _prove(
         self, digest: str, reference: smoke.Outcome | None, usage: Usage
@@ -329,7 +276,7 @@ class Steps:
             return self._accept_unproven("the recipe has no prediction to prove it with"), None
         base_digest = facts.read(self.job.base.out / facts.REPORT).digest if self.job.base else ""
         prediction = inputs.digest(self.recipe.smoke, base_digest)
-        if self.python is None or reference is None:
+        if self.prediction.python is None or reference is None:
             return self._look_up_proof(digest, prediction), None
         slim = self._predict_slim(usage)
         if slim.answer != reference.answer:
@@ -340,7 +287,7 @@ class Steps:
                 "modules no longer import as they do in the full tree:\n  " + "\n  ".join(places)
                 + '\nProtect what they need in the recipe (protect = ["PACKAGE/**"]), or correct its rules'
             )  # fmt: skip
-        python, terms = self.python.description, find_terms().describe(self.target.architecture)
+        python, terms = self.prediction.python.description, find_terms().describe(self.target.architecture)
         proof.record(self.recipe, self.target, proof.Proof(digest, prediction, python, slim.answer, terms))
         how = f"{python}, {terms}, answered byte for byte what the full tree does"
         return facts.Proof("proven", how), slim
@@ -352,10 +299,13 @@ class Steps:
             how = ", ".join(filter(None, (record.interpreter, record.terms)))
             return facts.Proof("proven", f"a recorded proof has the same digest ({how})")
         if proof.is_known(self.recipe, self.target, digest):
-            reason = f"{self.obstacle}, and the packages are proven with other code of the function alone"
+            obstacle = self.prediction.obstacle
+            reason = f"{obstacle}, and the packages are proven with other code of the function alone"
             self.say(f"WARNING: stale: {reason}; yours may import what was taken out")
             return facts.Proof("stale", reason)
-        return self._accept_unproven(f"{self.obstacle}, and no recorded proof has this layer's digest")
+        return self._accept_unproven(
+            f"{self.prediction.obstacle}, and no recorded proof has this layer's digest"
+        )
 
     def _accept_unproven(self, reason: str) -> facts.Proof:
         if not self.job.allow_unproven:
@@ -379,7 +329,7 @@ class Steps:
 
     def _compile(self, slim: smoke.Outcome | None) -> str:
         """Byte-compile the tree, see that it still answers the same, and describe it in a sentence."""
-        compiler = self._find_compiler()
+        compiler = bytecode.provide_compiler(self.target, self.job.interpreters, self.say)
         if compiler is None:
             return f"no: there was no {self.target.runtime} to do it"
         guess = locks.guess_kept(self.recipe, self.target)
@@ -399,20 +349,6 @@ class Steps:
             self.lock = locks.record_kept(self.recipe, self.target, self.lock, kept)
         left = "without sources and documentation strings"
         return f"{count} modules by {compiler.description}; {left}{kept.describe()}"
-
-    def _find_compiler(self) -> interpreter.Interpreter | None:
-        """Return a Python whose bytecode is the target's: an installed one, or one that can be fetched."""
-        cache = self.job.interpreters
-        if compiler := interpreter.find_compiler(self.target, cache):
-            return compiler
-        try:
-            interpreter.fetch_compiler(self.target, cache, self.say)
-        except InterpreterError as error:
-            self.say(
-                f"WARNING: not byte-compiled, so a cold start will be several times slower: there is no "
-                f"{self.target.runtime} here, and none could be fetched ({error}). Install it, build again"
-            )
-        return interpreter.find_compiler(self.target, cache)
 
     def _assemble(self, strategy: str) -> tuple[facts.Archive | None, list[facts.File]]:
         if strategy == "nested":

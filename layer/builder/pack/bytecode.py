@@ -3,16 +3,18 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from layer.builder import tree as trees
-from layer.builder.errors import CompileError
+from layer.builder.errors import CompileError, InterpreterError
+from layer.builder.pack import interpreter
 from layer.builder.pack.interpreter import Interpreter
 from layer.builder.pack.kept import DOCSTRINGS, NOTHING, SOURCES, Kept
 from layer.builder.slim.globs import matches
+from layer.builder.target import Target
 
 _RUNNER = Path(__file__).with_name("compile_runner.py")
 _WORDS = {NOTHING: "nothing", DOCSTRINGS: "docstrings", SOURCES: "sources"}
@@ -50,6 +52,20 @@ def compile_tree(
     if failures:
         raise CompileError("compiling failed:\n" + "\n".join(failures)[-2000:])
     return len(files)
+
+
+def provide_compiler(target: Target, cache: Path, say: Callable[[str], None]) -> Interpreter | None:
+    """Return a Python whose bytecode is the target's: an installed one, or one that can be fetched."""
+    if compiler := interpreter.find_compiler(target, cache):
+        return compiler
+    try:
+        interpreter.fetch_compiler(target, cache, say)
+    except InterpreterError as error:
+        say(
+            f"WARNING: not byte-compiled, so a cold start will be several times slower: there is no "
+            f"{target.runtime} here, and none could be fetched ({error}). Install it, build again"
+        )
+    return interpreter.find_compiler(target, cache)
 
 
 @contextmanager

@@ -20,7 +20,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from layer.builder import tree as trees
 from layer.builder.errors import PatchError
+from layer.builder.report.facts import Removed
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,18 @@ def apply(tree: Path, patches: Iterable[Patch], stage: str) -> list[str]:
             _write(tree, patch)
             names.append(patch.name)
     return names
+
+
+def apply_slim(tree: Path, patches: Iterable[Patch]) -> list[Removed]:
+    """Apply the patches that make a tree smaller, and return by how much."""
+    before = trees.files(tree)
+    apply(tree, patches, "slim")
+    sizes = {file.path: file.size for file in trees.files(tree)}
+    return [
+        Removed("patches", "the recipe's patches", file.package, int(file.path not in sizes), saved)
+        for file in before
+        if (saved := file.size - sizes.get(file.path, 0))
+    ]
 
 
 def is_applied(tree: Path, patch: Patch) -> bool:

@@ -55,10 +55,10 @@ def check(
     for path, need in needs.items():
         if need.machine != target.machine:
             faults.append(f"{path} is for {need.machine}, not {target.machine}")
-        for library, names in need.versions.items():
+        for library, versions in need.versions.items():
             if library in own:  # the layer has it
                 continue
-            for name in names:
+            for name in versions:
                 if not (match := _VERSION.fullmatch(name)):
                     continue
                 version = tuple(int(part) for part in match[2].split("."))
