@@ -78,7 +78,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _new(options: argparse.Namespace) -> int:
-    imports = tuple(filter(None, (options.imports or "").split(",")))
+    imports = tuple(filter(None, map(str.strip, (options.imports or "").split(","))))
     draft = Draft(RECIPES / options.name, options.requirements, options.smoke, imports)
     drafts.check(draft)
     targets = [get_target(name) for name in drafts.TARGETS]

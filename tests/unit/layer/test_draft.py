@@ -92,6 +92,24 @@ def test_new_and_pin(homes, requirements, tmp_path, index, capsys):
     ]
 
 
+def test_dry_run(homes, requirements, monkeypatch, capsys):
+    """The recipe is printed, with the packages that are named to be imported; nothing is written."""
+    choices = {target.name: (Wheel("torch", "2.10.0", "", ""),) for target in (ARM, HOST)}
+    monkeypatch.setattr(drafts, "resolve_targets", lambda *_: choices)
+
+    assert main(["new", "mine", str(requirements), "--import", "a, b.c", "--dry-run"]) == 0
+
+    table = tomllib.loads(capsys.readouterr().out)
+    assert table == {
+        "base_layer": "inference",
+        "cpu_index": "https://download.pytorch.org/whl/cpu",
+        "requirements": ["torch==2.10.0"],
+        "targets": {"python3.13-arm64": {}, "host": {}},
+        "smoke": {"imports": ["a", "b.c"]},
+    }
+    assert not homes.exists()
+
+
 @pytest.mark.check
 def test_bare_file(requirements, tmp_path):
     """A requirements file alone is built; what it names is imported, and what nothing needs may go."""
