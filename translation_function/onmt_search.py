@@ -112,13 +112,13 @@ class BatchInvariantBeamSearch(BeamSearch):  # type: ignore[misc]
 
 
 class Sampling(BatchInvariantBeamSearch):
-    """Hypotheses of tokens that are drawn at random, each sentence by a generator of its own.
+    """Hypotheses of tokens that are drawn at random, each sentence by random numbers of its own.
 
     A sentence's hypotheses stay side by side until the last has ended. OpenNMT-py's ``GreedySearch``, whose
     scores these are, drops each at its end, and draws for a whole batch at once.
 
     Args:
-        seeds: of each sentence's generator; None takes the likeliest token.
+        seeds: of each sentence's random numbers; None takes the likeliest token.
         topk: how many of the likeliest tokens are drawn from; all if below 1.
         topp: the probability of the tokens that are drawn from; all if 0.
         temperature: divides the log-probabilities.
@@ -130,7 +130,7 @@ class Sampling(BatchInvariantBeamSearch):
         self, *, seeds: list[int] | None, topk: int, topp: float, temperature: float, **options: Any
     ) -> None:
         super().__init__(**options)
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds or ()]
+        self._seeds = seeds
         self._topk, self._topp, self._temperature = topk, topp, temperature
         self._ended: list[set[int]] = [set() for _ in self._caps]
 
@@ -163,7 +163,7 @@ class Sampling(BatchInvariantBeamSearch):
 
     def _limit(self, log_probs: Tensor) -> Tensor:
         """Return the log-probabilities that tokens are drawn by."""
-        if not self._generators:
+        if self._seeds is None:
             return log_probs / self._temperature if self._temperature else log_probs
         scores = log_probs / self._temperature
         if self._topp > 0:
@@ -174,14 +174,17 @@ class Sampling(BatchInvariantBeamSearch):
 
     def _draw(self, scores: Tensor) -> Tensor:
         """Return a token for each hypothesis, by as many random numbers whichever sentences are left."""
-        if not self._generators:
+        if self._seeds is None:
             return scores.argmax(1)
         size = (self.beam_size, scores.size(1))
-        noise = [
-            torch.empty(size).exponential_(generator=self._generators[sentence])
-            for sentence in self._batch_offset.tolist()
-        ]
+        noise = [self._noise(self._seeds[sentence], size) for sentence in self._batch_offset.tolist()]
         return (scores.softmax(1) / torch.cat(noise)).argmax(1)
+
+    def _noise(self, seed: int, size: tuple[int, int]) -> Tensor:
+        """Return a sentence's random numbers of this step, whichever were drawn before."""
+        # A generator of its own would import torch._prims, which the layer does not have.
+        torch.default_generator.manual_seed(seed << 10 | len(self))
+        return torch.empty(size).exponential_()
 
     def beams_non_finished(
         self, i: int, scores: list[list[float]], predictions: Tensor, attention: Any, step: int
