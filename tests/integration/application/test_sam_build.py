@@ -147,12 +147,11 @@ class TestBuild:
         """The function is copied as it is, and what it imports is compiled; nothing else is beside them."""
         _, _, folder, _ = build
 
-        modules = (ROOT / "translation_function").glob("*.py")
-        code = {
-            path.name: path.read_bytes() for path in modules if path.name not in {"show.py", "publishing.py"}
-        }
-        copy = folder / "TranslationFunction"
-        assert {path.name: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == code
+        source, copy = ROOT / "translation_function", folder / "TranslationFunction"
+        modules = {path.relative_to(source) for path in source.rglob("*.py")}
+        deployed = modules - {Path("show.py"), Path("publishing.py")}
+        assert {path.relative_to(copy) for path in copy.rglob("*") if path.is_file()} == deployed
+        assert all((copy / path).read_bytes() == (source / path).read_bytes() for path in deployed)
         # Another Python cannot read the others: these tell it so.
         kept = {"__init__.py", "_layer_marker.py"}
         modules = {path.name for path in (ROOT / "layer" / "python" / "lambda_inference").glob("*.py")}
