@@ -104,7 +104,7 @@ def _format_hash(data: bytes) -> str:
 def _describe_ways_out(requirement: str, reason: str) -> str:
     name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
     return (
-        f"{requirement} has no wheel for the target, and cannot be built here: {reason}\n"
+        f"{requirement} has no wheel for the target, and cannot be built without a compiler: {reason}\n"
         f"  - ask for a version that has one: `pip index versions {name}` lists them\n"
         f"  - or build it on a machine like the target's, `pip wheel --no-deps {requirement} -w FOLDER`, and "
         "set PIP_FIND_LINKS=FOLDER"

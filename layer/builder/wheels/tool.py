@@ -13,6 +13,9 @@ _FOREIGN = Path(__file__).with_name("foreign_pip.py")
 _ELSEWHERE = {"PIP_TARGET", "PIP_USER"}
 """Settings for installing elsewhere than into the folder that is asked for."""
 
+_BUILDING = {"SOURCE_DATE_EPOCH": "315532800", "CC": "false", "CXX": "false"}
+"""A source distribution is built with the same dates each time, and one with C code fails at once."""
+
 Pip = Callable[[Sequence[str]], str]
 """A function that runs pip with arguments and returns its output."""
 
@@ -25,8 +28,7 @@ def run_pip(arguments: Sequence[str], markers: Mapping[str, str] | None = None) 
     start = ["-m", "pip"] if markers is None else ["-P", str(_FOREIGN), json.dumps(markers)]
     command = [sys.executable, *start, "--disable-pip-version-check", *arguments]
     environment = {key: value for key, value in os.environ.items() if key not in _ELSEWHERE}
-    # A source distribution is built with the same dates each time.
-    environment.setdefault("SOURCE_DATE_EPOCH", "315532800")
+    environment |= _BUILDING
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise ResolveError(f"pip failed:\n{describe_failure(done.stderr)}")

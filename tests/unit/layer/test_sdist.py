@@ -1,6 +1,7 @@
 """Packages without a wheel: built by pip itself in its isolation, from a folder, without a network."""
 
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from layer.builder.wheels import lock as locks
 from layer.builder.wheels.install import fetch, install
 from layer.builder.wheels.resolve import resolve
 from layer.builder.wheels.sdist import rewrite
+from layer.builder.wheels.tool import run_pip
 
 ARM = get_target("python3.13-arm64")
 
@@ -90,3 +92,17 @@ def test_build_tools_leave_no_mark(tmp_path):
     )  # fmt: skip
 
     assert rewrite(one) == rewrite(two)
+
+
+def test_no_compiler_is_started(monkeypatch):
+    """C code fails at once, instead of minutes later; dates are the same each time."""
+    seen = {}
+
+    def run(*_, env, **__):
+        seen.update(env)
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    run_pip(["wheel", "toy"])
+
+    assert (seen["CC"], seen["CXX"], seen["SOURCE_DATE_EPOCH"]) == ("false", "false", "315532800")
