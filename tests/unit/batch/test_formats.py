@@ -1,6 +1,7 @@
 """Formats of corpora: the suffix says JSON lines, the content the rest, and no object is taken for text."""
 
 import io
+import json
 
 import boto3
 import pytest
@@ -94,23 +95,41 @@ def test_an_array_is_uploaded_as_json_lines(s3, tmp_path):
         assert entries[0]["source"]["format"] == corpus.sample(found)[0]["format"] == "jsonl"
 
 
-def test_the_same_bytes_of_another_format_are_another_corpus(s3, tmp_path, monkeypatch):
+class Here:
+    """A deployment of which only the model counts."""
+
+    def environment(self):
+        """Return the model's name."""
+        return {"MODEL_NAME": "en-es"}
+
+
+def prepare(s3, path, form=None):
+    """Return the state machine's input for a corpus, and whether its run is new."""
+    job = run.Run(name="r", source=str(path), request={}, format=form)
+    found = corpus.find(s3, "results", str(path), form)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "read_version", lambda _: "0" * 64)
+        return run._prepare(Here(), run.ResultBucket(s3, "results"), found, job)
+
+
+def test_the_same_bytes_of_another_format_are_another_corpus(s3, tmp_path):
     """What was answered as text is not taken for the answers to JSON lines."""
-
-    class Here:
-        """A deployment of which only the model counts."""
-
-        def environment(self):
-            return {"MODEL_NAME": "en-es"}
-
-    monkeypatch.setattr(run, "read_version", lambda _: "0" * 64)
     path = tmp_path / "c.txt"
     path.write_bytes(b'"a"\n')
-    indexes = set()
-    for form in ("text", "jsonl"):
-        found = corpus.find(s3, "results", str(path), form)
-        job = run.Run(name="r", source=str(path), request={})
-        batch, _ = run._prepare(Here(), run.ResultBucket(s3, "results"), found, job)
-        assert batch["corpus"]["format"] == form
-        indexes.add(batch["index"])
-    assert len(indexes) == 2
+    batches = [prepare(s3, path, form)[0] for form in ("text", "jsonl")]
+    assert [batch["corpus"]["format"] for batch in batches] == ["text", "jsonl"]
+    assert batches[0]["index"] != batches[1]["index"]
+
+
+def test_a_run_that_an_older_release_began_goes_on(s3, tmp_path):
+    """It has no format, and the one that its suffix said."""
+    path = tmp_path / "c.txt"
+    path.write_bytes(b"a\n")
+    batch, is_new = prepare(s3, path)
+    assert is_new
+    old = batch | {"index": "inputs/batches/old/index.json"}
+    old["corpus"] = {name: value for name, value in batch["corpus"].items() if name != "format"}
+    s3.put_object(Bucket="results", Key="inputs/batches/runs/r.json", Body=json.dumps(old).encode())
+    assert prepare(s3, path) == (old, False)
+    with pytest.raises(CommandError, match="choose another name"):
+        prepare(s3, path, "jsonl")
