@@ -235,7 +235,7 @@ class Steps:
         ]
         self.plugins = {file.path: missing[file.path] for file in plugins}
         libraries = ", ".join(sorted({name for names in self.plugins.values() for name in names}))
-        reason = f"linked to {libraries}, which is not there; nothing needed them"
+        reason = f"linked to libraries that are not there: {libraries}; nothing needed them"
         return remove_files(self.tree, plugins, "plug-ins", reason)
 
     def _explain_plugins(self) -> list[str]:
