@@ -1,6 +1,7 @@
 """Sentences in, hypotheses with scores and attention out, whichever engine does the search."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -111,6 +112,8 @@ class Translator:
     def __init__(self) -> None:
         # The heavy imports happen here, while the model is downloaded.
         self._engine_module: Any = load_engine_module()
+        with suppress(ModuleNotFoundError):  # models without it need not have it in their layer
+            import sentencepiece  # noqa: F401
 
     def load(self, model: Model) -> None:
         """Load a model: its tokenizers, and the engine's own files."""
