@@ -12,7 +12,10 @@ from importlib import import_module
 from bench import results, table
 from bench.row import Measurement, measurements
 
-AREAS = ("cold_start", "unpack", "layers", "store", "translate", "encode", "examples", "batch", "scale")
+AREAS = (
+    "cold_start", "unpack", "layers", "packages", "store", "translate", "encode", "examples", "batch",
+    "scale",
+)  # fmt: skip
 """The modules of bench/areas, in the order of the table."""
 
 
