@@ -72,11 +72,11 @@ def decide(packages: Iterable[str], first: Kept, attempt: Callable[[Kept], list[
     attempt = _remember(attempt)
     levels = {package: level for package, level in first.levels.items() if package in packages}
     while failures := attempt(Kept(levels)):
-        raise_ = {_get_suspect(failure, packages, levels) for failure in failures}
-        if None in raise_:
+        suspects = {_get_suspect(failure, packages, levels) for failure in failures}
+        if None in suspects:
             return _reduce(_search(packages, attempt, failures), attempt)
-        for package in raise_:
-            levels[str(package)] = levels.get(str(package), NOTHING) + 1
+        for package in filter(None, suspects):
+            levels[package] = levels.get(package, NOTHING) + 1
     return _reduce(levels, attempt)
 
 
