@@ -461,6 +461,6 @@ def test_onnx_that_reads_files(tmp_path):
     ):
         for folder in folders[:-1]:
             publish(folder, stack.client, MODEL_BUCKET)
-            assert "cannot be loaded (Fail)" in refusal(function)
+            assert "External data path validation failed" in refusal(function)
         publish(folders[-1], stack.client, MODEL_BUCKET)
         assert probabilities(function, ROWS[:1]) == [[0.5, 0.5]]

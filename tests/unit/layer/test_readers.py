@@ -126,6 +126,7 @@ def test_imports(project):
         "plain/eager.pyc",
         "plain/names.txt",
         "plain/public.pyc",
+        "readers-1.0.dist-info/METADATA",
     }
     assert locked.kept.levels == {"docs": 1}
 
