@@ -59,7 +59,9 @@ def state(folder: Path) -> dict[str, bytes]:
     return {
         str(inside): path.read_bytes()
         for inside, path in found.items()
-        if "__pycache__" not in inside.parts and not inside.parts[0].startswith(".")
+        if "__pycache__" not in inside.parts
+        and not inside.parts[0].startswith(".")
+        and inside.name != ".aws-sam-stamp"
     }
 
 
