@@ -91,7 +91,7 @@ build: $(VENV)/ready ## build the SAM application for this machine's own archite
 	@$(VENV)/bin/sam build --config-env $(if $(filter arm64 aarch64,$(shell uname -m)),default,x86)
 
 clean: ## remove what make made
-	rm -rf $(VENV) .demo .demo-* .demo.lock .e2e .aws-sam .layers
+	rm -rf $(VENV) .converters .demo .demo-* .demo.lock .e2e .aws-sam .layers
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -34,6 +34,7 @@ from lambda_setup.models.bucket import SHORT_VERSION, ModelBucket
 from lambda_setup.models.channels import CHANNELS
 from lambda_setup.models.convert import QUANTIZATIONS, convert
 from lambda_setup.models.describe import HOOKS, PublishedManifest, describe, validate_name
+from lambda_setup.models.toolkits import conversion, recognition
 from lambda_setup.models.upload import plan, upload
 from lambda_setup.output import print_result, relative_path, status, table, transfer
 from lambda_setup.viewer.show import load_show
@@ -56,6 +57,11 @@ def configure_parser(commands: Any) -> None:
     _add_bucket(parser)
     parser.add_argument("--name", metavar="NAME", help="name to publish it under (default: model.toml's)")
     parser.add_argument("--channel", choices=CHANNELS, default="dev", help="(default: %(default)s)")
+    parser.add_argument("--from", dest="toolkit", choices=recognition.TOOLKITS, default="opennmt",
+                        help="toolkit that made the model (default: %(default)s); models of transformers "
+                        "are converted for ctranslate2, and must translate a sample as before")  # fmt: skip
+    parser.add_argument("--sample", type=Path, metavar="FILE",
+                        help="sentences of the sample, a line each (default: 50 in English)")  # fmt: skip
     parser.add_argument("--engine", metavar="ENGINE", help="engine to convert it for; needs --name")
     parser.add_argument("--quantization", choices=QUANTIZATIONS,
                         help="of the converted weights (default: float32)")  # fmt: skip
@@ -154,12 +160,14 @@ def _open_bucket(options: argparse.Namespace) -> ModelBucket:
 
 def publish(options: argparse.Namespace) -> int:
     """Check a model, upload it and point a channel to it."""
-    if bool(options.engine) > bool(options.name):
-        raise CommandError("--engine needs --name: give the converted model a name of its own")
-    if bool(options.quantization) > bool(options.engine):
-        raise CommandError("--quantization applies to a conversion; give --engine, too")
+    _check_conversion(options)
     with contextlib.ExitStack() as stack:
         folder = options.folder
+        recognition.check_toolkit(folder, options.toolkit)
+        if options.toolkit == "transformers":
+            target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="published-")))
+            conversion.convert(folder, target, options.quantization or QUANTIZATIONS[0], options.sample)
+            folder = target
         manifest = describe(folder)
         remedies = {
             module: remedy
@@ -167,7 +175,7 @@ def publish(options: argparse.Namespace) -> int:
             for module, remedy in getattr(hooks, "REMEDIES", {}).items()
         }
         pickles.check((folder / file.name for file in manifest.files), remedies)
-        if options.engine:
+        if options.engine and options.toolkit == "opennmt":
             status(f"converting it for {options.engine}")
             target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="converted-")))
             convert(folder, manifest, target, options.engine, options.quantization or QUANTIZATIONS[0])
@@ -184,6 +192,19 @@ def publish(options: argparse.Namespace) -> int:
         with readable_errors("model bucket"):
             result = _upload(options, folder, manifest)
     return print_result(options.json, result, lambda: _print_upload(result))
+
+
+def _check_conversion(options: argparse.Namespace) -> None:
+    if options.toolkit == "transformers":
+        if options.engine not in {None, "ctranslate2"}:
+            raise CommandError("--from transformers converts for ctranslate2; leave --engine out")
+        return
+    if options.sample:
+        raise CommandError("--sample tries a conversion of another toolkit; give --from transformers, too")
+    if bool(options.engine) > bool(options.name):
+        raise CommandError("--engine needs --name: give the converted model a name of its own")
+    if bool(options.quantization) > bool(options.engine):
+        raise CommandError("--quantization applies to a conversion; give --engine, too")
 
 
 def _upload(options: argparse.Namespace, folder: Path, manifest: PublishedManifest) -> dict[str, Any]:

@@ -97,6 +97,11 @@ def validate_name(name: str) -> str:
     return name
 
 
+def derive_name(folder: Path) -> str:
+    """Return the name of a model without one: its folder's, as far as a name may hold it."""
+    return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:31] or "model"
+
+
 def validate_file_names(names: Collection[str]) -> None:
     """Check that file names are plain and different, also on file systems that ignore case."""
     for name in names:
@@ -119,8 +124,7 @@ def _recognize(folder: Path) -> dict[str, Any]:
         except ValueError as error:
             raise CommandError(str(error)) from None
         if description:
-            name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:31] or "model"
-            return {"name": name, **description}
+            return {"name": derive_name(folder), **description}
     raise FileNotFoundError(
         f"{folder} has no model.toml, and no function recognises its files; write one as "
         "models/en-es/model.toml"
