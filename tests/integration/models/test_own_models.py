@@ -17,7 +17,7 @@ from lambda_setup.deployment.local.process import free_ports
 
 BUCKET = "own-models"
 PAGE = (ROOT / "docs" / "how-to" / "models.md").read_text()
-[WALK] = re.findall(r"^```\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+WALK = re.search(r"^```\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[1]
 
 
 @pytest.fixture
