@@ -221,7 +221,14 @@ class Steps:
         if not self.packages:
             return []
         excluded = [glob for rule in (*load_common_rules(), *self.recipe.rules) for glob in rule.globs]
-        return imports.list_modules(self.tree, self.packages, excluded)
+        modules = imports.list_modules(self.tree, self.packages, excluded)
+        for name in self.packages:
+            if not any(f"{module}.".startswith(f"{name}.") for module in modules):
+                known = ", ".join(imports.list_packages(self.tree))
+                raise BuildError(
+                    f"[smoke] imports names {name}, which no wheel has; the packages are {known}"
+                )
+        return modules
 
     def _remove_plugins(self) -> list[facts.Removed]:
         """Remove extensions that lack a library: Lambda cannot load them, whatever this machine has."""

@@ -149,3 +149,11 @@ def test_lost_import(project):
 
     with pytest.raises(BuildError, match=r"(?s)modules no longer import.*plain\.eager: Module"):
         make(project, "docs", 'imports = ["plain"]\n' + rule)
+
+
+def test_unknown_import(project):
+    """A package that no wheel has is an error that names those that there are."""
+    with pytest.raises(
+        BuildError, match=r"imports names plane, .* the packages are docs, other, plain, source"
+    ):
+        make(project, "docs", 'imports = ["plane"]\n')
