@@ -218,10 +218,12 @@ def bare(model: Path, precision: str = "int8") -> Callable[[list[list[str]]], An
 
 def bare_batches(data: list[str], model: Path) -> list[list[list[str]]]:
     """Return sentences as tokens, in the batches that the Translator makes of them."""
-    from translator import plan_batches
+    from lambda_inference.texts import plan_batches
+    from translator import MAX_BATCH, MAX_BATCH_TOKENS
 
     tokens = tokenise(data, model)
-    return [[tokens[index] for index in batch] for batch in plan_batches([len(one) for one in tokens], BEAM)]
+    batches = plan_batches([*map(len, tokens)], MAX_BATCH_TOKENS // BEAM, MAX_BATCH)
+    return [[tokens[index] for index in batch] for batch in batches]
 
 
 def tokenise(data: list[str], model: Path) -> list[list[str]]:

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import onmt_compat  # first: onmt imports what it changes
+import onmt_compat  # noqa: F401 - first: onmt imports what it changes
 
 # isort: split
 import torch
@@ -19,7 +19,7 @@ from onmt.utils.parse import ArgumentParser
 import onmt_optimize
 from decoding import DEFAULT, Decoding
 from formats import checkpoint
-from lambda_inference import BadRequest, Model, Unavailable
+from lambda_inference import BadRequest, Model, Unavailable, tensors
 from onmt_search import BatchInvariantBeamSearch, Sampling
 from translator import Hypothesis
 
@@ -164,7 +164,7 @@ def _build_network(parts: dict[str, Any], vocabs: dict[str, Any]) -> Any:
     options = ArgumentParser.ckpt_model_opts(parts["opt"])
     ArgumentParser.update_model_opts(options)
     ArgumentParser.validate_model_opts(options)
-    with onmt_compat.skip_initialisation():
+    with tensors.skip_initialisation():
         network = build_base_model(options, vocabs)
     network.load_state_dict(parts, precision=torch.float32, device=torch.device("cpu"), strict=True)
     return network

@@ -4,8 +4,7 @@ Import this module before onmt. Changes to the packages' files stand in the laye
 """
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from lambda_inference import tensors
@@ -27,17 +26,3 @@ def _build_directly(module_class: Callable[..., Any], *args: Any, **kwargs: Any)
 
 
 torch.nn.utils.skip_init = _build_directly  # type: ignore[assignment]
-
-
-@contextmanager
-def skip_initialisation() -> Iterator[None]:
-    """Build layers without initial values, so that the weights that replace them take no second memory."""
-    kinds = (torch.nn.Linear, torch.nn.Embedding, torch.nn.LayerNorm)
-    originals = {kind: kind.reset_parameters for kind in kinds}
-    for kind in kinds:
-        kind.reset_parameters = lambda _: None  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        for kind, reset in originals.items():
-            kind.reset_parameters = reset  # type: ignore[method-assign]

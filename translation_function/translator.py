@@ -18,6 +18,7 @@ from lambda_inference import (
     Prediction,
     load_engine_module,
 )
+from lambda_inference.texts import plan_batches
 from lambda_inference.threads import thread_count
 
 MAX_BEAM = 20
@@ -159,7 +160,7 @@ class Translator:
         attention = request.return_attention or decoding.replace_unk
         results: list[list[Hypothesis]] = [[] for _ in sources]
         done = sum(not tokens for tokens in sources)
-        for batch in plan_batches([len(tokens) for tokens in sources], request.beam):
+        for batch in plan_batches([*map(len, sources)], MAX_BATCH_TOKENS // request.beam, MAX_BATCH):
 
             def check(done: int = done) -> None:
                 deadline.check(done, len(sources))
@@ -248,20 +249,3 @@ def _drop(hypothesis: Hypothesis, count: int, columns: int) -> Hypothesis:
     rows = hypothesis.attention
     attention = None if rows is None else rows[4 * count * columns :]
     return replace(hypothesis, tokens=hypothesis.tokens[count:], attention=attention)
-
-
-def plan_batches(lengths: Sequence[int], beam: int) -> Iterator[list[int]]:
-    """Yield batches of indices of sentences of similar length, without empty ones.
-
-    The longest come first, so that a request that exceeds the time or the memory fails early.
-    """
-    batch: list[int] = []
-    longest = 0
-    for index in sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i]):
-        longest = longest or lengths[index]
-        if len(batch) == MAX_BATCH or (batch and (len(batch) + 1) * longest * beam > MAX_BATCH_TOKENS):
-            yield batch
-            batch, longest = [], lengths[index]
-        batch.append(index)
-    if batch:
-        yield batch

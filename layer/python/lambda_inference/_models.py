@@ -108,6 +108,6 @@ class Model:
         if len(names) != 1:
             raise Unavailable(
                 f"model {self.manifest.name} holds {len(names)} files *{suffix}, and needs one; "
-                "publish it again"
+                "name it in `files` of its model.toml, and publish it again"
             )
         return self.files[names[0]]

@@ -9,7 +9,8 @@ import os
 import struct
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lambda_inference._errors import Unavailable
@@ -17,7 +18,7 @@ from lambda_inference._errors import Unavailable
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ignore_import_warnings", "load_checkpoint", "load_safetensors"]
+__all__ = ["ignore_import_warnings", "load_checkpoint", "load_safetensors", "skip_initialisation"]
 
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
@@ -30,6 +31,37 @@ def ignore_import_warnings() -> None:
     """Ignore torch's warnings that a layer has neither sources nor numpy; it needs neither."""
     for message in ("Unable to retrieve source for @torch.jit._overload", "Failed to initialize NumPy"):
         warnings.filterwarnings("ignore", message=message)
+
+
+@contextmanager
+def skip_initialisation() -> Iterator[None]:
+    """Build torch's modules without first values: the weights that replace them take no second memory.
+
+    ::
+
+        with skip_initialisation():
+            network = Network()
+        network.load_state_dict(load_safetensors(model.only(".safetensors")), assign=True)
+
+    A meta device does so, too, but imports 820 modules and takes a second.
+    """
+    import torch
+
+    # Attention imports its functions by name.
+    modules = (torch.nn.init, torch.nn.modules.activation)
+    originals = {
+        (module, name): function
+        for module in modules
+        for name, function in vars(module).items()
+        if name.endswith("_") and name[0] != "_" and getattr(torch.nn.init, name, None) is function
+    }
+    for module, name in originals:
+        setattr(module, name, lambda tensor, *_, **__: tensor)
+    try:
+        yield
+    finally:
+        for (module, name), function in originals.items():
+            setattr(module, name, function)
 
 
 def load_checkpoint(data: memoryview, allowed: Sequence[type] = ()) -> Any:

@@ -4,18 +4,28 @@ A text function's request adds only its own fields::
 
     class Request(TextRequest, kw_only=True):
         language: Annotated[str, Meta(max_length=2, description="a language's code")] = "en"
+
+For predictors of networks that take tokens: ``load_tokenizer``, ``plan_batches`` and ``pad_batch``.
 """
 
 import os
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from lambda_inference._errors import BadRequest
+from lambda_inference._errors import BadRequest, Unavailable
+from lambda_inference._models import Model
 from lambda_inference._requests import BaseRequest, decode_json, describe
 
-__all__ = ["MAX_CHARS", "MAX_ITEMS", "TextData", "TextRequest", "check_unicode"]
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = [
+    "MAX_CHARS", "MAX_ITEMS", "TextData", "TextRequest", "check_unicode", "load_tokenizer", "pad_batch",
+    "plan_batches",
+]  # fmt: skip
 
 MAX_ITEMS = int(os.environ.get("MAX_ITEMS", "10000"))
 MAX_CHARS = int(os.environ.get("MAX_CHARS", "10000"))
@@ -91,6 +101,65 @@ def check_unicode(text: str, field: str) -> None:
             "character as a pair, or U+FFFD in its place",
             field=field,
         ) from None
+
+
+def load_tokenizer(model: Model, longest: int, name: str = "tokenizer.json") -> "Tokenizer":
+    """Load a model's tokenizer of the library tokenizers from memory; it cuts texts, and does not pad.
+
+    Args:
+        model: the model that has it.
+        longest: tokens that a text is cut to, special ones included.
+        name: of its file.
+
+    Raises:
+        Unavailable: the file is missing, or another one.
+
+    """
+    from tokenizers import Tokenizer
+
+    data = bytes(model.only(name))
+    try:
+        tokenizer = Tokenizer.from_buffer(data)
+    except Exception as error:  # the library raises bare ones
+        raise Unavailable(
+            f"{name} of model {model.manifest.name} cannot be read ({str(error)[:200]}); publish the file "
+            "that transformers saved, or build the layer with a newer version of tokenizers"
+        ) from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(longest)
+    return tokenizer
+
+
+def plan_batches(lengths: Sequence[int], budget: int, most: int = 32) -> Iterator[list[int]]:
+    """Yield batches of indices of texts of similar length, without texts of length 0.
+
+    The longest come first, so that a request that exceeds the time or the memory fails early.
+
+    Args:
+        lengths: of the texts, in tokens.
+        budget: tokens of a batch, padding included; a longer text is a batch of its own.
+        most: texts of a batch.
+
+    """
+    batch: list[int] = []
+    longest = 0
+    for index in sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i]):
+        if batch and (len(batch) == most or (len(batch) + 1) * longest > budget):
+            yield batch
+            batch = []
+        longest = longest if batch else lengths[index]
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def pad_batch(rows: Sequence[Sequence[int]], fill: int = 0) -> tuple[list[list[int]], list[list[int]]]:
+    """Return rows of tokens padded at their ends to the longest, and their masks: 1 a token, 0 a padding."""
+    longest = max(map(len, rows), default=0)
+    return (
+        [[*row, *[fill] * (longest - len(row))] for row in rows],
+        [[1] * len(row) + [0] * (longest - len(row)) for row in rows],
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -184,3 +184,21 @@ def test_no_safetensors_are_told(data):
     """Other bytes are refused by name."""
     with pytest.raises(Unavailable, match="safetensors"):
         tensors.load_safetensors(memoryview(data))
+
+
+def test_modules_are_built_without_first_values():
+    """No random number is drawn, attention's included, and afterwards modules have first values again."""
+
+    def build() -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.TransformerEncoderLayer(4, 2, 8), torch.nn.Conv1d(2, 2, 1), torch.nn.LSTM(2, 2)
+        )
+
+    before = torch.random.get_rng_state()
+    with tensors.skip_initialisation():
+        network = build()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    original = build()
+    assert not torch.equal(torch.random.get_rng_state(), before)
+    network.load_state_dict(original.state_dict())
+    assert all(torch.equal(*pair) for pair in zip(network.parameters(), original.parameters(), strict=True))
