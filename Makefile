@@ -26,6 +26,8 @@ EXAMPLE := translation
 FUNCTIONS := $(filter-out translation_function,$(wildcard *_function examples/*_function))
 # One of every layer that is built for Lambda or for this machine.
 LOCKS := $(wildcard layer/recipes/*/python*/wheels.lock layer/recipes/*/host/*/wheels.lock)
+# The layers that functions run in on this machine; every build makes the inference layer too.
+LOCAL := $(filter-out inference,$(foreach lock,$(wildcard layer/recipes/*/host/*/wheels.lock),$(word 3,$(subst /, ,$(lock)))))
 
 # A room of the tests is a folder of that name under tests/unit, tests/integration or tests/attacks.
 AREAS := $(filter-out __pycache__,$(sort $(notdir $(patsubst %/,%,$(wildcard tests/unit/*/ tests/integration/*/ tests/attacks/*/)))))
@@ -34,7 +36,7 @@ ROOM = $(if $(AREA),$(if $(filter $(AREA),$(AREAS)),$(wildcard tests/unit/$(AREA
 PYTEST = $(PY) -m pytest --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check e2e soak bench lint layer prove s3 score build clean
+.PHONY: help demo test check e2e soak bench lint layer layers prove s3 score build clean
 
 help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -48,11 +50,11 @@ demo: $(VENV)/ready ## answer a function's event on this machine, and show it; E
 	$(PY) -m lambda_setup results show "$$folder" --function $(EXAMPLE) && \
 	echo "response     $$folder/response.json"
 
-test: $(VENV)/ready ## test in about 10 minutes, against a real S3 server, the real emulator and models; AREA=layer: one room's
+test: $(VENV)/ready $(if $(AREA),,layers) ## test in about 8 minutes, against a real S3 server, the real emulator and models; AREA=layer: one room's
 	@$(PYTEST) -m "not check" $(ROOM)
 	@echo "make check runs the rest: every combination, what SAM builds and deploys, and containers."
 
-check: $(VENV)/ready $(VENV)/checkov/bin/checkov ## run every test, those in containers too; AREA=layer: one room's
+check: $(VENV)/ready $(VENV)/checkov/bin/checkov $(if $(AREA),,layers) ## run every test, those in containers too; AREA=layer: one room's
 	@$(PYTEST) -p no:randomly $(ROOM)
 	@$(if $(AREA),,$(PY) -m pytest -p no:randomly tests/e2e)
 
@@ -81,6 +83,12 @@ score: $(VENV)/ready ## translate the test split with the shipped model through 
 
 layer: $(VENV)/ready ## build the layer that the local function runs in, and its report
 	@$(PY) -m layer build opennmt
+
+layers: $(VENV)/ready # what tests and demos run in: built beside each other, so that no test waits for it
+	@echo "Building the layers that functions run in, if they are not there: some minutes, once."
+	@$(PY) -m layer build inference > $(VENV)/layers.log 2>&1 || { cat $(VENV)/layers.log; exit 1; }
+	@printf '%s\n' $(LOCAL) | OMP_NUM_THREADS=1 xargs -P 2 -I RECIPE $(PY) -m layer build RECIPE >> $(VENV)/layers.log 2>&1 \
+		|| { cat $(VENV)/layers.log; exit 1; }
 
 prove: $(VENV)/ready ## prove every layer anew, after a change to a function or a recipe; needs qemu-user-static
 	@$(PY) -m layer interpreter python3.13-arm64
