@@ -58,8 +58,8 @@ def configure_parser(commands: Any) -> None:
     parser.add_argument("--name", metavar="NAME", help="name to publish it under (default: model.toml's)")
     parser.add_argument("--channel", choices=CHANNELS, default="dev", help="(default: %(default)s)")
     parser.add_argument("--from", dest="toolkit", choices=recognition.TOOLKITS, default="opennmt",
-                        help="toolkit that made the model (default: %(default)s); models of transformers "
-                        "are converted for ctranslate2, and must translate a sample as before")  # fmt: skip
+                        help="toolkit that made the model (default: %(default)s); models of others are "
+                        "converted for ctranslate2, and must translate a sample as before")  # fmt: skip
     parser.add_argument("--sample", type=Path, metavar="FILE",
                         help="sentences of the sample, a line each (default: 50 in English)")  # fmt: skip
     parser.add_argument("--engine", metavar="ENGINE", help="engine to convert it for; needs --name")
@@ -164,9 +164,10 @@ def publish(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         folder = options.folder
         recognition.check_toolkit(folder, options.toolkit)
-        if options.toolkit == "transformers":
+        if options.toolkit != "opennmt":
             target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="published-")))
-            conversion.convert(folder, target, options.quantization or QUANTIZATIONS[0], options.sample)
+            precision = options.quantization or QUANTIZATIONS[0]
+            conversion.convert(options.toolkit, folder, target, precision, options.sample)
             folder = target
         manifest = describe(folder)
         remedies = {
@@ -195,9 +196,9 @@ def publish(options: argparse.Namespace) -> int:
 
 
 def _check_conversion(options: argparse.Namespace) -> None:
-    if options.toolkit == "transformers":
+    if options.toolkit != "opennmt":
         if options.engine not in {None, "ctranslate2"}:
-            raise CommandError("--from transformers converts for ctranslate2; leave --engine out")
+            raise CommandError(f"--from {options.toolkit} converts for ctranslate2; leave --engine out")
         return
     if options.sample:
         raise CommandError("--sample tries a conversion of another toolkit; give --from transformers, too")

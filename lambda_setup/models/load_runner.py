@@ -1,7 +1,7 @@
 """A model in a folder, loaded by the function on the path; the manifest comes on standard input.
 
-Run as ``python load_runner.py FOLDER``. Exits 1 if the model does not load, with a last line of JSON:
-``reason``, and whether a module is ``missing``.
+Run as ``python load_runner.py FOLDER``. Its last line is JSON: empty, or ``reason`` and whether a module is
+``missing``, if the model does not load.
 """
 
 import json
@@ -13,8 +13,8 @@ import msgspec
 from lambda_inference import Fault, Manifest, Model
 
 
-def main(folder: Path) -> int:
-    """Load a model; return 0 if its function serves it."""
+def main(folder: Path) -> None:
+    """Load a model, and print whether its function serves it."""
     manifest = msgspec.json.decode(sys.stdin.buffer.read(), type=Manifest)
     files = {file.name: memoryview((folder / file.name).read_bytes()) for file in manifest.files}
     try:
@@ -28,9 +28,9 @@ def main(folder: Path) -> int:
         reason = error.message if isinstance(error, Fault) else f"{type(error).__name__}: {error}"
         causes = {type(one) for one in (error, error.__cause__)}
         print(json.dumps({"reason": " ".join(reason.split()), "missing": ModuleNotFoundError in causes}))
-        return 1
-    return 0
+    else:
+        print("{}")
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    main(Path(sys.argv[1]))

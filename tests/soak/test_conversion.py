@@ -1,9 +1,10 @@
-"""Models of transformers from a folder to their translations, in the environment that the command makes.
+"""Models of other toolkits from a folder to their translations, in the environments that the command makes.
 
-It needs a pip that finds torch's CPU build, and fills 1.2 GB.
+It needs a pip that finds torch's CPU build, and fills 2.3 GB.
 """
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from support.project import ROOT
@@ -14,29 +15,56 @@ from lambda_setup.models.describe import describe
 from lambda_setup.models.toolkits import conversion
 from lambda_setup.models.toolkits.environment import make_environment
 
-MAKER = ROOT / "tests" / "support" / "hub_models.py"
+SUPPORT = ROOT / "tests" / "support"
 
 
-@pytest.fixture(scope="module")
-def python():
-    """Return the Python with transformers."""
-    return make_environment()
+def make(toolkit: str, script: str, folder: Path, *arguments: str) -> None:
+    """Write a small model."""
+    subprocess.run([make_environment(toolkit), SUPPORT / script, folder, *arguments], check=True)
 
 
-@pytest.mark.parametrize("kind", ["marian", "marian-many", "m2m_100"])
-def test_a_model_translates_as_in_transformers(python, tmp_path, kind):
+def convert(toolkit: str, folder: Path, quantization: str = "float32") -> None:
+    """Convert a model, and load what comes out."""
+    out = folder.with_name("out")
+    out.mkdir()
+    conversion.convert(toolkit, folder, out, quantization, folder / "sample.txt")
+    loading.check(out, describe(out))
+
+
+@pytest.mark.parametrize("kind", ["marian", "marian-many", "m2m_100", "nllb", "nllb-legacy"])
+def test_a_model_translates_as_in_transformers(tmp_path, kind):
     """The conversion proves it, and the function loads what comes out, also with 8-bit weights."""
-    subprocess.run([python, MAKER, kind, tmp_path / kind], check=True)
-    (tmp_path / "out").mkdir()
-    conversion.convert(tmp_path / kind, tmp_path / "out", "int8", tmp_path / kind / "sample.txt")
-    loading.check(tmp_path / "out", describe(tmp_path / "out"))
+    make("transformers", "hub_models.py", tmp_path / kind, kind)
+    convert("transformers", tmp_path / kind, "int8")
 
 
-def test_a_decoder_that_starts_elsewhere_is_refused(python, tmp_path):
+def test_a_decoder_that_starts_elsewhere_is_refused(tmp_path):
     """CTranslate2 starts Marian's from zero: one whose <pad> has an embedding gave other texts, unnoticed."""
-    subprocess.run([python, MAKER, "marian", tmp_path / "marian", "--keep-pad"], check=True)
-    (tmp_path / "out").mkdir()
+    make("transformers", "hub_models.py", tmp_path / "marian", "marian", "--keep-pad")
     with pytest.raises(CommandError, match=r"does not start with a <pad> .* whose embedding is zero"):
-        conversion.convert(
-            tmp_path / "marian", tmp_path / "out", "float32", tmp_path / "marian" / "sample.txt"
-        )
+        convert("transformers", tmp_path / "marian")
+
+
+@pytest.mark.parametrize("kind", ["transformer", "relative", "rms", "bpe", "onmt_tokenize", "spaces"])
+def test_a_model_translates_as_in_eole(tmp_path, kind):
+    """Each kind of positions, norms and tokenizers that the converter knows."""
+    make("eole", "eole_models.py", tmp_path / kind, kind)
+    convert("eole", tmp_path / kind, "int8" if kind == "transformer" else "float32")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("language model", "its encoder is missing; only translation by transformers"),
+        ("rnn", "its encoder is rnn; only translation by transformers"),
+        ("rotary", "no position_encoding_type = Rotary"),
+        ("experts", "no num_experts = 2"),
+        ("prefix", "its transforms are sentencepiece, prefix"),
+        ("mode", "option: .*segment_alphabet|holds segment_alphabet"),
+    ],
+)
+def test_a_model_of_eole_that_cannot_be_converted_is_refused(tmp_path, kind, message):
+    """By the name of what is in the way."""
+    make("eole", "eole_models.py", tmp_path / "model", kind)
+    with pytest.raises(CommandError, match=message):
+        convert("eole", tmp_path / "model")

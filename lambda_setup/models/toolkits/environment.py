@@ -14,21 +14,32 @@ from lambda_setup.output import status
 
 CACHE = ROOT / ".converters"
 TORCH = "torch==2.13.0" + ("+cpu" if sys.platform == "linux" else "")
-PACKAGES = ("transformers==5.24.0", "ctranslate2==4.8.5", "sentencepiece==0.2.3", "numpy==2.4.6")
+_CONVERTER = ("ctranslate2==4.8.5", "sentencepiece==0.2.3", "numpy==2.4.6")
+PACKAGES = {
+    "transformers": ("transformers==5.24.0", *_CONVERTER),
+    # What inference imports; eole names its servers', trainers' and scorers' packages, too.
+    "eole": (
+        "eole==0.6.4", *_CONVERTER, "pyonmttok==1.38.1", "subword-nmt==0.3.8", "safetensors==0.8.0",
+        "pydantic==2.14.4", "PyYAML==6.0.4", "ConfigArgParse==1.9.0", "huggingface_hub==2.4.0",
+        "regex==2026.11.19", "pillow==13.0.0", "rich==15.0.0", "six==1.17.0",
+    ),
+}  # fmt: skip
+"""Of each toolkit's environment; the toolkit's own comes first."""
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
-def make_environment(cache: Path = CACHE) -> Path:
-    """Return the Python with the converter's packages; CommandError if pip cannot install them.
+def make_environment(toolkit: str, cache: Path = CACHE) -> Path:
+    """Return the Python with a toolkit's packages; CommandError if pip cannot install them.
 
     An environment of the same packages is used again. It appears under its name only once it is complete.
     """
-    pins = " ".join((sys.version.partition(" ")[0], TORCH, *PACKAGES))
-    folder = cache / f"transformers-{hashlib.sha256(pins.encode()).hexdigest()[:12]}"
+    first, *others = PACKAGES[toolkit]
+    pins = " ".join((sys.version.partition(" ")[0], TORCH, first, *others))
+    folder = cache / f"{toolkit}-{hashlib.sha256(pins.encode()).hexdigest()[:12]}"
     python = folder / "bin" / "python"
     if python.exists():
         return python
-    status(f"making an environment with {PACKAGES[0]}, about 1.2 GB; this happens once")
+    status(f"making an environment with {first}, about 1.2 GB; this happens once")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="partial-", dir=cache) as name:
         partial = Path(name) / "environment"
@@ -41,8 +52,10 @@ def make_environment(cache: Path = CACHE) -> Path:
             run_command([*pip, TORCH])
         except CommandError:
             run_command([*pip, TORCH, "--index-url", CPU_INDEX])
-        status(f"[2/2] {', '.join(PACKAGES)}")
-        run_command([*pip, *PACKAGES])
+        status(f"[2/2] {', '.join((first, *others))}")
+        run_command([*pip, *others, *([] if toolkit == "eole" else [first])])
+        if toolkit == "eole":
+            run_command([*pip, "--no-deps", first])
         shutil.move(partial, folder)
     return python
 

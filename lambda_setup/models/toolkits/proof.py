@@ -41,12 +41,12 @@ def compare(cases: Sequence[dict[str, Any]], made: Sequence[dict[str, Any]]) -> 
     return Comparison(len(pairs), different)
 
 
-def check(found: Comparison, sentences: int) -> None:
+def check(found: Comparison, sentences: int, toolkit: str) -> None:
     """Check that a float32 conversion translates as its toolkit does; else CommandError."""
     if found.different:
         raise CommandError(
             f"the converted model translates {len(found.different)} of {found.compared} sentences otherwise "
-            f"than transformers, such as {found.different[0]!r}: CTranslate2 does not know something of this "
+            f"than {toolkit}, such as {found.different[0]!r}: CTranslate2 does not know something of this "
             "model, which cannot be published"
         )
     if 2 * found.compared <= sentences:

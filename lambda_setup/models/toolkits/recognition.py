@@ -2,14 +2,20 @@
 
 import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lambda_setup.errors import CommandError
 
-TOOLKITS = ("opennmt", "transformers")
+TOOLKITS = ("opennmt", "transformers", "eole")
 MODEL_TYPES = ("marian", "m2m_100")
-"""Types of transformers' models that are converted: OPUS-MT and M2M-100."""
+"""Types of transformers' models that are converted: OPUS-MT, M2M-100 and NLLB."""
+_EVALUATED = {
+    "model", "training", "data", "encoder", "decoder", "embeddings", "src_onmttok_kwargs",
+    "tgt_onmttok_kwargs",
+}  # fmt: skip
+"""Parts of Eole's config.json that Eole runs as Python where they are strings."""
 
 
 def check_toolkit(folder: Path, toolkit: str) -> None:
@@ -23,24 +29,50 @@ def check_toolkit(folder: Path, toolkit: str) -> None:
     if toolkit == "opennmt" and description.exists() and "engine" in tomllib.loads(description.read_text()):
         return  # a fork's function may serve any files
     config = _read_config(folder)
-    if "model_type" in config:
-        if toolkit != "transformers":
-            raise CommandError(f"{folder} holds a model of transformers; publish it with --from transformers")
-        if config["model_type"] not in MODEL_TYPES:
-            raise CommandError(
-                f"{folder} holds a {config['model_type']} model; transformers' models of type "
-                f"{' and '.join(MODEL_TYPES)} are converted, which are OPUS-MT and M2M-100"
-            )
-    elif reason := _describe_foreign(folder, config):
-        raise CommandError(f"{folder} holds {reason}")
-    elif toolkit == "transformers":
+    found = _recognise(config)
+    if found and found != toolkit:
+        raise CommandError(f"{folder} holds a model of {found}; publish it with --from {found}")
+    if found == "transformers" and config["model_type"] not in MODEL_TYPES:
         raise CommandError(
-            f"{folder} has no config.json with a model_type, as transformers' save_pretrained() writes it; "
-            "publish an OpenNMT-py checkpoint without --from"
+            f"{folder} holds a {config['model_type']} model; transformers' models of type "
+            f"{' and '.join(MODEL_TYPES)} are converted, which are OPUS-MT, M2M-100 and NLLB"
+        )
+    if found == "eole" and (names := sorted(_find_evaluated(config))):
+        raise CommandError(
+            f"{', '.join(names)} in {folder}/config.json is a string, which Eole would run as Python; write "
+            "it as JSON"
+        )
+    if found:
+        return
+    if reason := _describe_foreign(folder):
+        raise CommandError(f"{folder} holds {reason}")
+    if toolkit != "opennmt":
+        expected = {
+            "transformers": "model_type, as transformers' save_pretrained() writes it",
+            "eole": "model and training, as Eole's training writes it",
+        }[toolkit]
+        raise CommandError(
+            f"{folder} has no config.json with {expected}; publish an OpenNMT-py checkpoint without --from"
         )
 
 
-def _describe_foreign(folder: Path, config: dict[str, Any]) -> str:
+def _recognise(config: dict[str, Any]) -> str:
+    if "model_type" in config:
+        return "transformers"
+    return "eole" if {"model", "training"} <= config.keys() else ""
+
+
+def _find_evaluated(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _find_evaluated(item)
+    if isinstance(value, dict):
+        yield from (name for name in _EVALUATED & value.keys() if isinstance(value[name], str))
+        for item in value.values():
+            yield from _find_evaluated(item)
+
+
+def _describe_foreign(folder: Path) -> str:
     """Return what a folder of a toolkit that is not converted holds, and the way; empty for others."""
     if any(folder.glob("*.npz")) and any(folder.glob("*.yml")):
         return (
@@ -53,8 +85,6 @@ def _describe_foreign(folder: Path, config: dict[str, Any]) -> str:
             "models/m2m_100/convert_m2m100_original_checkpoint_to_pytorch.py, and publish what that writes "
             "with --from transformers"
         )
-    if {"model", "training"} <= config.keys():
-        return "Eole's model, and those are not converted; publish an OpenNMT-py checkpoint"
     return ""
 
 

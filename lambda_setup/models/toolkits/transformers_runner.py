@@ -2,9 +2,8 @@
 
 Run as ``python transformers_runner.py FOLDER TARGET`` in an environment with transformers, with
 ``sentences`` and ``quantizations`` as JSON on standard input. Writes a folder TARGET/<quantization> each, and
-to standard output JSON: ``languages``, the model's table; ``libraries``; ``cases``, the translations of
-transformers; and ``made``, those of each converted model. For a model that cannot be converted it is
-``reason`` alone.
+to standard output JSON: ``tables``, the model's; ``libraries``; and ``cases``, the translations of
+transformers. For a model that cannot be converted it is ``reason`` alone.
 """
 
 import json
@@ -12,28 +11,28 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
 
-import ctranslate2
 import torch
 from ctranslate2.converters import TransformersConverter
 from ctranslate2.converters.transformers import M2M100Loader
-from sentencepiece import SentencePieceProcessor
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
 BEAM = 5
 MAX_LENGTH = 250
 """Tokens of the longest hypothesis, as the function has it."""
 FAMILIES = {
-    "marian": (r">>([\w-]+)<<", {"source_prefix": ">>{target}<<"}),
-    "m2m_100": (r"__([a-z]{2,3})__", {"source_prefix": "__{source}__", "target_prefix": "__{target}__"}),
+    "marian": [(r">>([\w-]+)<<", {"source_prefix": ">>{target}<<"})],
+    "m2m_100": [
+        (r"__([a-z]{2,3})__", {"source_prefix": "__{source}__", "target_prefix": "__{target}__"}),
+        (r"([a-z]{3}_[A-Z][a-z]{3})", {"source_prefix": "{source}", "target_prefix": "{target}"}),
+    ],
 }
-"""Patterns of languages in vocabularies, and the tokens around sentences."""
+"""Patterns of languages in vocabularies, and the tokens around sentences: M2M-100's, NLLB's."""
 TOKENIZERS = {"marian": ("source.spm", "target.spm"), "m2m_100": ("sentencepiece.bpe.model",)}
 
 
@@ -59,7 +58,7 @@ class Original:
         if not self.is_marian:
             if not self.pattern:
                 raise ValueError(
-                    "its vocabulary has no languages as M2M-100 has them (__en__); NLLB is not converted"
+                    "its vocabulary has no languages as M2M-100 and NLLB have them (__en__, eng_Latn)"
                 )
             return
         config = self.model.config
@@ -73,8 +72,13 @@ class Original:
     def _find_languages(self) -> tuple[str, dict[str, str]]:
         """Return the pattern of the languages' tokens, empty without any, and the ``[languages]``."""
         suffix = {"source_suffix": self.tokenizer.eos_token}
-        pattern, table = FAMILIES[self.model.config.model_type]
-        return (pattern, table | suffix) if self._list_codes(pattern) else ("", suffix)
+        for pattern, table in FAMILIES[self.model.config.model_type]:
+            if not self._list_codes(pattern):
+                continue
+            if getattr(self.tokenizer, "legacy_behaviour", False):  # of NLLB's first tokenizers
+                suffix = {"source_prefix": "", "source_suffix": f"{suffix['source_suffix']} {{source}}"}
+            return pattern, table | suffix
+        return "", suffix
 
     def _list_codes(self, pattern: str) -> list[str]:
         tokens = list_tokens(self.model, self.tokenizer)
@@ -133,43 +137,6 @@ class Original:
         }
 
 
-def retranslate(
-    folder: Path, files: Sequence[str], cases: list[dict[str, Any]], languages: dict[str, str]
-) -> list[dict[str, Any]]:
-    """Return the translations of a converted model, whose tokens are made as the function makes them."""
-    pieces = [SentencePieceProcessor(model_file=str(folder / name)) for name in files]
-    translator = ctranslate2.Translator(str(folder), compute_type=folder.name)
-    translations = []
-    for case in cases:
-        before, after, forced = (
-            languages.get(name, "")
-            .replace("{source}", case["languages"].get("source_language", ""))
-            .replace("{target}", case["languages"].get("target_language", ""))
-            .split()
-            for name in ("source_prefix", "source_suffix", "target_prefix")
-        )
-        [found] = translator.translate_batch(
-            [[*before, *pieces[0].encode(case["data"], out_type=str), *after]],
-            target_prefix=[forced] if forced else None,
-            beam_size=BEAM,
-            length_penalty=0,
-            min_decoding_length=0,
-            max_decoding_length=case["cap"],
-            max_input_length=0,
-            return_scores=True,
-        )
-        tokens = found.hypotheses[0]
-        translations.append(
-            {
-                "text": pieces[-1].decode(tokens[len(forced) :]),
-                "tokens": tokens[len(forced) :],
-                "sum": found.scores[0],
-                "truncated": len(tokens) >= case["cap"],
-            }
-        )
-    return translations
-
-
 def convert(folder: Path, target: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """Write the converted models, and return what the module says; ValueError for a model that has no way."""
     original = Original(folder)
@@ -190,11 +157,10 @@ def convert(folder: Path, target: Path, asked: dict[str, Any]) -> dict[str, Any]
             original.translate(text, pairs[number % len(pairs)])
             for number, text in enumerate(asked["sentences"])
         ]
-    made = {
-        one: retranslate(target / one, files, cases, original.languages) for one in asked["quantizations"]
-    }
     libraries = {name: version(name) for name in ("ctranslate2", "transformers")}
-    return {"languages": original.languages, "libraries": libraries, "cases": cases, "made": made}
+    # transformers caps the length alone.
+    tables = {"languages": original.languages, "decoding": {"max_length_ratio": MAX_LENGTH}}
+    return {"tables": tables, "libraries": libraries, "cases": cases}
 
 
 def main(folder: Path, target: Path) -> int:

@@ -39,17 +39,16 @@ def convert(model, tmp_path):
         target.mkdir(exist_ok=True)
         asked = []
 
-        def runner(_, converted: Path, data: bytes) -> bytes:
+        def run_toolkit(_, __, converted: Path, data: bytes) -> dict:
             asked.append(json.loads(data))
             for name in asked[0]["quantizations"]:
                 (converted / name).mkdir()
                 (converted / name / "model.bin").write_bytes(name.encode())
-            names = asked[0]["quantizations"]
-            result = {"languages": {"source_suffix": "</s>"}, "libraries": {"ctranslate2": "4"}}
-            result |= {"cases": cases, "made": dict.fromkeys(names, made)}
-            return b"a line of a library\n" + json.dumps(result).encode()
+            tables = {"languages": {"source_suffix": "</s>"}, "decoding": {"max_length_ratio": 250}}
+            return {"tables": tables, "libraries": {"ctranslate2": "4"}, "cases": cases}
 
-        conversion.convert(model, target, quantization, sample, runner)
+        steps = conversion.Steps(run_toolkit, lambda *_: {"made": made} if isinstance(made, list) else made)
+        conversion.convert("transformers", model, target, quantization, sample, steps)
         return asked[0] | {"toml": tomllib.loads((target / "model.toml").read_text())}
 
     return run
@@ -61,7 +60,8 @@ def convert(model, tmp_path):
         (["model.npz", "decoder.yml"], "transformers", "Marian's own .*convert_marian_to_pytorch.*--from tr"),
         (["model.npz", "decoder.yml"], "opennmt", "Marian's own"),
         (["dict.en.txt", "checkpoint.pt"], "opennmt", "fairseq's own .*convert_m2m100.*--from transformers"),
-        (["model.pt"], "transformers", "no config.json with a model_type.*without --from"),
+        (["model.pt"], "transformers", "no config.json with model_type.*without --from"),
+        (["model.pt"], "eole", "no config.json with model and training.*without --from"),
     ],
 )
 def test_a_folder_of_another_toolkit_is_refused(tmp_path, files, toolkit, message):
@@ -77,7 +77,14 @@ def test_a_folder_of_another_toolkit_is_refused(tmp_path, files, toolkit, messag
     [
         ({"model_type": "marian"}, "opennmt", "publish it with --from transformers"),
         ({"model_type": "t5"}, "transformers", "a t5 model; .*marian and m2m_100"),
-        ({"model": {}, "training": {}}, "opennmt", "Eole's model"),
+        ({"model": {}, "training": {}}, "opennmt", "a model of eole; publish it with --from eole"),
+        ({"model_type": "marian"}, "eole", "a model of transformers; publish it with --from transformers"),
+        ({"model": "print(1)", "training": {}}, "eole", "model in .*config.json is a string.* run as Python"),
+        (
+            {"model": {}, "training": {}, "x": [{"src_onmttok_kwargs": "x"}]},
+            "eole",
+            "kwargs in .* is a string",
+        ),
     ],
 )
 def test_a_config_is_recognised(tmp_path, config, toolkit, message):
@@ -121,6 +128,12 @@ def test_another_translation_is_refused(convert):
     """The message has the sentence."""
     with pytest.raises(CommandError, match=r"1 of 1 sentences otherwise than transformers, such as 'a'"):
         convert([translation("c", -1.002)])
+
+
+def test_a_tokenizer_that_is_not_served_is_refused(convert):
+    """The message is the function's."""
+    with pytest.raises(CommandError, match="cannot be served: an option is not mapped"):
+        convert({"reason": "an option is not mapped", "missing": False})
 
 
 def test_translations_that_do_not_end_prove_nothing(convert):
@@ -196,22 +209,24 @@ def test_an_environment_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "run_command", install)
     fails = True
     with pytest.raises(CommandError, match="no such wheel"):
-        environment.make_environment(tmp_path)
+        environment.make_environment("eole", tmp_path)
     assert environment.CPU_INDEX in calls[-1]
     assert list(tmp_path.iterdir()) == []
     fails = False
-    python = environment.make_environment(tmp_path)
+    python = environment.make_environment("eole", tmp_path)
     assert python.exists()
     calls.clear()
-    assert environment.make_environment(tmp_path) == python
+    assert environment.make_environment("eole", tmp_path) == python
     assert calls == []
 
 
 def test_the_environments_pins_are_the_projects():
     """A model is converted by the CTranslate2 and the torch that everything else has."""
     project = (ROOT / "pyproject.toml").read_text()
-    for pin in environment.PACKAGES[1:]:
-        assert f'"{pin}"' in project
+    names = {pin.partition("==")[0] for pin in environment.PACKAGES["transformers"][1:]} | {"pyonmttok"}
+    pins = {pin for packages in environment.PACKAGES.values() for pin in packages}
+    for pin in pins:
+        assert pin.partition("==")[0] not in names or f'"{pin}"' in project
     [torch] = re.findall(r"^TORCH := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert environment.TORCH.partition("+")[0] == f"torch=={torch}"
 
