@@ -25,6 +25,8 @@ from layer.builder.report import facts
 from layer.builder.report.facts import Report
 from layer.builder.report.page import PAGE, write_page
 from layer.builder.slim import trace
+from layer.builder.slim.split import record
+from layer.builder.slim.split.step import HANDLERS
 from layer.builder.steps import WORK, Job, Say, StaleTraceError, Steps, UnprovenError, default_out
 from layer.builder.tree import lock_exclusive
 from layer.builder.verify import inputs, proof
@@ -108,7 +110,8 @@ def digest_inputs(job: Job, lock: locks.Lock) -> str:
     here = Path(__file__).resolve().parent
     own = (path for path in here.rglob("*") if path.suffix in {".py", ".toml", ".css", ".html"})
     files = [*sorted(own), lock.path]
-    files += [trace.path_of(job.recipe, job.target), proof.path_of(job.recipe, job.target)]
+    files += [one.path_of(job.recipe, job.target) for one in (trace, record, proof)]
+    files += sorted(HANDLERS.glob("*.so"))
     if job.recipe.smoke:
         files += inputs.list_code_files(job.recipe.smoke)
     total = hashlib.sha256()

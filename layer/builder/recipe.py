@@ -30,6 +30,10 @@
     arguments = {…}                     # its "events" are files or folders, from the project's root
     imports = ["sklearn", …]            # packages whose public modules are all imported, and kept whole
 
+    [[split]]                           # libraries whose code is unpacked when it is called
+    libraries = ["x/lib/libx.so", …]    # globs of them
+    environments.x86_64 = [{X="1"}, …]  # variables by which they use other code: each is traced, too
+
     [[rules]]                           # in addition to slim/rules.toml: name, reason, globs
     [[patches]]                         # see slim/patch.py
 
@@ -59,8 +63,10 @@ FILE = "recipe.toml"
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.+!_-]+)")
 _LISTS = {"requirements", "no_deps", "exclude"}
-_SHARED = {"cpu_index", "targets", "rules", "patches", "protect", "package_data", "sources", "libraries"}
-_JOINED = _LISTS | {"rules", "patches", "protect", "package_data", "sources"}
+_SHARED = {
+    "cpu_index", "targets", "rules", "patches", "protect", "package_data", "sources", "libraries", "split",
+}  # fmt: skip
+_JOINED = _LISTS | {"rules", "patches", "protect", "package_data", "sources", "split"}
 _ACTIONS = {"remove", "empty", "content", "old"}
 _RENAMED = {"beside": "base_layer", "left_out": "exclude", "stage = mend": "fix", "stage = cut": "slim"}
 
@@ -95,6 +101,14 @@ class Smoke:
 
 
 @dataclass(frozen=True)
+class SplitLibraries:
+    """Globs of libraries to split, and by architecture the environments in which they use other code."""
+
+    libraries: tuple[str, ...]
+    environments: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """The content of a layer: common to all targets, and each target's own.
 
@@ -115,6 +129,7 @@ class Recipe:
     protect: tuple[str, ...] = ()
     package_data: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    split: tuple[SplitLibraries, ...] = ()
     libraries: dict[str, str] = field(default_factory=dict)
     text: str = field(default="", repr=False)
 
@@ -238,6 +253,7 @@ def parse(
         protect=tuple(table.get("protect", [])),
         package_data=tuple(table.get("package_data", [])),
         sources=tuple(table.get("sources", [])),
+        split=tuple(_parse_split(one) for one in table.get("split", [])),
         libraries=table.get("libraries", {}),
         text=text,
     )
@@ -253,6 +269,11 @@ def parse_rules(tables: list[dict[str, Any]]) -> tuple[Rule, ...]:
     for table in tables:
         _check(table, {"name", "reason", "globs"}, set(), "rule")
     return tuple(Rule(table["name"], table["reason"], tuple(table["globs"])) for table in tables)
+
+
+def _parse_split(table: dict[str, Any]) -> SplitLibraries:
+    _check(table, {"libraries"}, {"environments"}, "split")
+    return SplitLibraries(tuple(table["libraries"]), table.get("environments", {}))
 
 
 def _find_file(name: str, folders: Sequence[Path]) -> Path:

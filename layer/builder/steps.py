@@ -3,8 +3,8 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from layer.builder.report import facts
 from layer.builder.slim import metadata, patch, strip, trace
 from layer.builder.slim.globs import matches
 from layer.builder.slim.prune import prune, remove_files
+from layer.builder.slim.split.step import Splitter, Touched
 from layer.builder.target import Target
 from layer.builder.verify import check, imports, inputs, proof, smoke
 from layer.builder.verify.advice import explain_missing
@@ -31,6 +32,8 @@ from layer.builder.wheels.libraries import copy_libraries, find_carrier
 from layer.builder.wheels.lock import Lock
 
 Say = Callable[[str], None]
+
+ZSTANDARD = "zstandard==0.25.0"
 
 WORK = ROOT / ".layers"
 """The folder of wheels, fetched interpreters and, by default, layers."""
@@ -131,17 +134,23 @@ class Steps:
         stripped = strip.strip_tree(self.tree)
         checks = check.check(self.tree, self.target, self.libraries, self._find_carrier)
         digest = trees.digest(self.tree, self.libraries)
-        verdict, slim = self._prove(digest, reference, usage)
+        asked = self.job.strategy or self.recipe.strategy
+        if wanted := () if asked == "nested" else self.recipe.split:
+            wheels.ensure_tool("zstandard", ZSTANDARD, self.job.work / "tools")
+        splitter = Splitter(wanted, self.recipe, self.target, self.tree, self.libraries, self.say)
+        verdict, slim = self._prove(digest, reference, usage, splitter)
+        with self._time("splitting libraries") if splitter.sources else nullcontext():
+            divided = splitter.finish()
         compiled = self._compile(slim)
         function = self._function_bytes()
         decision = plan.decide(
             trees.size(self.tree) + trees.size(self.libraries),
             function,
             nestable=bool(self.job.base),
-            asked=self.job.strategy or self.recipe.strategy,
+            asked=asked,
             by="--strategy" if self.job.strategy else "the recipe",
         )
-        archive, files = self._assemble(decision.strategy)
+        archive, files = self._assemble(decision.strategy, split=bool(divided))
         size = trees.size(self.layer)
         plan.check_fits(size, function)
         return facts.Report(
@@ -164,6 +173,7 @@ class Steps:
             stripped=stripped,
             checks=tuple(checks),
             wheels=tuple(wheels.describe_wheels(self.in_tree, self.wheels)),
+            split=divided,
         )
 
     def _list_whole_packages(self) -> tuple[str, ...]:
@@ -173,18 +183,25 @@ class Steps:
             return asked.imports if asked else ()
         return imports.list_only_imports(asked.script)
 
-    def _predict(self, purpose: str, modules: Sequence[str] | None = None) -> smoke.Outcome | None:
+    def _predict(
+        self,
+        purpose: str,
+        modules: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> smoke.Outcome | None:
         """Return the prediction's outcome on the tree as it is now; None where it cannot run."""
         if self.prediction.python is None:
             return None
         with self._time(purpose), self.prediction.lend_caches(self.tree):
-            return self._predict_on(self.tree, self.modules if modules is None else modules)
+            return self._predict_on(self.tree, self.modules if modules is None else modules, environment)
 
-    def _predict_on(self, tree: Path, modules: Sequence[str]) -> smoke.Outcome:
+    def _predict_on(
+        self, tree: Path, modules: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> smoke.Outcome:
         layer_trees = [tree, self.base_tree] if self.base_tree else [tree]
         libraries = [self.libraries, *([self.base_tree.parent / "lib"] if self.base_tree else [])]
         try:
-            return self.prediction.run(layer_trees, libraries, modules)
+            return self.prediction.run(layer_trees, libraries, modules, environment)
         except SmokeError as error:
             rules = (*self.recipe.rules, *load_common_rules())
             exclude = self.recipe.contents(self.target.name).exclude
@@ -273,18 +290,21 @@ class Steps:
         return Usage(files, f"by {self.prediction.python.description}{native}")
 
     def _prove(
-        self, digest: str, reference: smoke.Outcome | None, usage: Usage
+        self, digest: str, reference: smoke.Outcome | None, usage: Usage, splitter: Splitter
     ) -> tuple[facts.Proof, smoke.Outcome | None]:
         """Return whether the slim tree answers as the full one does, by running it or by a record.
 
-        If it ran, its outcome is returned too.
+        If it ran, its outcome is returned too. It runs with all code of split libraries cold; with what is
+        hot it runs again when the tree is compiled.
         """
+        recorded = splitter.read_hot()
         if self.recipe.smoke is None:
             return self._accept_unproven("the recipe has no prediction to prove it with"), None
         base_digest = facts.read(self.job.base.out / facts.REPORT).digest if self.job.base else ""
         prediction = inputs.digest(self.recipe.smoke, base_digest)
         if self.prediction.python is None or reference is None:
-            return self._look_up_proof(digest, prediction), None
+            return self._look_up_proof(digest, prediction, splitter.digest), None
+        splitter.make_cold()
         slim = self._predict_slim(usage)
         if slim.answer != reference.answer:
             places = differences(json.loads(slim.answer), json.loads(reference.answer))[:10]
@@ -294,15 +314,27 @@ class Steps:
                 "modules no longer import as they do in the full tree:\n  " + "\n  ".join(places)
                 + '\nProtect what they need in the recipe (protect = ["PACKAGE/**"]), or correct its rules'
             )  # fmt: skip
+        if not recorded or self.job.retrace:
+            splitter.find_hot(slim.touched, self._trace_pages)
         python, terms = self.prediction.python.description, find_terms().describe(self.target.architecture)
-        proof.record(self.recipe, self.target, proof.Proof(digest, prediction, python, slim.answer, terms))
+        proof.record(
+            self.recipe,
+            self.target,
+            proof.Proof(digest, prediction, python, slim.answer, terms, splitter.digest),
+        )
         how = f"{python}, {terms}, answered byte for byte what the full tree does"
         return facts.Proof("proven", how), slim
 
-    def _look_up_proof(self, digest: str, prediction: str) -> facts.Proof:
+    def _trace_pages(self, environment: Mapping[str, str]) -> Touched:
+        """Return the pages of code that the prediction touches with other variables."""
+        variables = " ".join(f"{name}={value}" for name, value in environment.items())
+        outcome = self._predict(f"tracing code with {variables}", (), environment)
+        return outcome.touched if outcome else {}
+
+    def _look_up_proof(self, digest: str, prediction: str, split: str) -> facts.Proof:
         """Return what the recorded proof says about a tree that cannot run here."""
         record = proof.read(self.recipe, self.target)
-        if record and (record.digest, record.prediction) == (digest, prediction):
+        if record and record.proves(digest, prediction, split):
             how = ", ".join(filter(None, (record.interpreter, record.terms)))
             return facts.Proof("proven", f"a recorded proof has the same digest ({how})")
         if proof.is_known(self.recipe, self.target, digest):
@@ -357,12 +389,14 @@ class Steps:
         left = "without sources and documentation strings"
         return f"{count} modules by {compiler.description}; {left}{kept.describe()}"
 
-    def _assemble(self, strategy: str) -> tuple[facts.Archive | None, list[facts.File]]:
+    def _assemble(self, strategy: str, *, split: bool) -> tuple[facts.Archive | None, list[facts.File]]:
         if strategy == "nested":
-            wheels.ensure_tool("zstandard", "zstandard==0.25.0", self.job.work / "tools")
+            wheels.ensure_tool("zstandard", ZSTANDARD, self.job.work / "tools")
             self.say(f"packing {trees.size(self.tree):,} bytes …")
         versions = {wheel.name: wheel.version for wheel in self.in_tree.wheels}
-        archive, files = assemble(self.tree, self.layer, strategy, self.recipe, self.target, versions)
+        archive, files = assemble(
+            self.tree, self.layer, strategy, self.recipe, self.target, versions, split=split
+        )
         if libraries := trees.files(self.libraries):
             self.libraries.rename(self.layer / "lib")
         return archive, [

@@ -16,7 +16,14 @@ UNZIP = "from lambda_inference._unpack import ensure\n\nensure()\n"
 
 
 def assemble(
-    tree: Path, layer: Path, strategy: str, recipe: Recipe, target: Target, libraries: dict[str, str]
+    tree: Path,
+    layer: Path,
+    strategy: str,
+    recipe: Recipe,
+    target: Target,
+    libraries: dict[str, str],
+    *,
+    split: bool = False,
 ) -> tuple[Archive | None, list[File]]:
     """Make a layer's folder of a tree, which is moved there or packed, with the function's marker.
 
@@ -29,6 +36,7 @@ def assemble(
         "runtime": target.runtime,
         "architecture": target.architecture,
         "libraries": libraries,
+        **({"split": True} if split else {}),
     }
     contents = None
     inside: list[trees.File] = []

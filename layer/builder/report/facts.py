@@ -91,6 +91,17 @@ class Stripped:
 
 
 @dataclass(frozen=True)
+class Split:
+    """A library that was split: bytes of its file before and now, and of its code that is hot and cold."""
+
+    path: str
+    before: int
+    after: int
+    hot: int
+    cold: int
+
+
+@dataclass(frozen=True)
 class Check:
     """A check of the tree, and its result."""
 
@@ -135,6 +146,7 @@ class Report:
     stripped: Stripped
     checks: tuple[Check, ...]
     wheels: tuple[InstalledWheel, ...]
+    split: tuple[Split, ...] = ()
 
     @property
     def fits(self) -> bool:

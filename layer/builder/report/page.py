@@ -106,6 +106,10 @@ def _draw_facts(report: Report) -> str:
     if packed := report.archive:
         became = f"packed into {format_bytes(packed.bytes)} and unpacked when the function starts"
         rows.append(("Archive", f"{packed.files:,} files of {format_bytes(packed.tree_bytes)}, {became}"))
+    for one in report.split:
+        cold = f"{format_bytes(one.cold)} of code is packed until it is called"
+        size = f"{format_bytes(one.before)} in {format_bytes(one.after)}"
+        rows.append(("Split", f"{one.path}: {size}; {format_bytes(one.hot)} of code is ready, {cold}"))
     rows += [("Traced", report.trace.source), ("Bytecode", report.compiled)]
     items = [f"<dt>{name}</dt><dd>{_escape(text)}</dd>" for name, text in rows]
     items += [f"<dt>{name}</dt><dd><code>{_escape(text)}</code></dd>" for name, text in

@@ -6,7 +6,7 @@ architecture are handled on any machine, with the same bytes everywhere.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ MACHINES = {62: "x86_64", 183: "aarch64"}
 
 _MAGIC = b"\x7fELF"
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_SEGMENT = struct.Struct("<IIQQQQQQ")
+SEGMENT = struct.Struct("<IIQQQQQQ")
 _LOAD, _DYNAMIC, _PROGRAM_HEADERS = 1, 2, 6
 _DT_NULL, _DT_NEEDED, _DT_STRTAB = 0, 1, 5
 _DT_VERNEED, _DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
@@ -25,7 +25,7 @@ _OFFSETS = struct.Struct("<QQ")  # e_phoff and e_shoff
 _OFFSETS_AT = 32
 _SECTION_COUNTS = struct.Struct("<HH")  # e_shnum and e_shstrndx
 _SECTION_COUNTS_AT = 60
-_DAMAGES = (struct.error, LookupError, ValueError, OverflowError)
+DAMAGES = (struct.error, LookupError, ValueError, OverflowError)
 """The errors of following a damaged file's own offsets."""
 
 
@@ -64,7 +64,7 @@ def read_needs(path: Path) -> Needs:
     """Read the requirements of a shared library; a damaged one, or one not for Lambda, is an ElfError."""
     try:
         return _parse_needs(path.read_bytes())
-    except _DAMAGES as error:
+    except DAMAGES as error:
         raise ElfError(f"{path} is damaged: {error}") from None
 
 
@@ -77,9 +77,9 @@ def strip(data: bytes) -> bytes:
     is an ElfError.
     """
     try:
-        segments = list(_parse_segments(data))
+        segments = list(parse_segments(data))
         moves = _plan_moves(data, segments)
-    except _DAMAGES as error:
+    except DAMAGES as error:
         raise ElfError(f"the library is damaged: {error}") from None
     size = max(new + end - start for start, end, new in moves)
     if size >= len(data):
@@ -90,7 +90,7 @@ def strip(data: bytes) -> bytes:
     table = _translate(moves, _parse_header(data)[5])
     for number, segment in enumerate(segments):
         offset = _translate(moves, segment.offset) if segment.file_size else 0
-        _SEGMENT.pack_into(stripped, table + number * _SEGMENT.size, *segment._replace(offset=offset))
+        SEGMENT.pack_into(stripped, table + number * SEGMENT.size, *segment._replace(offset=offset))
     _OFFSETS.pack_into(stripped, _OFFSETS_AT, table, 0)
     _SECTION_COUNTS.pack_into(stripped, _SECTION_COUNTS_AT, 0, 0)
     return bytes(stripped)
@@ -99,8 +99,8 @@ def strip(data: bytes) -> bytes:
 def check_loadable(before: bytes, after: bytes) -> None:
     """Compare a library before and after stripping, as a loader sees it: segments, their bytes and pages."""
     try:
-        old, new = list(_parse_segments(before)), list(_parse_segments(after))
-    except _DAMAGES as error:
+        old, new = list(parse_segments(before)), list(parse_segments(after))
+    except DAMAGES as error:
         raise ElfError(f"the library is damaged: {error}") from None
     if before[:_OFFSETS_AT] != after[:_OFFSETS_AT]:
         raise ElfError("its header has changed")
@@ -177,7 +177,7 @@ def _parse_needs(data: bytes) -> Needs:
     machine = MACHINES.get(header[2])
     if machine is None:
         raise ValueError(f"machine {header[2]}")
-    segments = list(_parse_segments(data))
+    segments = list(parse_segments(data))
     end = max((one.offset + one.file_size for one in segments if one.kind == _LOAD), default=0)
     if end > len(data):
         raise ValueError(f"the file ends at byte {len(data)}, a segment at byte {end}")
@@ -191,16 +191,15 @@ def _parse_needs(data: bytes) -> Needs:
             break
         entries.append((tag, value))
     table = dict(entries)
-    strings = _to_file_offset(segments, table[_DT_STRTAB])
 
     def read_string(index: int) -> str:
-        start = strings + index
+        start = to_file_offset(segments, table[_DT_STRTAB] + index)  # a split library has names elsewhere
         return data[start : data.index(b"\0", start)].decode()
 
     libraries = tuple(read_string(value) for tag, value in entries if tag == _DT_NEEDED)
     versions: dict[str, tuple[str, ...]] = {}
     if _DT_VERNEED in table:
-        start = _to_file_offset(segments, table[_DT_VERNEED])
+        start = to_file_offset(segments, table[_DT_VERNEED])
         for offset in _iterate_chain(data, start, table[_DT_VERNEEDNUM]):
             _, count, file_name, first = struct.unpack_from("<HHII", data, offset)
             places = _iterate_chain(data, offset + first, count)
@@ -232,16 +231,17 @@ def _find_program_headers_end(data: bytes) -> int:
     return header[5] + header[9] * header[10]
 
 
-def _parse_segments(data: bytes) -> Iterator[Segment]:
+def parse_segments(data: bytes) -> Iterator[Segment]:
+    """Yield the program headers of a library; a damaged one is a ValueError or a struct.error."""
     header = _parse_header(data)
     offset, size, count = header[5], header[9], header[10]
-    if count and size != _SEGMENT.size:
+    if count and size != SEGMENT.size:
         raise ValueError(f"program headers of {size} bytes")
     for number in range(count):
-        yield Segment(*_SEGMENT.unpack_from(data, offset + number * size))
+        yield Segment(*SEGMENT.unpack_from(data, offset + number * size))
 
 
-def _to_file_offset(segments: list[Segment], address: int) -> int:
+def to_file_offset(segments: Iterable[Segment], address: int) -> int:
     """Return the offset in the file of an address of the loaded library."""
     for segment in segments:
         if segment.kind == _LOAD and segment.address <= address < segment.address + segment.file_size:

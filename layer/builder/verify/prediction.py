@@ -1,7 +1,7 @@
 """A recipe's prediction for a target: the Python of this machine that makes it, if one can, and the runs."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -43,13 +43,20 @@ class Prediction:
         if self.python is None:
             raise BuildError(f"{how}see what is missing: {sys.executable} {self.recipe.smoke.prepare}")
 
-    def run(self, trees: Sequence[Path], libraries: Sequence[Path], modules: Sequence[str]) -> smoke.Outcome:
+    def run(
+        self,
+        trees: Sequence[Path],
+        libraries: Sequence[Path],
+        modules: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+    ) -> smoke.Outcome:
         """Predict on trees alone, of which the first is traced, and import modules: see ``smoke.run``."""
         assert self.recipe.smoke is not None  # noqa: S101
         assert self.python is not None  # noqa: S101
         return smoke.run(
             self.recipe.smoke, trees, self.python, self.prepared, modules,
             architecture=self.target.architecture, libraries=libraries,
+            environment=environment,
         )  # fmt: skip
 
     def lend_caches(self, tree: Path) -> AbstractContextManager[None]:

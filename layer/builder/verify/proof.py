@@ -19,7 +19,8 @@ from layer.builder.tree import write_atomic
 class Proof:
     """Which tree was proven, by which prediction, on which interpreter; and the answer, as canonical JSON.
 
-    ``terms`` says which of Lambda's terms were held, in a phrase.
+    ``terms`` says which of Lambda's terms were held, in a phrase. ``split`` is the sha256 of how libraries
+    were split, if they were: the prediction then ran on them, too.
     """
 
     digest: str
@@ -27,6 +28,11 @@ class Proof:
     interpreter: str
     answer: str
     terms: str = ""
+    split: str = ""
+
+    def proves(self, digest: str, prediction: str, split: str) -> bool:
+        """Return whether it is one of this tree, prediction and split; one of a split tree is of any form."""
+        return (self.digest, self.prediction) == (digest, prediction) and split in {"", self.split}
 
 
 def path_of(recipe: Recipe, target: Target) -> Path:
@@ -43,8 +49,9 @@ def read(recipe: Recipe, target: Target) -> Proof | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         answer = json.dumps(found["answer"], sort_keys=True)
         return Proof(
-            found["digest"], found["prediction"], found["interpreter"], answer, found.get("terms", "")
-        )
+            found["digest"], found["prediction"], found["interpreter"], answer, found.get("terms", ""),
+            found.get("split", ""),
+        )  # fmt: skip
     except (ValueError, LookupError, TypeError):
         return None
 
@@ -65,12 +72,14 @@ def record(recipe: Recipe, target: Target, proof: Proof) -> None:
     committed, so it stays byte for byte as it is.
     """
     known = read(recipe, target)
-    if known is None or (known.digest, known.prediction) != (proof.digest, proof.prediction):
+    if known is None or not known.proves(proof.digest, proof.prediction, proof.split):
         write(recipe, target, proof)
 
 
 def write(recipe: Recipe, target: Target, proof: Proof) -> None:
     """Record a proof."""
     table = {**asdict(proof), "answer": json.loads(proof.answer)}
+    if not proof.split:
+        del table["split"]
     text = json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False)
     write_atomic(path_of(recipe, target), text + "\n")

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
@@ -17,6 +17,7 @@ from layer.builder import tree as trees
 from layer.builder.errors import SmokeError
 from layer.builder.pack.interpreter import Interpreter
 from layer.builder.recipe import Smoke
+from layer.builder.slim.split.write import HANDLER
 from layer.builder.verify.advice import READ_ONLY, explain_terms
 from layer.builder.verify.inputs import RUNNER, link_code, list_folders
 from layer.builder.verify.terms import find_terms, list_prefixes
@@ -29,6 +30,7 @@ class Outcome:
 
     ``modules`` were imported; ``failures`` holds, by module, the error of each import that failed, and the
     files that it led through. ``unseen`` says why what native code opened is not there; empty if it is.
+    ``touched`` holds, by split library, the pages of code that were cold and were unpacked.
     """
 
     answer: str
@@ -36,6 +38,7 @@ class Outcome:
     modules: tuple[str, ...] = ()
     failures: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unseen: str = ""
+    touched: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def errors(self) -> dict[str, str]:
@@ -61,10 +64,12 @@ def run(
     *,
     architecture: str = "",
     libraries: Sequence[Path] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Run the prediction on trees alone, of which it traces the first, with the folder that was prepared.
 
-    The loader finds libraries in the folders ``libraries``, as it does in a layer's ``lib``.
+    The loader finds libraries in the folders ``libraries``, as it does in a layer's ``lib``. ``environment``
+    holds further variables.
     Then ``modules`` are imported; one whose import ends the process counts as failed. All runs on as many of
     Lambda's terms, for functions of this architecture, as this machine can hold. A prediction that fails,
     or does what Lambda refuses, is a SmokeError.
@@ -93,6 +98,7 @@ def run(
             "arguments": smoke.arguments | ({"prepared": str(prepared)} if smoke.prepare else {}),
             "result": descriptors[0],
             "progress": descriptors[1],
+            "handler": HANDLER if any((folder / HANDLER).is_file() for folder in libraries) else "",
             "read_only": [str(home)],
             "writable": [] if terms.mounts else [str(temporary), "/tmp/", os.devnull],  # noqa: S108
         }
@@ -108,6 +114,7 @@ def run(
                 "OMP_NUM_THREADS": "1",
                 **interpreter.environment,
                 **_list_library_path(interpreter, libraries),
+                **(environment or {}),
             },
             folder=home,
             paths=[
@@ -130,7 +137,7 @@ def run(
                 rest = [one for one in modules if one != module]
                 outcome = run(
                     smoke, layer_trees, interpreter, prepared, rest,
-                    architecture=architecture, libraries=libraries,
+                    architecture=architecture, libraries=libraries, environment=environment,
                 )  # fmt: skip
                 failures = {**outcome.failures, module: (f"ends with {done.returncode}",)}
                 return replace(outcome, modules=tuple(modules), failures=failures)
@@ -146,6 +153,7 @@ def run(
         tuple(modules),
         {name: tuple(failure) for name, failure in table["failures"].items()},
         seen.unseen,
+        table["touched"],
     )
 
 

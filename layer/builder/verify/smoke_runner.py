@@ -111,6 +111,27 @@ def import_modules(names: list[str], progress: int) -> dict[str, list[str]]:
     return failures
 
 
+def list_touched_pages(tree: str, handler: str) -> dict[str, list[int]]:
+    """Return, by library of a tree, the pages of code that a handler of split libraries has unpacked."""
+    if not handler:
+        return {}
+    import ctypes
+
+    try:
+        library = ctypes.CDLL(handler, os.RTLD_NOLOAD)
+    except OSError:
+        return {}  # no split library was loaded
+    library.hotcold_name.restype = ctypes.c_char_p
+    library.hotcold_pages.restype = ctypes.c_uint64
+    library.hotcold_touched.restype = ctypes.c_void_p
+    touched = {}
+    for number in range(library.hotcold_libraries()):
+        path = os.path.realpath(os.fsdecode(library.hotcold_name(number)))
+        marks = ctypes.string_at(library.hotcold_touched(number), library.hotcold_pages(number))
+        touched[path.removeprefix(tree)] = [page for page, mark in enumerate(marks) if mark]
+    return touched
+
+
 def predict(script: str, arguments: dict[str, Any]) -> Any:
     """Return what the ``answer`` of a recipe's script returns."""
     spec = importlib.util.spec_from_file_location("smoke", script)
@@ -141,6 +162,7 @@ def main() -> None:
     if outside := list_foreign_modules(roots):
         raise ImportError(f"modules came from outside the layer: {', '.join(outside)}")
     own_tree = trees[0]
+    touched = list_touched_pages(own_tree, plan["handler"])
     seen = hook.opened | list_mapped_files(own_tree)
     opened = {
         path.removeprefix(own_tree)
@@ -148,7 +170,8 @@ def main() -> None:
         if path.startswith(own_tree) and os.path.isfile(path)  # noqa: PTH113
     }
     with open(plan["result"], "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-        json.dump({"answer": answer, "failures": failures, "opened": sorted(opened)}, file, sort_keys=True)
+        table = {"answer": answer, "failures": failures, "opened": sorted(opened), "touched": touched}
+        json.dump(table, file, sort_keys=True)
 
 
 if __name__ == "__main__":

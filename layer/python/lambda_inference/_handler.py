@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lambda_inference import _results, _telemetry
+from lambda_inference import _layer_marker, _results, _telemetry
 from lambda_inference._deadline import Deadline
 from lambda_inference._errors import Fault, InternalError, TooLarge
 from lambda_inference._events import Call, parse_event
@@ -47,6 +47,11 @@ class Service:
         self.predictor_type = predictor
         self.models = ModelManager(predictor)
         self.cold = True
+        self.cold_code: Any = None
+        if _layer_marker.split:
+            from lambda_inference._cold_code import ColdCode
+
+            self.cold_code = ColdCode()
 
     def initialise(self) -> None:
         """Load the model if it is available; if not, the first request says why."""
@@ -70,6 +75,8 @@ class Service:
                 return self._answer(calls[0], deadline, context.aws_request_id)
             return self._answer_messages(event, calls, deadline, context.aws_request_id)
         finally:
+            if self.cold_code:
+                self.cold_code.record()
             _telemetry.flush()
 
     def _answer_messages(

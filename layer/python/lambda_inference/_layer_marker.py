@@ -47,6 +47,8 @@ check(Path(__file__).parents[1], f"compiled.{MARKER}")  # Lambda mounts all laye
 _markers = [check(Path(entry)) for entry in sys.path]  # in Lambda the marker is in /opt/python
 nested = any("archive" in marker for marker in _markers)
 """Whether a layer has an archive to unpack."""
+split = any(marker.get("split") for marker in _markers)
+"""Whether a layer has libraries whose code is unpacked when it is called."""
 libraries: dict[str, str] = {
     name: version for marker in _markers for name, version in marker.get("libraries", {}).items()
 }

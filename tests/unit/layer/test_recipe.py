@@ -303,6 +303,7 @@ class TestPage:
             "smoke": "[smoke]",
             "rules": "[[rules]]",
             "patches": "[[patches]]",
+            "split": "[[split]]",
         }
 
         assert [key for key in sorted(keys) if f"`{spelled.get(key, key)}`" not in self.TEXT] == []
