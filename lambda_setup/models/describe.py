@@ -37,6 +37,7 @@ from msgspec import Struct
 from lambda_inference._models import PART_SIZE, TABLES, File, Manifest
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import load_modules
+from lambda_setup.models.toolkits.packages import fetch
 
 HOOKS = "publishing"
 """Module of a function that recognises its models (``describe``) and converts them (``CONVERTERS``)."""
@@ -66,6 +67,7 @@ def describe(folder: Path) -> PublishedManifest:
         description = {**_recognize(folder), **description}
     if missing := {"name", "engine", "precision", "libraries", "files"} - description.keys():
         raise CommandError(f"{path} lacks {', '.join(sorted(missing))}; see models/en-es/model.toml")
+    fetch(folder)
     try:
         validate_file_names(description["files"])
         smoke = msgspec.convert(description.get("smoke"), Smoke | None)

@@ -17,6 +17,10 @@ TORCH = "torch==2.13.0" + ("+cpu" if sys.platform == "linux" else "")
 _CONVERTER = ("ctranslate2==4.8.5", "sentencepiece==0.2.3", "numpy==2.4.6")
 PACKAGES = {
     "transformers": ("transformers==5.24.0", *_CONVERTER),
+    "onnx": (
+        "transformers==5.24.0", "onnx==1.22.0", "onnxruntime==1.27.0", "onnxscript==0.7.2",
+        "tokenizers==0.23.3", "sentencepiece==0.2.3", "numpy==2.4.6",
+    ),
     # What inference imports; eole names its servers', trainers' and scorers' packages, too.
     "eole": (
         "eole==0.6.4", *_CONVERTER, "pyonmttok==1.38.1", "subword-nmt==0.3.8", "safetensors==0.8.0",

@@ -5,41 +5,26 @@ have the name, and are edited as such: template, samconfig.toml, recipe.toml, mo
 """
 
 import json
-import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 
-from lambda_setup import functions
-from lambda_setup.errors import CommandError
-from lambda_setup.functions import ROOT, SUFFIX, Function
+from lambda_setup.functions import ROOT, Function
+from lambda_setup.scaffold.files import Files, list_files
+from lambda_setup.scaffold.places import Places, edit_samconfig, edit_template, find_example
 
-Files = dict[Path, Path | str]
-"""Files to make, each with the file to copy or with its text."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
 _BESIDE_CODE = {"README.md", "publishing.py", "template.yaml", "samconfig.toml", "events"}
 
 
-class Scaffold:
-    """A function's copy under another name: the folders of its code, its model and its layer's recipe."""
+class Copy:
+    """A function's copy under another name."""
 
-    def __init__(self, name: str, source: Function) -> None:
-        """Take the new function's name and the function to copy; CommandError if it is invalid or taken."""
-        if not _NAME.fullmatch(name):
-            raise CommandError(
-                f"invalid function name {name!r}; expected 1 to 16 of a-z, 0-9 and _, the first a letter"
-            )
-        self.name, self._source = name, source
-        self.code = ROOT / f"{name}{SUFFIX}"
-        self.model = ROOT / "models" / name.replace("_", "-")
-        self.recipe = ROOT / "layer" / "recipes" / name
-        for path in (self.code, self.model, self.recipe):
-            if path.exists():
-                raise CommandError(f"{path.relative_to(ROOT)} is there already; choose another name")
+    def __init__(self, places: Places, source: Function) -> None:
+        self.name, self._source = places.name, source
+        self._places = places
+        self.code, self.model, self.recipe = places.all
 
     def plan(self) -> Files:
         """Return the files of the new function."""
@@ -48,7 +33,7 @@ class Scaffold:
     def _plan_code(self) -> Iterator[tuple[Path, Path | str]]:
         source = self._source
         others = {f"engine_{engine}.py" for engine in source.engines - {source.engine}}
-        for path in _list_files(source.code):
+        for path in list_files(source.code):
             inside = path.relative_to(source.code)
             if inside.parts[0] in _BESIDE_CODE or path.name in others:
                 continue
@@ -58,9 +43,9 @@ class Scaffold:
             answer = path.name.endswith(".answer.json")
             yield self.code / path.relative_to(source.home), self._edit_answer(path) if answer else path
         # The project's own template is the one that all others deploy.
-        example = source if source.home != ROOT else functions.get("spacy")
-        yield self.code / "template.yaml", self._edit_template(example.home / "template.yaml")
-        yield self.code / "samconfig.toml", self._edit_samconfig(example.home / "samconfig.toml")
+        example = source.home if source.home != ROOT else find_example()
+        yield self.code / "template.yaml", edit_template(self._places, example / "template.yaml")
+        yield self.code / "samconfig.toml", edit_samconfig(self._places, example / "samconfig.toml")
         yield self.code / "README.md", f"# {self.name}\n\nWhat it answers, with which model, and how well.\n"
 
     def _plan_model(self) -> Iterator[tuple[Path, Path | str]]:
@@ -73,7 +58,7 @@ class Scaffold:
 
     def _plan_recipe(self) -> Iterator[tuple[Path, Path | str]]:
         folder = self.recipe.with_name(self._source.engine)
-        for path in _list_files(folder):
+        for path in list_files(folder):
             if path.name != "proof.json":  # it is of the other function
                 edited = self._edit_recipe(path) if path.name == "recipe.toml" else path
                 yield self.recipe / path.relative_to(folder), edited
@@ -83,7 +68,7 @@ class Scaffold:
         recipe = self.recipe.with_name(self._source.engine) / "recipe.toml"
         smoke = tomlkit.parse(recipe.read_text(encoding="utf-8")).unwrap()["smoke"]
         named = {ROOT / event for event in smoke["arguments"]["events"]} | {self._source.event}
-        for path in _list_files(self._source.home / "events"):
+        for path in list_files(self._source.home / "events"):
             if self._source.home != ROOT or path.with_name(path.name.replace(".answer.", ".")) in named:
                 yield path
 
@@ -105,33 +90,6 @@ class Scaffold:
                 return str((new / (ROOT / path).relative_to(old)).relative_to(ROOT))
         return path
 
-    def _edit_template(self, path: Path) -> str:
-        text = path.read_text(encoding="utf-8")
-        edits = {
-            "description": (r"Description: ", f"{self.name}."),
-            "engine": (r"  Engine:\n    Type: String\n    Default: ", self.name),
-            "engines": (
-                r"  Engine:\n    Type: String\n    Default: .*\n    AllowedValues: ",
-                f"[{self.name}]",
-            ),
-            "model": (r"  ModelName:\n    Type: String\n    Default: ", self.model.name),
-            "location": (r"      Location: ", "../template.yaml"),
-            "code": (r"        CodeFolder: ", self.code.name),
-        }
-        for key, (pattern, value) in edits.items():
-            text, count = re.subn(rf"(?m)^({pattern}).*$", rf"\g<1>{value}", text, count=1)
-            if not count:
-                raise CommandError(f"{path.relative_to(ROOT)} lacks the {key} as other templates have it")
-        return text
-
-    def _edit_samconfig(self, path: Path) -> str:
-        settings: Any = tomlkit.parse(path.read_text(encoding="utf-8"))
-        parameters = settings["default"]
-        parameters["global"]["parameters"]["stack_name"] = self.name.replace("_", "-")
-        parameters["deploy"]["parameters"]["s3_prefix"] = self.name.replace("_", "-")
-        parameters["build"]["parameters"]["base_dir"] = ".."
-        return tomlkit.dumps(settings)
-
     def _edit_answer(self, path: Path) -> str:
         answer = self._rename_origin(json.loads(path.read_text(encoding="utf-8")))
         return json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
@@ -149,28 +107,3 @@ class Scaffold:
             case list():
                 return [self._rename_origin(item) for item in value]
         return value
-
-
-def write_files(files: Files) -> None:
-    """Write files, all or none."""
-    written: list[Path] = []
-    try:
-        for path, content in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            written.append(path)
-            if isinstance(content, str):
-                path.write_text(content, encoding="utf-8")
-            else:
-                shutil.copyfile(content, path)
-    except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
-
-
-def _list_files(folder: Path) -> Iterator[Path]:
-    """Yield a folder's files in order, without caches and hidden ones."""
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder).parts
-        if path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in inside):
-            yield path

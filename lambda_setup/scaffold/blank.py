@@ -1,0 +1,68 @@
+"""A new function around a network in a well-known form: nothing of another function's model comes along."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lambda_setup.functions import ROOT
+from lambda_setup.scaffold.files import Files, list_files
+from lambda_setup.scaffold.places import Places, edit_samconfig, edit_template, find_example
+
+CODE = Path(__file__).with_name("code")
+"""A folder for each task: its predictor, its ``show.py`` and its example event."""
+SHARED = {"onnx": (), "torch": ()}
+"""Tasks that do without the module ``network.py`` of the others."""
+PARTS = {"torch": ("torch",), "onnx": ("onnxruntime",)}
+"""Parts of a task's recipe, where they are not those of a network with a tokenizer."""
+_TEXT_PARTS = ("onnxruntime", "tokenizers")
+_TARGETS = ROOT / "layer" / "recipes" / "inference"
+TARGETS = ("host", "python3.13-arm64", "python3.13-x86_64")
+
+
+def plan(places: Places, task: str, source: str) -> Files:
+    """Return the files of a function for a task, but for those of its model.
+
+    Args:
+        places: where they go.
+        task: a folder of ``CODE``.
+        source: what the function was made from, for its README.
+
+    """
+    files: Files = {}
+    for path in [*list_files(CODE / task), *([] if task in SHARED else list_files(CODE / "shared"))]:
+        folder = places.code / "events" if path.suffix == ".json" else places.code
+        files[folder / path.name] = path
+    example = find_example()
+    files[places.code / "template.yaml"] = edit_template(places, example / "template.yaml")
+    files[places.code / "samconfig.toml"] = edit_samconfig(places, example / "samconfig.toml")
+    files[places.code / "README.md"] = f"# {places.name}\n\n{source}\n"
+    files[places.recipe / "recipe.toml"] = _format_recipe(places, PARTS.get(task, _TEXT_PARTS))
+    for target in TARGETS:
+        files[places.recipe / target / "Makefile"] = _TARGETS / target / "Makefile"
+    return files
+
+
+def read_event(task: str) -> dict[str, Any]:
+    """Return a task's example event."""
+    event: dict[str, Any] = json.loads((CODE / task / "event.json").read_text(encoding="utf-8"))
+    return event
+
+
+def _format_recipe(places: Places, parts: tuple[str, ...]) -> str:
+    """Return the text of a recipe, whose smoke prediction answers the function's own events."""
+    code, inference = places.code.name, "layer/python/lambda_inference"
+    included = ", ".join(f'"{part}"' for part in parts)
+    return f"""\
+# Put another library that the function imports into requirements, pinned: requirements = ["NAME==VERSION"].
+base_layer = "inference"
+include = [{included}]
+
+# The function answers its events, with its model in memory.
+[smoke]
+script = "../function_smoke.py"
+code = ["{code}", "{inference}", "layer/recipes/parts/smoke"]
+function = ["{code}", "{inference}"]
+inputs = ["{places.model.relative_to(ROOT)}/model.toml"]
+arguments.model = "{places.model.relative_to(ROOT)}"
+arguments.events = ["{code}/events"]
+"""

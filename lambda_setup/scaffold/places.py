@@ -1,0 +1,94 @@
+"""The places of a new function: the folders of its code, its model and its layer's recipe."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from lambda_setup import functions
+from lambda_setup.errors import CommandError
+from lambda_setup.functions import ROOT, SUFFIX
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders of a function, which its name decides; they may not be there yet."""
+
+    name: str
+    code: Path
+    model: Path
+    recipe: Path
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """The three folders."""
+        return self.code, self.model, self.recipe
+
+    @property
+    def model_name(self) -> str:
+        """The model's name, which may hold - and no _."""
+        return self.model.name
+
+
+def find_places(name: str, root: Path = ROOT) -> Places:
+    """Return the places of a function's name; CommandError if the name is invalid."""
+    if not _NAME.fullmatch(name):
+        raise CommandError(
+            f"invalid function name {name!r}; expected 1 to 16 of a-z, 0-9 and _, the first a letter"
+        )
+    return Places(
+        name,
+        root / f"{name}{SUFFIX}",
+        root / "models" / name.replace("_", "-"),
+        root / "layer" / "recipes" / name,
+    )
+
+
+def check_free(places: Places, root: Path = ROOT) -> None:
+    """Refuse a name that is taken."""
+    for path in places.all:
+        if path.exists():
+            raise CommandError(
+                f"{path.relative_to(root)} is there already; choose another name, or remove what "
+                f"`new {places.name}` made: python -m lambda_setup new {places.name} --undo"
+            )
+
+
+def edit_template(places: Places, path: Path) -> str:
+    """Return the text of a function's template for another function."""
+    text = path.read_text(encoding="utf-8")
+    edits = {
+        "description": (r"Description: ", f"{places.name}."),
+        "engine": (r"  Engine:\n    Type: String\n    Default: ", places.name),
+        "engines": (r"  Engine:\n    Type: String\n    Default: .*\n    AllowedValues: ", f"[{places.name}]"),
+        "model": (r"  ModelName:\n    Type: String\n    Default: ", places.model_name),
+        "location": (r"      Location: ", "../template.yaml"),
+        "code": (r"        CodeFolder: ", places.code.name),
+    }
+    for key, (pattern, value) in edits.items():
+        text, count = re.subn(rf"(?m)^({pattern}).*$", rf"\g<1>{value}", text, count=1)
+        if not count:
+            raise CommandError(f"{path.relative_to(ROOT)} lacks the {key} as other templates have it")
+    return text
+
+
+def edit_samconfig(places: Places, path: Path) -> str:
+    """Return the text of a function's samconfig.toml for another function."""
+    settings: Any = tomlkit.parse(path.read_text(encoding="utf-8"))
+    parameters = settings["default"]
+    parameters["global"]["parameters"]["stack_name"] = places.name.replace("_", "-")
+    parameters["deploy"]["parameters"]["s3_prefix"] = places.name.replace("_", "-")
+    parameters["build"]["parameters"]["base_dir"] = ".."
+    return tomlkit.dumps(settings)
+
+
+def find_example() -> Path:
+    """Return the folder of a function whose template deploys the project's own with other parameters."""
+    for one in functions.discover():
+        if one.home != ROOT:
+            return one.home
+    raise CommandError("no function here has a template of its own to copy; restore one of examples/")
