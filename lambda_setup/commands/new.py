@@ -4,7 +4,6 @@ It takes part in every test as it stands; then you change it, file by file.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -111,10 +110,9 @@ def _make_from_onnx(places: Places, path: Path, options: argparse.Namespace) -> 
     if options.dry_run:
         return _print_plan({**files, places.model / "model.toml": "", places.model / "network.onnx": ""})
     with make_model(places.model) as target:
-        line, request = export_graph(path, target, places.name)
+        line, request, arrays = export_graph(path, target, places.name)
     print(f"answers  {line}")
-    event = json.dumps(request, indent=2, ensure_ascii=False) + "\n"
-    return _finish(places, {**files, places.code / "events" / "event.json": event})
+    return _finish(places, files | blank.plan_event(places, request, arrays))
 
 
 def _print_plan(files: Files) -> int:

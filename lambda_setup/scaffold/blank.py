@@ -1,6 +1,7 @@
 """A new function around a network in a well-known form: nothing of another function's model comes along."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,15 @@ SHARED = {"onnx": (), "torch": ()}
 """Tasks that do without the module ``network.py`` of the others."""
 PARTS = {"torch": ("torch",), "onnx": ("onnxruntime",)}
 """Parts of a task's recipe, where they are not those of a network with a tokenizer."""
+_ARRAYS: dict[str, tuple[str, ...]] = {
+    "embedding": ("vector",),
+    "answers": (),
+    "classification": (),
+    "entailment": (),
+    "pairs": (),
+    "tokens": (),
+}
+"""Tasks with an example event, each with the kinds of arrays in its answer."""
 _TEXT_PARTS = ("onnxruntime", "tokenizers")
 _TARGETS = ROOT / "layer" / "recipes" / "inference"
 TARGETS = ("host", "python3.13-arm64", "python3.13-x86_64")
@@ -30,8 +40,8 @@ def plan(places: Places, task: str, source: str) -> Files:
     """
     files: Files = {}
     for path in [*list_files(CODE / task), *([] if task in SHARED else list_files(CODE / "shared"))]:
-        folder = places.code / "events" if path.suffix == ".json" else places.code
-        files[folder / path.name] = path
+        if path.suffix == ".py":
+            files[places.code / path.name] = path
     example = find_example()
     files[places.code / "template.yaml"] = edit_template(places, example / "template.yaml")
     files[places.code / "samconfig.toml"] = edit_samconfig(places, example / "samconfig.toml")
@@ -39,7 +49,32 @@ def plan(places: Places, task: str, source: str) -> Files:
     files[places.recipe / "recipe.toml"] = _format_recipe(places, PARTS.get(task, _TEXT_PARTS))
     for target in TARGETS:
         files[places.recipe / target / "Makefile"] = _TARGETS / target / "Makefile"
+    if task in _ARRAYS:
+        files |= plan_event(places, read_event(task), _ARRAYS[task])
     return files
+
+
+def plan_event(places: Places, event: dict[str, Any], arrays: Collection[str]) -> Files:
+    """Return the files of an example event and its answer, as ``invoke --record`` writes it."""
+    stored = "prediction_outputs/<request id>"
+    body = {
+        "s3_bucket": "results",
+        "s3_key": f"{stored}/predictions.jsonl.gz",
+        **{f"{kind}_key": f"{stored}/{kind}-<digest>.npz" for kind in arrays},
+        "count": len(event["data"]),
+        "model": {"name": places.model_name, "version": "<sha256>"},
+        "engine": places.name,
+        "timings_ms": {"predict": "<number>", "store": "<number>"},
+    }
+    path = places.code / "events" / "event.json"
+    return {
+        path: _format(event),
+        path.with_suffix(".answer.json"): _format({"statusCode": 200, "body": body}),
+    }
+
+
+def _format(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_event(task: str) -> dict[str, Any]:
@@ -50,7 +85,7 @@ def read_event(task: str) -> dict[str, Any]:
 
 def _format_recipe(places: Places, parts: tuple[str, ...]) -> str:
     """Return the text of a recipe, whose smoke prediction answers the function's own events."""
-    code, inference = places.code.name, "layer/python/lambda_inference"
+    code, inference = places.code.relative_to(ROOT), "layer/python/lambda_inference"
     included = ", ".join(f'"{part}"' for part in parts)
     return f"""\
 # Put another library that the function imports into requirements, pinned: requirements = ["NAME==VERSION"].

@@ -103,10 +103,10 @@ def _list_papers(folder: Path) -> list[Path]:
     return sorted({path for pattern in _LICENCES for path in folder.glob(pattern) if path.is_file()})
 
 
-def export_graph(path: Path, target: Path, name: str) -> tuple[str, dict[str, Any]]:
+def export_graph(path: Path, target: Path, name: str) -> tuple[str, dict[str, Any], list[str]]:
     """Write a network in ONNX with its ``model.toml`` into an empty folder.
 
-    Returns how far it is off, and the example that it was tried with.
+    Returns how far it is off, the example that it was tried with, and the kinds of arrays in its answer.
 
     Raises:
         CommandError: it is not a network, or one whose inputs or outputs have no way into a request.
@@ -119,7 +119,7 @@ def export_graph(path: Path, target: Path, name: str) -> tuple[str, dict[str, An
     (target / "model.toml").write_text(_describe(target, name, "float32", request, result), encoding="utf-8")
     for paper in _list_papers(path.parent):
         shutil.copyfile(paper, target / paper.name)
-    return f"difference to the original at most {result['loss']:.1e}", request
+    return f"difference to the original at most {result['loss']:.1e}", request, result["arrays"]
 
 
 def _run_in(python: Path, runner: Path, source: Path, target: Path, data: bytes) -> dict[str, Any]:

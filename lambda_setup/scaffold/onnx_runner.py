@@ -28,6 +28,8 @@ TYPES = {
     "tensor(string)": np.object_,
 }
 OUTPUTS = {*TYPES, "tensor(uint8)"}
+SHORT = 64
+"""As in the function's predictor."""
 ITEMS, FREE = 2, 4
 """Items of the example, and the size of a dimension that the network leaves open."""
 
@@ -58,6 +60,18 @@ def check(session: Any) -> None:
             raise ValueError(f"its output {one.name} is a {one.type}; expected {', '.join(sorted(OUTPUTS))}")
 
 
+def clean(name: str) -> str:
+    """Return an output's name as records and files have it."""
+    return re.sub(r"\W", "_", name)
+
+
+def is_array(one: Any) -> bool:
+    """Return whether an output is an array in an answer, not a part of its record."""
+    shape = one.shape[1:]
+    short = not shape or (len(shape) == 1 and isinstance(shape[0], int) and shape[0] <= SHORT)
+    return not short and one.type not in {"tensor(bool)", "tensor(string)"}
+
+
 def run(path: Path, target: Path) -> dict[str, Any]:
     """Export a network, and return what the module says; ValueError for one that has no way."""
     options = onnxruntime.SessionOptions()
@@ -76,16 +90,17 @@ def run(path: Path, target: Path) -> dict[str, Any]:
     found = open_session(target / GRAPH).run(None, feed)
     pairs = [(one, two) for one, two in zip(found, right, strict=True) if one.dtype.kind == "f"]
     loss = max((float(np.abs(one - two).max()) for one, two in pairs), default=0.0)
-    predictions = [
-        {"index": item, **{re.sub(r"\W", "_", name): one[item].tolist() if hasattr(one[item], "tolist") else
-                           one[item] for name, one in zip(names, right, strict=True)}}
+    rows = [
+        {clean(name): np.asarray(one[item]).tolist() for name, one in zip(names, right, strict=True)}
         for item in range(items)
-    ]  # fmt: skip
+    ]
+    predictions = [{"index": item, **row} for item, row in enumerate(rows)]
     data = [{name: values[item].tolist() for name, values in feed.items()} for item in range(items)]
     return {
         "data": data,
         "predictions": predictions,
         "loss": loss,
+        "arrays": [clean(one.name) for one in original.get_outputs() if is_array(one)],
         "libraries": {"onnxruntime": version("onnxruntime")},
     }
 

@@ -29,6 +29,11 @@ class Places:
         return self.code, self.model, self.recipe
 
     @property
+    def up(self) -> str:
+        """Path from the code to the project's root."""
+        return "/".join([".."] * len(self.code.relative_to(ROOT).parts))
+
+    @property
     def model_name(self) -> str:
         """The model's name, which may hold - and no _."""
         return self.model.name
@@ -66,8 +71,8 @@ def edit_template(places: Places, path: Path) -> str:
         "engine": (r"  Engine:\n    Type: String\n    Default: ", places.name),
         "engines": (r"  Engine:\n    Type: String\n    Default: .*\n    AllowedValues: ", f"[{places.name}]"),
         "model": (r"  ModelName:\n    Type: String\n    Default: ", places.model_name),
-        "location": (r"      Location: ", "../template.yaml"),
-        "code": (r"        CodeFolder: ", places.code.name),
+        "location": (r"      Location: ", f"{places.up}/template.yaml"),
+        "code": (r"        CodeFolder: ", str(places.code.relative_to(ROOT))),
     }
     for key, (pattern, value) in edits.items():
         text, count = re.subn(rf"(?m)^({pattern}).*$", rf"\g<1>{value}", text, count=1)
@@ -82,7 +87,7 @@ def edit_samconfig(places: Places, path: Path) -> str:
     parameters = settings["default"]
     parameters["global"]["parameters"]["stack_name"] = places.name.replace("_", "-")
     parameters["deploy"]["parameters"]["s3_prefix"] = places.name.replace("_", "-")
-    parameters["build"]["parameters"]["base_dir"] = ".."
+    parameters["build"]["parameters"]["base_dir"] = places.up
     return tomlkit.dumps(settings)
 
 

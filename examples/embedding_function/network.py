@@ -1,0 +1,57 @@
+"""A network in ONNX Runtime and its tokenizer, both from memory: texts in, the network's outputs out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from lambda_inference import Deadline, Model
+from lambda_inference.texts import load_tokenizer, pad_batch, plan_batches
+from lambda_inference.threads import thread_count
+
+BUDGET = 4096
+"""Tokens of a batch, padding included; more are no faster, and take more memory."""
+
+
+class Network:
+    """An exported network; ``settings`` are the model's ``settings.json``."""
+
+    def __init__(self) -> None:
+        # Imported while the model is on its way from S3.
+        import numpy as np
+        import onnxruntime
+        import tokenizers  # noqa: F401 - for load_tokenizer
+
+        self.numpy, self._runtime = np, onnxruntime
+
+    def load(self, model: Model) -> None:
+        """Load the network, its weights, its tokenizer and its settings."""
+        self.settings: dict[str, Any] = msgspec.json.decode(model.only("settings.json"))
+        self.tokenizer: Any = load_tokenizer(model, self.settings["longest"])
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = thread_count()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # The graph was optimised when it was exported.
+        options.graph_optimization_level = self._runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        names = [name for name in model.files if name.endswith(".data")]
+        weights = [model.files[name] for name in names]
+        options.add_external_initializers_from_files_in_memory(names, weights, list(map(len, weights)))
+        graph = bytes(model.only(".onnx"))
+        self._session = self._runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._inputs = [one.name for one in self._session.get_inputs()]
+
+    def run(self, encodings: Sequence[Any], deadline: Deadline) -> list[list[Any]]:
+        """Return the outputs for each encoded text, in order; those of tokens are padded at their ends."""
+        rows: list[list[Any]] = [[] for _ in encodings]
+        done = 0
+        for batch in plan_batches([len(one.ids) for one in encodings], BUDGET):
+            deadline.check(done, len(encodings))
+            done += len(batch)
+            ids, mask = pad_batch([encodings[index].ids for index in batch], self.settings["padding"])
+            types, _ = pad_batch([encodings[index].type_ids for index in batch])
+            columns = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+            feed = {name: self.numpy.array(columns[name], self.numpy.int64) for name in self._inputs}
+            outputs = self._session.run(None, feed)
+            for place, index in enumerate(batch):
+                rows[index] = [output[place] for output in outputs]
+        return rows
