@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_setup.errors import CommandError
+from lambda_setup.models.toolkits.recognition import MODEL_TYPES
 
 KINDS = {
     "albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "mpnet", "roberta",
@@ -112,10 +113,10 @@ def _check_weights(folder: Path) -> None:
 
 
 def _name_way(config: dict[str, Any]) -> str:
-    """Return the way to serve a network that writes text, or nothing."""
-    if config.get("is_encoder_decoder"):
+    """Return the way to serve a network that translates, or nothing."""
+    if config["model_type"] in MODEL_TYPES:
         return (
-            "; one that translates is published for the translator: "
+            "; this one translates, and the translator answers with it: "
             "python -m lambda_setup model publish DIR --from transformers"
         )
     return ""

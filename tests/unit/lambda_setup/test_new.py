@@ -1,6 +1,7 @@
 """Starting points: what a folder of Hugging Face is recognised as, what is refused, and what undo removes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,9 @@ def test_longest_text(tmp_path, config, limit, longest):
         ({}, "no config.json with a model_type"),
         ({"config.json": []}, "no config.json with a model_type"),
         ({"config.json": {"model_type": "llama"}}, "type llama, which is not exported; these are: alb"),
-        ({"config.json": {"model_type": "t5", "is_encoder_decoder": True}}, "type t5.*--from transformers"),
+        ({"config.json": {"model_type": "marian"}}, "type marian.*model publish DIR --from transformers"),
+        ({"config.json": {"model_type": "t5"}}, "type t5, which is not exported"),
+        ({"config.json": {"model_type": "bart"}}, "type bart, which is not exported"),
         ({"config.json": BERT | {"architectures": ["BertForMaskedLM"]}}, "BertForMaskedLM, whose task"),
         ({"config.json": {"model_type": "bert"}}, "network of no architecture"),
         (
@@ -209,3 +212,13 @@ def test_former_names_warn(capsys):
     printed = capsys.readouterr()
     assert "--from text is deprecated; use --from text-spacy" in printed.err
     assert "would make  mine_function/entities.py" in printed.out
+
+
+def test_the_example_is_what_new_makes():
+    """But for its README, examples/embedding_function is made by the command, and otherwise untouched."""
+    made = find_places("embedding")
+    places = replace(made, code=ROOT / "examples" / made.code.name)
+    for path, content in blank.plan(places, "embedding", "").items():
+        if path.name != "README.md":
+            expected = content if isinstance(content, str) else content.read_text(encoding="utf-8")
+            assert path.read_text(encoding="utf-8") == expected, path

