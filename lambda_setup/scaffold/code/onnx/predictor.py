@@ -24,7 +24,7 @@ TYPES = {
     "tensor(string)": ("object", "U"),
 }
 """Types of inputs, each with numpy's, and the kinds of values that are taken for it."""
-CODES = {"float32": "f", "float64": "d", "int32": "i", "int64": "q", "uint8": "B"}
+CODES: dict[str, Any] = {"float32": "f", "float64": "d", "int32": "i", "int64": "q", "uint8": "B"}
 
 
 class NetworkRequest(BaseRequest, kw_only=True):

@@ -1,0 +1,84 @@
+"""A module of torch with its weights in safetensors: what it answers to its example.
+
+Run as ``python torch_runner.py DIR TARGET`` in an environment with torch; ``DIR`` holds what
+``export.export_module`` names. Writes ``weights.safetensors`` and ``settings.json`` into TARGET, and to
+standard output JSON: ``data`` of the example, its ``predictions``, ``arrays``, the outputs that are arrays in
+an answer, and ``libraries``; or ``reason`` alone.
+"""
+
+import json
+import shutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+SHORT = 64
+"""As in the function's predictor."""
+KINDS = {bool: "bool", int: "int64", float: "float32"}
+
+
+def find_kind(value: Any) -> str:
+    """Return the type of an example's numbers."""
+    while isinstance(value, list) and value:
+        value = next((one for one in value if isinstance(one, list | float)), value[0])
+    if type(value) not in KINDS:
+        raise ValueError(
+            f"example.json has a value of type {type(value).__name__}; expected numbers or lists of them"
+        )
+    return KINDS[type(value)]
+
+
+def name_outputs(found: Any) -> dict[str, Any]:
+    """Return a module's outputs by name, as the function's predictor does."""
+    if isinstance(found, dict):
+        return found
+    many = found if isinstance(found, tuple | list) else [found]
+    return {f"output_{number}" if number else "output": one for number, one in enumerate(many)}
+
+
+def run(folder: Path, target: Path) -> dict[str, Any]:
+    """Answer the example, and return what the module says; ValueError for a module that has no way."""
+    sys.path.insert(0, str(folder))
+    from network import Network  # type: ignore[import-not-found]  # of the folder
+
+    config = folder / "config.json"
+    arguments = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    data = json.loads((folder / "example.json").read_text(encoding="utf-8"))["data"]
+    [weights] = folder.glob("*.safetensors")
+    network = Network(**arguments).eval()
+    network.load_state_dict(load_file(weights))
+    inputs = {name: find_kind([item[name] for item in data]) for name in data[0]}
+    predictions, arrays = [], set()
+    for index, item in enumerate(data):
+        feed = {name: torch.tensor([item[name]], dtype=getattr(torch, kind)) for name, kind in inputs.items()}
+        with torch.inference_mode():
+            outputs = name_outputs(network(**feed))
+        for name, value in outputs.items():
+            if not isinstance(value, torch.Tensor) or value.dim() == 0 or len(value) != 1:
+                raise ValueError(f"its output {name} does not have the items as its first dimension")
+            if value[0].dim() > 1 or value[0].numel() > SHORT:
+                arrays.add(name)
+        predictions.append({"index": index, **{name: value[0].tolist() for name, value in outputs.items()}})
+    shutil.copyfile(weights, target / "weights.safetensors")
+    settings = {"arguments": arguments, "inputs": inputs}
+    (target / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    libraries = {"torch": version("torch").partition("+")[0]}
+    return {"data": data, "predictions": predictions, "arrays": sorted(arrays), "libraries": libraries}
+
+
+def main(folder: Path, target: Path) -> int:
+    """Answer the example; return 0, also if the module cannot."""
+    try:
+        result = run(folder, target)
+    except Exception as error:  # noqa: BLE001 - the module's own code runs
+        result = {"reason": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
