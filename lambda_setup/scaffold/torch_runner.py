@@ -18,18 +18,22 @@ from safetensors.torch import load_file
 
 SHORT = 64
 """As in the function's predictor."""
-KINDS = {bool: "bool", int: "int64", float: "float32"}
+
+
+def list_types(value: Any) -> set[type]:
+    """Return the types of the values in nested lists."""
+    return set().union(*map(list_types, value)) if isinstance(value, list) else {type(value)}
 
 
 def find_kind(value: Any) -> str:
-    """Return the type of an example's numbers."""
-    while isinstance(value, list) and value:
-        value = next((one for one in value if isinstance(one, list | float)), value[0])
-    if type(value) not in KINDS:
-        raise ValueError(
-            f"example.json has a value of type {type(value).__name__}; expected numbers or lists of them"
-        )
-    return KINDS[type(value)]
+    """Return torch's type of an example's numbers."""
+    types = list_types(value)
+    if types == {bool}:
+        return "bool"
+    if types and types <= {int, float}:
+        return "float32" if float in types else "int64"
+    got = ", ".join(sorted(one.__name__ for one in types)) or "empty lists"
+    raise ValueError(f"example.json has values of type {got}; expected numbers, or lists of them")
 
 
 def name_outputs(found: Any) -> dict[str, Any]:

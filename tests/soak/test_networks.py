@@ -19,7 +19,7 @@ from lambda_setup.errors import CommandError
 from lambda_setup.models.toolkits.environment import make_environment
 from lambda_setup.models.toolkits.packages import download
 from lambda_setup.scaffold import blank
-from lambda_setup.scaffold.export import export, export_graph
+from lambda_setup.scaffold.export import export, export_graph, export_module
 from lambda_setup.scaffold.huggingface import KINDS, recognize
 from layer.builder.verify.compare import differences
 
@@ -71,7 +71,8 @@ def build(python: str, kind: str, head: str, folder: Path) -> Path:
 
 def predict(python: str, packages: Path, task: str, model: Path, request: Any, code: Path) -> list[Any]:
     """Return what a task's predictor answers with an exported model."""
-    for path in [*(blank.CODE / task).glob("*.py"), *(blank.CODE / "shared").glob("*.py")]:
+    shared = [] if task in blank.SHARED else (blank.CODE / "shared").glob("*.py")
+    for path in [*(blank.CODE / task).glob("*.py"), *shared]:
         (code / path.name).write_bytes(path.read_bytes())
     done = subprocess.run(
         [python, SUPPORT / "predict.py", code, model],
@@ -187,3 +188,42 @@ def test_a_network_without_items_is_refused(python, tmp_path):
     with pytest.raises(CommandError, match="its output classes has shape"):
         export_graph(path, model, "mine")
     assert not (model / "model.toml").exists()
+
+
+MODULE = """
+import torch
+
+class Network(torch.nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(3, size), torch.nn.Linear(size, 2)
+
+    def forward(self, rows, shift):
+        hidden = self.first(rows).relu() + shift.unsqueeze(-1)
+        return {"classes": self.last(hidden).softmax(-1), "hidden": hidden}
+"""
+SAVE = "import sys; from network import Network; from safetensors.torch import save_file; \
+save_file(Network(100).state_dict(), sys.argv[1])"
+
+
+def test_a_module_of_torch(python, packages, tmp_path):
+    """It answers as it did where it was saved, with its own names, and long outputs are arrays."""
+    folder, model, code = tmp_path / "mine", tmp_path / "model", tmp_path / "code"
+    for one in (folder, model, code):
+        one.mkdir()
+    (folder / "network.py").write_text(MODULE)
+    (folder / "config.json").write_text('{"size": 100}')
+    example = {"data": [{"rows": [1, 2.5, 3], "shift": 1}, {"rows": [0.5, 0, 0], "shift": 2}]}
+    (folder / "example.json").write_text(json.dumps(example))
+    subprocess.run([python, "-c", SAVE, "weights.safetensors"], cwd=folder, capture_output=True, check=True)
+    request, arrays = export_module(folder, model, "mine")
+    assert (request, arrays) == (example, ["hidden"])
+    (code / "network.py").write_text(MODULE)
+    found = predict(python, packages, "torch", model, request, code)
+    assert differences(found, smoke(model), CLOSE) == []
+
+
+def test_a_folder_that_lacks_a_file_is_refused(tmp_path):
+    """The message names the file."""
+    with pytest.raises(CommandError, match=r"has no network\.py"):
+        export_module(tmp_path, tmp_path / "model", "mine")
