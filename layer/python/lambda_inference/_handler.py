@@ -5,10 +5,11 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lambda_inference import _layer_marker, _results, _telemetry
+from lambda_inference import _layer_marker, _telemetry
 from lambda_inference._deadline import Deadline
-from lambda_inference._errors import Fault, InternalError, TooLarge
+from lambda_inference._errors import Fault, InternalError
 from lambda_inference._events import Call, parse_event
+from lambda_inference._inline import InlineRecords
 from lambda_inference._predictor import Prediction, Predictor
 from lambda_inference._requests import BaseRequest, parse
 from lambda_inference._results import Origin, ResultStore
@@ -16,9 +17,6 @@ from lambda_inference._serving import ModelManager
 
 if TYPE_CHECKING:
     from lambda_inference._shards import ShardRequest
-
-INLINE_LIMIT = 5_000_000
-"""Bytes below which a response is sent inline; Lambda's own limit is 6,291,556."""
 
 Handler = Callable[[Any, Any], dict[str, Any]]
 
@@ -141,6 +139,7 @@ class Service:
     ) -> dict[str, Any]:
         """Predict, and return the response with the answer or its place."""
         serving = self.models.select(deadline, request.model_version)
+        inline = InlineRecords(request, serving.predictor, compact=call.http)
 
         def predict(request: BaseRequest, deadline: Deadline) -> list[Prediction]:
             return list(serving.predictor.predict(request, deadline))
@@ -151,8 +150,9 @@ class Service:
             if shard:
                 predictions, failed = shard.predict(predict, deadline)
                 extra = {"failed": failed, "attempt": call.attempt or 0}
+                predictions = list(inline.collect(predictions))
             else:
-                predictions = predict(request, deadline)
+                predictions = list(inline.collect(serving.predictor.predict(request, deadline)))
         if shard:
             extra["predict_ms"] = timings["predict"]
         if truncated := sum(prediction.truncated for prediction in predictions):
@@ -161,51 +161,15 @@ class Service:
         model, digest = serving.manifest, (shard or request).digest()
         origin = Origin(name, digest, model.name, serving.version, model.engine, extra)
         response = None
-        if request.result != "s3":
-            response = self._inline(call, request, origin, predictions, timings)
-        if response is None:
+        if inline.fits:
+            response = call.answer(200, _describe_inline(inline, origin, timings))
+            inline.check_size(len(json.dumps(response)))
+        if response is None or not inline.fits:
             with _telemetry.measure(timings, "store"):
                 body = ResultStore.from_environment().write(origin, predictions)
             response = call.answer(200, body | {"timings_ms": timings})
         self._measure(predictions, timings)
         return response
-
-    @staticmethod
-    def _inline(
-        call: Call,
-        request: BaseRequest,
-        origin: Origin,
-        predictions: list[Prediction],
-        timings: dict[str, float],
-    ) -> dict[str, Any] | None:
-        """Return the response with the predictions inside, or None if they have to go to S3."""
-        numbers = sum(
-            len(array.data) for p in predictions for arrays in p.arrays.values() for array in arrays
-        )
-        size = numbers // 2  # a float32 takes four bytes, and never under two characters of JSON
-        response: dict[str, Any] = {}
-        if size < INLINE_LIMIT:
-            response = call.answer(
-                200,
-                {
-                    "predictions": _results.inline_arrays(predictions),
-                    "count": len(predictions),
-                    "model": {"name": origin.model, "version": origin.version},
-                    "engine": origin.engine,
-                    **origin.extra,
-                    "timings_ms": timings,
-                },
-            )
-            size = len(json.dumps(response))
-        if size < INLINE_LIMIT:
-            return response
-        if request.result == "inline":
-            raise TooLarge(
-                f"the answer is {size:,} bytes or more, and inline ends below {INLINE_LIMIT:,}; "
-                'ask for "result": "s3" (or "auto"), or send fewer items',
-                field="result",
-            )
-        return None
 
     @staticmethod
     def _measure(predictions: list[Prediction], timings: dict[str, float]) -> None:
@@ -215,6 +179,18 @@ class Service:
         for name, milliseconds in timings.items():
             _telemetry.record_duration(name.capitalize(), milliseconds)
         _telemetry.log("answered", items=len(predictions), **timings)
+
+
+def _describe_inline(inline: InlineRecords, origin: Origin, timings: dict[str, float]) -> dict[str, Any]:
+    """Return the body of an inline answer."""
+    return {
+        "predictions": inline.records,
+        "count": len(inline.records),
+        "model": {"name": origin.model, "version": origin.version},
+        "engine": origin.engine,
+        **origin.extra,
+        "timings_ms": timings,
+    }
 
 
 def _respond_to_fault(call: Call, fault: Fault, *, raise_all: bool) -> dict[str, Any]:

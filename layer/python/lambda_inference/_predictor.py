@@ -1,5 +1,6 @@
 """The contract between a fork's model and everything around it."""
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -9,6 +10,12 @@ from lambda_inference._deadline import Deadline
 from lambda_inference._models import Model
 from lambda_inference._requests import BaseRequest
 from lambda_inference._settings import Settings
+
+DTYPES = {
+    "f": ("float32", "<f4", 4), "d": ("float64", "<f8", 8), "i": ("int32", "<i4", 4),
+    "q": ("int64", "<i8", 8), "B": ("uint8", "|u1", 1),
+}  # fmt: skip
+"""By code of the buffer protocol: numpy's name of a type, how numpy's files spell it, and its bytes."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,8 @@ class Array:
         dtype: a code of the buffer protocol: ``f`` float32, ``d`` float64, ``i`` int32, ``q`` int64,
             ``B`` uint8.
         shape: its extents.
-        path: the object inside the record that holds the array, as nested lists, in an inline answer.
+        path: the object inside the record that holds the array in an inline answer; several of a kind with
+            one path become a list.
 
     """
 
@@ -30,11 +38,37 @@ class Array:
     path: tuple[str | int, ...] = ()
 
     def tolist(self) -> list[Any]:
-        """Return the numbers as nested lists."""
+        """Return the numbers as nested lists; float32 ones print with no more digits than float32 needs."""
         # A memoryview cannot be cast to a shape with a zero in it.
         if 0 in self.shape:
             return [[] for _ in range(self.shape[0])]
-        return cast("list[Any]", memoryview(self.data).cast(self.dtype, self.shape).tolist())
+        data, dtype = memoryview(self.data).cast("B"), str(self.dtype)
+        if dtype == "f":
+            data, dtype = memoryview(_shorten(data)).cast("B"), "d"
+        return cast("list[Any]", data.cast(cast("Any", dtype), self.shape).tolist())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """Return the numbers as numpy's array, for ``numpy.asarray``; a view where it can be one."""
+        import numpy as np
+
+        return np.array(np.frombuffer(self.data, self.dtype).reshape(self.shape), dtype, copy=copy)
+
+
+def _shorten(data: memoryview) -> "array[float]":
+    """Return float32 numbers as the float64 ones with the fewest digits that are read as the same float32."""
+    numbers = data.cast("f").tolist()
+    shortened, places = array("d", numbers), list(range(len(numbers)))
+    for digits in (7, 8, 9):  # float32 keeps any 6 digits, and 9 tell all numbers apart
+        wanted = [numbers[place] for place in places]
+        found = [*map(float, (f"%.{digits}g " * len(wanted) % tuple(wanted)).split())]
+        left = []
+        for place, number, same, original in zip(places, found, array("f", found), wanted, strict=True):
+            if same == original:
+                shortened[place] = number
+            else:
+                left.append(place)
+        places = left
+    return shortened
 
 
 @dataclass(frozen=True)
@@ -74,6 +108,9 @@ class Predictor(Protocol):
                     yield Prediction({"index": index, "text": text.upper() + self.mark})
 
         lambda_handler = serve(Shout)
+
+    A method ``count_array_bytes(request)`` may say how many bytes of float32 numbers each item's arrays have,
+    at least; then a request for an inline answer that cannot fit is refused before its prediction.
     """
 
     Request: ClassVar[type[BaseRequest]]

@@ -74,6 +74,8 @@ class BaseRequest(Struct, forbid_unknown_fields=True, kw_only=True):
         | None
     ) = None
 
+    arrays: Annotated[Literal["list", "base64"], Meta(description='one of "list" and "base64"')] = "list"
+
     @classmethod
     def item(cls, value: Any) -> Any:
         """Return the item of ``data`` that a JSON value in a line of a corpus stands for."""

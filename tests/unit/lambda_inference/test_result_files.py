@@ -13,7 +13,7 @@ import pytest
 from lambda_inference import _results
 from lambda_inference._errors import Unavailable
 from lambda_inference._predictor import Array, Prediction
-from lambda_inference._results import Origin, ResultStore, encode_lines, encode_npz, inline_arrays
+from lambda_inference._results import Origin, ResultStore, encode_lines, encode_npz
 from lambda_inference._storage import Bucket
 
 ORIGIN = Origin("id", "0" * 64, "model", "1" * 64, "engine")
@@ -144,12 +144,3 @@ def test_same_predictions_give_same_bytes():
     """No date and no order gets into a file."""
     assert encode_npz("attention", predictions()) == encode_npz("attention", predictions())
     assert encode_lines(predictions()) == encode_lines(predictions())
-
-
-def test_inline_puts_arrays_where_their_paths_say():
-    """Arrays become nested lists inside copies; the records stay as they were."""
-    given = predictions()
-    records = inline_arrays(given)
-    assert records[0]["hypotheses"] == [{"attention": [[0, 1, 2], [3, 4, 5]]}, {"attention": [[0, 1]]}]
-    assert records[2]["hypotheses"][1] == {"attention": []}
-    assert given[0].record == {"index": 0, "hypotheses": [{}, {}]}
