@@ -106,7 +106,7 @@ class InlineRecords:
         least = sum(_count_least(array, self._form) for array in arrays)
         small = self._size + least < LIMIT  # numbers that do not fit anyway are not written out
         record = build_record(prediction, self._form) if small else {}
-        self._size += len(self._encode(record)) + 1 if small else least
+        self._size += len(self._encode(record)) + 2 if small else least
         self.records.append(record)
 
     def _check_arrays(self, items: int, numbers: int) -> None:

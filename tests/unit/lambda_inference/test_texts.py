@@ -1,11 +1,14 @@
 """What predictors of networks that take tokens have in common: a tokenizer, batches, padding."""
 
+import re
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from support.project import ROOT
 
-from lambda_inference import Manifest, Model, Unavailable
+from lambda_inference import Array, Manifest, Model, Prediction, Unavailable
 from lambda_inference.texts import load_tokenizer, pad_batch, plan_batches
 
 
@@ -39,6 +42,25 @@ def test_rows_are_padded_at_their_ends():
         [[1, 1, 1], [1, 0, 0], [0, 0, 0]],
     )
     assert pad_batch([]) == ([], [])
+
+
+def test_the_documented_predictor_answers_in_order():
+    """Its code is what docs/reference/predictors.md shows."""
+    page = (ROOT / "docs" / "reference" / "predictors.md").read_text(encoding="utf-8")
+    names = {"plan_batches": plan_batches, "pad_batch": pad_batch, "Prediction": Prediction, "Array": Array}
+    for block in re.findall(r"```python\n(def .*?)```", page, re.DOTALL):
+        exec(block, names)  # noqa: S102
+    predictor = SimpleNamespace(
+        tokenizer=SimpleNamespace(encode=lambda text: SimpleNamespace(ids=[*text.encode()])),
+        network=lambda ids, mask: [
+            np.full(384, np.dot(*row), np.float32) for row in zip(ids, mask, strict=True)
+        ],
+    )
+    request = SimpleNamespace(data=["b", "aaa", "a" * 9000, "ab"])
+    answers = list(names["predict"](predictor, request, SimpleNamespace(check=lambda *_: None)))
+    vectors = [np.asarray(answer.arrays["vector"][0]) for answer in answers]
+    assert [vector[0] for vector in vectors] == [98, 3 * 97, 9000 * 97, 97 + 98]
+    assert names["count_array_bytes"](predictor, request) == vectors[0].nbytes
 
 
 def read(data: bytes):
