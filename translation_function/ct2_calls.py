@@ -14,6 +14,9 @@ CHECK_SECONDS = 0.1
 SHORT = 1024
 """Source tokens times beams of searches that end before a check would be worth a thread."""
 
+NO_TOKEN = 10**9
+"""The number of no vocabulary's token."""
+
 
 class Calls:
     """The calls of one model.
@@ -60,6 +63,50 @@ class Calls:
             batch_type="tokens",
         )
         return [result.log_probs for result in results]
+
+    def likeliest(
+        self, pairs: Sequence[tuple[list[str], list[str]]], count: int, check: Callable[[], None]
+    ) -> list[list[tuple[str, float]]]:
+        """Return the likeliest tokens, with log-probabilities, after beginnings that are equally long."""
+        length = len(pairs[0][1])
+        results = self.run(
+            check,
+            self._translator.translate_batch,
+            [source for source, _ in pairs],
+            target_prefix=[target for _, target in pairs] if length else None,
+            beam_size=count,
+            num_hypotheses=count,
+            length_penalty=0,
+            max_decoding_length=length + 1,
+            min_decoding_length=0,
+            max_input_length=0,
+            return_scores=True,
+            # After a beginning, CTranslate2 4.8.5 drops an end that is not the likeliest token.
+            end_token=[NO_TOKEN],
+        )
+        return [
+            [(tokens[length], score) for tokens, score in zip(result.hypotheses, result.scores, strict=True)]
+            for result in results
+        ]
+
+    def attention(
+        self, pairs: Sequence[tuple[list[str], list[str]]], check: Callable[[], None]
+    ) -> list[bytes]:
+        """Return the attention of each target over its source."""
+        results = self.run(
+            check,
+            self._translator.translate_batch,
+            [source for source, _ in pairs],
+            target_prefix=[target for _, target in pairs],
+            beam_size=1,
+            max_decoding_length=max(len(target) for _, target in pairs) + 1,
+            max_input_length=0,
+            return_attention=True,
+        )
+        return [
+            array("f", chain.from_iterable(result.attention[0][: len(target)])).tobytes()
+            for result, (_, target) in zip(results, pairs, strict=True)
+        ]
 
     def run(self, check: Callable[[], None], search: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Return a search's result; if the deadline passes, abandon it, and the next search waits for it."""

@@ -111,9 +111,9 @@ class Decoding(Struct, frozen=True, kw_only=True):
         return self.sampling_topk == 1 or self.sampling_temp < ARGMAX_TEMPERATURE
 
     @property
-    def bans(self) -> bool:
-        """Whether tokens are left out of the search."""
-        return bool(self.min_length or self.ban_unk or self.block_ngram_repeat)
+    def has_rules(self) -> bool:
+        """Whether what precedes a token may ban it."""
+        return bool(self.min_length or self.block_ngram_repeat)
 
     @property
     def caps_early(self) -> bool:

@@ -6,7 +6,7 @@ search, so that a checkpoint gives the same answers in both engines
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,16 @@ from ct2_calls import Calls
 from decoding import DEFAULT, Decoding
 from formats import ct2
 from lambda_inference import BadRequest, Model
-from search_equivalence import EndedHypothesis, Prefixes, count_steps, rank, stop_searches
+from search_equivalence import (
+    Beams,
+    EndedHypothesis,
+    Prefixes,
+    breaks_rules,
+    count_steps,
+    rank,
+    search_by_steps,
+    stop_searches,
+)
 from translator import Hypothesis
 
 SCORED = 2048
@@ -54,7 +63,7 @@ class CTranslate2:
         )
         self._calls = Calls(self._translator)
         self._vocabularies = {name: view for name, view in model.files.items() if ct2.VOCABULARY in name}
-        self.positions, self._tokens, self.unknown = ct2.read_facts(model.files)
+        self.positions, self._tokens, self.unknown, self.end = ct2.read_facts(model.files)
 
     @property
     def vocabularies(self) -> tuple[list[str], list[str]]:
@@ -80,6 +89,7 @@ class CTranslate2:
             for tokens, limit, prefix in zip(batch, caps, prefixes or [[]] * len(batch), strict=True)
         ]
         found: dict[int, list[EndedHypothesis]] = {}
+        stepped: dict[int, list[EndedHypothesis]] = {}
         for group in _group(rows, decoding):
             limit = max(rows[number].limit for number in group)
             found |= zip(group, self._search([rows[number] for number in group], limit, search), strict=True)
@@ -88,17 +98,19 @@ class CTranslate2:
                 cap = rows[number].limit
                 if cap < limit and any(len(hypothesis.tokens) >= cap for hypothesis in found[number]):
                     [found[number]] = self._search([rows[number]], cap, search)
+            if decoding.has_rules and not decoding.samples:
+                stepped |= self._search_by_steps(rows, group, found, search)
         ended = [found[number] for number in range(len(rows))]
-        if decoding.samples or decoding.bans or any(prefixes):
+        if decoding.samples or decoding.ban_unk or any(prefixes):
             ended = self._score(rows, ended, search)
         if self._exact and n_best < beam and not decoding.samples:
             ended = stop_searches(ended, n_best, lambda asked: self._score_prefixes(batch, asked, check))
         return [
             [
                 Hypothesis(best.tokens, best.score, best.attention, best.truncated)
-                for best in rank(one)[:n_best]
+                for best in rank(stepped.get(number, one))[:n_best]
             ]
-            for one in ended
+            for number, one in enumerate(ended)
         ]
 
     def _search(self, rows: Sequence["_Row"], limit: int, search: "_Search") -> list[list[EndedHypothesis]]:
@@ -120,8 +132,8 @@ class CTranslate2:
             batch,
             num_hypotheses=options.pop("num_hypotheses", search.beam if self._exact else search.n_best),
             max_decoding_length=limit,
-            min_decoding_length=min(decoding.min_length + len(rows[0].prefix), limit),
-            no_repeat_ngram_size=decoding.block_ngram_repeat,
+            min_decoding_length=rows[0].shortest(decoding if decoding.samples else DEFAULT),
+            no_repeat_ngram_size=decoding.block_ngram_repeat if decoding.samples else 0,
             disable_unk=decoding.ban_unk,
             max_input_length=0,
             return_scores=True,
@@ -146,6 +158,46 @@ class CTranslate2:
             * (search.beam if decoding.samples and decoding.takes_likeliest else 1)
             for number, result in enumerate(results)
         ]
+
+    def _search_by_steps(
+        self,
+        rows: Sequence["_Row"],
+        group: Sequence[int],
+        found: Mapping[int, list[EndedHypothesis]],
+        search: "_Search",
+    ) -> dict[int, list[EndedHypothesis]]:
+        """Return the hypotheses of sentences whose search went where the rules ban it."""
+        decoding, check = search.decoding, search.check
+        broken = [
+            number
+            for number in group
+            if any(
+                breaks_rules(one.tokens, rows[number].shortest(decoding), decoding) for one in found[number]
+            )
+        ]
+        if not broken:
+            return {}
+        sources = [rows[number].source for number in broken]
+        begun = [(place, rows[number].prefix) for place, number in enumerate(broken)]
+        totals = (
+            self._score_prefixes(sources, begun, check) if rows[broken[0]].prefix else [0.0] * len(broken)
+        )
+        searches = [
+            Beams([(rows[number].prefix, total)], rows[number].limit, rows[number].shortest(decoding))
+            for number, total in zip(broken, totals, strict=True)
+        ]
+
+        def likeliest(prefixes: Prefixes, count: int) -> list[list[tuple[str, float]]]:
+            pairs = [(sources[place], tokens) for place, tokens in prefixes]
+            return self._calls.likeliest(pairs, min(count, self._tokens), check)
+
+        search_by_steps(searches, search.beam, search.n_best, decoding, likeliest, (self.end, self.unknown))
+        best = [rank(one.ended)[: search.n_best] for one in searches]
+        if search.attention:
+            pairs = [(sources[place], one.tokens) for place, ones in enumerate(best) for one in ones]
+            maps = iter(self._calls.attention(pairs, check))
+            best = [[replace(one, attention=next(maps)) for one in ones] for ones in best]
+        return dict(zip(broken, best, strict=True))
 
     def _sampling_options(self, search: "_Search") -> dict[str, Any]:
         """Return the options that draw tokens at random, one hypothesis beside the other."""
@@ -201,6 +253,10 @@ class _Row:
     source: list[str]
     limit: int
     prefix: list[str]
+
+    def shortest(self, decoding: Decoding) -> int:
+        """Return the fewest tokens of a hypothesis, its forced beginning included."""
+        return min(decoding.min_length + len(self.prefix), self.limit)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where OpenNMT-py's beam search would have stopped, found out from the hypotheses of a longer search.
+"""OpenNMT-py's beam search from what CTranslate2's finds: where it stops, and how it bans tokens.
 
 OpenNMT-py 3.5.1 stops at the first step at which the best of all beams ends, once ``n_best`` have ended.
 CTranslate2 searches on, so it finds what OpenNMT-py finds and more: whatever ended after that step has to go.
@@ -22,12 +22,18 @@ went on, and *long* is the answer.
 With -1.1 for *long* the second step is open: its first five tokens may have had -0.95 or -1.05. Only
 ``score_batch`` tells. So ``stop_searches`` asks for the log-probability of those five tokens: for one
 hypothesis of each sentence at a time, the likeliest first, all sentences in one call.
+
+Where a search bans tokens, before a shortest length or where they would repeat, OpenNMT-py leaves the
+others their probabilities. CTranslate2 gives them that of the banned ones, which leads elsewhere. If no
+hypothesis of a search without bans breaks a rule, the rules change nothing. Else ``search_by_steps`` goes
+OpenNMT-py's way: it asks for the likeliest tokens at each step.
 """
 
+import heapq
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from decoding import DEFAULT
+from decoding import DEFAULT, Decoding
 
 Prefixes = Sequence[tuple[int, list[str]]]
 """For some sentences, by their position, the first tokens of a hypothesis."""
@@ -131,3 +137,86 @@ def _replay(
         else:
             return ended
     return hypotheses
+
+
+@dataclass
+class Beams:
+    """A sentence's search by steps.
+
+    Attributes:
+        alive: tokens and log-probability of each hypothesis that goes on.
+        limit: length cap.
+        shortest: fewest tokens, the forced beginning included.
+        ended: hypotheses that do not.
+
+    """
+
+    alive: list[tuple[list[str], float]]
+    limit: int
+    shortest: int
+    ended: list[EndedHypothesis] = field(default_factory=list)
+
+
+def find_banned(tokens: list[str], decoding: Decoding) -> set[str]:
+    """Return the tokens that would repeat an n-gram after these."""
+    size = decoding.block_ngram_repeat
+    if not size or len(tokens) < size:
+        return set()
+    last = tokens[len(tokens) - size + 1 :]
+    return {tokens[end] for end in range(size - 1, len(tokens)) if tokens[end - size + 1 : end] == last}
+
+
+def breaks_rules(tokens: list[str], shortest: int, decoding: Decoding) -> bool:
+    """Return whether a search with bans would not have found a hypothesis."""
+    return len(tokens) < shortest or any(
+        token in find_banned(tokens[:place], decoding) for place, token in enumerate(tokens)
+    )
+
+
+def search_by_steps(
+    searches: Sequence[Beams],
+    beam: int,
+    n_best: int,
+    decoding: Decoding,
+    likeliest: Callable[[Prefixes, int], Sequence[Sequence[tuple[str, float]]]],
+    special: tuple[str, str],
+) -> None:
+    """Go on with searches until each has ended as OpenNMT-py's does.
+
+    Args:
+        searches: whose hypotheses all have as many tokens.
+        beam: how many hypotheses a step keeps.
+        n_best: how many have to end.
+        decoding: which tokens are banned, and how scores are normalised.
+        likeliest: returns so many of the likeliest tokens after each prefix, with their log-probabilities.
+        special: the tokens for the end of a sentence, and for what the vocabulary lacks.
+
+    """
+    end, unknown = special
+    always = {unknown} if decoding.ban_unk else set()
+    while asked := [(row, *one) for row, search in enumerate(searches) for one in search.alive]:
+        banned = [always | find_banned(tokens, decoding) for _, tokens, _ in asked]
+        for (row, tokens, _), names in zip(asked, banned, strict=True):
+            if len(tokens) < searches[row].shortest:
+                names.add(end)
+        found = likeliest([(row, tokens) for row, tokens, _ in asked], beam + max(map(len, banned)))
+        candidates: list[list[tuple[float, list[str], str]]] = [[] for _ in searches]
+        for (row, tokens, total), names, following in zip(asked, banned, found, strict=True):
+            candidates[row] += [
+                (total + one, tokens, token) for token, one in following if token not in names
+            ]
+        for search, choices in zip(searches, candidates, strict=True):
+            best = heapq.nlargest(beam, choices, key=lambda choice: choice[0])
+            search.alive = []
+            stops = False
+            for place, (total, before, token) in enumerate(best):
+                tokens = before if token == end else [*before, token]
+                if token == end or len(tokens) >= search.limit:
+                    search.ended.append(
+                        EndedHypothesis(tokens, total, search.limit, None, decoding.normalise)
+                    )
+                    stops = stops or not place
+                else:
+                    search.alive.append((tokens, total))
+            if stops and len(search.ended) >= n_best:
+                search.alive = []

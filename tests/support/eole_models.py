@@ -35,10 +35,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "rotary": {"embeddings": EMBEDDINGS | {"position_encoding_type": "Rotary"}},
     "experts": {"num_experts": 2},
     "prefix": {},
-    "mode": {},
+    "alphabet": {},
 }
 """Each with the options of its model beside a transformer's."""
-UNTRAINED = {"language model", "rnn", "rotary", "experts", "prefix", "mode"}
+UNTRAINED = {"language model", "rnn", "relative", "rotary", "experts", "prefix"}
 """Kinds that are refused before they translate."""
 STEPS = 300
 
@@ -47,16 +47,16 @@ def build_tokenizer(kind: str, folder: Path) -> tuple[Any, dict[str, Any]]:
     """Return a function from a text to tokens, and what config.json says of it."""
     if kind == "spaces":
         return str.split, {}
-    if kind in {"bpe", "onmt_tokenize", "mode"}:
+    if kind in {"bpe", "onmt_tokenize", "alphabet"}:
         with (folder / "codes").open("w") as file:
             learn_bpe(iter(WORDS * 50), file, 40)
     table: dict[str, Any] = {f"{side}_subword_model": "${MODEL_PATH}/codes" for side in ("src", "tgt")}
     if kind == "bpe":
         bpe = BPE((folder / "codes").open())
         return lambda text: bpe.segment_tokens(text.split()), {"bpe": table}
-    if kind in {"onmt_tokenize", "mode"}:
+    if kind in {"onmt_tokenize", "alphabet"}:
         options = {"mode": "aggressive", "joiner_annotate": True, "case_markup": True}
-        options |= {"segment_alphabet": ["Han"]} if kind == "mode" else {}
+        options |= {"segment_alphabet": ["Han"]} if kind == "alphabet" else {}
         for side in ("src", "tgt"):
             table |= {f"{side}_subword_type": "bpe", f"{side}_onmttok_kwargs": options}
         tokenizer = pyonmttok.Tokenizer(**options, bpe_model_path=str(folder / "codes"))
@@ -101,6 +101,8 @@ def build(kind: str, folder: Path) -> None:
     for name, parameter in network.named_parameters():
         if "norm" not in name:
             torch.nn.init.uniform_(parameter, -0.3, 0.3)
+        elif name.endswith("weight"):
+            torch.nn.init.ones_(parameter)  # RMSNorm's are left as they lie in memory
     if kind not in UNTRAINED:
         train(network, tokenize, tokens)
     save_file(

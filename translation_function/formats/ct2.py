@@ -21,12 +21,14 @@ class Facts(NamedTuple):
         positions: tokens of the longest source, and of the longest hypothesis.
         tokens: size of the target's vocabulary.
         unknown: the token that stands for what the vocabulary lacks.
+        end: the token that ends a sentence.
 
     """
 
     positions: int
     tokens: int
     unknown: str
+    end: str
 
 
 def read_facts(files: Mapping[str, memoryview]) -> Facts:
@@ -39,6 +41,7 @@ def read_facts(files: Mapping[str, memoryview]) -> Facts:
         positions=min(rows, default=UNLIMITED) - added,
         tokens=max(shape[0] for name, shape in shapes.items() if "embeddings" in name and shape),
         unknown=config.get("unk_token", "<unk>"),
+        end=config.get("eos_token", "</s>"),
     )
 
 

@@ -112,7 +112,7 @@ class Splitter:
         for character in text[start:end]:
             if get_kind(character) == "space":
                 self._append_escaped(character)
-            else:
+            elif self._options["mode"] in {"none", "space"} or not _is_skipped(character):
                 self._append(character)
         return end
 
@@ -144,9 +144,11 @@ class Splitter:
 
     def _split_characters(self, text: str) -> None:
         """Split where letters, numbers, spaces and others meet."""
-        text = "".join(character for character in text if character >= " " and character != "\ufeff")
         state, index = "space", 0
         while index < len(text):
+            if _is_skipped(text[index]):
+                index += 1
+                continue
             if text[index] == OPEN:
                 self._begin_placeholder(state)
                 index = self._add_placeholder(text, index)
@@ -236,6 +238,11 @@ class Splitter:
                 self._words[-1].right = True
         elif state == "other":
             self._words[-1].right = True
+
+
+def _is_skipped(character: str) -> bool:
+    """Return whether modes that look at characters leave one out, wherever marks would combine with it."""
+    return character < " " or character == "\ufeff"
 
 
 def _joins_words(character: str, kind: str, following: str, state: str) -> bool:

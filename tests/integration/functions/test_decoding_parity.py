@@ -35,8 +35,6 @@ RUNS = {
     "likeliest token": {"sampling_topk": 1},
 }
 COMMANDS = {"ban_unk": "ban_unk_token", "sampling_topk": "random_sampling_topk"}
-RENORMALISED = {"many tokens, no bigram twice"}
-"""Searches in which CTranslate2 gives the probability of banned tokens to the others."""
 
 
 @pytest.fixture(scope="module")
@@ -108,14 +106,14 @@ def test_torch_answers_as_the_command(opennmt, expected, run, batch_size):
 
 @pytest.mark.parametrize("run", RUNS)
 def test_ctranslate2_answers_nearly_as_the_command(ctranslate2, expected, run):
-    """Best texts are equal but for one, and where banned tokens count but for a third and one."""
+    """Best texts are equal but for one, which a search without rules may rank otherwise, too."""
     found = search(ctranslate2, run, expected[run], len(SENTENCES))
     same = [
         (source, best[0], right)
         for source, best, right in zip(SENTENCES, found, expected[run], strict=True)
         if best[0].tokens == right.hypotheses[0][0]
     ]
-    assert len(same) >= len(SENTENCES) * (2 / 3 if run in RENORMALISED else 1) - 1
+    assert len(same) >= len(SENTENCES) - 1
     for source, best, right in same:
         compare(source, best, right)
 

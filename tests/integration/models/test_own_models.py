@@ -54,14 +54,14 @@ def put_beside(checkpoint, folder, toml: str = ""):
 )
 def test_a_checkpoint_alone_is_served(publish, stack, tmp_path, architecture, age):
     """Its tokens are separated by spaces, and the answers are those of OpenNMT-py's own command."""
-    folder = tiny_models.save(age(model_matrix.build(architecture)), tmp_path / "mine")
+    folder = tiny_models.save(age(model_matrix.build((architecture, "space"))), tmp_path / "mine")
     code, errors, _ = publish(folder)
     assert code == 0, errors
     data = [" ".join(tokens) for tokens in tiny_models.SENTENCES]
     with stack.function(env={"MODEL_BUCKET": BUCKET, "MODEL_NAME": "mine"}) as function:
         response = function.invoke({"data": data, "n_best": 3, "result": "inline"})
     assert response["statusCode"] == 200, response
-    expected = model_matrix.expect(architecture, tmp_path / "expected")
+    expected = model_matrix.expect((architecture, "space"), tmp_path / "expected")
     for one, right in zip(response["body"]["predictions"], expected, strict=True):
         assert [found["tokens"] for found in one["hypotheses"]] == [tokens for tokens, _ in right.hypotheses]
 
@@ -69,7 +69,7 @@ def test_a_checkpoint_alone_is_served(publish, stack, tmp_path, architecture, ag
 @pytest.mark.check
 def test_the_walk(tmp_path):
     """From a folder to an answer in three commands, as the page says; a regex takes raw SMILES."""
-    put_beside(model_matrix.build("GRU"), tmp_path / "models" / "mine")
+    put_beside(model_matrix.build(("GRU", "space")), tmp_path / "models" / "mine")
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     clean |= {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path),

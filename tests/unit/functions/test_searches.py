@@ -13,6 +13,7 @@ from decoding import DEFAULT, Decoding
 from lambda_inference import BadRequest, Model
 from lambda_setup.models.convert import convert
 from lambda_setup.models.describe import describe
+from search_equivalence import find_banned
 
 RECURRENT = ["LSTM", "GRU", "coverage"]
 PREFIXES = [["C", "N"], ["C", "N"], ["O"], []]
@@ -146,3 +147,44 @@ def test_positions_are_the_models(load):
     found = engine.translate([["C"] * 12], 5, 1, False, lambda: None, Decoding(min_length=250), ())
     assert [(len(best.tokens), best.truncated) for [best] in found] == [(11, True)]
     assert load(engine_ctranslate2, "relative positions").positions == 1_000_000
+
+
+RULES = [
+    {"min_length": 4},
+    {"min_length": 9, "max_length": 8},
+    {"block_ngram_repeat": 2},
+    {"min_length": 6, "block_ngram_repeat": 3, "ban_unk": True, "length_penalty": "wu", "alpha": 0.5},
+]
+
+
+@pytest.mark.parametrize("fields", RULES)
+@pytest.mark.parametrize("prefixes", [(), PREFIXES])
+def test_rules_lead_ctranslate2_where_they_lead_opennmt(load, fields, prefixes, monkeypatch):
+    """Step by step, a banned token's probability goes to no other token, in either engine."""
+    monkeypatch.setattr(engine_ctranslate2, "breaks_rules", lambda *_: True)
+    decoding = Decoding(**fields)
+    right, _ = search(load(engine_opennmt), decoding, prefixes, attention=True)
+    for found in search(load(engine_ctranslate2), decoding, prefixes, attention=True):
+        for best, wanted in zip(found, right, strict=True):
+            assert [one.tokens for one in best] == [one.tokens for one in wanted]
+            assert [one.truncated for one in best] == [one.truncated for one in wanted]
+            assert [one.score for one in best] == pytest.approx([one.score for one in wanted], abs=1e-4)
+            for one, other in zip(best, wanted, strict=True):
+                weights = memoryview(one.attention).cast("f").tolist()
+                assert weights == pytest.approx(memoryview(other.attention).cast("f").tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size", "banned"),
+    [
+        ("abab", 2, {"a"}),
+        ("abab", 3, {"a"}),
+        ("aab", 2, set()),
+        ("a", 2, set()),
+        ("abcab", 3, {"c"}),
+        ("aa", 0, set()),
+    ],
+)
+def test_an_ngram_is_not_repeated(tokens, size, banned):
+    """What followed the last tokens before is banned."""
+    assert find_banned(list(tokens), Decoding(block_ngram_repeat=size)) == banned

@@ -87,7 +87,7 @@ def test_pyonmttok_is_its_own_library(mode, subwords, tmp_path):
         theirs = pyonmttok.Tokenizer(**options, **path)
         views = {subwords: memoryview(files[subwords])} if subwords else {}
         ours = tokenizer.load({"kind": "pyonmttok", "options": options}, views).source
-        for text in [*ODD, *split()[:20]]:
+        for text in [*ODD, "%\ufeff\u0301 ｟\ta", *split()[:20]]:
             tokens = theirs(text)
             assert ours.encode(text) == tokens, options
             assert ours.decode(tokens) == theirs.detokenize(tokens), options
