@@ -21,6 +21,8 @@ REMEDIES = {
     "onmt.inputters": checkpoint.CONVERT_V2,
 }
 """What to do about a pickle, by the modules that it names."""
+NORM_EPS = 1e-6
+"""OpenNMT-py's default, which CTranslate2's own 1e-5 stands in for: answers are the same."""
 
 
 def describe(folder: Path) -> dict[str, Any] | None:
@@ -84,6 +86,9 @@ def convert_to_ctranslate2(
             parts["opt"].self_attn_type = "scaled-dot"
             torch.save(parts, renamed)
             spec = OpenNMTPyConverter(str(renamed))._load()  # noqa: SLF001 - the public method does all steps
+            if parts["opt"].norm_eps != NORM_EPS:
+                # The converter of CTranslate2 4.8.5 takes it over from language models alone.
+                spec.config.layer_norm_epsilon = parts["opt"].norm_eps
             spec.validate()
             positions = [(part, copy.copy(part.encodings)) for part in _position_encodings(spec)]
             spec.optimize(quantization=stored)

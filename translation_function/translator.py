@@ -16,6 +16,7 @@ from lambda_inference import (
     Deadline,
     Model,
     Prediction,
+    Unavailable,
     load_engine_module,
 )
 from lambda_inference.texts import plan_batches
@@ -128,15 +129,24 @@ class Translator:
             self._languages = Languages(model.manifest.languages, *self._engine.vocabularies)
 
     def check(self) -> None:
-        """Check that a loaded model's tokenizers fit its vocabularies; for publishing, not for requests.
+        """Check that a loaded model translates, and its tokenizers fit it; for publishing, not for requests.
 
         Raises:
-            Unavailable: they are not those that the model was trained with.
+            Unavailable: it does not translate a token, or was trained with other tokenizers.
 
         """
         from formats.fit import check_vocabularies
 
-        check_vocabularies(self._tokenizers, *self._engine.vocabularies)
+        source, target = self._engine.vocabularies
+        check_vocabularies(self._tokenizers, source, target)
+        decoding = self._decoding
+        try:
+            self._engine.translate([source[-1:]], 1, 1, decoding.replace_unk, lambda: None, decoding, ())
+        except Exception as error:
+            raise Unavailable(
+                f"the model loads, and does not translate: {type(error).__name__}: {error}; change its "
+                "[decoding], or train it with options that OpenNMT-py's own command translates with"
+            ) from error
 
     def predict(self, request: TranslationRequest, deadline: Deadline) -> Iterator[Prediction]:
         """Yield each item's prediction, in input order."""

@@ -39,6 +39,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "experts": TRANSFORMER | {"num_experts": 2, "num_experts_per_tok": 1},
     "trained with alignments": TRANSFORMER
     | {"lambda_align": 0.1, "alignment_layer": 1, "alignment_heads": 1},
+    "larger norm_eps": TRANSFORMER | {"norm_eps": 0.1},
     "biases": TRANSFORMER | {"add_qkvbias": True, "add_ffnbias": True},
     "LSTM": {"encoder_type": "brnn", "decoder_type": "rnn", "rnn_type": "LSTM"},
     "GRU": {"encoder_type": "rnn", "decoder_type": "rnn", "rnn_type": "GRU"},

@@ -5,10 +5,12 @@ import copy
 import pytest
 import torch
 from onmt.models import model_saver
-from support import tiny_models
+from support import model_matrix, tiny_models
 
 from formats import checkpoint
 from lambda_inference import Unavailable
+from lambda_setup.models.convert import convert
+from lambda_setup.models.describe import describe
 
 
 def read(folder) -> dict:
@@ -95,3 +97,34 @@ def test_what_the_converter_of_version_2_writes_is_accepted(transformer, tmp_pat
     options = vars(tiny_models.age(transformer)["opt"]) | {"add_qkvbias": True, "add_ffnbias": True}
     transformer["opt"].__dict__ = options
     assert read(tiny_models.save(transformer, tmp_path))["opt"].add_qkvbias
+
+
+@pytest.mark.parametrize(
+    ("options", "decoding", "engine", "reason"),
+    [
+        (
+            {"encoder_type": "rnn", "decoder_type": "rnn", "coverage_attn": True, "input_feed": 0},
+            "",
+            "opennmt",
+            "Asser",
+        ),
+        ({"encoder_type": "transformer", "decoder_type": "rnn", "heads": 2}, "", "opennmt", "AttributeError"),
+        (
+            tiny_models.TRANSFORMER,
+            "sampling_topk = 2\nseed = 1",
+            "ctranslate2",
+            "BadRequest: seed has no equiv",
+        ),
+    ],
+    ids=["coverage", "mixed", "seed"],
+)
+def test_a_model_that_loads_and_does_not_translate_is_refused(tmp_path, options, decoding, engine, reason):
+    """Before it is published; OpenNMT-py's own command fails with such a model at its first sentence."""
+    folder = tiny_models.save(tiny_models.build(**options), tmp_path / "saved")
+    if decoding:
+        (folder / "model.toml").write_text(f"[decoding]\n{decoding}")
+        (tmp_path / "converted").mkdir()
+        convert(folder, describe(folder), tmp_path / "converted", engine, "float32")
+        folder = tmp_path / "converted"
+    with pytest.raises(Unavailable, match=f"loads, and does not translate: {reason}"):
+        model_matrix.load_predictor(folder, engine)
