@@ -65,6 +65,24 @@ class BatchInvariantBeamSearch(BeamSearch):  # type: ignore[misc]
                 if len(self) <= self.min_length + self._forced[sentence]:
                     log_probs[row * self.beam_size : (row + 1) * self.beam_size, self.eos] = BANNED
 
+    def ensure_unk_removed(self, log_probs: Tensor) -> None:
+        """Ban the unknown token, except in a forced beginning."""
+        if self.ban_unk_token:
+            rows = [row for row in range(len(log_probs)) if not self._is_forced(row)]
+            log_probs[rows, self.unk] = BANNED
+
+    def block_ngram_repeats(self, log_probs: Tensor) -> None:
+        """Ban tokens that would repeat an n-gram, except in a forced beginning."""
+        if self.block_ngram_repeat:
+            rows = [row for row in range(len(log_probs)) if self._is_forced(row)]
+            before = log_probs[rows]  # a copy
+            super().block_ngram_repeats(log_probs)
+            log_probs[rows] = before
+
+    def _is_forced(self, row: int) -> bool:
+        """Return whether a row's next token belongs to its sentence's forced beginning."""
+        return len(self) <= self._forced[int(self._batch_offset[row // self.beam_size])]
+
     def target_prefixing(self, log_probs: Tensor) -> Tensor:
         """Leave of each beam only the next token of its forced beginning."""
         if self.target_prefix is not None and len(self) <= self.target_prefix.size(1):

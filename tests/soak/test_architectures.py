@@ -10,13 +10,12 @@ PAGE = ROOT / "docs" / "how-to" / "models.md"
 
 def test_the_table_says_what_is_served(tmp_path):
     """Each cell is what that model did; a missing or wrong table is printed as it should be."""
-    expected = {}
-    results = {}
-    for number, cell in enumerate(model_matrix.list_cells()):
-        row = cell[0]
-        if row not in expected:
-            expected[row] = model_matrix.expect(row, tmp_path / "-".join(row))
-        results[cell] = model_matrix.try_cell(*cell, tmp_path / str(number), expected[row])
+    rows = model_matrix.ROWS
+    expected = dict(zip(rows, model_matrix.expect(rows, tmp_path), strict=True))
+    results = {
+        cell: model_matrix.try_cell(*cell, tmp_path / str(number), expected[cell[0]])
+        for number, cell in enumerate(model_matrix.list_cells())
+    }
     table = model_matrix.write_table(results)
     found = re.search(r"<!-- architectures -->\n(.*?)<!-- end -->", PAGE.read_text(), re.DOTALL)
     assert found

@@ -79,10 +79,12 @@ def build(row: Row) -> dict[str, Any]:
     )
 
 
-def expect(row: Row, folder: Path) -> list[reference.Reference]:
-    """Return what OpenNMT-py's own command answers, from today's checkpoint."""
-    place = tiny_models.save(build(row), folder / "reference")
-    return reference.translate(place / "model.pt", tokenize(row[1]), BEAM, N_BEST, folder)
+def expect(rows: list[Row], folder: Path) -> list[list[reference.Reference]]:
+    """Return what OpenNMT-py's own command answers, from today's checkpoints."""
+    options = {"beam_size": BEAM, "n_best": N_BEST}
+    saved = [tiny_models.save(build(row), folder / "-".join(row)) for row in rows]
+    runs = [(place / "model.pt", tokenize(row[1]), options) for place, row in zip(saved, rows, strict=True)]
+    return reference.translate_each(runs, folder)
 
 
 def try_cell(row: Row, vintage: str, engine: str, folder: Path, expected: list[reference.Reference]) -> str:

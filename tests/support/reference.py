@@ -74,17 +74,25 @@ def translate_all(
     model: Path, sentences: list[list[str]], runs: list[dict[str, Any]], folder: Path
 ) -> list[list[Reference]]:
     """Run the command once for each set of options; ``tgt`` is a list of the tokens to begin with."""
+    return translate_each([(model, sentences, options) for options in runs], folder)
+
+
+def translate_each(
+    runs: list[tuple[Path, list[list[str]], dict[str, Any]]], folder: Path
+) -> list[list[Reference]]:
+    """Run the command once for each model, its tokenised sentences and its options, in one process."""
     package = folder / "onmt"
     if not package.exists():
         _copy_without_transforms(package)
-    source = folder / "source.txt"
-    _write_lines(source, sentences)
-    commands = [
-        ["-model", str(model), "-src", str(source), "-output", str(folder / f"{number}.txt"),
-         "-log_file", str(folder / f"{number}.log"), "-batch_size", "1", "-batch_type", "sents",
-         "-with_score", "-attn_debug", "-gpu", "-1", *_arguments(options, folder / f"{number}.tgt")]
-        for number, options in enumerate(runs)
-    ]  # fmt: skip
+    commands = []
+    for number, (model, sentences, options) in enumerate(runs):
+        _write_lines(folder / f"{number}.src", sentences)
+        commands.append(
+            ["-model", str(model), "-src", str(folder / f"{number}.src"),
+             "-output", str(folder / f"{number}.txt"), "-log_file", str(folder / f"{number}.log"),
+             "-batch_size", "1", "-batch_type", "sents", "-with_score", "-attn_debug", "-gpu", "-1",
+             *_arguments(options, folder / f"{number}.tgt")]
+        )  # fmt: skip
     # The command loads checkpoints as torch did before 2.6; these are our own.
     environment = os.environ | {
         "PYTHONPATH": str(folder),
@@ -95,7 +103,7 @@ def translate_all(
         [sys.executable, "-c", COMMAND, json.dumps(commands)],
         check=True, cwd=folder, env=environment, capture_output=True,
     )  # fmt: skip
-    return [_read(folder, number, options["n_best"]) for number, options in enumerate(runs)]
+    return [_read(folder, number, options["n_best"]) for number, (_, _, options) in enumerate(runs)]
 
 
 def _write_lines(path: Path, sentences: list[list[str]]) -> None:

@@ -188,3 +188,14 @@ def test_rules_lead_ctranslate2_where_they_lead_opennmt(load, fields, prefixes, 
 def test_an_ngram_is_not_repeated(tokens, size, banned):
     """What followed the last tokens before is banned."""
     assert find_banned(list(tokens), Decoding(block_ngram_repeat=size)) == banned
+
+
+@pytest.mark.parametrize("engine", [engine_opennmt, engine_ctranslate2])
+@pytest.mark.parametrize(
+    ("prefix", "fields"), [(["x"], {"ban_unk": True}), (["C", "C", "C"], {"block_ngram_repeat": 2})]
+)
+def test_a_forced_beginning_outweighs_a_ban(load, engine, prefix, fields):
+    """It holds, at its own probability; OpenNMT-py's command leaves it, with scores of thousands."""
+    _, [[best]] = search(load(engine), Decoding(**fields), [prefix], SENTENCES[:1], n_best=1)
+    assert best.tokens[: len(prefix)] == [{"x": "<unk>"}.get(token, token) for token in prefix]
+    assert best.score > -10
