@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -89,6 +90,7 @@ def upload(corpus: Corpus) -> bool:
         return False
     try:
         if corpus.client.head_object(Bucket=corpus.bucket, Key=corpus.key)["ContentLength"] == corpus.size:
+            renew(corpus.client, corpus.bucket, corpus.key)
             return False
     except ClientError as error:
         if error.response["Error"]["Code"] not in {"404", "403"}:
@@ -96,6 +98,20 @@ def upload(corpus: Corpus) -> bool:
     with corpus.open() as file, transfer("uploading the corpus", corpus.size) as progress:
         options = {"ChecksumAlgorithm": "SHA256"}
         corpus.client.upload_fileobj(file, corpus.bucket, corpus.key, options, progress)
+    return True
+
+
+def renew(client: "S3Client", bucket: str, key: str, age: timedelta = timedelta(days=1)) -> bool:
+    """Copy an object of a certain age onto itself, so that its bucket does not delete it while it is used.
+
+    Returns whether it was copied: a bucket's lifecycle counts from the last write.
+    """
+    head = client.head_object(Bucket=bucket, Key=key)
+    if datetime.now(UTC) - head["LastModified"] < age:
+        return False
+    kept = {"Metadata": head["Metadata"], "ContentType": head["ContentType"]}
+    source = {"Bucket": bucket, "Key": key}
+    client.copy(source, bucket, key, ExtraArgs={**kept, "MetadataDirective": "REPLACE"})  # type: ignore[arg-type]
     return True
 
 

@@ -55,6 +55,8 @@ def run(deployment: Deployment, job: Run) -> Mapping[str, Any]:
         status(f"uploaded s3://{corpus.bucket}/{corpus.key}")
     if is_new:
         bucket.put(_record_key(job.name), json.dumps(batch).encode())
+    else:
+        corpora.renew(bucket.client, bucket.name, _record_key(job.name))
     shards, lines = _write_index(deployment, corpus, batch, job.most_lines)
     machine = deployment.state_machine
     execution = _start(machine, batch)
@@ -155,6 +157,7 @@ def _write_index(
     bucket = ResultBucket(deployment.client, deployment.result_bucket)
     if stream := bucket.open(batch["index"]):
         data = stream.read()
+        corpora.renew(bucket.client, bucket.name, batch["index"])
         status("taking the shards of an earlier run of this corpus")
     else:
         most_bytes = MAX_BYTES if most_lines else _measure_shard(deployment, corpus, batch["request"])

@@ -31,7 +31,7 @@ from lambda_setup.commands.options import (
     positive,
 )
 from lambda_setup.deployment import Deployment
-from lambda_setup.deployment.aws import AwsDeployment, open_session, readable_errors
+from lambda_setup.deployment.aws import AwsDeployment, check_bucket, open_session, readable_errors
 from lambda_setup.errors import CommandError
 from lambda_setup.models.bucket import SHORT_VERSION
 from lambda_setup.output import status, table
@@ -101,6 +101,9 @@ def run(options: argparse.Namespace) -> int:
     job = Run(name=options.name, source=options.input, request=options.request, most_lines=options.lines,
               format=options.format)  # fmt: skip
     with _open_deployment(options) as deployment, readable_errors(deployment.where):
+        if options.stack:
+            for bucket in {deployment.result_bucket, deployment.environment()["MODEL_BUCKET"]}:
+                check_bucket(deployment.client, bucket)
         if options.dry_run:
             for step in plan(deployment, job):
                 print(step)

@@ -220,6 +220,8 @@ def _check_conversion(options: argparse.Namespace) -> None:
 
 def _upload(options: argparse.Namespace, folder: Path, manifest: PublishedManifest) -> dict[str, Any]:
     bucket = _open_bucket(options)
+    if options.stack:
+        aws.check_bucket(bucket.client, bucket.name)
     size = sum(file.size for file in manifest.files)
     result: dict[str, Any] = {
         "name": manifest.name,

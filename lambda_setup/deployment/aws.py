@@ -13,6 +13,7 @@ from layer.builder.publish import aws
 
 if TYPE_CHECKING:
     from boto3 import Session
+    from mypy_boto3_s3 import S3Client
 
 readable_errors = functools.partial(aws.readable_errors, kind=CommandError)
 """Context manager that turns boto3's errors into a CommandError with a subject."""
@@ -90,7 +91,37 @@ def open_session(region: str | None = None, profile: str | None = None) -> "Sess
     import boto3
 
     with readable_errors("AWS"):
-        return boto3.Session(region_name=region, profile_name=profile)
+        session = boto3.Session(region_name=region, profile_name=profile)
+        # boto3 reads AWS_DEFAULT_REGION alone; other SDKs, and SAM, know this one too.
+        if session.region_name is None and (region := os.environ.get("AWS_REGION")):
+            return boto3.Session(region_name=region, profile_name=profile)
+        return session
+
+
+def check_bucket(client: "S3Client", bucket: str) -> None:
+    """Refuse a bucket that a function in the client's region could not reach.
+
+    Raises:
+        CommandError: there is no such bucket, or it is in another region.
+
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        facts = client.head_bucket(Bucket=bucket)["ResponseMetadata"]
+    except ClientError as error:
+        facts = error.response["ResponseMetadata"]
+        if error.response["Error"]["Code"] == "404":
+            raise CommandError(
+                f"there is no bucket {bucket}; name one that exists in the stack's parameters"
+            ) from None
+    # Also the answer to somebody who may not list the bucket says where it is.
+    found, expected = facts["HTTPHeaders"].get("x-amz-bucket-region"), client.meta.region_name
+    if found and found != expected:
+        raise CommandError(
+            f"bucket {bucket} is in {found} and the function in {expected}, which cannot read it there; "
+            f"deploy with a bucket in {expected}"
+        )
 
 
 def open_model_bucket(session: "Session", *, stack: str = "", bucket: str = "") -> ModelBucket:

@@ -6,9 +6,11 @@ deploys is added here, each by what AWS does, and goes when moto has it (5.2 has
 - the transformation ``AWS::Serverless``: aws-sam-translator, which is what AWS runs;
 - outputs, and other stacks' exports, of a stack that a change set creates;
 - values in a list that ``AWS::NoValue`` removes;
+- outputs of other stacks that ``Fn::GetStackOutput`` names;
 - a layer's name, and its version's ARN as what ``Ref`` means;
 - the number of a function's version;
 - aliases;
+- policies that stand beside their role;
 - outputs of a nested stack as its attributes.
 """
 
@@ -22,8 +24,9 @@ from unittest import mock
 import boto3
 from moto.awslambda.models import LambdaVersion, LayerVersion, lambda_backends
 from moto.cloudformation import parsing
-from moto.cloudformation.models import CloudFormationBackend
+from moto.cloudformation.models import CloudFormationBackend, cloudformation_backends
 from moto.cloudformation.models import Stack as NestedStack
+from moto.iam.models import iam_backends
 from moto.server import ThreadedMotoServer
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
@@ -60,7 +63,10 @@ _clean = parsing.clean_json
 
 
 def clean_json(value: Any, resources: Any) -> Any:
-    """Return a value with its functions worked out: moto's, where lists lose what AWS::NoValue removes."""
+    """Return a value with its functions worked out: moto's, and what it lacks."""
+    if isinstance(value, dict) and "Fn::GetStackOutput" in value:
+        wanted = clean_json(value["Fn::GetStackOutput"], resources)
+        return resources.get_stack_output(wanted["StackName"], wanted["OutputName"])
     found = _clean(value, resources)
     return [item for item in found if item is not None] if isinstance(value, list) else found
 
@@ -113,6 +119,37 @@ class Alias:
         return True
 
 
+class RolePolicy:
+    """``AWS::IAM::RolePolicy``."""
+
+    def __init__(self, name: str) -> None:
+        self.physical_resource_id = name
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::IAM::RolePolicy"
+
+    @classmethod
+    def create_from_cloudformation_json(cls, _, resource, account_id, region, **__) -> "RolePolicy":  # noqa: ARG003
+        policy = resource["Properties"]
+        iam_backends[account_id]["aws"].put_role_policy(
+            policy["RoleName"], policy["PolicyName"], json.dumps(policy["PolicyDocument"])
+        )
+        return cls(policy["PolicyName"])
+
+    def delete(self, *_: Any) -> None:
+        """Go with the role."""
+
+    def is_created(self) -> bool:
+        return True
+
+
+def _stack_output(_: Any, stack: str, output: str) -> str:
+    """Return what ``Fn::GetStackOutput`` is."""
+    (found,) = (one for one in cloudformation_backends[ACCOUNT][REGION].stacks.values() if one.name == stack)
+    return found.output_map[output].value
+
+
 def _output(stack: NestedStack, attribute: str) -> str:
     """Return what ``Outputs.NAME`` is of a nested stack."""
     return stack.output_map[attribute.removeprefix("Outputs.")].value
@@ -159,8 +196,11 @@ def _completed(account: Account) -> Iterator[None]:
             (LayerVersion, "physical_resource_id", property(lambda layer: layer.arn)),
             (LambdaVersion, "get_cfn_attribute", lambda version, _: str(version.version)),
             (NestedStack, "get_cfn_attribute", _output),
+            (parsing.ResourceMap, "get_stack_output", _stack_output),
         ):
             patches.enter_context(mock.patch.object(owner, name, value, create=True))
         models = parsing.get_model_map()
-        patches.enter_context(mock.patch.dict(models, {Alias.cloudformation_type(): Alias}))
+        patches.enter_context(
+            mock.patch.dict(models, {kind.cloudformation_type(): kind for kind in (Alias, RolePolicy)})
+        )
         yield

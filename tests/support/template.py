@@ -32,8 +32,15 @@ PLACES = ("CodeUri", "ContentUri", "DefinitionUri")
 class Stack:
     """The template with parameters filled in: what CloudFormation would make of it."""
 
-    def __init__(self, artifacts: dict[str, str] | None = None, name: str = "translation", **parameters: Any):
+    def __init__(
+        self,
+        artifacts: dict[str, str] | None = None,
+        name: str = "translation",
+        pseudo: dict[str, str] | None = None,
+        **parameters: Any,
+    ) -> None:
         self.name = name
+        self.pseudo = pseudo or {}  # pseudo parameters, such as AWS::Partition
         self.parameters = {key: value["Default"] for key, value in SOURCE["Parameters"].items()} | parameters
         self.artifacts = ARTIFACTS | (artifacts or {})
 
@@ -86,6 +93,12 @@ class Stack:
         """Return the function's properties."""
         return self.one("Lambda::Function")
 
+    def role(self, name: str = "FunctionRole") -> dict[str, Any]:
+        """Return a role's properties, with the policies that stand beside it among its own."""
+        role = self.resources[name]["Properties"]
+        beside = [policy for policy in self.all("IAM::RolePolicy") if policy["RoleName"] == name]
+        return role | {"Policies": [*role["Policies"], *beside]}
+
     @property
     def environment(self) -> dict[str, str]:
         """Return the function's environment."""
@@ -117,7 +130,7 @@ class Stack:
             return clean_json(node, self._names)
 
     def _holds(self, condition: Any) -> bool:
-        with mock.patch.object(parsing, "clean_json", clean_json):
+        with mock.patch.object(parsing, "clean_json", _clean_text):
             return parsing.parse_condition(condition, self._names, self._names.lazy_condition_map)
 
     @cached_property
@@ -125,19 +138,30 @@ class Stack:
         return _Names(self)
 
 
+def _clean_text(value: Any, resources: Any) -> Any:
+    """Return a value worked out for a comparison, in which CloudFormation has texts alone."""
+    found = clean_json(value, resources)
+    return str(found) if type(found) is int else found
+
+
 class _Names(dict[str, Any]):
     """The values of a stack's names, in the form that moto's evaluator asks for."""
 
     def __init__(self, stack: Stack) -> None:
         super().__init__(
-            stack.parameters
+            SOURCE["Mappings"]
+            | stack.parameters
             | {"AWS::NoValue": None, "AWS::StackName": stack.name, "AWS::Partition": "aws",
-               "AWS::AccountId": ACCOUNT, "AWS::Region": REGION}
+               "AWS::AccountId": ACCOUNT, "AWS::Region": REGION, "AWS::URLSuffix": "amazonaws.com"}
+            | stack.pseudo
         )  # fmt: skip
         self._stack = stack
         self.lazy_condition_map = _Conditions(stack)
-        export = f"{stack.parameters['ModelStackName']}-ModelBucket"
-        self.cross_stack_resources = {export: SimpleNamespace(name=export, value=f"import of {export}")}
+
+    @staticmethod
+    def get_stack_output(stack: str, output: str) -> str:
+        """Return what Fn::GetStackOutput is, without another stack."""
+        return f"{output} of {stack}"
 
     def __missing__(self, name: str) -> str:
         """Return what a reference to a resource is: its name here, or a layer version's ARN."""

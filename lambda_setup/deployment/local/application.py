@@ -154,6 +154,7 @@ class LocalDeployment:
         env = {**self.s3.environment(), "AWS_ENDPOINT_URL_LAMBDA": self._service.endpoint}
         states = self._exit.enter_context(StepFunctions(env=env, log=self.log))
         values = {
+            "Partition": "aws",
             "FunctionAliasArn": "function",
             "ResultBucket": RESULT_BUCKET,
             "MaxConcurrency": str(len(self._emulators)),

@@ -4,12 +4,14 @@
 
     Fault                   500
       BadRequest            400
+        ForeignEvent
       Conflict              409
       TooLarge              413
       InternalError         500
       Unavailable           503
         AccessDenied
         MissingVersion
+        Refused           503, with a code of its own
       OutOfTime             504
 """
 
@@ -50,6 +52,10 @@ class BadRequest(Fault, ValueError):
     code = "BadRequest"
 
 
+class ForeignEvent(BadRequest):
+    """An event that another service made, and no request; its message says which setting to change."""
+
+
 class Conflict(Fault):
     """The request's id already names the result of another request."""
 
@@ -77,6 +83,12 @@ class Unavailable(Fault):
 
 class AccessDenied(Unavailable):
     """S3 denied access, as it also does for a missing object to a role that may not list the bucket."""
+
+
+class Refused(Unavailable):
+    """S3 refused, and goes on refusing until somebody changes a setting."""
+
+    code = "Refused"
 
 
 class MissingVersion(Unavailable):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lambda_inference import _layer_marker, _telemetry
 from lambda_inference._deadline import Deadline
-from lambda_inference._errors import Fault, InternalError
+from lambda_inference._errors import Fault, ForeignEvent, InternalError
 from lambda_inference._events import Call, parse_event
 from lambda_inference._inline import InlineRecords
 from lambda_inference._predictor import Prediction, Predictor
@@ -56,9 +56,12 @@ class Service:
         try:
             self.models.initialise()
         except Fault as fault:
-            _telemetry.log("the model could not be loaded yet", code=fault.code, reason=fault.message)
+            _telemetry.warn("the model could not be loaded yet", code=fault.code, reason=fault.message)
         except Exception as error:  # noqa: BLE001 - Lambda would repeat an init that fails, without an answer
             _telemetry.log_failure(error)
+        finally:
+            # Now, because every environment that is restored from a snapshot would repeat them.
+            _telemetry.flush()
 
     def handle(self, event: Any, context: Any) -> dict[str, Any]:
         """Answer one invocation."""
@@ -208,7 +211,9 @@ def _respond_to_fault(call: Call, fault: Fault, *, raise_all: bool) -> dict[str,
     server_fault = fault.status >= 500  # noqa: PLR2004
     _telemetry.count("Failed" if server_fault else "Rejected")
     message = {"message_id": call.message_id} if call.message_id else {}
-    _telemetry.log("not answered", status=fault.status, code=fault.code, **message)
+    # The messages of other faults quote what a request held.
+    reason = {"reason": fault.message} if server_fault or isinstance(fault, ForeignEvent) else {}
+    _telemetry.warn("not answered", status=fault.status, code=fault.code, **reason, **message)
     response = call.answer(fault.status, fault.body())
     if call.http or call.message_id or not (server_fault or raise_all):
         return response

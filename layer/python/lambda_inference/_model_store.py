@@ -19,11 +19,12 @@ from msgspec import Struct
 from lambda_inference import _compatibility
 from lambda_inference._background import slow_storage
 from lambda_inference._buffers import PreallocatedBytes
-from lambda_inference._errors import AccessDenied, MissingVersion, Unavailable
+from lambda_inference._errors import AccessDenied, MissingVersion, Refused, Unavailable
 from lambda_inference._hints import publish_command
 from lambda_inference._models import Manifest, Model
 from lambda_inference._settings import Settings
-from lambda_inference._storage import Bucket, Missing, get_bucket
+from lambda_inference._storage import Bucket, get_bucket
+from lambda_inference._storage_errors import Missing
 
 _HEX = 64
 _ATTEMPTS = 3
@@ -175,7 +176,7 @@ class ModelStore:
             last = attempt == _ATTEMPTS or bool(stop and stop.is_set())
             try:
                 self.bucket.read_into(key, view, start)
-            except AccessDenied:
+            except (AccessDenied, Refused):
                 raise
             except Unavailable:
                 if last:

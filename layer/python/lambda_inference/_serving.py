@@ -240,7 +240,7 @@ class ModelManager:
             )
         except Unavailable as fault:
             _telemetry.count("ModelUnchecked")
-            _telemetry.log("the channel could not be read", reason=fault.message, version=version)
+            _telemetry.warn("the channel could not be read", reason=fault.message, version=version)
             return
         if pointer is None:
             return
@@ -257,7 +257,7 @@ class ModelManager:
             reason = error.message if isinstance(error, Fault) else type(error).__name__
             self._refusal = Refusal(pointer.version, time.time() + _REFUSED_CHECKS * refresh)
             _telemetry.count("ModelRefused")
-            _telemetry.log("the model is refused", reason=reason, refused=pointer.version, version=version)
+            _telemetry.warn("the model is refused", reason=reason, refused=pointer.version, version=version)
         _release_memory()
 
     def _swap(self, store: ModelStore, pointer: Pointer, deadline: Deadline) -> bool:
@@ -311,7 +311,7 @@ def _load(predictor: Predictor, model: Model, etag: str | None, seconds: float) 
     try:
         predictor.load(model)
     except Fault as fault:
-        _telemetry.log("the model cannot be loaded", reason=fault.message, version=model.version)
+        _telemetry.warn("the model cannot be loaded", reason=fault.message, version=model.version)
         raise
     except Exception as error:
         # No request is read meanwhile, so that no message can quote one.

@@ -4,12 +4,14 @@ obstore is imported and connected at first use: it costs a cold start less than 
 """
 
 import os
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lambda_inference import _credentials
-from lambda_inference._errors import AccessDenied, Unavailable
+from lambda_inference._errors import AccessDenied, Refused, Unavailable
+from lambda_inference._storage_errors import Missing, is_conflict, translate
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
@@ -18,11 +20,9 @@ if TYPE_CHECKING:
 # A storage that does not answer becomes a fault after some seconds, well inside any timeout; the caller
 # can then retry.
 _CONNECT_TIMEOUT = "3s"
+_CONFLICT_PAUSES = (0.1, 0.3, 0.9)
+"""Seconds before a conditional write is repeated that met another one."""
 _RETRIES: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=15)}
-
-
-class Missing(Exception):
-    """There is no such object."""
 
 
 ABSENT = (Missing, AccessDenied)
@@ -134,7 +134,7 @@ class Bucket:
         """
         import obstore
 
-        with self._translate_errors(key):
+        with self._translate_errors(key, writing=True):
             obstore.put(self._connect(), key, data, attributes={"Content-Type": content_type})
 
     def create(self, key: str, data: bytes, content_type: str, metadata: Mapping[str, str]) -> bool:
@@ -147,20 +147,22 @@ class Bucket:
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        with self._translate_errors(key):
-            try:
-                obstore.put(
-                    self._connect(),
-                    key,
-                    data,
-                    mode="create",
-                    attributes={"Content-Type": content_type, **metadata},
-                )
-            except (AlreadyExistsError, PreconditionError):
-                return False
-            except FileNotFoundError:  # only a bucket can be missing from a write
-                raise Unavailable(f"there is no bucket {self.name}; the template names it") from None
-            return True
+        attributes = {"Content-Type": content_type, **metadata}
+        pauses = iter(_CONFLICT_PAUSES)
+        with self._translate_errors(key, writing=True):
+            while True:
+                try:
+                    obstore.put(self._connect(), key, data, mode="create", attributes=attributes)
+                except (AlreadyExistsError, PreconditionError) as error:
+                    if not is_conflict(error):
+                        return False
+                    if (pause := next(pauses, None)) is None:
+                        raise
+                    time.sleep(pause)
+                except FileNotFoundError:  # only a bucket can be missing from a write
+                    raise Refused(f"there is no bucket {self.name}; the template names it") from None
+                else:
+                    return True
 
     def _get(self, key: str, options: "GetOptions | None" = None) -> "tuple[memoryview, GetResult]":
         """Return an object's bytes and S3's response; a body that ends too early is retried once."""
@@ -199,8 +201,8 @@ class Bucket:
         """Drop connections and credentials; the next request makes new ones."""
         self._store = None
 
-    def _translate_errors(self, key: str) -> "_ErrorTranslator":
-        return _ErrorTranslator(f"s3://{self.name}/{key}")
+    def _translate_errors(self, key: str, *, writing: bool = False) -> "_ErrorTranslator":
+        return _ErrorTranslator(f"s3://{self.name}/{key}", writing=writing)
 
 
 _buckets: dict[tuple[str, int], Bucket] = {}
@@ -218,10 +220,11 @@ def disconnect() -> None:
 
 
 class _ErrorTranslator:
-    """A context that turns the client's errors into ours, without details, which may hold addresses."""
+    """A context that turns the client's errors into ours."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, writing: bool) -> None:
         self.url = url
+        self.writing = writing
 
     def __enter__(self) -> None:
         pass
@@ -229,20 +232,8 @@ class _ErrorTranslator:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if error is None or not isinstance(error, Exception):
             return
-        from obstore.exceptions import (
-            BaseError,
-            NotModifiedError,
-            PermissionDeniedError,
-            UnauthenticatedError,
-        )
+        from obstore.exceptions import BaseError, NotModifiedError
 
-        if isinstance(error, NotModifiedError):  # a response, not a fault
-            return
-        if isinstance(error, FileNotFoundError):
-            raise Missing(self.url) from None
-        if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-            raise AccessDenied(
-                f"S3 denied access to {self.url}: it is missing, or the function's role may not"
-            ) from None
-        if isinstance(error, BaseError):
-            raise Unavailable(f"S3 did not answer for {self.url}; try again") from None
+        # A response that says "not modified" is no fault.
+        if isinstance(error, BaseError | FileNotFoundError) and not isinstance(error, NotModifiedError):
+            raise translate(error, self.url, writing=self.writing) from None

@@ -68,6 +68,11 @@ def log(message: str, **fields: Any) -> None:
     logger.info(message, stacklevel=3, **fields)
 
 
+def warn(message: str, **fields: Any) -> None:
+    """Log an event that somebody should look at."""
+    logger.warning(message, stacklevel=3, **fields)
+
+
 def set_request_id(request_id: str) -> None:
     """Add the invocation's id to every following log line."""
     logger.append_keys(request_id=request_id)

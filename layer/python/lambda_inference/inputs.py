@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from lambda_inference._errors import BadRequest, Unavailable
 from lambda_inference._settings import Settings
-from lambda_inference._storage import ABSENT, Bucket, Missing, get_bucket
+from lambda_inference._storage import ABSENT, Bucket, get_bucket
+from lambda_inference._storage_errors import Missing
 
 __all__ = ["PREFIX", "read", "read_range"]
 

@@ -194,7 +194,7 @@ class Role:
     def __init__(self, **parameters: str) -> None:
         deployed = Deployed(**parameters)
         environment = deployed.environment
-        self.document = deployed.one("IAM::Role")
+        self.document = deployed.role()
         self._buckets = {
             MODEL_BUCKET: environment["MODEL_BUCKET"],
             RESULT_BUCKET: environment["RESULT_BUCKET"],

@@ -254,7 +254,8 @@ class TestDeploy:
         )
 
         assert found == {
-            "PublishCommand": f"python -m lambda_setup model publish models/en-es --stack {dev}",
+            "PublishCommand": "python -m lambda_setup model publish models/en-es "
+            f"--stack {dev} --region {REGION}",
             "InvokeCommand": f"sam remote invoke TranslationFunction --stack-name {dev} --region {REGION} "
             "--parameter Qualifier=live --event-file events/event.json",
             "FunctionName": function,
@@ -326,7 +327,7 @@ class TestDeploy:
 
         assert alias["FunctionVersion"] == "1"
         description = resolved["TranslationFunctionVersion"]["Description"]
-        assert re.match(r"en-es dev ctranslate2 a .* ctranslate2-arm64:1 1$", description)
+        assert re.match(r"da3---ren-es ctranslate2 .* ctranslate2-arm64:1::1$", description)
 
     def test_role(self, aws, dev, deployed):
         """The function may read its model, write and read results, and write its own log: nothing else."""
@@ -343,7 +344,7 @@ class TestDeploy:
         )
         group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{found['LogGroupName']}"
         assert policies == {
-            "models": [
+            f"models-en-es-{found['ModelBucketName']}": [
                 {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{models}/models/en-es/*"},
                 {
                     "Effect": "Allow",
@@ -352,14 +353,14 @@ class TestDeploy:
                     "Condition": {"StringLike": {"s3:prefix": "models/en-es/*"}},
                 },
             ],
-            "results": [
+            f"results-{found['ResultBucketName']}": [
                 {
                     "Effect": "Allow",
                     "Action": ["s3:GetObject", "s3:PutObject"],
                     "Resource": f"{results}/prediction_outputs/*",
-                }
+                },
+                {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{results}/inputs/*"},
             ],
-            "inputs": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{results}/inputs/*"}],
             "logs": [
                 {
                     "Effect": "Allow",
@@ -514,7 +515,8 @@ class TestQueue:
         iam, name = aws.client("iam"), resolved["TranslationFunction"]["Role"].split("/")[-1]
         names = iam.list_role_policies(RoleName=name)["PolicyNames"]
 
-        assert set(names) == {"models", "results", "inputs", "logs", "queues"}
+        models, results = (outputs(aws, queued)[f"{kind}BucketName"] for kind in ("Model", "Result"))
+        assert set(names) == {f"models-en-es-{models}", f"results-{results}", "logs", "queues"}
         policy = iam.get_role_policy(RoleName=name, PolicyName="queues")
         assert document(policy)["Statement"] == [
             {

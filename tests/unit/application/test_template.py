@@ -26,7 +26,7 @@ def configured(environment: str) -> Stack:
 def granted(stack: Stack) -> set[tuple[str, str, str]]:
     """Return what the function's role may do, as actions, resources and conditions."""
     found = set()
-    for policy in stack.one("IAM::Role")["Policies"]:
+    for policy in stack.role()["Policies"]:
         for statement in policy["PolicyDocument"]["Statement"]:
             assert statement["Effect"] == "Allow"
             actions = statement["Action"]
@@ -52,6 +52,7 @@ QUEUES = {
     ("sqs:ReceiveMessage", "RequestQueue.Arn", "{}"),
     ("sqs:SendMessage", "FailureQueue.Arn", "{}"),
 }
+KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 LAYER = "arn:aws:lambda:eu-central-1:999988887777:layer:mine:7"
 
 
@@ -162,18 +163,100 @@ class TestPublic:
         assert "FunctionUrl" not in stack.outputs
 
 
+class TestKey:
+    """Given buckets with a KMS key of the owner's."""
+
+    USE = '{"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}}'
+
+    def test_granted(self):
+        """The function and the state machine may use the key for S3, and nothing more."""
+        stack = Stack(KmsKeyArn=KEY, BucketName="ours", Batch="on")
+        more = {("kms:Decrypt", KEY, self.USE), ("kms:GenerateDataKey", KEY, self.USE)}
+
+        assert granted(stack) - granted(Stack(BucketName="ours")) == more
+        assert [policy for policy in stack.role("BatchRole")["Policies"] if "key" in policy["PolicyName"]]
+
+    def test_not_granted(self):
+        """Without a key there is no such policy."""
+        assert "kms" not in json.dumps(Stack(Batch="on").all("IAM::RolePolicy"))
+
+
+PARTITIONS = [
+    ("aws", "eu-central-1", "amazonaws.com", None),
+    ("aws-us-gov", "us-gov-west-1", "amazonaws.com", None),
+    ("aws-cn", "cn-north-1", "amazonaws.com.cn", "https://s3.cn-north-1.amazonaws.com.cn"),
+    ("aws-eusc", "eusc-de-east-1", "amazonaws.eu", "https://s3.eusc-de-east-1.amazonaws.eu"),
+]
+
+
+class TestPartitions:
+    """Nothing names the partition that the template is not in."""
+
+    @pytest.mark.parametrize(("partition", "region", "suffix", "endpoint"), PARTITIONS)
+    def test_endpoint(self, partition, region, suffix, endpoint):
+        """The function gets S3's address where its client would spell another one."""
+        stack = Stack(pseudo={"AWS::Partition": partition, "AWS::Region": region, "AWS::URLSuffix": suffix})
+
+        assert stack.environment.get("AWS_ENDPOINT_URL_S3") == endpoint
+
+    @pytest.mark.parametrize(
+        ("parameter", "host"),
+        [("fips", "s3-fips"), ("dualstack", "s3.dualstack"), ("fips-dualstack", "s3-fips.dualstack")],
+    )
+    def test_other_endpoints(self, parameter, host):
+        """FIPS and dual-stack endpoints are the function's where they are asked for."""
+        found = Stack(S3Endpoint=parameter).environment["AWS_ENDPOINT_URL_S3"]
+
+        assert found == f"https://{host}.eu-central-1.amazonaws.com"
+
+    def test_arns(self):
+        """Every ARN that the template or the state machine spells has the stack's partition."""
+        pseudo = {
+            "AWS::Partition": "aws-cn",
+            "AWS::Region": "cn-north-1",
+            "AWS::URLSuffix": "amazonaws.com.cn",
+        }
+        stack = Stack(pseudo=pseudo, Batch="on", Queue="on", Tracing="on")
+        spelled = json.dumps([stack.resources, stack.outputs]).replace("arn:aws:lambda", "").replace(
+            "arn:aws:s3:::ModelBucket", "").replace("arn:aws:s3:::ResultBucket", "")  # fmt: skip
+        machine = (ROOT / "statemachines" / "translate_corpus.asl.json").read_text()
+
+        assert "arn:aws:" not in spelled
+        assert "arn:aws-cn:s3:::" in spelled
+        assert "arn:aws:" not in machine
+        (found,) = stack.all("StepFunctions::StateMachine")
+        assert found["DefinitionSubstitutions"]["Partition"] == "aws-cn"
+
+
 class TestBuckets:
     """Where models and results are."""
 
     def test_lifecycle(self):
-        """Models are versioned and do not expire; results do, after the days that the parameter says."""
-        stack = Stack(ResultExpirationDays=3)
-        models, results = (stack.resources[name]["Properties"] for name in ("ModelBucket", "ResultBucket"))
-        expiry = {"Id": "results", "Status": "Enabled", "ExpirationInDays": 3}
+        """Models are versioned and do not expire, and what was deleted leaves no marker behind."""
+        models = Stack().resources["ModelBucket"]["Properties"]
+        replaced, _ = models["LifecycleConfiguration"]["Rules"]
 
         assert models["VersioningConfiguration"] == {"Status": "Enabled"}
+        assert replaced["ExpiredObjectDeleteMarker"] is True
         assert not [rule for rule in models["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in rule]
-        assert expiry in results["LifecycleConfiguration"]["Rules"]
+
+    @pytest.mark.parametrize(
+        ("parameters", "expiring"),
+        [
+            ({"ResultExpirationDays": 3}, {"prediction_outputs/": 3}),
+            ({"InputExpirationDays": 0}, {"prediction_outputs/": 30}),
+            (
+                {"InputExpirationDays": 90},
+                {"prediction_outputs/": 30, "inputs/corpora/": 90, "inputs/batches/": 90},
+            ),
+        ],
+    )
+    def test_expiry(self, parameters, expiring):
+        """Results expire, corpora and indexes only where somebody says so, and what users put there never."""
+        rules = Stack(**parameters).resources["ResultBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+        found = [rule for rule in rules if "ExpirationInDays" in rule and rule["Status"] == "Enabled"]
+
+        assert {rule["Prefix"]: rule["ExpirationInDays"] for rule in found} == expiring
 
     @pytest.mark.parametrize("bucket", ["ModelBucket", "ResultBucket"])
     def test_kept(self, bucket):
@@ -189,7 +272,7 @@ class TestBuckets:
             ({}, "ModelBucket", "ResultBucket"),
             ({"BucketName": "one"}, "one", "one"),
             ({"ModelBucketName": "theirs"}, "theirs", "ResultBucket"),
-            ({"ModelStackName": "first"}, "import of first-ModelBucket", "ResultBucket"),
+            ({"ModelStackName": "first"}, "ModelBucketName of first", "ResultBucket"),
             ({"ResultBucketName": "ours"}, "ModelBucket", "ours"),
             ({"ModelBucketName": "theirs", "ResultBucketName": "ours"}, "theirs", "ours"),
         ],
@@ -333,8 +416,8 @@ class TestEnvironments:
         dev, prod = configured("dev"), configured("prod")
 
         assert dev.environment["MODEL_BUCKET"] == "ModelBucket"
-        export = dev.value(dev.template["Outputs"]["ModelBucketName"]["Export"]["Name"])
-        assert prod.environment["MODEL_BUCKET"] == f"import of {export}"
+        assert prod.environment["MODEL_BUCKET"] == f"ModelBucketName of {dev.name}"
+        assert "Fn::ImportValue" not in json.dumps(prod.template)
         assert (dev.environment["MODEL_CHANNEL"], prod.environment["MODEL_CHANNEL"]) == ("dev", "prod")
         assert dev.environment["MODEL_NAME"] == prod.environment["MODEL_NAME"]
         assert "ModelBucket" not in prod.resources
@@ -466,8 +549,10 @@ class TestVersion:
             {"EphemeralStorage": 2048},
             {"Tracing": "on"},
             {"SnapStart": "on"},
-            {"ModelRefreshSeconds": 5},
+            {"ModelRefreshSeconds": "5"},
             {"ModelSwap": "instead"},
+            {"Release": "2"},
+            {"S3Endpoint": "fips"},
         ],
         ids=lambda change: next(iter(change)),
     )
@@ -487,6 +572,8 @@ class TestVersion:
             {"QueueBatchSize": 1},
             {"QueueConcurrency": 40},
             {"ResultExpirationDays": 3},
+            {"InputExpirationDays": 3},
+            {"KmsKeyArn": KEY},
             {"CodeFolder": "examples/spacy_function"},  # the code that lies there is what counts
         ],
     )
@@ -501,6 +588,21 @@ class TestVersion:
 
         assert known == SOURCE["Parameters"].keys()
 
+    def test_codes(self):
+        """Values that have a code of one character have another one each."""
+        for mapping, parameter in (("Channels", "Channel"), ("Pythons", "PythonVersion"),
+                                   ("S3Endpoints", "S3Endpoint")):  # fmt: skip
+            codes = {value: entry["Code"] for value, entry in SOURCE["Mappings"][mapping].items()}
+            assert codes.keys() == set(SOURCE["Parameters"][parameter]["AllowedValues"])
+            assert len(set(codes.values())) == len(codes)
+            assert {len(code) for code in codes.values()} == {1}
+
+    def test_versions_go(self):
+        """CloudFormation deletes a version that the alias has left, with its snapshot."""
+        resource = Stack().resources[Stack().version[0]]
+
+        assert (resource["Type"], resource["DeletionPolicy"]) == ("AWS::Lambda::Version", "Delete")
+
     def test_longest_description(self):
         """The longest values that the parameters allow stay within the 256 characters of a description."""
         longest = Stack(
@@ -508,7 +610,7 @@ class TestVersion:
             Architecture="x86_64",
             ModelName="m" * 31,
             Channel="prod",
-            LambdaLayerArn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{'l' * 32}:999999",
+            LambdaLayerArn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{'l' * 32}:99999",
             ModelBucketName="b" * 63,
             ResultBucketName="c" * 63,
             MemorySize=10240,
@@ -516,19 +618,23 @@ class TestVersion:
             EphemeralStorage=10240,
             Tracing="off",
             SnapStart="off",
-            ModelRefreshSeconds=3600,
+            ModelRefreshSeconds="3600",
             ModelSwap="instead",
+            Release="r" * 6,
+            S3Endpoint="fips-dualstack",
         )
         for name, value in longest.parameters.items():
             if pattern := SOURCE["Parameters"][name].get("AllowedPattern"):
                 assert re.fullmatch(pattern, value)
                 assert (
-                    name in {"ModelStackName", "CodeFolder"}
+                    name in {"ModelStackName", "CodeFolder", "KmsKeyArn"}
                     or not value
                     or not re.fullmatch(pattern, value + "0")
                 )
 
-        assert len(longest.version[1]) <= 256
+        description = longest.version[1]
+        own = re.search(r"[0-9]+$", description).group()  # of the function's own layer
+        assert len(description) - len(own) + len("99999") <= 256
 
     def test_alias(self):
         """The alias that callers use points to the version that was published."""
@@ -543,7 +649,8 @@ class TestOutputs:
 
     def test_publish_command(self):
         """The stack prints the command that the function's own 503 names."""
-        with mock.patch.dict(os.environ, Stack(name="mine", ModelName="en-de").environment):
+        environment = Stack(name="mine", ModelName="en-de").environment | {"AWS_REGION": REGION}
+        with mock.patch.dict(os.environ, environment):
             assert Stack(name="mine", ModelName="en-de").outputs["PublishCommand"] == publish_command()
 
     def test_invoke_command(self):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import timedelta
 
 import boto3
 import pytest
@@ -149,3 +150,20 @@ def test_the_sample_is_whole_lines(s3, tmp_path, text):
         assert start == 0 or text[start - 1 : start] == b"\n"
         assert end == len(text) or text[end - 1 : end] == b"\n"
         assert text[start:end].count(b"\n") <= 64
+
+
+@pytest.mark.parametrize(("age", "copied"), [(timedelta(0), True), (timedelta(days=1), False)])
+def test_an_object_that_is_used_gets_no_older(s3, age, copied):
+    """An object of a certain age is written anew with what it holds; a younger one is left alone."""
+    s3.put_bucket_versioning(Bucket="results", VersioningConfiguration={"Status": "Enabled"})
+    put = {"Bucket": "results", "Key": "inputs/corpora/c.txt"}
+    first = s3.put_object(**put, Body=b"one\n", ContentType="text/plain", Metadata={"a": "b"})["VersionId"]
+
+    assert corpus.renew(s3, "results", put["Key"], age) is copied
+    found = s3.get_object(**put)
+    assert (found["VersionId"] != first) is copied
+    assert (found["Body"].read(), found["ContentType"], found["Metadata"]) == (
+        b"one\n",
+        "text/plain",
+        {"a": "b"},
+    )

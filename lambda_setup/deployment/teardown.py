@@ -1,0 +1,151 @@
+"""Removal of a stack with all that it leaves behind, buckets that a change of parameters left included.
+
+CloudFormation keeps the template's buckets when it deletes a stack or when a parameter names another
+bucket. It tags them with the stack's name, and the tags stay: they find buckets also of a stack that is gone.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lambda_setup.errors import CommandError
+
+if TYPE_CHECKING:
+    from boto3 import Session
+
+_STACK, _RESOURCE = "aws:cloudformation:stack-name", "aws:cloudformation:logical-id"
+_PARAMETERS = {"ModelBucket": "ModelBucketName", "ResultBucket": "ResultBucketName"}
+"""The template's buckets, and the parameters by which another stack takes them over."""
+_NESTED = "-Application-"
+"""Between a stack's name and a random end in the name of the stack inside an example's."""
+
+
+@dataclass(frozen=True)
+class LeftBucket:
+    """A bucket that a stack made: its name, its logical id, and what is in it, versions and markers too."""
+
+    name: str
+    logical_id: str
+    objects: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What there is of a stack."""
+
+    stack: str
+    exists: bool
+    buckets: tuple[LeftBucket, ...]
+
+    @property
+    def adoption(self) -> str:
+        """Return the parameters by which a new stack takes the buckets over."""
+        named = {_PARAMETERS[bucket.logical_id]: bucket.name for bucket in self.buckets}
+        return " ".join(f"{parameter}={name}" for parameter, name in sorted(named.items()))
+
+
+def find(session: "Session", stack: str) -> Remains:
+    """Return what there is of a stack.
+
+    Raises:
+        CommandError: there is nothing of it, or another stack uses its buckets.
+
+    """
+    stacks = _list_stacks(session)
+    names = _find_buckets(session, stack)
+    buckets = tuple(
+        LeftBucket(name, logical_id, *_measure(session, name)) for name, logical_id in sorted(names.items())
+    )
+    if stack not in stacks and not buckets:
+        raise CommandError(
+            f"there is no stack {stack} and no bucket of one in {session.region_name}; give --region"
+        )
+    for name, parameters in stacks.items():
+        used = [value for value in parameters.values() if value in names] or [
+            value for key, value in parameters.items() if key == "ModelStackName" and value == stack
+        ]
+        if used and name != stack and not name.startswith(stack + _NESTED):
+            raise CommandError(f"stack {name} uses {used[0]}; tear it down first, or give it another bucket")
+    return Remains(stack, stack in stacks, buckets)
+
+
+def plan(remains: Remains) -> list[str]:
+    """Return the steps of a removal, a line each."""
+    steps = [f"delete stack {remains.stack}"] if remains.exists else []
+    for bucket in remains.buckets:
+        steps.append(
+            f"empty s3://{bucket.name}: {bucket.objects:,} objects, versions and delete markers, "
+            f"{bucket.bytes:,} bytes"
+        )
+        steps.append(f"delete bucket {bucket.name}")
+    return steps
+
+
+def remove(session: "Session", remains: Remains, say: Callable[[str], None]) -> None:
+    """Delete a stack, and then its buckets with all versions and delete markers."""
+    if remains.exists:
+        say(f"deleting stack {remains.stack}")
+        client = session.client("cloudformation")
+        client.delete_stack(StackName=remains.stack)
+        client.get_waiter("stack_delete_complete").wait(StackName=remains.stack)
+    for bucket in remains.buckets:
+        say(f"emptying s3://{bucket.name}")
+        _empty(session.client("s3"), bucket.name)
+        session.client("s3").delete_bucket(Bucket=bucket.name)
+        say(f"deleted bucket {bucket.name}")
+
+
+def _list_stacks(session: "Session") -> dict[str, dict[str, str]]:
+    """Return the parameters of all stacks in the region, by the stacks' names."""
+    pages = session.client("cloudformation").get_paginator("describe_stacks").paginate()
+    return {
+        stack["StackName"]: {
+            one["ParameterKey"]: one.get("ParameterValue", "") for one in stack.get("Parameters", [])
+        }
+        for page in pages
+        for stack in page["Stacks"]
+    }
+
+
+def _find_buckets(session: "Session", stack: str) -> dict[str, str]:
+    """Return the logical ids of the buckets that a stack made, by name."""
+    pages = session.client("resourcegroupstaggingapi").get_paginator("get_resources").paginate(
+        TagFilters=[{"Key": _STACK}], ResourceTypeFilters=["s3"]
+    )  # fmt: skip
+    found = {}
+    for page in pages:
+        for resource in page["ResourceTagMappingList"]:
+            tags = {tag["Key"]: tag["Value"] for tag in resource["Tags"]}
+            owner, logical_id = tags.get(_STACK, ""), tags.get(_RESOURCE, "")
+            if logical_id in _PARAMETERS and (owner == stack or owner.startswith(stack + _NESTED)):
+                found[resource["ResourceARN"].rpartition(":")[2]] = logical_id
+    return found
+
+
+def _list_versions(client: Any, bucket: str) -> Iterator[list[dict[str, Any]]]:
+    """Yield pages of a bucket's versions and delete markers."""
+    for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        yield [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+
+
+def _measure(session: "Session", bucket: str) -> tuple[int, int]:
+    """Return the number of a bucket's versions and delete markers, and their bytes."""
+    count = size = 0
+    for page in _list_versions(session.client("s3"), bucket):
+        count += len(page)
+        size += sum(entry.get("Size", 0) for entry in page)
+    return count, size
+
+
+def _empty(client: Any, bucket: str) -> None:
+    """Delete everything in a bucket, uploads that were not finished included."""
+    for page in _list_versions(client, bucket):
+        objects = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in page]
+        if objects:
+            answer = client.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            for error in answer.get("Errors", []):
+                raise CommandError(f"s3://{bucket}/{error['Key']}: {error['Code']}: {error['Message']}")
+    for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+        for upload in page.get("Uploads", []):
+            client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])

@@ -1,0 +1,96 @@
+"""What AWS refuses, as the operator's commands tell it."""
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from lambda_setup.deployment.aws import check_bucket, open_session, readable_errors
+from lambda_setup.errors import CommandError
+
+
+def refusal(status: int, code: str, message: str = "as S3 says it") -> ClientError:
+    """Return an error as boto3 raises it."""
+    facts = {"HTTPStatusCode": status, "RequestId": "4442587FB7D0A2F9"}
+    response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": facts}
+    return ClientError(response, "PutObject")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (refusal(301, "PermanentRedirect"), "give that one with --region"),
+        (refusal(400, "AuthorizationHeaderMalformed"), "give that one with --region"),
+        (refusal(403, "RequestTimeTooSkewed"), "this machine's clock"),
+        (refusal(403, "AccessDenied", "x may not perform: kms:Decrypt"), "your identity may not use"),
+        (refusal(400, "KMS.DisabledException"), "your identity may not use"),
+        (refusal(503, "SlowDown"), "S3 asks for fewer requests"),
+        (refusal(400, "ExpiredToken"), "get new ones"),
+    ],
+    ids=lambda one: one.response["Error"]["Code"] if isinstance(one, ClientError) else "",
+)
+def test_what_aws_said(error, text):
+    """Code, message, status and the request's id are told, and what to do."""
+    with pytest.raises(CommandError) as caught, readable_errors("model bucket"):
+        raise error
+    said = error.response["Error"]
+    facts = f"(HTTP {error.response['ResponseMetadata']['HTTPStatusCode']}, request 4442587FB7D0A2F9)"
+    start = f"model bucket: {said['Code']}: {said['Message']} {facts}; "
+    assert str(caught.value).startswith(start)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict"])
+def test_two_at_once(code):
+    """Whoever moves a channel at the same time as somebody else is told so, whatever S3 calls it."""
+    with pytest.raises(CommandError, match="somebody else changed it"), readable_errors("it"):
+        raise refusal(412, code)
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """Yield a client in one region of an account with a bucket in another."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    with mock_aws():
+        client = boto3.client("s3", region_name="eu-central-1")
+        for region in ("eu-central-1", "eu-west-1"):
+            client.create_bucket(Bucket=region, CreateBucketConfiguration={"LocationConstraint": region})
+        yield client
+
+
+def test_a_bucket_of_the_functions_region(s3):
+    """A bucket that the function can reach is none to speak of."""
+    check_bucket(s3, "eu-central-1")
+
+
+def test_a_bucket_of_another_region(s3):
+    """A bucket elsewhere is refused: boto3 follows S3 there, and the function does not."""
+    with pytest.raises(CommandError, match="eu-west-1 and the function in eu-central-1"):
+        check_bucket(s3, "eu-west-1")
+
+
+def test_no_bucket(s3):
+    """A bucket that is not there is refused by its name."""
+    with pytest.raises(CommandError, match="there is no bucket nowhere"):
+        check_bucket(s3, "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("environment", "region"),
+    [
+        ({"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ({}, None),
+    ],
+)
+def test_region(monkeypatch, environment, region):
+    """The region is that of AWS_DEFAULT_REGION, else of AWS_REGION, which boto3 does not read."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert open_session().region_name == region

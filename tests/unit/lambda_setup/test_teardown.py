@@ -1,0 +1,127 @@
+"""``teardown``: nothing of a stack is left, and nothing of anybody else's is touched."""
+
+import io
+import json
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
+
+from lambda_setup.__main__ import main
+
+REGION = "eu-central-1"
+TEMPLATE = json.dumps(
+    {
+        "Parameters": {"ModelBucketName": {"Type": "String", "Default": ""}},
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+    }
+)
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    """Yield clients of an account with a stack and its two buckets, and two buckets of others."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    with mock_aws():
+        s3 = boto3.client("s3")
+        for bucket, stack, logical_id in (
+            ("models", "mine", "ModelBucket"),
+            ("results", "mine-Application-1ABC", "ResultBucket"),
+            ("others", "mine-other", "ModelBucket"),
+            ("given", "", ""),
+        ):
+            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+            s3.put_object(Bucket=bucket, Key="one", Body=b"12")
+            if stack:
+                tags = {"aws:cloudformation:stack-name": stack, "aws:cloudformation:logical-id": logical_id}
+                s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_bucket_tagging(bucket, tags)
+        s3.put_bucket_versioning(Bucket="models", VersioningConfiguration={"Status": "Enabled"})
+        s3.put_object(Bucket="models", Key="one", Body=b"123")
+        s3.delete_object(Bucket="models", Key="one")
+        boto3.client("cloudformation").create_stack(StackName="mine", TemplateBody=TEMPLATE)
+        yield s3
+
+
+def buckets(s3):
+    """Return the names of all buckets."""
+    return {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+
+
+def stacks():
+    """Return the names of all stacks."""
+    return {stack["StackName"] for stack in boto3.client("cloudformation").describe_stacks()["Stacks"]}
+
+
+def test_dry_run(aws, capsys):
+    """It shows what would go, with versions and delete markers, and how to keep the buckets."""
+    assert main(["teardown", "--stack", "mine", "--dry-run"]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        "delete stack mine",
+        "empty s3://models: 3 objects, versions and delete markers, 5 bytes",
+        "delete bucket models",
+        "empty s3://results: 1 objects, versions and delete markers, 2 bytes",
+        "delete bucket results",
+        (
+            "to keep the buckets: sam delete, and deploy again with "
+            "ModelBucketName=models ResultBucketName=results"
+        ),
+    ]
+    assert buckets(aws) == {"models", "results", "others", "given"}
+    assert stacks() == {"mine"}
+
+
+def test_everything_goes(aws):
+    """The stack goes and its buckets with all that was ever in them, those of an example too; others stay."""
+    upload = aws.create_multipart_upload(Bucket="models", Key="half")
+    aws.upload_part(Bucket="models", Key="half", UploadId=upload["UploadId"], PartNumber=1, Body=b"1")
+
+    assert main(["teardown", "--stack", "mine", "--yes"]) == 0
+
+    assert buckets(aws) == {"others", "given"}
+    assert stacks() == set()
+    assert aws.get_object(Bucket="others", Key="one")["Body"].read() == b"12"
+
+
+def test_a_stack_that_is_gone(aws, capsys):
+    """Buckets that `sam delete` left are found by the name of the stack that made them."""
+    boto3.client("cloudformation").delete_stack(StackName="mine")
+
+    assert main(["teardown", "--stack", "mine", "--yes"]) == 0
+    assert "delete stack" not in capsys.readouterr().out
+    assert buckets(aws) == {"others", "given"}
+
+
+@pytest.mark.parametrize(("answer", "left"), [("mine\n", 2), ("yes\n", 4), ("", 4)])
+def test_it_asks(aws, monkeypatch, capsys, answer, left):
+    """Only the stack's name confirms it."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+
+    assert main(["teardown", "--stack", "mine"]) == (0 if left == 2 else 2)
+    assert len(buckets(aws)) == left
+    assert ("nothing was deleted" in capsys.readouterr().err) == (left == 4)
+
+
+def test_a_bucket_that_another_stack_reads(aws, capsys):
+    """A stack whose models another one reads is not torn down."""
+    boto3.client("cloudformation").create_stack(
+        StackName="production",
+        TemplateBody=TEMPLATE,
+        Parameters=[{"ParameterKey": "ModelBucketName", "ParameterValue": "models"}],
+    )
+
+    assert main(["teardown", "--stack", "mine", "--yes"]) == 2
+    assert "stack production uses models" in capsys.readouterr().err
+    assert buckets(aws) == {"models", "results", "others", "given"}
+
+
+def test_nothing_to_tear_down(aws, capsys):
+    """A name that nobody used, or another region, is an error that names the region."""
+    assert main(["teardown", "--stack", "none", "--yes"]) == 2
+    assert f"no stack none and no bucket of one in {REGION}" in capsys.readouterr().err
+    assert len(buckets(aws)) == 4
