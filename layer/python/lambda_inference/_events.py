@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from lambda_inference._errors import BadRequest
+from lambda_inference._errors import BadRequest, ForeignEvent
+from lambda_inference._foreign import PREFLIGHT, unwrap
 from lambda_inference._requests import ID_PATTERN, decode_json
 
 
@@ -48,12 +49,13 @@ def parse_event(event: Any) -> tuple[list[Call], bool]:
 
     Events are direct invocations, API Gateway's payloads 1.0 and 2.0, function URLs, SQS messages, and the
     tasks of statemachines/: a request with the number of its attempt, or a batch whose manifest to write.
+    ``_foreign`` has what other services send.
     """
     if not isinstance(event, dict):
         return [Call(lambda: event)], False
     context = event.get("requestContext")
     if isinstance(context, dict) and ("httpMethod" in event or "http" in context):
-        return [Call(lambda: _decode_body(event), http=True)], False
+        return [Call(lambda: _decode_http(event), http=True)], False
     records = event.get("Records")
     if isinstance(records, list) and records and all(map(_is_message, records)):
         return [_parse_message(record) for record in records], True
@@ -61,7 +63,7 @@ def parse_event(event: Any) -> tuple[list[Call], bool]:
         return [Call(lambda: event["request"], attempt=event["attempt"])], False
     if event.keys() == {"manifest"}:
         return [Call(lambda: event["manifest"], manifest=True)], False
-    return [Call(lambda: event)], False
+    return [Call(lambda: unwrap(event))], False
 
 
 def _is_message(record: Any) -> bool:
@@ -75,7 +77,27 @@ def _is_message(record: Any) -> bool:
 
 
 def _parse_message(record: dict[str, Any]) -> Call:
-    return Call(lambda: decode_json(record["body"], "body"), message_id=record["messageId"])
+    return Call(lambda: unwrap(decode_json(record["body"], "body")), message_id=record["messageId"])
+
+
+def _decode_http(event: dict[str, Any]) -> Any:
+    """Decode the body of an HTTP request; an error says also of what type the body is, if it is not JSON."""
+    http = event["requestContext"].get("http")
+    if "OPTIONS" in (event.get("httpMethod"), http.get("method") if isinstance(http, dict) else None):
+        raise ForeignEvent(PREFLIGHT)
+    try:
+        return _decode_body(event)
+    except BadRequest as error:
+        headers = event.get("headers")
+        names = headers.items() if isinstance(headers, dict) else ()
+        types = [str(value) for name, value in names if name.lower() == "content-type"]
+        kind = re.match(r"(image|audio|video|text|multipart)/[\w.+-]{1,64}", types[0]) if types else None
+        if kind is None:
+            raise
+        raise BadRequest(
+            f"{error.message}; a body of type {kind[0]} is not taken: POST JSON, bytes as base64 in a field",
+            field=error.field,
+        ) from None
 
 
 def _decode_body(event: dict[str, Any]) -> Any:

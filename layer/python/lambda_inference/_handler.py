@@ -9,6 +9,7 @@ from lambda_inference import _layer_marker, _telemetry
 from lambda_inference._deadline import Deadline
 from lambda_inference._errors import Fault, ForeignEvent, InternalError
 from lambda_inference._events import Call, parse_event
+from lambda_inference._foreign import TEST_EVENT
 from lambda_inference._inline import InlineRecords
 from lambda_inference._predictor import Prediction, Predictor
 from lambda_inference._requests import BaseRequest, parse
@@ -117,6 +118,8 @@ class Service:
             from lambda_inference import _batches
 
             return call.answer(200, _batches.write_manifest(payload))
+        if payload is TEST_EVENT:
+            return call.answer(200, {"acknowledged": "s3:TestEvent"})
         request = parse(payload, self.predictor_type.Request)
         if request.warmup:
             self.models.select(deadline, request.model_version)

@@ -8,11 +8,11 @@ import copy
 import json
 import re
 import shutil
-from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from support.events import case, cases
+from support.permissions import Need, grants, listed
 from support.project import MODEL
 from support.proxy import Exchange, Proxy, lost
 from support.template import Stack as Deployed
@@ -96,42 +96,6 @@ BESIDE_S3_IF = {
 }
 
 
-@dataclass(frozen=True)
-class Need:
-    """A permission that is asked for; of a listing, also the prefix."""
-
-    action: str
-    resource: str
-    prefix: str | None = None
-
-
-@dataclass(frozen=True)
-class Grant:
-    """One action on one resource that a statement allows; of a listing, also the prefixes."""
-
-    action: str
-    resource: str
-    prefixes: tuple[str, ...] | None = None
-
-    def covers(self, need: Need) -> bool:
-        """Return whether the grant is one for a need."""
-        return (
-            self.action.lower() == need.action.lower()
-            and _like(self.resource, need.resource)
-            and (
-                self.prefixes is None
-                or (need.prefix is not None and any(_like(prefix, need.prefix) for prefix in self.prefixes))
-            )
-        )
-
-
-def _like(pattern: str, text: str) -> bool:
-    """Return whether a text is what IAM's wildcards say, in which * also stands for slashes."""
-    parts = {"*": ".*", "?": "."}
-    expression = "".join(parts.get(one, re.escape(one)) for one in pattern)
-    return re.fullmatch(expression, text, re.DOTALL) is not None
-
-
 def needs(exchange: Exchange, buckets: dict[str, str]) -> set[Need]:
     """Return what S3 asks for before it answers a request, to buckets under other names."""
     url = urlsplit(exchange.target)
@@ -151,30 +115,6 @@ def needs(exchange: Exchange, buckets: dict[str, str]) -> set[Need]:
         # listing that is meant has the key as its prefix: ceph/ceph#68577 does it as AWS does.
         found.add(Need("s3:ListBucket", bucket_arn, key))
     return found
-
-
-def grants(role: dict) -> set[Grant]:
-    """Return what a role allows, every action and resource alone."""
-    found = set()
-    for policy in role["Policies"]:
-        for statement in policy["PolicyDocument"]["Statement"]:
-            assert statement["Effect"] == "Allow"
-            assert statement.keys() <= {"Sid", "Effect", "Action", "Resource", "Condition"}
-            prefixes = None
-            if condition := statement.get("Condition"):
-                assert {operator: list(keys) for operator, keys in condition.items()} == {
-                    "StringLike": ["s3:prefix"]
-                }
-                prefixes = tuple(_list(condition["StringLike"]["s3:prefix"]))
-            for action in _list(statement["Action"]):
-                assert "*" not in action, f"{action} grants more than anybody asks for"
-                for resource in _list(statement["Resource"]):
-                    found.add(Grant(action, resource, prefixes))
-    return found
-
-
-def _list(value: str | list[str]) -> list[str]:
-    return value if isinstance(value, list) else [value]
 
 
 def compared(role: dict, needed: set[Need]) -> list[str]:
@@ -379,8 +319,8 @@ class TestComparison:
         role = Role(Tracing="on", Queue="on")
         taken = 0
         for document, statement in copies(role.document):
-            for action in _list(statement["Action"]):
-                left = [other for other in _list(statement["Action"]) if other != action]
+            for action in listed(statement["Action"]):
+                left = [other for other in listed(statement["Action"]) if other != action]
                 shorter = replaced(document, statement, statement | {"Action": left})
                 problems = compared(shorter, role.needed(exchanges))
                 assert problems
@@ -394,7 +334,7 @@ class TestComparison:
         """An action that nobody asks for is found in the role, by its name."""
         role = Role()
         document, statement = copies(role.document)[0]
-        wider = replaced(document, statement, statement | {"Action": [*_list(statement["Action"]), action]})
+        wider = replaced(document, statement, statement | {"Action": [*listed(statement["Action"]), action]})
 
         assert compared(wider, role.needed(exchanges)) == [
             f"superfluous: {action} on {statement['Resource']}"

@@ -84,7 +84,7 @@ def test_tasks_are_retried_with_backoff_and_jitter(name):
 def test_every_fault_has_its_retry():
     """What is the request's fault is not tried again; what passes is, often; a lack of time is once."""
     faults = {
-        one.__name__: one.status
+        one.code: one.status
         for one in vars(_errors).values()
         if isinstance(one, type) and issubclass(one, _errors.Fault)
     }

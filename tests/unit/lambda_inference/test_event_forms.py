@@ -1,9 +1,12 @@
 """Transports: each is recognised by what it surely has, and everything else is a direct event."""
 
+import json
+
 import pytest
 
-from lambda_inference._errors import BadRequest
+from lambda_inference._errors import BadRequest, ForeignEvent
 from lambda_inference._events import parse_event
+from lambda_inference._foreign import TEST_EVENT
 
 SQS = {"eventSource": "aws:sqs", "messageId": "m-1", "body": '{"data": []}'}
 
@@ -70,3 +73,65 @@ def test_http_answers_are_json_in_a_string():
     }
     [direct], _ = parse_event({})
     assert direct.answer(200, {"a": 1}) == {"statusCode": 200, "body": {"a": 1}}
+
+
+NOTIFICATION = {"Records": [{"eventSource": "aws:s3", "s3": {}}]}
+SCHEDULE = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
+ENVELOPE = {"Type": "Notification", "TopicArn": "arn:aws:sns:eu-west-1:1:t", "Message": '{"data": ["a"]}'}
+TEST = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"}
+
+
+def in_queue(body):
+    """Return a queue's event with one message."""
+    return {"Records": [SQS | {"body": json.dumps(body)}]}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        in_queue({"data": ["a"]}),
+        in_queue(ENVELOPE),
+        {"Records": [{"EventSource": "aws:sns", "Sns": {"MessageId": "n-1", "Message": '{"data": ["a"]}'}}]},
+    ],
+    ids=["raw", "envelope", "direct"],
+)
+def test_what_a_topic_delivers_is_a_request(event):
+    """A topic's message arrives raw, in its envelope, or without a queue: the request is the same."""
+    [call], _ = parse_event(event)
+    assert call.payload() == {"data": ["a"]}
+
+
+@pytest.mark.parametrize("event", [in_queue(TEST), TEST])
+def test_a_test_event_is_acknowledged(event):
+    """S3 sends one when a bucket begins to notify: it is no request and no fault."""
+    [call], _ = parse_event(event)
+    assert call.payload() is TEST_EVENT
+
+
+@pytest.mark.parametrize(
+    ("event", "advice"),
+    [
+        (NOTIFICATION, "remove the bucket's notification"),
+        (in_queue(NOTIFICATION), "remove the bucket's notification"),
+        (SCHEDULE, "constant input"),
+        (in_queue(SCHEDULE), "constant input"),
+        ({"Records": [{"eventSource": "aws:kinesis", "kinesis": {}}]}, "records of aws:kinesis"),
+        ({"httpMethod": "OPTIONS", "requestContext": {}}, "CORS settings"),
+        ({"requestContext": {"http": {"method": "OPTIONS"}}}, "CORS settings"),
+    ],
+)
+def test_other_services_are_told_which_setting_to_change(event, advice):
+    """What another service made is refused by a message about its settings, which the log may have."""
+    [call], _ = parse_event(event)
+    with pytest.raises(ForeignEvent, match=advice):
+        call.payload()
+
+
+def test_a_body_of_another_type_is_named():
+    """Bytes of a picture are refused by their type, and JSON is taken whatever its type says."""
+    http = {"requestContext": {"http": {}}, "headers": {"Content-Type": "image/png"}, "isBase64Encoded": True}
+    [call], _ = parse_event(http | {"body": "iVBORw0KGgo="})
+    with pytest.raises(BadRequest, match="a body of type image/png is not taken"):
+        call.payload()
+    [call], _ = parse_event(http | {"body": "e30="})
+    assert call.payload() == {}

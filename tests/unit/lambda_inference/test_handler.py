@@ -2,13 +2,14 @@
 
 import json
 from types import SimpleNamespace
+from unittest import mock
 
 import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from lambda_inference import Prediction, Unavailable, _storage
-from lambda_inference._errors import AccessDenied, MissingVersion
+from lambda_inference import Prediction, Unavailable, _storage, _telemetry
+from lambda_inference._errors import AccessDenied, MissingVersion, Refused
 from lambda_inference._events import Call
 from lambda_inference._handler import Service, _respond_to_fault
 from lambda_inference.texts import TextRequest
@@ -129,3 +130,27 @@ def test_a_manifest_is_a_call_of_its_own(service):
     assert service.handle(message({"manifest": {}}), CONTEXT) == {
         "batchItemFailures": [{"itemIdentifier": "m-1"}]
     }
+
+
+def test_the_log_has_the_reason_that_a_queue_does_not_see(service, monkeypatch):
+    """A 5xx, and an event that is none of ours, are logged with their message; a request's text never is."""
+    logged = []
+    monkeypatch.setattr(_telemetry, "warn", lambda text, **fields: logged.append((text, fields)))
+    monkeypatch.setattr(service.models, "select", mock.Mock(side_effect=Refused("S3 answered 301 …")))
+    body = {"Service": "Amazon S3", "Event": "s3:TestEvent"}
+    assert service.handle(message(body), CONTEXT) == {"batchItemFailures": []}
+    for body in ({"data": ["a"]}, {"detail-type": "a", "source": "b", "detail": {}}, {"data": 1}):
+        assert service.handle(message(body), CONTEXT) == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
+    reasons = [fields.get("reason") for _, fields in logged]
+    assert reasons[0] == "S3 answered 301 …"
+    assert "constant input" in reasons[1]
+    assert reasons[2] is None
+
+
+def test_what_initialisation_measured_is_reported_then(service, monkeypatch):
+    """Its metrics are written before a snapshot is taken, so that no restored environment repeats them."""
+    flushed = mock.Mock()
+    monkeypatch.setattr(_telemetry, "flush", flushed)
+    monkeypatch.setattr(service.models, "initialise", mock.Mock(side_effect=Refused("no")), raising=False)
+    service.initialise()
+    flushed.assert_called_once_with()
