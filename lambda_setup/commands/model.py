@@ -39,6 +39,9 @@ from lambda_setup.models.upload import plan, upload
 from lambda_setup.output import print_result, relative_path, status, table, transfer
 from lambda_setup.viewer.show import load_show
 
+RELEASE_LENGTH = 6
+"""Characters that the template's parameter Release takes."""
+
 
 def configure_parser(commands: Any) -> None:
     """Declare the commands of models."""
@@ -107,6 +110,8 @@ def configure_parser(commands: Any) -> None:
                         help="deployed stack that follows dev (default: this machine)")  # fmt: skip
     parser.set_defaults(function=None)
     add_renamed(parser, "--function", "--try-on STACK", dest="function")
+    parser.add_argument("--snapshot", action="store_true",
+                        help="then publish --stack's function again, for SnapStart")  # fmt: skip
     add_dry_run(parser, "print the move without making it")
 
     parser = _add_model_command(
@@ -337,10 +342,17 @@ def verify(options: argparse.Namespace) -> int:
 
 def promote(options: argparse.Namespace) -> int:
     """Test dev's version with its smoke request, then move prod to it."""
+    if options.snapshot and not options.stack:
+        raise CommandError("--snapshot publishes the function of a deployed stack; give --stack, too")
     with readable_errors(f"channel prod of {options.name}"):
         bucket = _open_bucket(options)
         invoke = functools.partial(_invoke_candidate, options, bucket)
         move = moves.promote(bucket, options.name, invoke, dry_run=options.dry_run)
+    if options.snapshot and not options.dry_run and not move["faults"]:
+        status(f"publishing the function of stack {options.stack} with a snapshot of its model")
+        aws.publish_again(
+            aws.open_session(options.region, options.profile), options.stack, move["to"][:RELEASE_LENGTH]
+        )
     print_result(options.json, move, lambda: _print_promotion(move))
     return 1 if move["faults"] else 0
 

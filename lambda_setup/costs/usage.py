@@ -21,6 +21,8 @@ _TEXT = {
     "Duration": "durationMs",
     "Billed Duration": "billedDurationMs",
     "Init Duration": "initDurationMs",
+    "Restore Duration": "restoreDurationMs",
+    "Billed Restore Duration": "billedRestoreDurationMs",
     "Memory Size": "memorySizeMB",
     "Max Memory Used": "maxMemoryUsedMB",
 }
@@ -30,7 +32,7 @@ _FIELD = re.compile(r"((?:[A-Z][a-z]+ )*[A-Z][a-z]+): ([\d.]+) (?:ms|MB)\b")
 
 @dataclass(frozen=True)
 class Report:
-    """Lambda's report of one invocation; ``init_ms`` is 0 for a warm one."""
+    """Lambda's report of one invocation; ``init_ms``, of a start or a restore, is 0 for a warm one."""
 
     duration_ms: float
     billed_ms: float
@@ -53,8 +55,8 @@ def parse_report(line: str) -> Report | None:
             return None
         return Report(
             float(fields["durationMs"]),
-            float(fields["billedDurationMs"]),
-            float(fields.get("initDurationMs", 0)),
+            float(fields["billedDurationMs"]) + float(fields.get("billedRestoreDurationMs", 0)),
+            float(fields.get("initDurationMs", 0)) + float(fields.get("restoreDurationMs", 0)),
             int(fields["memorySizeMB"]),
             int(fields["maxMemoryUsedMB"]),
         )

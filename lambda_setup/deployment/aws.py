@@ -147,6 +147,43 @@ def get_stack_output(
     raise CommandError(f"stack {stack} has no output {output}; {hint}")
 
 
+def publish_again(session: "Session", stack: str, release: str) -> bool:
+    """Publish a stack's function anew, as it is, and return whether there was anything to do.
+
+    A published version gets a new snapshot, if the function takes any, with the model of today.
+
+    Args:
+        session: of the stack's account and region.
+        stack: a deployed stack.
+        release: at most 6 letters and digits; the same as before does nothing.
+
+    Raises:
+        CommandError: the stack's template has no parameter Release, or AWS refused.
+
+    """
+    with readable_errors(f"stack {stack}"):
+        client = session.client("cloudformation")
+        [description] = client.describe_stacks(StackName=stack)["Stacks"]
+        former = {one["ParameterKey"]: one.get("ParameterValue") for one in description.get("Parameters", [])}
+        if "Release" not in former:
+            raise CommandError(f"stack {stack} has no parameter Release; deploy the present template first")
+        if former["Release"] == release:
+            return False
+        client.update_stack(
+            StackName=stack,
+            UsePreviousTemplate=True,
+            Parameters=[
+                {"ParameterKey": name, "ParameterValue": release}
+                if name == "Release"
+                else {"ParameterKey": name, "UsePreviousValue": True}
+                for name in former
+            ],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        )
+        client.get_waiter("stack_update_complete").wait(StackName=stack)
+    return True
+
+
 def get_caller(session: "Session") -> str:
     """Return who is asking, as IAM calls them; "unknown" where AWS does not say."""
     from botocore.config import Config

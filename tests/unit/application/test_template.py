@@ -53,6 +53,7 @@ QUEUES = {
     ("sqs:SendMessage", "FailureQueue.Arn", "{}"),
 }
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+PROD = f"arn:aws:iam::{ACCOUNT}:role/deploys-prod"
 LAYER = "arn:aws:lambda:eu-central-1:999988887777:layer:mine:7"
 
 
@@ -140,6 +141,21 @@ class TestPublic:
                 "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
                 "Condition": {"Bool": {"aws:SecureTransport": "false"}},
             }
+
+    def test_prod(self):
+        """Where a role is named, everybody else is denied to move or delete the channel prod, and no more."""
+        policies = Stack(ProdRoleArn=PROD).all("S3::BucketPolicy")
+        (models,) = (policy for policy in policies if policy["Bucket"] == "ModelBucket")
+        _, statement = models["PolicyDocument"]["Statement"]
+
+        assert statement == {
+            "Sid": "OneRoleMovesProd",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObject"],
+            "Resource": "arn:aws:s3:::ModelBucket/models/*/channels/prod.json",
+            "Condition": {"ArnNotEquals": {"aws:PrincipalArn": PROD}},
+        }
 
     def test_url(self):
         """The function's address takes signed requests only, and grants both permissions of a call."""
@@ -573,6 +589,7 @@ class TestVersion:
             {"QueueConcurrency": 40},
             {"ResultExpirationDays": 3},
             {"InputExpirationDays": 3},
+            {"ProdRoleArn": PROD},
             {"KmsKeyArn": KEY},
             {"CodeFolder": "examples/spacy_function"},  # the code that lies there is what counts
         ],
@@ -627,7 +644,7 @@ class TestVersion:
             if pattern := SOURCE["Parameters"][name].get("AllowedPattern"):
                 assert re.fullmatch(pattern, value)
                 assert (
-                    name in {"ModelStackName", "CodeFolder", "KmsKeyArn"}
+                    name in {"ModelStackName", "CodeFolder", "KmsKeyArn", "ProdRoleArn"}
                     or not value
                     or not re.fullmatch(pattern, value + "0")
                 )

@@ -1,11 +1,13 @@
 """What AWS refuses, as the operator's commands tell it."""
 
+import json
+
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from lambda_setup.deployment.aws import check_bucket, open_session, readable_errors
+from lambda_setup.deployment.aws import check_bucket, open_session, publish_again, readable_errors
 from lambda_setup.errors import CommandError
 
 
@@ -94,3 +96,45 @@ def test_region(monkeypatch, environment, region):
         monkeypatch.setenv(name, value)
 
     assert open_session().region_name == region
+
+
+@pytest.fixture
+def stack(s3):  # noqa: ARG001 - moto's account
+    """Return a session of an account with a stack, and a way to read the stack's parameters."""
+    template = {
+        "Parameters": {name: {"Type": "String", "Default": ""} for name in ("Release", "ModelName")},
+        "Resources": {
+            "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": {"Ref": "ModelName"}}}
+        },
+    }
+    session = boto3.Session(region_name="eu-central-1")
+    client = session.client("cloudformation")
+    client.create_stack(
+        StackName="mine",
+        TemplateBody=json.dumps(template),
+        Parameters=[{"ParameterKey": "ModelName", "ParameterValue": "en-es"}],
+    )
+
+    def read() -> dict[str, str]:
+        (found,) = client.describe_stacks(StackName="mine")["Stacks"]
+        return {one["ParameterKey"]: one["ParameterValue"] for one in found["Parameters"]}
+
+    return session, read
+
+
+def test_a_function_is_published_again(stack):
+    """Release alone changes, once; all other parameters keep their values."""
+    session, read = stack
+    assert publish_again(session, "mine", "3f2a1b")
+    assert read() == {"Release": "3f2a1b", "ModelName": "en-es"}
+    assert not publish_again(session, "mine", "3f2a1b")
+
+
+def test_a_stack_of_an_earlier_template(stack):
+    """A stack without the parameter is refused by what to do."""
+    session, _ = stack
+    session.client("cloudformation").create_stack(
+        StackName="old", TemplateBody='{"Resources": {"T": {"Type": "AWS::SNS::Topic"}}}'
+    )
+    with pytest.raises(CommandError, match="has no parameter Release; deploy the present template"):
+        publish_again(session, "old", "1")
