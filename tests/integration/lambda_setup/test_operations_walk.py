@@ -98,7 +98,7 @@ def test_the_policy_for_another_account():
     """It allows what the template's role is allowed on models, and nothing else."""
     policy = json.loads(re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)[1])
     template = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506 - a SafeLoader
-    role = template["Resources"]["FunctionRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    role = template["Resources"]["ModelPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert [(one["Action"], one.get("Condition")) for one in policy] == [
         (one["Action"], json.loads(json.dumps(one.get("Condition")).replace("${ModelName}", "en-es")))
         for one in role

@@ -206,6 +206,17 @@ def test_a_report_of_json_is_read() -> None:
     assert usage.parse_report(line(platform_report())).init_ms == 0
 
 
+def test_a_restore_is_a_start() -> None:
+    """What Lambda bills for a restore from a snapshot counts as a cold start does, in either format."""
+    restored = "Restore Duration: 80.5 ms\tBilled Restore Duration: 81 ms\t"
+    found = usage.parse_report(REPORT.partition("Init Duration")[0] + restored)
+    assert (found.billed_ms, found.init_ms) == (743, 80.5)
+    report = platform_report(63, 128)
+    report["record"]["metrics"] |= {"restoreDurationMs": 80.5, "billedRestoreDurationMs": 81}
+    found = usage.parse_report(line(report))
+    assert (found.billed_ms, found.init_ms) == (63 + 81, 80.5)
+
+
 @pytest.mark.parametrize(
     "text",
     [

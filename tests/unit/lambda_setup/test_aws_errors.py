@@ -103,9 +103,7 @@ def stack(s3):  # noqa: ARG001 - moto's account
     """Return a session of an account with a stack, and a way to read the stack's parameters."""
     template = {
         "Parameters": {name: {"Type": "String", "Default": ""} for name in ("Release", "ModelName")},
-        "Resources": {
-            "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": {"Ref": "ModelName"}}}
-        },
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
     }
     session = boto3.Session(region_name="eu-central-1")
     client = session.client("cloudformation")
