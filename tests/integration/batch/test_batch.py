@@ -5,8 +5,9 @@ import json
 import threading
 
 import pytest
-from integration.application.test_permissions import Need, grants, needs
+from integration.application.test_permissions import needs
 from support.events import case
+from support.permissions import Need, grants
 from support.project import MODEL
 from support.proxy import Proxy
 from support.template import Stack as Deployed

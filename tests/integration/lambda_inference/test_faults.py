@@ -67,6 +67,18 @@ def test_a_refused_key_is_a_503(stack):
     assert "wrong-secret" not in json.dumps(response)
 
 
+def test_a_refused_write_is_raised_under_its_own_name(stack):
+    """What S3 refuses until a setting changes is no Unavailable, which Step Functions tries thirty times."""
+    with (
+        Proxy(stack.s3.endpoint) as proxy,
+        stack.function(env={"AWS_ENDPOINT_URL_S3": proxy.endpoint}) as function,
+        proxy.failing(refused(403, "AccessDenied"), on="PUT"),
+    ):
+        answer = raw(function, case("valid/minimal").event)
+    assert answer["errorType"] == "Refused"
+    assert "S3 answered 403 AccessDenied for s3://results/" in answer["errorMessage"]
+
+
 @pytest.mark.check
 def test_a_damaged_model_is_refused():
     """A flipped byte in any file of the model, or in what its manifest says of them, never serves."""

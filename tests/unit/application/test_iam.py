@@ -39,7 +39,11 @@ NAMES = {
     "sqs": ["arn:aws:sqs:eu-central-1:123456789012:mine-RequestQueue-1"],
     "states": ["arn:aws:states:eu-central-1:123456789012:stateMachine:BatchStateMachine-1"],
 }  # fmt: skip
-S3_ACTIONS = {"HeadObject": "s3:GetObject", "HeadBucket": "s3:ListBucket", "ListObjectsV2": "s3:ListBucket"}
+S3_ACTIONS = {
+    "HeadObject": "s3:GetObject", "HeadBucket": "s3:ListBucket", "ListObjectsV2": "s3:ListBucket",
+    "CreateMultipartUpload": "s3:PutObject", "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+}  # fmt: skip
 
 
 def load(name: str) -> list[dict]:

@@ -57,7 +57,9 @@ def s3(monkeypatch):
     with mock_aws():
         client = boto3.client("s3", region_name="eu-central-1")
         for region in ("eu-central-1", "eu-west-1"):
-            client.create_bucket(Bucket=region, CreateBucketConfiguration={"LocationConstraint": region})
+            boto3.client("s3", region_name=region).create_bucket(
+                Bucket=region, CreateBucketConfiguration={"LocationConstraint": region}
+            )
         yield client
 
 
