@@ -107,6 +107,7 @@ def check_bucket(client: "S3Client", bucket: str) -> None:
     """
     from botocore.exceptions import ClientError
 
+    facts: Any
     try:
         facts = client.head_bucket(Bucket=bucket)["ResponseMetadata"]
     except ClientError as error:
