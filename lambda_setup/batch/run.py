@@ -178,7 +178,7 @@ def _measure_shard(deployment: Deployment, corpus: Corpus, request: Mapping[str,
     size = milliseconds = 0.0
     for source in corpora.sample(corpus):
         status(f"measuring the function on bytes {source['start']:,} to {source['end']:,}")
-        response = deployment.invoke({**request, "source": source, "result": "inline"})
+        response = deployment.invoke({**request, "source": source, "result": "auto"})
         if not is_success(response):
             message = get_body(response).get("error", {}).get("message", response)
             raise CommandError(f"the function fails on a sample of the corpus: {message}")

@@ -78,11 +78,14 @@ def configure_parser(commands: Any) -> None:
         run_fetch,
         help="join a run's answers into one file",
         description="Write the answers to a corpus as JSON lines in its order, numbered from 0; a line "
-        "without an answer has an error in its place.",
+        "without an answer has an error in its place. Arrays stand in the lines, as in an inline answer, or "
+        "in a file of their own. Fails, and writes nothing, if any of them is missing.",
         example="python -m lambda_setup batch fetch first --out answers.jsonl --stack translation",
     )
     parser.add_argument("run_name", type=_parse_name, metavar="RUN", help="name of the run")
     add_out(parser, "FILE", "file to write", required=True)
+    parser.add_argument("--arrays", type=_parse_npz, metavar="FILE",
+                        help="npz to write arrays into (default: they stand in the lines)")  # fmt: skip
     _add_target(parser)
 
     add_command(
@@ -118,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
 def run_fetch(options: argparse.Namespace) -> int:
     """Join a run's answers; 0 if every line has one or an error of its own."""
     with _open_bucket(options) as bucket, readable_errors(f"s3://{bucket.name}"):
-        return 0 if fetch(bucket, options.run_name, options.out) else 1
+        return 0 if fetch(bucket, options.run_name, options.out, options.arrays) else 1
 
 
 def run_clean(_: argparse.Namespace) -> int:
@@ -174,6 +177,14 @@ def _parse_name(text: str) -> str:
     return text
 
 
+def _parse_npz(text: str) -> Path:
+    if not text.endswith(".npz"):
+        raise argparse.ArgumentTypeError(
+            "the arrays are written as numpy's npz; give a name that ends in .npz"
+        )
+    return Path(text)
+
+
 def _parse_request(text: str) -> dict[str, Any]:
     try:
         fields = json.loads(text)
@@ -181,7 +192,7 @@ def _parse_request(text: str) -> dict[str, Any]:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise argparse.ArgumentTypeError("a JSON object is needed, such as '{\"beam\": 1}'")
-    for name in ("data", "source", "id", "result", "errors", "model_version", "warmup"):
+    for name in ("data", "source", "id", "result", "arrays", "errors", "model_version", "warmup"):
         if name in fields:
             raise argparse.ArgumentTypeError(f"{name} is up to the run; give the model's own fields")
     return fields

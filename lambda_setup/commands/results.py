@@ -36,7 +36,7 @@ def configure_parser(commands: Any) -> None:
         run,
         help="show results as tables and pictures, or as a page for a browser",
         description="Show a result as a table, and one item of it as a PNG, as the function's show.py draws "
-        "them: a translation's attention maps, for example. With --html or --open it becomes one page for a "
+        "them, arrays of any kind included. With --html or --open it becomes one page for a "
         "browser, with every item and every map, that needs no network and no other file. A result is a "
         "folder that `invoke --out DIR` saved, or, with --stack or --local, an object that a function stored "
         "in S3; then only the page is written.",

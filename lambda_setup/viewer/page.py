@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lambda_setup.viewer.result import is_error
+from lambda_setup.viewer.result import describe_arrays, is_error
 
 if TYPE_CHECKING:
     from lambda_setup.viewer.result import Arrays
@@ -42,8 +42,9 @@ def page_items(
 ) -> Iterator[dict[str, Any]]:
     """Yield records or errors as the page shows them; ``arrays`` has their arrays by position and kind."""
     for number, record in enumerate(records):
+        own = arrays.get(number, {})
         prepared = hasattr(show, "page_item") and not is_error(record)
-        yield show.page_item(record, arrays.get(number, {})) if prepared else record
+        yield show.page_item(record, own) if prepared else record | describe_arrays(own)
 
 
 def pack_items(items: Iterable[Mapping[str, Any]]) -> PackedItems:

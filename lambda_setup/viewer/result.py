@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     """An item's arrays, by kind."""
 
 PREDICTIONS = "predictions.jsonl.gz"
+_SHOWN = 4
+"""Numbers of an array that stand in a table."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,17 @@ def is_error(record: Mapping[str, Any]) -> bool:
     """Return whether a record is an error in the place of a prediction."""
     error = record.get("error")
     return isinstance(error, dict) and "code" in error and "message" in error
+
+
+def describe_arrays(arrays: "Arrays") -> dict[str, str]:
+    """Return arrays as texts by kind: type, shape and the first numbers of each."""
+    return {kind: "; ".join(map(_describe_array, group)) for kind, group in arrays.items()}
+
+
+def _describe_array(array: "np.ndarray[Any, Any]") -> str:
+    shape = " x ".join(map(str, array.shape))
+    numbers = " ".join(f"{number:.4g}" for number in array.flat[:_SHOWN])
+    return f"{array.dtype} {shape}: {numbers}{' …' if array.size > _SHOWN else ''}"
 
 
 def find_results(path: Path) -> list[Path]:

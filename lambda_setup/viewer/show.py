@@ -2,14 +2,15 @@
 
 A ``show.py`` is not deployed, and may define any of these::
 
-    def table(records):                      # a rich Table; None shows the records field by field
+    def table(records, arrays):              # a rich Table; None shows the records field by field
     def picture(record, item, path):         # draws a PNG of one record; item is the request's, or None
     PICTURES = {kind: draw}                  # draw(record, arrays, path) draws one record's arrays of a kind
     def page_item(record, arrays):           # the record as the page shows it, see viewer.js; arrays by kind
     FORM = [{"name", "kind", "label", ...}]  # the playground's fields, see docs/how-to/results.md
     def score(folder, predict, beam):        # the lines that `model score` prints
 
-``table`` gets only predictions, and errors are listed below it, unless ``ERRORS_IN_TABLE`` is true.
+``table`` gets only predictions, and errors are listed below it, unless ``ERRORS_IN_TABLE`` is true. Its
+arrays are numpy's, by the record's position and by kind; a ``table(records)`` does without them.
 """
 
 import json

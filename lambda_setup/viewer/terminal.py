@@ -1,18 +1,25 @@
 """Results in the terminal: tables, and pictures that are drawn beside a result on this machine."""
 
+import inspect
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lambda_setup.viewer.result import Result, is_error
+from lambda_setup.output import status
+from lambda_setup.viewer.result import Result, describe_arrays, is_error
 from layer.builder.tree import write_atomic
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from lambda_setup.viewer.result import Arrays
+
+_WIDEST = 300
+"""Characters of a value that is no text."""
 
 
 def print_result(result: Result, item: int, show: ModuleType, event: Any) -> None:
@@ -20,7 +27,7 @@ def print_result(result: Result, item: int, show: ModuleType, event: Any) -> Non
     from rich.console import Console
 
     console = Console()
-    _print_table(result.records, show, console)
+    _print_table(result, show, console)
     console.print(f"predictions  {result.location}", soft_wrap=True)
     for file in result.array_files:
         console.print(f"{file.kind:<12} {file.location}", soft_wrap=True)
@@ -35,7 +42,7 @@ def print_result(result: Result, item: int, show: ModuleType, event: Any) -> Non
 
 
 def field_table(records: list[dict[str, Any]]) -> "Table":
-    """Return any records as a table, a column a field."""
+    """Return any records as a table, a column a field; long values that are no texts are cut."""
     from rich.table import Table
     from rich.text import Text
 
@@ -43,10 +50,13 @@ def field_table(records: list[dict[str, Any]]) -> "Table":
     table = Table(*names)
     for record in records:
         values = (record.get(name, "") for name in names)
-        table.add_row(
-            *(Text(one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)) for one in values)
-        )
+        table.add_row(*(Text(one if isinstance(one, str) else _shorten(one)) for one in values))
     return table
+
+
+def _shorten(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}…"
 
 
 def describe_error(record: dict[str, Any]) -> str:
@@ -54,21 +64,50 @@ def describe_error(record: dict[str, Any]) -> str:
     return f"{record['error']['code']}: {record['error']['message']}"
 
 
-def _print_table(records: list[dict[str, Any]], show: ModuleType, console: "Console") -> None:
+def _print_table(result: Result, show: ModuleType, console: "Console") -> None:
     from rich.text import Text
 
+    records = result.records
     errors = [record for record in records if is_error(record)]
     predictions = [record for record in records if not is_error(record)]
     complete = getattr(show, "ERRORS_IN_TABLE", False)
-    table = show.table(records if complete else predictions) if hasattr(show, "table") else None
-    console.print(table or field_table(predictions))
-    if not (table and complete):
+    table = _build_table(result, show, records if complete else predictions)
+    if table is None:
+        found = _select_arrays(result, predictions)
+        rows = [record | describe_arrays(found.get(place, {})) for place, record in enumerate(predictions)]
+        table, complete = field_table(rows), False
+    console.print(table)
+    if not complete:
         for record in errors:
             console.print(
                 Text(f"item {record.get('index')} failed: {describe_error(record)}"), soft_wrap=True
             )
     if errors:
         console.print(f"failed       {len(errors)} of {len(records)} items")
+
+
+def _build_table(result: Result, show: ModuleType, records: list[dict[str, Any]]) -> "Table | None":
+    """Return the table of a function's own, with or without the arrays, as it takes them."""
+    if not hasattr(show, "table"):
+        return None
+    if len(inspect.signature(show.table).parameters) > 1:
+        own: Table | None = show.table(records, _select_arrays(result, records))
+        return own
+    former: Table | None = show.table(records)
+    hidden = {file.kind for file in result.array_files} - set(getattr(show, "PICTURES", {}))
+    if former and hidden:
+        status(f"the table of show.py does not get {', '.join(sorted(hidden))}: write table(records, arrays)")
+    return former
+
+
+def _select_arrays(result: Result, records: list[dict[str, Any]]) -> "Mapping[int, Arrays]":
+    """Return the arrays of some of a result's records, by their position among these."""
+    positions = {id(record): place for place, record in enumerate(records)}
+    places = (positions.get(id(record)) for record in result.records)
+    arrays = result.arrays() if result.array_files else {}
+    return {
+        place: arrays[number] for number, place in enumerate(places) if place is not None and number in arrays
+    }
 
 
 def _draw_item(

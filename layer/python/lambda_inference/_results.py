@@ -170,10 +170,10 @@ def encode_npz(kind: str, predictions: Sequence[Prediction]) -> bytes:
         if len(paths) == 1:
             archive.comment = msgspec.json.encode(paths.pop())
         for name, header, parts in (
-            ("values", _npy_header(descr, (count,)), (array.data for array in arrays)),
+            ("values", encode_header(descr, (count,)), (array.data for array in arrays)),
             (
                 "index",
-                _npy_header("<i4", (rows, 2 + rank), by_column=True),
+                encode_header("<i4", (rows, 2 + rank), by_column=True),
                 [struct.pack(f"<{len(index)}i", *index)],
             ),
         ):
@@ -203,7 +203,7 @@ def _join_chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
     yield b"".join(batch)
 
 
-def _npy_header(descr: str, shape: tuple[int, ...], *, by_column: bool = False) -> bytes:
+def encode_header(descr: str, shape: tuple[int, ...], *, by_column: bool = False) -> bytes:
     """Return the header of npy format 1.0 (numpy.lib.format)."""
     text = f"{{'descr': '{descr}', 'fortran_order': {by_column}, 'shape': {shape}, }}"
     padding = -(10 + len(text) + 1) % 64

@@ -223,3 +223,30 @@ def test_a_forks_show_py_of_former_releases_works(tmp_path, capsys, monkeypatch)
     assert "1 predictions" in printed
     assert "item 7 failed: BadRequest: data takes" in printed
     assert (tmp_path / "saved" / "item-0.png").read_text() == "ax"
+
+
+def test_a_show_py_gets_the_arrays_of_its_records(tmp_path, capsys, monkeypatch):
+    """By their position among the predictions; without a table, or with a former one, they are named."""
+    own = functions.Function(tmp_path / "own_function", tmp_path / "own_function")
+    (own.code / "events").mkdir(parents=True)
+    own.event.write_text("{}")
+    monkeypatch.setattr(functions, "get", lambda _: own)
+    saved = tmp_path / "saved"
+    write(saved / "predictions.jsonl.gz", [FAILED, {"index": 1, "text": "one"}, {"index": 2, "text": "two"}])
+    vectors = np.arange(12, dtype=np.float32).reshape(2, 6)
+    np.savez(saved / "vector-0a.npz", values=vectors.ravel(), index=[[1, 0, 6], [2, 0, 6]])
+
+    def show(code: str) -> tuple[str, str]:
+        (own.code / "show.py").write_text(f"from rich.table import Table\n{code}")
+        assert main(["results", "show", str(saved), "--function", "own"]) == 0
+        return capsys.readouterr()
+
+    new = "def table(_, arrays):\n    return Table(*(str(arrays[n]['vector'][0].sum()) for n in (0, 1)))"
+    assert all(total in show(new)[0] for total in ("15.0", "51.0"))
+    assert "float32 6: 6 7 8 9 …" in show("")[0]
+    printed, said = show("def table(records):\n    return Table('former')\n")
+    assert "former" in printed
+    assert "does not get vector: write table(records, arrays)" in said.replace("\n", " ")
+    assert (
+        main(["results", "show", str(saved), "--function", "own", "--html", str(tmp_path / "page.html")]) == 0
+    )
