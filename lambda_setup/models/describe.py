@@ -81,7 +81,7 @@ def describe(folder: Path) -> PublishedManifest:
         engine=description["engine"],
         precision=description["precision"],
         libraries=description["libraries"],
-        files=[_hash_file(folder / name) for name in description["files"]],
+        files=[_hash_file(folder / name, path) for name in description["files"]],
         smoke=smoke,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         card=description.get("card", ""),
@@ -133,7 +133,12 @@ def _recognize(folder: Path) -> dict[str, Any]:
     )
 
 
-def _hash_file(path: Path) -> File:
+def _hash_file(path: Path, description: Path) -> File:
+    if not path.is_file():
+        raise CommandError(
+            f"`files` in {description} names {path.name}, and there is no {path}; correct the line, "
+            "or train or download the model"
+        )
     parts = []
     with path.open("rb") as file:
         while part := file.read(PART_SIZE):

@@ -12,6 +12,7 @@ const PAGE = 50;      // items that are listed at once
 const CELLS = 20000;  // of a map that is drawn as a table; a larger one is a picture
 const WRITTEN = 0.1;  // the least weight whose number stands in its cell
 const NAMED = 3;      // tokens that are named when one is pointed at
+const NUMBERS = 16;   // of a list that are shown
 const RTL = ":dir(rtl)";
 const $ = (id) => document.getElementById(id);
 
@@ -183,7 +184,10 @@ function fields(record) {
 const isFlat = (value) => value && typeof value === "object" && !Array.isArray(value)
   && Object.values(value).every((one) => one === null || typeof one !== "object");
 
+const isLong = (value) => Array.isArray(value) && value.length > NUMBERS && value.every((one) => typeof one === "number");
+
 function showValue(value) {
+  if (isLong(value)) return isolate(`${value.length} numbers: ${value.slice(0, NUMBERS).join(" ")} …`);
   if (!Array.isArray(value) || !value.length || !value.every(isFlat)) {
     return isolate(typeof value === "string" ? value : JSON.stringify(value, null, 1));
   }

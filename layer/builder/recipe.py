@@ -26,7 +26,7 @@
     prepare = "convert.py"              # runs first, with a folder to fill; answer gets it as `prepared`
     code = ["translation_function", …]  # modules it imports beside the layer, from the project's root
     function = […]                      # code deployed beside the layer (default: code)
-    inputs = ["models/en-es/…", …]      # files it reads, from the project's root
+    inputs = ["models/en-es/…", …]      # files it reads (default: the model's, by its model.toml)
     arguments = {…}                     # its "events" are files or folders, from the project's root
     imports = ["sklearn", …]            # packages whose public modules are all imported, and kept whole
 
@@ -292,12 +292,21 @@ def _parse_smoke(table: dict[str, Any], folders: Sequence[Path]) -> Smoke:
     return Smoke(
         _find_file(table["script"], folders) if "script" in table else None,
         code,
-        tuple(ROOT / path for path in table.get("inputs", [])),
+        tuple(ROOT / path for path in table["inputs"]) if "inputs" in table else _list_model_files(table),
         table.get("arguments", {}),
         _find_file(table["prepare"], folders) if "prepare" in table else None,
         tuple(ROOT / path for path in table["function"]) if "function" in table else code,
         tuple(table.get("imports", [])),
     )
+
+
+def _list_model_files(smoke: dict[str, Any]) -> tuple[Path, ...]:
+    """Return the files of the model that a prediction loads, as its ``model.toml`` names them."""
+    description = ROOT / smoke.get("arguments", {}).get("model", "") / "model.toml"
+    if not description.is_file():
+        return ()
+    table = tomllib.loads(description.read_text(encoding="utf-8"))
+    return (description, *(description.parent / name for name in table.get("files", [])))
 
 
 def _parse_patch(table: dict[str, Any], folders: Sequence[Path]) -> Patch:

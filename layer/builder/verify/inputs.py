@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from layer.builder.errors import RecipeError
 from layer.builder.recipe import ROOT, Smoke
 
 RUNNER = Path(__file__).with_name("smoke_runner.py")
@@ -16,7 +17,18 @@ _NOT_DEPLOYED = {"show.py", "publishing.py"}
 
 
 def list_code_files(smoke: Smoke) -> list[Path]:
-    """Return the files that the prediction consists of, apart from the tree."""
+    """Return the files that the prediction consists of, apart from the tree.
+
+    Raises:
+        RecipeError: one of its inputs is not there.
+
+    """
+    for path in smoke.inputs:
+        if not path.is_file():
+            raise RecipeError(
+                f"there is no {path}: correct `inputs` below [smoke] in the recipe, or leave it out, which "
+                "takes the files that the model's model.toml names; train or download the model if it is new"
+            )
     code = [path for folder in smoke.code for path in _list_modules(folder)]
     events = [one for path in smoke.arguments.get("events", []) for one in _list_events(ROOT / path)]
     prepare = [smoke.prepare] if smoke.prepare else []

@@ -149,3 +149,10 @@ def test_a_model_of_ctranslate2_is_refused(tmp_path):
         (tmp_path / name).write_bytes(b"1")
     with pytest.raises(CommandError, match="--engine ctranslate2"):
         describe(tmp_path)
+
+
+def test_a_file_that_is_missing_is_named_with_its_line(folder):
+    """The message says which line of which file to correct."""
+    (folder / "w.pt").unlink()
+    with pytest.raises(CommandError, match=r"`files` in .*model\.toml names w\.pt.* correct the line"):
+        describe(folder)

@@ -10,6 +10,7 @@ from support.project import ROOT
 from layer.builder import recipe as recipes
 from layer.builder.errors import RecipeError
 from layer.builder.recipe import RECIPES, Contents, Recipe, Smoke, load, normalise, parse
+from layer.builder.verify.inputs import list_code_files
 from layer.builder.wheels.draft import check_script
 
 MINIMAL = {"name": "small", "requirements": ["six==1.17.0"]}
@@ -97,6 +98,20 @@ class TestParse:
         )  # fmt: skip
         assert (smoke.arguments, smoke.prepare) == ({"a": 1}, None)
         assert (smoke.function, other.function) == ((ROOT / "app",), (ROOT / "lib",))
+
+    def test_inputs_come_from_the_model(self, tmp_path):
+        """Without any, they are what the model's model.toml names; one that is not there is named."""
+        (tmp_path / "predict.py").touch()
+        table = {"script": "predict.py", "arguments": {"model": "models/tumours"}}
+        folder = ROOT / "models" / "tumours"
+        names = ("model.toml", *tomllib.loads((folder / "model.toml").read_text())["files"])
+
+        smoke = parse(MINIMAL | {"smoke": table}, tmp_path / "small").smoke
+        stale = parse(MINIMAL | {"smoke": table | {"inputs": ["models/x"]}}, tmp_path / "small").smoke
+
+        assert smoke.inputs == tuple(folder / name for name in names)
+        with pytest.raises(RecipeError, match=r"no .*models/x: correct `inputs` below \[smoke\]"):
+            list_code_files(stale)
 
 
 class TestPatches:
