@@ -44,11 +44,14 @@ def fetch(bucket: ResultBucket, name: str, out: Path, arrays: Path | None = None
     lines = _open(bucket, manifest_key(name)).iter_lines()
     head = msgspec.json.decode(next(lines))
     partial = out.with_name(f".{out.name}.partial")
-    with ArraysWriter(arrays) if arrays else nullcontext() as writer:
-        with partial.open("wb") as file:
-            count, failed = _join(bucket, lines, head, file, writer)
-        kinds = writer.finish() if writer else {}
-    partial.replace(out)
+    try:
+        with ArraysWriter(arrays) if arrays else nullcontext() as writer:
+            with partial.open("wb") as file:
+                count, failed = _join(bucket, lines, head, file, writer)
+            kinds = writer.finish() if writer else {}
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
     status(f"{count:,} lines, {failed:,} of them with an error, in {out}")
     if arrays:
         found = ", ".join(f"{number:,} of {kind}" for kind, number in kinds.items())
