@@ -115,7 +115,11 @@ static void record_owner(void) { owner = getpid(); }
 
 API int hotcold_sigaction(int number, const struct sigaction *to, struct sigaction *before) {
     /* A child of vfork resets every handler, as subprocess's does: its own, while the memory is its parent's. */
-    if (number != SIGSEGV || !nolds || owner != getpid()) return sigaction(number, to, before);
+    if (number != SIGSEGV || !nolds || owner != getpid()) {
+        struct sigaction copy;
+        if (to) copy = *to, sigdelset(&copy.sa_mask, SIGSEGV); /* its handler may be cold */
+        return sigaction(number, to ? &copy : 0, before);
+    }
     struct sigaction current = olds[nolds - 1];
     if (to) olds[nolds - 1] = *to;
     if (before) *before = current;

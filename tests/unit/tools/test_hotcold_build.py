@@ -13,7 +13,7 @@ def test_hashes() -> None:
     assert hotcold.SUMS.read_text() == hotcold.format_sums(LIBRARIES)
 
 
-@pytest.mark.parametrize(("path", "architecture"), zip(LIBRARIES, hotcold.ARCHITECTURES, strict=True))
+@pytest.mark.parametrize(("path", "architecture"), list(zip(LIBRARIES, hotcold.ARCHITECTURES, strict=True)))
 def test_needs(path, architecture: str) -> None:
     """They need the C library alone, of no newer version than the one they are built for."""
     needs = read_needs(path)
