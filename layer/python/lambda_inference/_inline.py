@@ -17,7 +17,7 @@ LIMIT = 5_000_000
 
 Form = Literal["list", "base64"]
 
-_USUAL = 12
+_USUAL = 13
 """Characters of a float32 number in a list of JSON, with its comma."""
 
 

@@ -34,3 +34,8 @@ class Embedder:
                 array = Array(vector.tobytes(), "f", vector.shape)
                 counts = {"Tokens": len(encoding.ids)}
                 yield Prediction({"index": index, "text": text}, {"vector": [array]}, counts)
+
+    def count_array_bytes(self, _: TextRequest) -> int:
+        """Return the bytes of a vector, by which inline answers that cannot fit are refused at once."""
+        size = self._network.shapes[0][-1]
+        return 4 * size if isinstance(size, int) else 0

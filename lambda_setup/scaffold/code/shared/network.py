@@ -39,6 +39,7 @@ class Network:
         graph = bytes(model.only(".onnx"))
         self._session = self._runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._inputs = [one.name for one in self._session.get_inputs()]
+        self.shapes: list[list[Any]] = [one.shape for one in self._session.get_outputs()]
 
     def run(self, encodings: Sequence[Any], deadline: Deadline) -> list[list[Any]]:
         """Return the outputs for each encoded text, in order; those of tokens are padded at their ends."""
