@@ -152,7 +152,8 @@ class Splitter:
             if text[index] == OPEN:
                 self._begin_placeholder(state)
                 index = self._add_placeholder(text, index)
-                self._word.preserve |= bool(self._options["preserve_placeholders"])
+                closed = text[index - 1] == CLOSE
+                self._word.preserve |= closed and bool(self._options["preserve_placeholders"])
                 state = "placeholder"
                 continue
             end = index + 1
