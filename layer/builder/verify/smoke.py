@@ -17,7 +17,6 @@ from layer.builder import tree as trees
 from layer.builder.errors import SmokeError
 from layer.builder.pack.interpreter import Interpreter
 from layer.builder.recipe import Smoke
-from layer.builder.slim.split.write import HANDLER
 from layer.builder.verify.advice import READ_ONLY, explain_terms
 from layer.builder.verify.inputs import RUNNER, link_code, list_folders
 from layer.builder.verify.terms import find_terms, list_prefixes
@@ -98,7 +97,6 @@ def run(
             "arguments": smoke.arguments | ({"prepared": str(prepared)} if smoke.prepare else {}),
             "result": descriptors[0],
             "progress": descriptors[1],
-            "handler": HANDLER if any((folder / HANDLER).is_file() for folder in libraries) else "",
             "read_only": [str(home)],
             "writable": [] if terms.mounts else [str(temporary), "/tmp/", os.devnull],  # noqa: S108
         }

@@ -111,15 +111,13 @@ def import_modules(names: list[str], progress: int) -> dict[str, list[str]]:
     return failures
 
 
-def list_touched_pages(tree: str, handler: str) -> dict[str, list[int]]:
-    """Return, by library of a tree, the pages of code that a handler of split libraries has unpacked."""
-    if not handler:
-        return {}
-    import ctypes
-
+def list_touched_pages(tree: str) -> dict[str, list[int]]:
+    """Return, by library of a tree, the pages of code that the handler of split libraries has unpacked."""
     try:
-        library = ctypes.CDLL(handler, os.RTLD_NOLOAD)
-    except OSError:
+        import ctypes
+
+        library = ctypes.CDLL("libhotcold.so", os.RTLD_NOLOAD)
+    except (ImportError, OSError):
         return {}  # no split library was loaded
     library.hotcold_name.restype = ctypes.c_char_p
     library.hotcold_pages.restype = ctypes.c_uint64
@@ -162,7 +160,7 @@ def main() -> None:
     if outside := list_foreign_modules(roots):
         raise ImportError(f"modules came from outside the layer: {', '.join(outside)}")
     own_tree = trees[0]
-    touched = list_touched_pages(own_tree, plan["handler"])
+    touched = list_touched_pages(own_tree)
     seen = hook.opened | list_mapped_files(own_tree)
     opened = {
         path.removeprefix(own_tree)

@@ -1,47 +1,19 @@
 """Split libraries: hot code lies in the file, cold code is packed, and nothing is lost."""
 
-import random
 import struct
 
 import pytest
+from support.libraries import make_library
 
 from layer.builder.errors import ElfError
 from layer.builder.recipe import parse as parse_recipe
 from layer.builder.slim.elf import read_needs
 from layer.builder.slim.split import record
-from layer.builder.slim.split.layout import PAGE, parse
+from layer.builder.slim.split.layout import PAGE, check_run_path, parse
 from layer.builder.slim.split.pages import cut, format_runs, group, invert, parse_runs
 from layer.builder.slim.split.restore import check_whole, whole
 from layer.builder.slim.split.write import split
 from layer.builder.target import get_target
-
-CODE = random.Random(7).randbytes(PAGE * 37)  # noqa: S311 - the same at every run
-
-
-def library(alignment: int = PAGE, *, spare: int = 3, relocation: int = 0) -> bytes:
-    """Return a library with 37 pages and a bit of code, which calls ``sigaction``."""
-    names = b"\0sigaction\0other\0"
-    symbols = (
-        bytes(24) + struct.pack("<IBBHQQ", 1, 18, 0, 0, 0, 0) + struct.pack("<IBBHQQ", 11, 18, 0, 0, 0, 0)
-    )
-    table = struct.pack("<QQq", 0, relocation, 0)
-    start = 64 + 4 * 56
-    places = {6: start, 0x6FFFFFF0: start + len(symbols), 7: start + len(symbols) + 8}
-    places[5] = places[7] + len(table)
-    head_size = places[5] + len(names)
-    code = -(-head_size // alignment) * alignment
-    content = b"init" + CODE + b"fini" * 9
-    data = -(-(code + len(content)) // alignment) * alignment
-    tags = [*places.items(), (8, len(table)), (12, code), (13, code + len(content) - 1), *[(0, 0)] * spare]
-    dynamic = b"".join(struct.pack("<qQ", *tag) for tag in tags)
-    head = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 3, 62, 1, 0, 64, 0, 0, 64, 56, 4, 64, 0, 0)
-    for kind, flags, place, size in (
-        (1, 4, 0, head_size), (1, 5, code, len(content)),
-        (1, 6, data, len(dynamic)), (2, 6, data, len(dynamic)),
-    ):  # fmt: skip
-        head += struct.pack("<IIQQQQQQ", kind, flags, place, place, place, size, size, alignment)
-    file = head + symbols + struct.pack("<4H", 0, 2, 1, 0) + table + names
-    return (file.ljust(code, b"\0") + content).ljust(data, b"\0") + dynamic
 
 
 @pytest.mark.parametrize("alignment", [PAGE, 0x10000], ids=hex)
@@ -49,7 +21,7 @@ def library(alignment: int = PAGE, *, spare: int = 3, relocation: int = 0) -> by
 @pytest.mark.parametrize("block", [1, 4, 64])
 def test_whole(alignment, hot, block):
     """Whatever is hot, and however large the blocks are, every segment has its bytes."""
-    original = parse(library(alignment))
+    original = parse(make_library(alignment))
     runs = [(0, original.pages)] if hot == "all" else hot
     data = split(original, runs, block=block)
 
@@ -60,7 +32,7 @@ def test_whole(alignment, hot, block):
 
 def test_damage():
     """A byte of hot code that differs is found."""
-    original = parse(library())
+    original = parse(make_library())
     data = split(original, [(3, 2)])
     place = data.index(original.read(3, 2))
     damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
@@ -72,7 +44,7 @@ def test_damage():
 def test_handler(tmp_path):
     """A split library is linked to the handler, which takes its calls about signals, and stays loaded."""
     path = tmp_path / "libx.so"
-    path.write_bytes(split(parse(library()), []))
+    path.write_bytes(split(parse(make_library()), []))
     data = path.read_bytes()
 
     assert read_needs(path).libraries == ("libhotcold.so",)
@@ -85,6 +57,7 @@ def test_handler(tmp_path):
     ("options", "reason"),
     [
         ({"spare": 2}, "no room for the handler's name"),
+        ({"run_path": b"/x"}, "does not lead to its own folder"),
         ({"relocation": 37}, "chooses functions while it is loaded"),
         ({"alignment": 0x40000}, "no page of nothing but code"),
     ],
@@ -92,7 +65,7 @@ def test_handler(tmp_path):
 def test_refusals(options, reason):
     """A library that cannot be split says why."""
     with pytest.raises(ElfError, match=reason):
-        split(parse(library(**options)), [])
+        check_run_path(parse(make_library(**options)))
 
 
 def test_runs():

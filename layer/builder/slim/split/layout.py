@@ -33,6 +33,8 @@ BLOCK = struct.Struct("<QIIII")
 RUN = struct.Struct("<IIII")
 """First page from the low address, pages, block, first page in the block."""
 
+DT_FLAGS_1 = 0x6FFFFFFB
+_DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 5, 15, 29
 _DT_INIT, _DT_FINI, _DT_RELACOUNT = 12, 13, 0x6FFFFFF9
 _DT_RELA, _DT_RELASZ, _DT_JMPREL, _DT_PLTRELSZ = 7, 8, 23, 2
 _RELOCATION = struct.Struct("<QQq")
@@ -87,6 +89,8 @@ def parse(data: bytes) -> Library:
     if low >= high:
         raise ElfError("it has no page of nothing but code")
     library = Library(data, segments, code, dynamic, tags, low, high)
+    if len(list_spare_tags(library)) < 1 + (DT_FLAGS_1 not in dict(tags)):
+        raise ElfError("its dynamic section has no room for the handler's name")
     _refuse_resolvers(library)
     return library
 
@@ -116,6 +120,17 @@ def _refuse_resolvers(library: Library) -> None:
             content = library.data[start : start + tags[size]]
             if any(kind & 0xFFFFFFFF in _IRELATIVE for _, kind, _ in _RELOCATION.iter_unpack(content)):
                 raise ElfError("it chooses functions while it is loaded (IRELATIVE)")
+
+
+def check_run_path(library: Library) -> None:
+    """Refuse a library that the loader would not find the handler for, in the same folder."""
+    tags = dict(library.tags)
+    place = tags.get(_DT_RUNPATH, tags.get(_DT_RPATH))
+    if place is not None:
+        start = to_file_offset(library.segments, tags[_DT_STRTAB] + place)
+        if b"$ORIGIN" in library.data[start : library.data.index(b"\0", start)].split(b":"):
+            return
+    raise ElfError("its run path does not lead to its own folder ($ORIGIN), where the handler would lie")
 
 
 def list_spare_tags(library: Library) -> list[int]:

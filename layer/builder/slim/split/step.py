@@ -30,7 +30,8 @@ _FAST = 1
 class Splitter:
     """Splits the libraries of a tree; ``sources`` are the originals, by path, moved out of it.
 
-    Where a recipe names none, or no handler is made for the target, each step does nothing.
+    The handler lies beside each library, where its run path has the loader look. Where a recipe names none,
+    or no handler is made for the target, each step does nothing.
     """
 
     def __init__(
@@ -39,11 +40,10 @@ class Splitter:
         recipe: Recipe,
         target: Target,
         tree: Path,
-        beside: Path,
         say: Callable[[str], None],
     ) -> None:
         self.wanted, self.recipe, self.target = wanted, recipe, target
-        self.tree, self.beside, self.say = tree, beside, say
+        self.tree, self.say = tree, say
         self.handler = HANDLERS / f"libhotcold-{target.machine}.so"
         self.originals = tree.with_name("whole")
         self.sources = self._move_sources()
@@ -105,16 +105,14 @@ class Splitter:
                 self.say(f"{file.path} is not split: there is no handler for {self.target.machine}")
                 continue
             try:
-                layout.parse((self.tree / file.path).read_bytes())
+                layout.check_run_path(layout.parse((self.tree / file.path).read_bytes()))
             except ElfError as error:
                 self.say(f"WARNING: {file.path} is not split: {error}")
                 continue
             sources[file.path] = self.originals / file.path
             sources[file.path].parent.mkdir(parents=True, exist_ok=True)
             (self.tree / file.path).rename(sources[file.path])
-        if sources:
-            self.beside.mkdir(exist_ok=True)
-            shutil.copyfile(self.handler, self.beside / HANDLER)
+            shutil.copyfile(self.handler, (self.tree / file.path).with_name(HANDLER))
         return sources
 
     def _finish(self, path: str) -> Split:

@@ -22,7 +22,7 @@ BLOCK = 64
 """Pages in a block of cold code."""
 
 _DT_NEEDED, _DT_STRTAB, _DT_SYMTAB, _DT_VERSYM = 1, 5, 6, 0x6FFFFFF0
-_DT_FLAGS_1, _NODELETE = 0x6FFFFFFB, 8
+_NODELETE = 8
 """Unloaded, a library would leave its range of addresses with the handler."""
 
 _SYMBOL = struct.Struct("<IBBHQQ")
@@ -111,13 +111,10 @@ def list_edits(library: Library, names: int) -> Iterator[tuple[int, bytes]]:
     """
     tags = dict(library.tags)
     strings = tags[_DT_STRTAB]
-    entries = [(_DT_NEEDED, names - strings), (_DT_FLAGS_1, tags.get(_DT_FLAGS_1, 0) | _NODELETE)]
-    numbers = [tag for tag, _ in library.tags]
+    entries = [(_DT_NEEDED, names - strings), (layout.DT_FLAGS_1, tags.get(layout.DT_FLAGS_1, 0) | _NODELETE)]
     spare = layout.list_spare_tags(library)
-    if _DT_FLAGS_1 in numbers:
-        spare[1:] = [numbers.index(_DT_FLAGS_1)]
-    if len(spare) < len(entries):
-        raise ElfError("its dynamic section has no room for the handler's name")
+    if layout.DT_FLAGS_1 in tags:
+        spare[1:] = [[tag for tag, _ in library.tags].index(layout.DT_FLAGS_1)]
     for number, entry in zip(spare, entries, strict=False):
         yield library.dynamic.offset + number * 16, struct.pack("<qQ", *entry)
     first = to_file_offset(library.segments, tags[_DT_SYMTAB])

@@ -1,0 +1,92 @@
+"""The step that splits libraries: what is hot is traced once, recorded, and taken from the record."""
+
+import pytest
+from support.libraries import make_library
+
+from layer.builder.recipe import RecipeError, parse
+from layer.builder.report.facts import Split
+from layer.builder.slim.split import step
+from layer.builder.slim.split.layout import PAGE
+from layer.builder.slim.split.restore import whole
+from layer.builder.target import get_target
+
+TARGET = get_target("python3.13-x86_64")
+WANTED = {
+    "libraries": ["x/*.so"],
+    "environments": {"x86_64": [{"X": "1"}], "arm64": [{"X": "2"}]},
+}
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Return a function that makes a Splitter of a tree with a library to split and one that cannot be."""
+    monkeypatch.setattr(step, "HANDLERS", tmp_path)
+    (tmp_path / "libhotcold-x86_64.so").write_bytes(b"handler")
+    (tmp_path / "recipe").mkdir()
+    recipe = parse({"name": "mine", "split": [WANTED]}, tmp_path / "recipe")
+    trees = iter(range(9))
+
+    def make(target=TARGET, said=None):
+        tree = tmp_path / f"{next(trees)}" / "tree"
+        (tree / "x").mkdir(parents=True)
+        (tree / "x" / "a.so").write_bytes(make_library())
+        (tree / "x" / "b.so").write_bytes(make_library(run_path=b"/"))
+        (tree / "x" / "c.py").write_text("")
+        said = [] if said is None else said
+        return step.Splitter(recipe.split, recipe, target, tree, said.append)
+
+    return make
+
+
+def test_trace(make):
+    """What a prediction touched is hot, also with other variables; the next build takes the record."""
+    splitter, asked = make(), []
+
+    def trace(environment):
+        asked.append(environment)
+        return {"x/a.so": [20, 21]}
+
+    assert not splitter.read_hot()
+    splitter.make_cold()
+    splitter.find_hot({"x/a.so": [0, 3], "other": [9]}, trace)
+    done = splitter.finish()
+    again = make()
+
+    assert asked == [{"X": "1"}]
+    assert splitter.hot == {"x/a.so": [(0, 4), (20, 2)]}
+    size = (splitter.tree / "x/a.so").stat().st_size
+    assert done == (Split("x/a.so", len(make_library()), size, 6 * PAGE, 31 * PAGE),)
+    assert again.read_hot()
+    assert (again.hot, again.digest) == (splitter.hot, splitter.digest)
+    assert {path.name for path in (splitter.tree / "x").iterdir()} == {
+        "a.so", "b.so", "c.py", "libhotcold.so",
+    }  # fmt: skip
+
+
+def test_no_record(make):
+    """Without a record all code is cold, and all of it is there."""
+    splitter = make()
+    splitter.read_hot()
+    [done] = splitter.finish()
+
+    assert done.hot == 0
+    assert len(whole((splitter.tree / "x/a.so").read_bytes())) == done.cold
+
+
+def test_what_is_not_split(make):
+    """A library that cannot be split stays as it is, and so do all where there is no handler."""
+    said = []
+    assert list(make(said=said).sources) == ["x/a.so"]
+    [warning] = said
+    assert warning.startswith("WARNING: x/b.so is not split: its run path does not lead to its own folder")
+    foreign = make(get_target("python3.13-arm64"))
+    assert (foreign.sources, foreign.digest, foreign.finish()) == ({}, "", ())
+
+
+def test_recipe():
+    """The table names libraries; an unknown key is an error."""
+    [table] = parse({"name": "x", "split": [WANTED]}).split
+
+    assert table.libraries == ("x/*.so",)
+    with pytest.raises(RecipeError, match="split: unknown level"):
+        parse({"name": "x", "split": [WANTED | {"level": 3}]})
