@@ -6,12 +6,14 @@ on every x86_64 machine. Neither is kept in the repository.
 
 import hashlib
 import os
+import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
+from layer.builder.slim.elf import parse_segments
 from layer.builder.wheels.install import ensure_tool
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +25,8 @@ SOURCES_SHA256 = "7713e1179d162cf5c7906da876ec2ccb9c3a9dcbdffef0cc7f70c3667a205f
 ARCHITECTURES = ("x86_64", "aarch64")
 GLIBC = "2.17"
 """What the oldest wheels that are split ask for, too."""
+
+PT_DYNAMIC, DT_FLAGS_1, DF_1_INITFIRST = 2, 0x6FFFFFFB, 0x20
 
 _UNUSED = ("DFAST", "GREEDY", "LAZY", "LAZY2", "BTLAZY2", "BTOPT", "BTULTRA")
 """zstd's compressors: the linker drops them in any case, and without them it compiles in half the time."""
@@ -63,6 +67,20 @@ def find_compiler(tools: Path) -> str:
     return str(Path(ziglang.__file__).with_name("zig"))
 
 
+def initialise_first(data: bytes) -> bytes:
+    """Return a library whose constructor runs before all others that are loaded with it: they may be cold.
+
+    zig's linker has no ``-z initfirst``.
+    """
+    dynamic = next(one for one in parse_segments(data) if one.kind == PT_DYNAMIC)
+    edited = bytearray(data)
+    for place in range(dynamic.offset, dynamic.offset + dynamic.file_size, 16):
+        tag, flags = struct.unpack_from("<qQ", data, place)
+        if tag == DT_FLAGS_1:
+            struct.pack_into("<qQ", edited, place, tag, flags | DF_1_INITFIRST)
+    return bytes(edited)
+
+
 def build(to: Path, tools: Path) -> list[Path]:
     """Build the library of each architecture into a folder, and return their paths."""
     zig = find_compiler(tools)
@@ -86,6 +104,7 @@ def build(to: Path, tools: Path) -> list[Path]:
                 *map(str, sources),
             ]
             subprocess.run(command, check=True, env=environment, cwd=work)
+            path.write_bytes(initialise_first(path.read_bytes()))
             path.chmod(0o644)
             built.append(path)
     return built

@@ -23,3 +23,10 @@ def test_needs(path, architecture: str) -> None:
         tuple(map(int, name.removeprefix("GLIBC_").split("."))) for name in needs.versions["libc.so.6"]
     ]
     assert max(versions) <= tuple(map(int, hotcold.GLIBC.split(".")))
+
+
+@pytest.mark.parametrize("path", LIBRARIES, ids=hotcold.ARCHITECTURES)
+def test_it_is_initialised_first(path) -> None:
+    """Before the constructors of whatever is loaded with it: they may be cold."""
+    content = path.read_bytes()
+    assert hotcold.initialise_first(content) == content
