@@ -610,8 +610,7 @@ class TestVersion:
         for mapping, parameter in (("Channels", "Channel"), ("Pythons", "PythonVersion"),
                                    ("S3Endpoints", "S3Endpoint")):  # fmt: skip
             codes = {value: entry["Code"] for value, entry in SOURCE["Mappings"][mapping].items()}
-            found = SOURCE["Parameters"][parameter]
-            assert codes.keys() == set(found.get("AllowedValues") or found["AllowedPattern"].split("|"))
+            assert codes.keys() == set(SOURCE["Parameters"][parameter]["AllowedValues"])
             assert len(set(codes.values())) == len(codes)
             assert {len(code) for code in codes.values()} == {1}
 
