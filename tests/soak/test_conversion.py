@@ -58,7 +58,7 @@ def test_a_model_translates_as_in_eole(tmp_path, kind):
         ("language model", "its encoder is missing; only translation by transformers"),
         ("rnn", "its encoder is rnn; only translation by transformers"),
         ("relative", "position_encoding_type = Relative is not converted"),
-        ("rotary", "position_encoding_type = Rotary is not converted"),
+        ("alibi", "position_encoding_type = Alibi is not converted"),
         ("experts", "num_experts = 2 is not converted"),
         ("prefix", "its transforms are sentencepiece, prefix"),
         ("alphabet", "holds segment_alphabet, and of pyonmttok's options only"),

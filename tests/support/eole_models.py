@@ -22,7 +22,6 @@ from subword_nmt.learn_bpe import learn_bpe
 
 SPECIALS = {"unk_token": "<unk>", "pad_token": "<blank>", "bos_token": "<s>", "eos_token": "</s>"}
 EMBEDDINGS: dict[str, Any] = {"word_vec_size": 32}
-RNN = {"encoder_type": "rnn", "layers": 1, "hidden_size": 32}
 KINDS: dict[str, dict[str, Any]] = {
     "transformer": {},
     "relative": {"embeddings": EMBEDDINGS | {"position_encoding_type": "Relative", "n_positions": 4}},
@@ -32,14 +31,14 @@ KINDS: dict[str, dict[str, Any]] = {
     "spaces": {},
     "language model": {"architecture": "transformer_lm"},
     "rnn": {"architecture": "rnn"},
-    "rotary": {"embeddings": EMBEDDINGS | {"position_encoding_type": "Rotary"}},
+    "alibi": {"embeddings": EMBEDDINGS | {"position_encoding_type": "Alibi"}},
     "experts": {"num_experts": 2},
     "prefix": {},
     "alphabet": {},
 }
 """Each with the options of its model beside a transformer's."""
-UNTRAINED = {"language model", "rnn", "relative", "rotary", "experts", "prefix"}
-"""Kinds that are refused before they translate."""
+UNCHECKED = {"language model", "rnn", "relative", "alibi", "experts"}
+"""Kinds that are refused by their options, and need no weights."""
 STEPS = 300
 
 
@@ -84,6 +83,20 @@ def train(network: Any, tokenize: Any, tokens: list[str]) -> None:
         optimizer.zero_grad()
 
 
+def save_network(folder: Path, model: dict[str, Any], vocabulary: dict[str, Any], tokenize: Any) -> None:
+    """Train a network, and save its weights."""
+    config = build_model_config(model)
+    network = get_model_class(config).build(config, dict_to_vocabs(vocabulary), None)
+    for name, parameter in network.named_parameters():
+        if "norm" not in name:
+            torch.nn.init.uniform_(parameter, -0.3, 0.3)
+        elif name.endswith("weight"):
+            torch.nn.init.ones_(parameter)  # RMSNorm's are left as they lie in memory
+    train(network, tokenize, vocabulary["src"])
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    save_file(weights, folder / "model.00.safetensors")
+
+
 def build(kind: str, folder: Path) -> None:
     """Write a model, and a ``sample.txt`` of sentences."""
     random.seed(1)
@@ -96,19 +109,10 @@ def build(kind: str, folder: Path) -> None:
         "architecture": "transformer", "layers": 1, "hidden_size": 32, "heads": 2, "transformer_ff": 64,
         "embeddings": EMBEDDINGS | {"position_encoding_type": "SinusoidalInterleaved"},
     } | KINDS[kind]  # fmt: skip
-    config = build_model_config(model)
-    network = get_model_class(config).build(config, dict_to_vocabs(vocabulary), None)
-    for name, parameter in network.named_parameters():
-        if "norm" not in name:
-            torch.nn.init.uniform_(parameter, -0.3, 0.3)
-        elif name.endswith("weight"):
-            torch.nn.init.ones_(parameter)  # RMSNorm's are left as they lie in memory
-    if kind not in UNTRAINED:
-        train(network, tokenize, tokens)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in network.state_dict().items()},
-        folder / "model.00.safetensors",
-    )
+    if model["architecture"] == "rnn":
+        del model["heads"], model["transformer_ff"]
+    if kind not in UNCHECKED:
+        save_network(folder, model, vocabulary, tokenize)
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     described = {
         "model": model, "training": {}, "transforms": list(transforms), "transforms_configs": transforms,
