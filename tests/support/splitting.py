@@ -106,7 +106,7 @@ def run(
     start = f"folder, HANDLER = {str(folder)!r}, {str(handler)!r}{PRELUDE}sys.path.insert(0, folder)\n"
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
-        [*python, "-c", start + textwrap.dedent(code)],
+        [*python, "-W", "ignore", "-c", start + textwrap.dedent(code)],
         capture_output=True,
         text=True,
         timeout=timeout,
