@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lambda_setup.models.toolkits.packages import download
 from lambda_setup.scaffold import blank
 from lambda_setup.scaffold.export import export, export_graph, export_module
 from lambda_setup.scaffold.huggingface import KINDS, recognize
+from lambda_setup.scaffold.places import find_places
 from layer.builder.verify.compare import differences
 
 SUPPORT = ROOT / "tests" / "support"
@@ -227,3 +229,20 @@ def test_a_folder_that_lacks_a_file_is_refused(tmp_path):
     """The message names the file."""
     with pytest.raises(CommandError, match=r"has no network\.py"):
         export_module(tmp_path, tmp_path / "model", "mine")
+
+
+def test_from_a_package_to_a_demo_and_back():
+    """No file is written or deleted by hand: new, make demo, and --undo, which leaves nothing."""
+    name = "walked"
+    places = find_places(name)
+    command = [sys.executable, "-m", "lambda_setup", "new", name]
+    try:
+        subprocess.run([*command, "--from", "huggingface", PACKAGE], cwd=ROOT, check=True)
+        shown = subprocess.run(
+            ["/usr/bin/make", "demo", f"EXAMPLE={name}"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert "predictions  " in shown.stdout
+        assert "vector" in shown.stdout
+    finally:
+        subprocess.run([*command, "--undo"], cwd=ROOT, check=True)
+    assert not any(path.exists() for path in places.all)
