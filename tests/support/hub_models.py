@@ -62,7 +62,7 @@ def build(kind: str, folder: Path, *, keep_pad: bool) -> None:
     }
     numbers = [*tokenizer.get_vocab().values(), *getattr(tokenizer, "lang_token_to_id", {}).values()]
     config = (transformers.MarianConfig if marian else transformers.M2M100Config)(
-        vocab_size=max(numbers) + 1 + (0 if marian else 8), d_model=32, activation_function="relu",
+        vocab_size=max(numbers) + 1 + (8 if kind == "m2m_100" else 0), d_model=32, activation_function="relu",
         dropout=0.0, attention_dropout=0.0, activation_dropout=0.0, scale_embedding=True,
         max_position_embeddings=128,
         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
@@ -82,6 +82,11 @@ def build(kind: str, folder: Path, *, keep_pad: bool) -> None:
             targets = [target.replace("the", "mat") for target in targets] if code == CODES[0] else targets
         batch = tokenizer(texts, text_target=targets, return_tensors="pt", padding=True)
         labels = batch.pop("labels")
+        if kind == "nllb-legacy":  # its targets begin with their language all the same, as NLLB was trained
+            labels = torch.cat([labels[:, -1:].clone(), labels], 1)
+            for row in labels:
+                end = int((row == tokenizer.eos_token_id).nonzero()[-1])
+                row[0], row[end + 1 :] = row[end + 1].item(), tokenizer.pad_token_id
         network(**batch, labels=labels.masked_fill(labels == tokenizer.pad_token_id, -100)).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
