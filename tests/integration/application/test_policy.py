@@ -24,12 +24,17 @@ FOUND_AFTER_SAM = {
 }
 
 
-def cfn_lint(template, folder) -> set[tuple[str, str]]:
+REGIONS = ("us-east-1", "eu-central-1")
+PARTITIONS = (*REGIONS, "us-gov-west-1", "cn-north-1", "eusc-de-east-1")
+"""Regions of the partitions aws, aws-us-gov, aws-cn and aws-eusc."""
+
+
+def cfn_lint(template, folder, regions=REGIONS) -> set[tuple[str, str]]:
     """Return the rules that a template breaks, each with the property or the name it is about."""
     path = folder / "template.json"
     path.write_text(json.dumps(template))
     done = subprocess.run(
-        [CFN_LINT, "--regions", "us-east-1", "eu-central-1", "--format", "json", "--", path],
+        [CFN_LINT, "--regions", *regions, "--format", "json", "--", path],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     places = [(found["Rule"]["Id"], found["Location"]["Path"]) for found in json.loads(done.stdout)]
@@ -91,6 +96,11 @@ class TestCfnLint:
     def test_transformed(self, parameters, tmp_path):
         """After the transformation nothing is found but what the table says, and all of that."""
         assert cfn_lint(Stack(**parameters).template, tmp_path) == FOUND_AFTER_SAM.keys()
+
+    @pytest.mark.check
+    def test_partitions(self, tmp_path):
+        """In every partition there is all that the template has but a function's URL, which is off there."""
+        assert cfn_lint(SOURCE, tmp_path, PARTITIONS) == {("E3006", "Type")}
 
     @pytest.mark.check
     def test_suppressions_needed(self, tmp_path):
