@@ -94,10 +94,10 @@ class Stack:
         return self.one("Lambda::Function")
 
     def role(self, name: str = "FunctionRole") -> dict[str, Any]:
-        """Return a role's properties, with the policies that stand beside it among its own."""
+        """Return a role's properties, with the policies that stand beside it before its own."""
         role = self.resources[name]["Properties"]
         beside = [policy for policy in self.all("IAM::RolePolicy") if policy["RoleName"] == name]
-        return role | {"Policies": [*role["Policies"], *beside]}
+        return role | {"Policies": [*beside, *role["Policies"]]}
 
     @property
     def environment(self) -> dict[str, str]:
