@@ -7,10 +7,11 @@ search, so that a checkpoint gives the same answers in both engines
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import ctranslate2
+from msgspec import Struct
+from msgspec.structs import replace
 
 import ct2_calls
 from ct2_calls import Calls
@@ -246,8 +247,7 @@ class CTranslate2:
         ]
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(Struct, frozen=True):
     """A sentence to search: its tokens, the cap of its hypotheses, and their forced beginning."""
 
     source: list[str]
@@ -259,8 +259,7 @@ class _Row:
         return min(decoding.min_length + len(self.prefix), self.limit)
 
 
-@dataclass(frozen=True)
-class _Search:
+class _Search(Struct, frozen=True):
     """What is asked of every sentence of a batch."""
 
     beam: int

@@ -31,7 +31,8 @@ OpenNMT-py's way: it asks for the likeliest tokens at each step.
 
 import heapq
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from decoding import DEFAULT, Decoding
 
@@ -39,8 +40,7 @@ Prefixes = Sequence[tuple[int, list[str]]]
 """For some sentences, by their position, the first tokens of a hypothesis."""
 
 
-@dataclass(frozen=True)
-class EndedHypothesis:
+class EndedHypothesis(Struct, frozen=True):
     """A hypothesis as a search found it.
 
     Attributes:
@@ -139,8 +139,7 @@ def _replay(
     return hypotheses
 
 
-@dataclass
-class Beams:
+class Beams(Struct):
     """A sentence's search by steps.
 
     Attributes:
@@ -154,7 +153,7 @@ class Beams:
     alive: list[tuple[list[str], float]]
     limit: int
     shortest: int
-    ended: list[EndedHypothesis] = field(default_factory=list)
+    ended: list[EndedHypothesis] = []
 
 
 def find_banned(tokens: list[str], decoding: Decoding) -> set[str]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Protocol
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import replace
 
 import tokenizer
 from decoding import MAX_LENGTH, Decoding, DecodingRequest, read_defaults, replace_unknown, resolve
@@ -53,8 +53,7 @@ class TranslationRequest(DecodingRequest, kw_only=True):
         super().__post_init__()
 
 
-@dataclass(frozen=True)
-class Hypothesis:
+class Hypothesis(Struct, frozen=True):
     """One translation of one sentence.
 
     Attributes:

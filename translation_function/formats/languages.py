@@ -9,18 +9,16 @@ between spaces, in which ``{source}`` and ``{target}`` stand for the request's l
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from lambda_inference import BadRequest, Unavailable
 
 TEMPLATES = ("source_prefix", "source_suffix", "target_prefix")
 
 
-@dataclass(frozen=True)
-class Tokens:
+class Tokens(Struct, frozen=True):
     """The tokens around each source, and those that each hypothesis begins with."""
 
     before: list[str]

@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 from lambda_inference._errors import OutOfTime
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Deadline:
+class Deadline(Struct, frozen=True):
     """The moment at which a prediction has to end.
 
     It is earlier than the function's timeout by ``RESERVE`` of the invocation's time, at least one second

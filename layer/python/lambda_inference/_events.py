@@ -3,18 +3,17 @@
 import base64
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from lambda_inference._errors import BadRequest, ForeignEvent
 from lambda_inference._foreign import PREFLIGHT, unwrap
 from lambda_inference._requests import ID_PATTERN, decode_json
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(Struct, frozen=True):
     """One request, as its transport delivered it.
 
     Attributes:

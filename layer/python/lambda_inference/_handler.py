@@ -75,29 +75,26 @@ class Service:
             calls, queued = parse_event(event)
             if not queued:
                 return self._answer(calls[0], deadline, context.aws_request_id)
-            return self._answer_messages(event, calls, deadline, context.aws_request_id)
+            return self._answer_messages(calls, deadline, context.aws_request_id)
         finally:
             if self.cold_code:
                 self.cold_code.record()
             _telemetry.flush()
 
-    def _answer_messages(
-        self, event: dict[str, Any], calls: list[Call], deadline: Deadline, request_id: str
-    ) -> dict[str, Any]:
+    def _answer_messages(self, calls: list[Call], deadline: Deadline, request_id: str) -> dict[str, Any]:
         """Answer messages one by one, and return the failed ones to the queue.
 
         It retries them, and moves them to its dead-letter queue in the end.
         """
-        from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
-        by_id = {call.message_id: call for call in calls}
+        def fails(call: Call) -> bool:
+            try:
+                return bool(self._answer(call, deadline, request_id)["statusCode"] != 200)  # noqa: PLR2004
+            except Exception:  # noqa: BLE001 - logged when it was raised; the other messages go on
+                return True
 
-        def answer(record: Any) -> None:
-            if self._answer(by_id[record.message_id], deadline, request_id)["statusCode"] != 200:  # noqa: PLR2004
-                raise Fault("the message failed; see the log")
-
-        processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
-        return dict(process_partial_response(event, answer, processor))
+        failed = [call.message_id for call in calls if fails(call)]
+        return {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
 
     def _answer(self, call: Call, deadline: Deadline, request_id: str) -> dict[str, Any]:
         """Return the response to one call, which may be that of a fault."""

@@ -5,32 +5,33 @@ it initialises with an error that names both, instead of in some import. Layers 
 package's ``__init__`` as sources: another Python than that of the layer could not read their bytecode.
 """
 
-import json
 import os
-import platform
 import sys
-from pathlib import Path
 from typing import Any
 
 MARKER = "layer_target.json"
 
 
-def check(folder: Path, name: str = MARKER) -> dict[str, Any]:
+def check(folder: str, name: str = MARKER) -> dict[str, Any]:
     """Compare the marker of a layer's folder with this process, and return it; without a marker, nothing.
 
     Raises:
         RuntimeError: the layer was built for another engine, runtime or architecture.
 
     """
-    marker = folder / name
-    if not marker.exists():
+    try:
+        with open(os.path.join(folder, name), encoding="utf-8") as file:  # noqa: PTH118, PTH123 - fewer imports
+            text = file.read()
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    built: dict[str, Any] = json.loads(marker.read_text())
-    machine = platform.machine()
+    import json
+
+    built: dict[str, Any] = json.loads(text)
+    machine = os.uname().machine
     process = {
         "engine": os.environ.get("ENGINE", built["engine"]) if built["engine"] else "",
         "runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
-        "architecture": {"aarch64": "arm64", "AMD64": "x86_64"}.get(machine, machine),
+        "architecture": {"aarch64": "arm64"}.get(machine, machine),
     }
     differences = [
         f"{name} {built[name]}, not {value}" for name, value in process.items() if built[name] != value
@@ -43,8 +44,8 @@ def check(folder: Path, name: str = MARKER) -> dict[str, Any]:
     return built
 
 
-check(Path(__file__).parents[1], f"compiled.{MARKER}")  # Lambda mounts all layers into one folder
-_markers = [check(Path(entry)) for entry in sys.path]  # in Lambda the marker is in /opt/python
+check(__file__.rsplit(os.sep, 2)[0], f"compiled.{MARKER}")  # Lambda mounts all layers into one folder
+_markers = [check(entry) for entry in sys.path]  # in Lambda the marker is in /opt/python
 nested = any("archive" in marker for marker in _markers)
 """Whether a layer has an archive to unpack."""
 split = any(marker.get("split") for marker in _markers)

@@ -10,7 +10,6 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -34,8 +33,7 @@ _SECONDS = 10
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Pointer:
+class Pointer(Struct, frozen=True):
     """The version that a channel points to, and the ETag of the channel's object."""
 
     version: str

@@ -2,9 +2,10 @@
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, ClassVar, Literal, Protocol, cast
+
+from msgspec import Struct
 
 from lambda_inference._deadline import Deadline
 from lambda_inference._models import Model
@@ -18,8 +19,7 @@ DTYPES = {
 """By code of the buffer protocol: numpy's name of a type, how numpy's files spell it, and its bytes."""
 
 
-@dataclass(frozen=True)
-class Array:
+class Array(Struct, frozen=True):
     """Numbers beside a JSON record.
 
     Attributes:
@@ -71,8 +71,7 @@ def _shorten(data: memoryview) -> "array[float]":
     return shortened
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(Struct, frozen=True):
     """One item's answer.
 
     Attributes:
@@ -84,8 +83,8 @@ class Prediction:
     """
 
     record: dict[str, Any]
-    arrays: Mapping[str, Sequence[Array]] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
+    arrays: Mapping[str, Sequence[Array]] = {}
+    counts: Mapping[str, int] = {}
     truncated: int = 0
 
 

@@ -13,13 +13,12 @@ result, and two versions of a model never mix.
 import hashlib
 import io
 import struct
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from lambda_inference._errors import Conflict, Unavailable
 from lambda_inference._predictor import DTYPES, Prediction
@@ -38,8 +37,7 @@ LEVEL = 7
 """zlib's, of the records: 6 takes a fifth less time for 1 % more bytes, 8 twice the time for 1 % fewer."""
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """The origin of a result: the request's id and digest, the model and its engine.
 
     Attributes:
@@ -52,7 +50,7 @@ class Origin:
     model: str
     version: str
     engine: str
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = {}
 
 
 class ResultStore:
@@ -157,6 +155,8 @@ def encode_npz(kind: str, predictions: Sequence[Prediction]) -> bytes:
     """
     groups = [prediction.arrays.get(kind, ()) for prediction in predictions]
     arrays = [array for group in groups for array in group]
+    import zipfile
+
     _, descr, itemsize = DTYPES[arrays[0].dtype]
     rows, rank = len(arrays), len(arrays[0].shape)
     # Numbers alone: a tuple an array would have the garbage collector look through everything there is.

@@ -13,13 +13,14 @@ A request may also pin a version, so that one model answers a whole run while th
 model besides the channel's is kept.
 """
 
-import ctypes
 import gc
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from threading import Event
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lambda_inference import _layer_marker, _storage, _telemetry
 from lambda_inference._background import BackgroundTask, slow_storage
@@ -44,8 +45,7 @@ _REFUSED_CHECKS = 10
 """Checks of the channel after which a refused version is tried again."""
 
 
-@dataclass(frozen=True)
-class Empty:
+class Empty(Struct, frozen=True):
     """No model is loaded.
 
     Attributes:
@@ -56,8 +56,7 @@ class Empty:
     previous: Manifest | None = None
 
 
-@dataclass(frozen=True)
-class Loading:
+class Loading(Struct, frozen=True):
     """A model is on its way.
 
     Attributes:
@@ -72,8 +71,7 @@ class Loading:
     predictor: Predictor | None = None
 
 
-@dataclass(frozen=True)
-class Serving:
+class Serving(Struct, frozen=True):
     """A predictor with its model loaded.
 
     Attributes:
@@ -91,8 +89,7 @@ class Serving:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """A version that could not be loaded, and until when it is not tried again."""
 
     version: str
@@ -340,4 +337,6 @@ def _release_memory() -> None:
     """Free an old model: reference cycles, and memory that the allocator would keep."""
     gc.collect()
     with suppress(AttributeError):  # only glibc, which Lambda has, provides it
+        import ctypes
+
         ctypes.CDLL(None).malloc_trim(0)

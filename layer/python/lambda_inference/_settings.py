@@ -1,13 +1,13 @@
 """The function's settings: the variables that template.yaml and Lambda put into its environment."""
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lambda_inference._errors import Unavailable
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """The function's environment at one moment; ``None`` where a variable is not set.
 
     Attributes:

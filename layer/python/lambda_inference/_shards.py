@@ -9,8 +9,9 @@ first is a JSON object. An invalid line fails alone: ``{"index", "error": {"code
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from lambda_inference import _telemetry, inputs
 from lambda_inference._deadline import Deadline

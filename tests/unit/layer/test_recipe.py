@@ -292,7 +292,7 @@ class TestLoad:
             key: beside[key] for key in pins.keys() & beside.keys()
         }
         together = pins | beside
-        assert {"msgspec", "obstore", "aws-lambda-powertools"} <= together.keys() & tested.keys()
+        assert {"msgspec", "obstore"} <= together.keys() & tested.keys()
         assert {key: together[key] for key in together.keys() & tested.keys()} == {
             key: tested[key] for key in together.keys() & tested.keys()
         }
