@@ -19,7 +19,8 @@ never passed on.
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from lambda_inference._errors import AccessDenied, Refused, Unavailable
 
@@ -45,8 +46,7 @@ def is_conflict(error: Exception) -> bool:
     return bool(status and status[1] == "409")
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     """S3's answer to a request that failed; empty where S3 does not say."""
 
     status: int

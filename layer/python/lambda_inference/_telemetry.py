@@ -16,7 +16,7 @@ import msgspec
 
 _SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "inference")
 _NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "LambdaInference")
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_LEVELS = {"DEBUG": 0, "INFO": 1, "WARN": 2, "WARNING": 2, "ERROR": 3, "CRITICAL": 4, "FATAL": 4}
 _keys: dict[str, Any] = {}
 _metrics: dict[str, tuple[str, list[float]]] = {}
 """Unit and values by name, of this invocation."""
@@ -83,7 +83,7 @@ def set_request_id(request_id: str) -> None:
 def _log(level: str, message: str, fields: dict[str, Any]) -> None:
     """Write a line, as of the caller's caller, unless the level is below the function's."""
     lowest = os.environ.get("AWS_LAMBDA_LOG_LEVEL") or os.environ.get("POWERTOOLS_LOG_LEVEL", "INFO")
-    if lowest in _LEVELS and _LEVELS.index(level) < _LEVELS.index(lowest):
+    if _LEVELS[level] < _LEVELS.get(lowest, 0):
         return
     caller, now = sys._getframe(2), time.time()  # noqa: SLF001 - logging does the same
     line = {

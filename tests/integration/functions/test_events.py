@@ -51,7 +51,8 @@ def test_log_holds_no_input_text(function, function_log):
 
 def test_metrics_are_logged(function, function_log):
     """Each invocation logs its metrics in CloudWatch's embedded format."""
-    function.invoke(case("valid/truncated").event)
+    for request in (case("valid/truncated").event, {"data": ["a"], "result": "s3"}, {}):
+        function.invoke(request)
     names = set()
     for line in function_log.read_text().splitlines():
         if line.startswith("{") and "_aws" in line:
