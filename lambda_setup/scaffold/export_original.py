@@ -76,10 +76,11 @@ def _tag(network: Any, tokenizer: Any, _: Any, request: dict[str, Any]) -> list[
 def _read(network: Any, tokenizer: Any, _: Any, request: dict[str, Any]) -> list[Any]:
     """Return the best passages, as transformers 4's pipeline for question answering chose them."""
     answers = []
+    longest = min(LONGEST, network.asked["longest"])
     for one in request["data"]:
         found = tokenizer(
-            one["question"], one["context"], truncation="only_second", stride=STRIDE, return_tensors="pt",
-            max_length=min(LONGEST, network.asked["longest"]), padding=True, return_offsets_mapping=True,
+            one["question"], one["context"], truncation="only_second", return_tensors="pt",
+            stride=min(STRIDE, longest // 2), max_length=longest, padding=True, return_offsets_mapping=True,
             return_overflowing_tokens=True,
         )  # fmt: skip
         names = [name for name in tokenizer.model_input_names if name in found]

@@ -162,8 +162,8 @@ def write_tokenizer(tokenizer: Any, asked: dict[str, Any], folder: Path, target:
         own = tokenizers.Tokenizer.from_file(str(path))
         own.no_truncation()
         own.no_padding()
-        texts = [one if isinstance(one, str) else tuple(one) for one in asked["samples"]]
-        if all(own.encode(text).ids == backend.encode(text).ids for text in texts):
+        texts = [[one] if isinstance(one, str) else one for one in asked["samples"]]
+        if all(own.encode(*text).ids == backend.encode(*text).ids for text in texts):
             shutil.copyfile(path, target / path.name)
             return
     backend.save(str(target / path.name))

@@ -49,7 +49,9 @@ class Reader:
         """Load a model, which is in memory and never on disk."""
         self._network.load(model)
         longest = min(LONGEST, self._network.settings["longest"])
-        self._network.tokenizer.enable_truncation(longest, stride=STRIDE, strategy="only_second")
+        self._network.tokenizer.enable_truncation(
+            longest, stride=min(STRIDE, longest // 2), strategy="only_second"
+        )
 
     def predict(self, request: ReadingRequest, deadline: Deadline) -> Iterator[Prediction]:
         """Yield a prediction a question, in input order; places are characters of its text."""
