@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 
-import pytest
 from support.project import ROOT
 from support.splitting import HANDLER, run, split_file
 
@@ -33,46 +32,6 @@ def compile_library(language: str, source: str, path, *options) -> None:
     file.write_text(source)
     command = [hotcold.find_compiler(TOOLS), language, *FLAGS, "-o", path, file, *options]
     subprocess.run(command, check=True)
-
-
-THROW = """
-#include <stdexcept>
-#include <string>
-static int unwound;
-struct Guard { ~Guard() { unwound++; } };
-#define PAGE __attribute__((noinline, aligned(4096)))
-template <int N> PAGE int enter(int value) {
-    Guard guard;
-    return enter<N - 1>(value) + 1;
-}
-template <> PAGE int enter<0>(int value) {
-    if (value) throw std::out_of_range(std::to_string(value));
-    return 0;
-}
-extern "C" PAGE int attempt(int value) {
-    try {
-        return enter<40>(value);
-    } catch (const std::exception &error) {
-        return unwound * 1000 + std::stoi(error.what());
-    }
-}
-"""
-"""Every frame lies on a page of its own."""
-
-CALL = """
-load()
-one = ctypes.CDLL(folder + "/throw.so")
-print(one.attempt(0), one.attempt(7), one.attempt(8), count().blocks > 40)
-"""
-
-
-@pytest.mark.parametrize("hot", [[], [(page, 1) for page in range(0, 40, 2)]], ids=["cold", "mixed"])
-def test_an_unwinder_that_searches_segments(tmp_path, hot) -> None:
-    """LLVM's, as GCC's before version 12, finds a frame only where a segment covers it."""
-    compile_library("c++", THROW, tmp_path / "whole.so")
-    split_file(tmp_path / "whole.so", tmp_path / "throw.so", hot)
-    done = run(CALL, tmp_path)
-    assert (done.stdout, done.stderr) == (f"40 40007 80008 {not hot}\n", "")
 
 
 EARLY = """
