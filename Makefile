@@ -86,7 +86,8 @@ layer: $(VENV)/ready ## build the layer that the local function runs in, and its
 
 layers: $(VENV)/ready # what tests and demos run in: built beside each other, so that no test waits for it
 	@echo "Building the layers that functions run in, if they are not there: some minutes, once."
-	@$(PY) -m layer build inference > $(VENV)/layers.log 2>&1 || { cat $(VENV)/layers.log; exit 1; }
+	@$(PY) -m lambda_setup model fetch models/embedding > $(VENV)/layers.log 2>&1 \
+		&& $(PY) -m layer build inference >> $(VENV)/layers.log 2>&1 || { cat $(VENV)/layers.log; exit 1; }
 	@printf '%s\n' $(LOCAL) | OMP_NUM_THREADS=1 xargs -P 2 -I RECIPE $(PY) -m layer build RECIPE >> $(VENV)/layers.log 2>&1 \
 		|| { cat $(VENV)/layers.log; exit 1; }
 

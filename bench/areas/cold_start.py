@@ -40,7 +40,7 @@ from msgspec.structs import replace
 
 from bench.areas.layers import EVENT, install
 from bench.areas.store import find_child
-from bench.areas.unpack import build_nested_layer, wait_for_quiet
+from bench.areas.unpack import wait_for_quiet
 from bench.baselines import nested_zip
 from bench.row import AS_FAST, MODEL, ROOT, Row, measures, ratio
 from lambda_setup import functions
@@ -78,6 +78,9 @@ class Context:
         return 900_000
 handler = import_module(sys.argv[1]).lambda_handler
 print("answer", json.dumps(handler(json.loads(sys.argv[2]), Context())), flush=True)
+import resource
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss, flush=True)
 """
 
 
@@ -91,8 +94,11 @@ class Side:
     event: Mapping[str, Any]  # its first
     read: Callable[[dict[str, Any]], Any]  # returns what of its answer has to equal the others', or fails
 
-    def start(self, temporary: Path) -> tuple[float, Any]:
-        """Return how many seconds a fresh process takes to its first answer, and what that says."""
+    def start(self, temporary: Path) -> tuple[float, Any, tuple[float, float]]:
+        """Return how many seconds a fresh process takes to its first answer, and what that says.
+
+        Then its processor time in seconds, and the most KiB of memory that it had.
+        """
         command = [sys.executable, "-s", "-S", "-P", "-B", "-c", PROGRAM, self.module, json.dumps(self.event)]
         environment = {
             "PATH": os.environ["PATH"],
@@ -119,11 +125,12 @@ class Side:
                 lines = iter(process.stdout or ())
                 answer = next((line for line in lines if line.startswith("answer ")), "")
                 seconds = time.perf_counter() - start
-                list(lines)
+                rest = list(lines)
             errors.seek(0)
             if not answer:
                 raise RuntimeError(f"{self.module} did not answer:\n{errors.read()}")
-        return seconds, self.read(json.loads(answer.removeprefix("answer ")))
+        cpu, memory = map(float, rest[-1].split())
+        return seconds, self.read(json.loads(answer.removeprefix("answer "))), (cpu, memory)
 
 
 def translation(answer: dict[str, Any]) -> str:
@@ -143,6 +150,7 @@ class Bench:
         self._sides = sides
         self._scratch = scratch
         self._data = data
+        self.usage: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
 
     def take_turns(self, repetitions: int) -> dict[str, list[float]]:
         """Return the seconds of every start of each side; RuntimeError if one answers otherwise."""
@@ -153,12 +161,13 @@ class Bench:
                 temporary = self._scratch / f"{name}-{repetition}"
                 temporary.mkdir()
                 self._forget()
-                seconds, answer = side.start(temporary)
+                seconds, answer, used = side.start(temporary)
                 answers.append(answer)
                 if differences(answers[0], answer, TOLERANCE):
                     raise RuntimeError(f"the same is answered differently: {answers[0]} and {answer}")
                 if repetition:
                     times[name].append(seconds)
+                    self.usage[name].append(used)
                 for path in files([temporary]):
                     os.truncate(path, 0)
         return times
@@ -241,16 +250,20 @@ def ours(
     event: Mapping[str, Any],
     read: Callable[[dict[str, Any]], Any],
     name: str = "",
+    layer: Path | None = None,
 ) -> Side:
-    """Return our function for the model in a folder, its layers merged as Lambda merges them."""
+    """Return our function for the model in a folder, its layers merged as Lambda merges them.
+
+    ``layer`` is another layer's ``python`` folder, in place of the engine's.
+    """
     manifest = describe(model)
     manifest = replace(manifest, name=name or manifest.name)
     upload(model, manifest, place.server.client(), BUCKET)
     folder = place.scratch / manifest.engine
     dependencies, *beside = build_layers(manifest.engine)
     copy(functions.for_engine(manifest.engine).code, folder / "task")
-    for layer in [build_nested_layer() if manifest.engine == "opennmt" else dependencies, *beside]:
-        copy(layer, folder / "python")
+    for one in [layer or dependencies, *beside]:
+        copy(one, folder / "python")
     compiler = find_compiler(get_target(HOST), WORK / "interpreters")
     assert compiler is not None  # noqa: S101 - it is the one that runs
     compile_tree(folder / "python", compiler)

@@ -15,11 +15,9 @@ from typing import Any
 
 from bench import usual as usual_functions
 from bench.areas.cold_start import BUCKET, Deploy, Place, Side, compare, copy, ours
-from bench.areas.unpack import unpack_layer
-from bench.row import ROOT, Row, make_size_row, measures, scratch_folder
+from bench.row import ROOT, Row, make_size_row, measures
 from bench.usual import BASELINES, LEARNER, MODELS, ZIP
 from layer.builder import build, tree
-from layer.builder.pack.layer import MARKER
 from layer.builder.recipe import load
 from layer.builder.report.treemap import format_bytes
 from layer.builder.target import HOST, get_target
@@ -136,18 +134,15 @@ def measure_sizes() -> Iterator[Row]:
     """Count what the builder makes for this machine."""
     goals = {
         "spacy": (140_000_000, "the layer"),
-        "fastai_own": (102_000_000, "the unpacked layer without torch"),
+        "fastai_own": (102_000_000, "the layer without torch"),
         "onnxruntime": (80_000_000, "the layer"),
-        "keras": (450_000_000, "the unpacked layer"),
+        "keras": (245_000_000, "the layer"),
     }
     for name, (goal, what) in goals.items():
         recipe, target = load(name.partition("_")[0]), get_target(HOST)
         job = build.Job(recipe, target, build.default_out(recipe, target))
         build.build(job, print)
-        layer = job.out / "layer" / "python"
-        with scratch_folder() as scratch:
-            if json.loads((layer / MARKER).read_text()).get("archive"):
-                _, _, layer = unpack_layer(layer, scratch)
-            of_torch = ("torch", "torchgen") if name == "fastai_own" else ()
-            size = sum(file.size for file in tree.files(layer) if file.package not in of_torch)
+        of_torch = ("torch", "torchgen") if name == "fastai_own" else ()
+        files = tree.files(job.out / "layer" / "python")
+        size = sum(file.size for file in files if file.package not in of_torch)
         yield make_size_row(name, size, goal, what)

@@ -365,4 +365,4 @@ def test_layer_holds_what_inference_needs_alone(start_function):
     assert not packages & absent
     torch = ("torch/", "torchgen/", "torch-")
     assert sum(file.bytes for file in found.files if not file.path.startswith(torch)) <= 102_000_000 // 5
-    assert found.strategy == "nested"
+    assert found.strategy == "direct"

@@ -121,11 +121,10 @@ def test_layer_of_the_default_engine():
 
 @pytest.mark.check
 def test_layer_of_keras():
-    """Keras with torch fits into a layer as an archive, and into /tmp as it comes."""
+    """Keras with torch fits into a layer as it is, by its split libraries."""
     found = built("keras")
-    assert found.strategy == "nested"
-    assert found.archive is not None
-    assert found.archive.tree_bytes < 512 * 1024 * 1024
+    assert found.strategy == "direct"
+    assert found.budget.layer <= 245_000_000
 
 
 # What must not be loaded. One cold function is told of one model after the other; none ever serves.
