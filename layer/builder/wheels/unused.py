@@ -11,13 +11,18 @@ from layer.builder.wheels.wheel import cache_path
 
 
 def list_unused(report: Report, lock: Lock, cache: Path) -> list[str]:
-    """Return the names of the locked wheels none of whose files but licences are in a layer."""
+    """Return the names of the locked wheels none of whose files but licences are in a layer.
+
+    A wheel that is no longer in the cache is not looked at: a build that finds its layer fetches none.
+    """
     inside = {file.path for file in report.files if not matches(file.path, LICENCES)}
     names = {wheel.name for wheel in report.wheels}
     return [
         wheel.name
         for wheel in lock.wheels
-        if wheel.name in names and inside.isdisjoint(_list_files(cache_path(cache, wheel)))
+        if wheel.name in names
+        and (path := cache_path(cache, wheel)).exists()
+        and inside.isdisjoint(_list_files(path))
     ]
 
 

@@ -123,6 +123,7 @@ def test_bare_file(requirements, tmp_path):
     assert report.proven
     assert {"app.pyc", "app-1.1.dist-info/METADATA"} <= {file.path for file in report.files}
     assert list_unused(report, locks.read(recipe, HOST), work / "wheels") == ["spare"]
+    assert list_unused(report, locks.read(recipe, HOST), work / "emptied") == []
     assert drafts.draft_file(requirements, HOST, work, print).folder == recipe.folder
     excluding = replace(recipe, common=replace(recipe.common, exclude=frozenset({"spare"})))
     assert excluding.contents("host").requirements == ("app==1.1",)
