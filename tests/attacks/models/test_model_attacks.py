@@ -132,7 +132,7 @@ WAYS: dict[str, Callable[[Any], bytes]] = {
 class TestCode:
     """Nothing that a checkpoint names is run."""
 
-    @pytest.mark.sample(8)
+    @pytest.mark.sample(17)
     @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
     @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
     def test_warm(self, versions, warm, publish, tmp_path, call, way):
@@ -141,7 +141,7 @@ class TestCode:
         assert_refused(versions, warm, publish, way(call(marker)))
         assert not marker.exists()
 
-    @pytest.mark.sample(4)
+    @pytest.mark.sample(7)
     @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
     def test_cold(self, versions, publish, tmp_path, way):
         """Without an old version it is a 503 that says so, until the channel moves back."""
@@ -212,7 +212,7 @@ SHAPES = {
 class TestTensors:
     """A tensor is within its storage, and a storage within its record."""
 
-    @pytest.mark.sample(5)
+    @pytest.mark.sample(9)
     @pytest.mark.parametrize("save", [zipped, legacy])
     @pytest.mark.parametrize("tensor", SHAPES.values(), ids=SHAPES)
     def test_shape(self, versions, warm, publish, tensor, save):
@@ -221,7 +221,7 @@ class TestTensors:
         checkpoint["generator"]["bias"] = tensor
         assert_refused(versions, warm, publish, save(checkpoint))
 
-    @pytest.mark.sample(4)
+    @pytest.mark.sample(7)
     @pytest.mark.parametrize("numbers", [2_048_001, 2**31 - 1, 2**40, 2**62, 0, 1, -1, -(2**31), -(2**62)])
     def test_storage(self, versions, warm, publish, numbers):
         """A storage that is more than its record, less than its tensor, or less than nothing is refused."""
@@ -329,7 +329,7 @@ ZIPS: dict[str, Callable[[], bytes]] = {
 class TestZip:
     """A file that is not what torch.save writes."""
 
-    @pytest.mark.sample(5)
+    @pytest.mark.sample(9)
     @pytest.mark.parametrize("make", ZIPS.values(), ids=ZIPS)
     def test_warm(self, versions, warm, publish, make):
         """It is refused, and the process that refused it goes on serving."""
@@ -406,7 +406,7 @@ def sparse() -> torch.Tensor:
 class TestCheckpoint:
     """A checkpoint that no attacker needs to make: one operator is enough."""
 
-    @pytest.mark.sample(5)
+    @pytest.mark.sample(9)
     @pytest.mark.parametrize("make", CHECKPOINTS.values(), ids=CHECKPOINTS)
     def test_warm(self, versions, warm, publish, make):
         """What does not make a translator is refused."""
@@ -423,7 +423,7 @@ class TestCheckpoint:
             versions.point(versions.first)
             assert versions.served(function.invoke(EVENT)) == versions.first
 
-    @pytest.mark.sample(4)
+    @pytest.mark.sample(7)
     @pytest.mark.parametrize("tokenizer", [b"", b"text", TOKENIZER[:-1000], NOISE])
     def test_tokenizer(self, versions, warm, publish, tokenizer):
         """What is no SentencePiece model is refused too."""

@@ -47,7 +47,16 @@ MISTAKES: dict[str, tuple[Any, str | None]] = {
 }
 """Changes to a good request, and the field that the answer names."""
 
-each = pytest.mark.parametrize("one", FUNCTIONS, ids=lambda one: one.name)
+LONG = {"fastai", "keras", "spacy"}
+"""Examples that ``make check`` asks and ``make test`` does not: their libraries take long to start."""
+
+
+def marks(one: functions.Function) -> list[pytest.MarkDecorator]:
+    """Return the marks of a function's cases."""
+    return [pytest.mark.check] if one.name in LONG else []
+
+
+each = pytest.mark.parametrize("one", [pytest.param(one, marks=marks(one), id=one.name) for one in FUNCTIONS])
 
 
 def event_of(one: functions.Function) -> dict[str, Any]:
@@ -64,8 +73,11 @@ def http(event: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("one", "given"),
-    [(one, given) for one in OTHERS for given in cases(one.home)],
-    ids=lambda value: value.name,
+    [
+        pytest.param(one, given, marks=marks(one), id=f"{one.name}-{given.name}")
+        for one in OTHERS
+        for given in cases(one.home)
+    ],
 )
 def test_event_gets_exactly_its_answer(start_function, one, given: Case):
     """An event is answered exactly as the file beside it says."""

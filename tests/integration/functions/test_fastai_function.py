@@ -22,6 +22,7 @@ from layer.builder.recipe import load
 from layer.builder.report import facts as report
 from layer.builder.target import get_target
 
+pytestmark = pytest.mark.check
 MODEL = ROOT / "models" / "digits"
 REFERENCE = json.loads(gzip.decompress((MODEL / "reference.json.gz").read_bytes()))
 CLASSES = len(REFERENCE["vocabulary"])

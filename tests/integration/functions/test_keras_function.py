@@ -25,6 +25,7 @@ from layer.builder.report import facts as report
 from layer.builder.target import get_target
 
 ONNX, KERAS = ROOT / "models" / "tumours", ROOT / "models" / "tumours-keras"
+pytestmark = pytest.mark.check
 REFERENCE = json.loads(gzip.decompress((ONNX / "reference.json.gz").read_bytes()))
 ROWS, EXPECTED = REFERENCE["rows"], REFERENCE["probabilities"]
 LABELS = json.loads((ONNX / "labels.json").read_text())["labels"]

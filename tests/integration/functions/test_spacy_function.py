@@ -19,6 +19,7 @@ from layer.builder.report import facts as report
 from layer.builder.slim.prune import prune
 from layer.builder.target import get_target
 
+pytestmark = pytest.mark.check
 MODEL = ROOT / "models" / "en-web-sm"
 IN_LAYER = MODEL / "in-layer"
 CODE = ROOT / "examples" / "spacy_function"
