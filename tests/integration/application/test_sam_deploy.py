@@ -238,8 +238,8 @@ class TestDeploy:
 
         assert resolved.keys() == {
             "TranslationFunction", "TranslationFunctionVersion", "TranslationFunctionAliaslive",
-            "DependencyLayer", "LambdaInferenceLayer", "FunctionRole", "FunctionLogGroup",
-            "ModelBucket", "ModelBucketPolicy", "ResultBucket", "ResultBucketPolicy",
+            "DependencyLayer", "LambdaInferenceLayer", "FunctionRole", "ModelPolicy", "ResultPolicy",
+            "FunctionLogGroup", "ModelBucket", "ModelBucketPolicy", "ResultBucket", "ResultBucketPolicy",
         }  # fmt: skip
         # moto reports no address of a version, though it published one: test_alias.
         unknown = {"TranslationFunctionVersion", *NOT_CREATED}
@@ -283,7 +283,7 @@ class TestDeploy:
             "MODEL_BUCKET": found["ModelBucketName"],
             "MODEL_NAME": "en-es",
             "MODEL_CHANNEL": "dev",
-            "MODEL_REFRESH_SECONDS": 60,
+            "MODEL_REFRESH_SECONDS": "60",
             "MODEL_SWAP": "beside",
             "RESULT_BUCKET": found["ResultBucketName"],
             "STACK_NAME": dev,
@@ -546,6 +546,7 @@ class TestBatch:
         outs = outputs(aws, queued)
         assert found["DefinitionSubstitutions"] == {
             "FunctionAliasArn": outs["FunctionAliasArn"],
+            "Partition": "aws",
             "ResultBucket": outs["ResultBucketName"],
             "MaxConcurrency": 100,
             "ToleratedFailurePercentage": 5,
