@@ -85,6 +85,7 @@ class TestBuild:
             "engine": engine,
             "runtime": "python3.13",
             "architecture": architecture,
+            **({"split": True} if engine == "opennmt" else {}),
         }
         packages = {"opennmt": {"onmt", "torch"}, "ctranslate2": {"ctranslate2"}}[engine]
         assert packages | {"sentencepiece"} <= {path.name for path in python.iterdir()}

@@ -338,7 +338,6 @@ def in_layer(temporary: Path, code: str, *arguments: Path) -> None:
     """Run Python code with nothing to import but the keras layer."""
     path = os.pathsep.join(map(str, build_layers("keras")))
     own = {"PYTHONPATH": path, "TMPDIR": str(temporary)}
-    code = f"import unzip_requirements\n{code}"
     subprocess.run(
         [sys.executable, "-s", "-S", "-P", "-B", "-c", code, *arguments],
         env={**own, "KERAS_BACKEND": "torch", "KERAS_HOME": "/dev/null"},

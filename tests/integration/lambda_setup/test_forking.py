@@ -125,7 +125,7 @@ def test_copy_passes_its_tests(walked):
 @pytest.mark.parametrize("source", ["translation", "text-spacy", "image-fastai", "table"])
 def test_new_function_works_as_it_stands(copy, source):
     """Whatever it begins as, a new function is one of the project's, and undo leaves nothing of it."""
-    name = f"from_{source[:5]}"
+    name = f"from_{source.partition('-')[0]}"
     before = state(copy)
     planned = run(f"python -m lambda_setup new {name} --from {source} --dry-run", copy).splitlines()
     assert state(copy).keys() == before.keys()
