@@ -110,7 +110,7 @@ def _make_from_huggingface(places: Places, folder: Path, options: argparse.Names
 
 def _make_from_onnx(places: Places, path: Path, options: argparse.Namespace) -> int:
     if not path.is_file():
-        raise CommandError(f"there is no file {path}; name a network in ONNX")
+        raise CommandError(f"{path} does not exist; name a network in ONNX")
     files = blank.plan(places, "onnx", f"Made by `new {places.name} --from onnx`, of {path.name}.")
     if options.dry_run:
         return _print_plan({**files, places.model / "model.toml": "", places.model / "network.onnx": ""})

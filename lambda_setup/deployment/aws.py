@@ -114,7 +114,7 @@ def check_bucket(client: "S3Client", bucket: str) -> None:
         facts = error.response["ResponseMetadata"]
         if error.response["Error"]["Code"] == "404":
             raise CommandError(
-                f"there is no bucket {bucket}; name one that exists in the stack's parameters"
+                f"bucket {bucket} does not exist; name one that does in the stack's parameters"
             ) from None
     # Also the answer to somebody who may not list the bucket says where it is.
     found, expected = facts["HTTPHeaders"].get("x-amz-bucket-region"), client.meta.region_name

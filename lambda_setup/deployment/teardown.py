@@ -59,7 +59,7 @@ def find(session: "Session", stack: str) -> Remains:
     )
     if stack not in stacks and not buckets:
         raise CommandError(
-            f"there is no stack {stack} and no bucket of one in {session.region_name}; give --region"
+            f"no stack {stack} and no bucket of one was found in {session.region_name}; give --region"
         )
     for name, parameters in stacks.items():
         used = [value for value in parameters.values() if value in names] or [

@@ -136,7 +136,7 @@ def _recognize(folder: Path) -> dict[str, Any]:
 def _hash_file(path: Path, description: Path) -> File:
     if not path.is_file():
         raise CommandError(
-            f"`files` in {description} names {path.name}, and there is no {path}; correct the line, "
+            f"`files` in {description} names {path.name}, but {path} does not exist; correct the line, "
             "or train or download the model"
         )
     parts = []

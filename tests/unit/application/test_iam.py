@@ -11,6 +11,7 @@ from importlib.resources import files
 import boto3
 import pytest
 from moto import mock_aws
+from support.permissions import to_list
 from support.project import MODEL, ROOT
 from support.template import Stack
 
@@ -59,18 +60,13 @@ def like(pattern: str, text: str) -> bool:
     return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), text) is not None
 
 
-def allowed(statements: list[dict], action: str, resource: str) -> bool:
+def allows(statements: list[dict], action: str, resource: str) -> bool:
     """Return whether a policy allows an action on a resource."""
     return any(
-        any(like(one, action) for one in listed(statement["Action"]))
-        and any(like(one, resource) for one in listed(statement["Resource"]))
+        any(like(one, action) for one in to_list(statement["Action"]))
+        and any(like(one, resource) for one in to_list(statement["Resource"]))
         for statement in statements
     )
-
-
-def listed(value: str | list[str]) -> list[str]:
-    """Return one or several texts as a list."""
-    return [value] if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
@@ -102,14 +98,14 @@ def test_the_deployer_may_make_every_resource():
     assert [
         action
         for action in sorted(asked)
-        if not any(allowed(policy, action, name) for name in NAMES[action.split(":")[0]])
+        if not any(allows(policy, action, name) for name in NAMES[action.split(":")[0]])
     ] == []
 
 
 def test_who_deploys_reads_no_results_and_moves_no_model():
     """The deployer's policy gives nothing of what is in the buckets."""
     for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
-        assert not allowed(load("deployer"), action, "arn:aws:s3:::mine-modelbucket-1/models/m/channels/x")
+        assert not allows(load("deployer"), action, "arn:aws:s3:::mine-modelbucket-1/models/m/channels/x")
 
 
 @pytest.fixture
@@ -140,8 +136,8 @@ def test_publisher(calls):
     policy = load("publisher")
 
     assert {action for action, _ in found} >= {"s3:GetObject", "s3:PutObject"}
-    assert [one for one in sorted(found) if not allowed(policy, *one)] == []
-    assert not allowed(policy, "s3:PutObject", "arn:aws:s3:::mine-models/models/en-es/channels/prod.json")
+    assert [one for one in sorted(found) if not allows(policy, *one)] == []
+    assert not allows(policy, "s3:PutObject", "arn:aws:s3:::mine-models/models/en-es/channels/prod.json")
 
 
 def test_promoter(calls):
@@ -156,10 +152,10 @@ def test_promoter(calls):
         rollback(bucket, "en-es", "prod")
     policy = load("promoter")
 
-    assert [one for one in sorted(found) if not allowed(policy, *one)] == []
-    assert allowed(policy, "s3:PutObject", f"arn:aws:s3:::{pointer}")
-    assert not allowed(policy, "s3:PutObject", f"arn:aws:s3:::{pointer.replace('prod', 'dev')}")
-    assert not allowed(policy, "s3:PutObject", "arn:aws:s3:::mine-models/models/en-es/versions/1/en-es.pt")
+    assert [one for one in sorted(found) if not allows(policy, *one)] == []
+    assert allows(policy, "s3:PutObject", f"arn:aws:s3:::{pointer}")
+    assert not allows(policy, "s3:PutObject", f"arn:aws:s3:::{pointer.replace('prod', 'dev')}")
+    assert not allows(policy, "s3:PutObject", "arn:aws:s3:::mine-models/models/en-es/versions/1/en-es.pt")
 
 
 def test_trust():

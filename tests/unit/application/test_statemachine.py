@@ -5,6 +5,7 @@ import re
 import subprocess
 
 import pytest
+from support.permissions import to_list
 from support.project import ROOT, SCRIPTS
 from support.template import SOURCE, Stack
 
@@ -120,8 +121,8 @@ class TestRole:
             (action, resource)
             for policy in policies
             for statement in policy["PolicyDocument"]["Statement"]
-            for action in listed(statement["Action"])
-            for resource in listed(statement["Resource"])
+            for action in to_list(statement["Action"])
+            for resource in to_list(statement["Resource"])
         }
         objects = "arn:aws:s3:::ours/"
         written = f"{objects}prediction_outputs/batches/*"
@@ -141,8 +142,3 @@ class TestRole:
             "states:StopExecution",
         }
         assert not any(resource == "*" for _, resource in allowed)
-
-
-def listed(value):
-    """Return a value as a list."""
-    return value if isinstance(value, list) else [value]

@@ -76,7 +76,7 @@ def test_a_bucket_of_another_region(s3):
 
 def test_no_bucket(s3):
     """A bucket that is not there is refused by its name."""
-    with pytest.raises(CommandError, match="there is no bucket nowhere"):
+    with pytest.raises(CommandError, match="bucket nowhere does not exist"):
         check_bucket(s3, "nowhere")
 
 

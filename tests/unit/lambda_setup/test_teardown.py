@@ -123,5 +123,5 @@ def test_a_bucket_that_another_stack_reads(aws, capsys):
 def test_nothing_to_tear_down(aws, capsys):
     """A name that nobody used, or another region, is an error that names the region."""
     assert main(["teardown", "--stack", "none", "--yes"]) == 2
-    assert f"no stack none and no bucket of one in {REGION}" in capsys.readouterr().err
+    assert f"no stack none and no bucket of one was found in {REGION}" in capsys.readouterr().err
     assert len(buckets(aws)) == 4

@@ -7,6 +7,7 @@ from lambda_setup import functions
 from layer.builder import target
 from layer.builder.recipe import RECIPES, load
 from layer.builder.slim import trace
+from layer.builder.slim.split import record as split_record
 from layer.builder.verify import inputs, proof
 from layer.builder.wheels import lock
 
@@ -32,7 +33,10 @@ def test_records_are_current(name, record):
     assert trace.read(recipe, found, locked) is not None
     beside = recipe.base_layer and proof.read(recipe.base_layer, found)
     prediction = inputs.digest(recipe.smoke, beside.digest if beside else "")
-    assert proof.read(recipe, found).prediction == prediction
+    proven = proof.read(recipe, found)
+    assert proven.prediction == prediction
+    # Without its record of hot pages, which git may ignore, a split library has all of its code cold.
+    assert split_record.path_of(recipe, found).exists() == bool(proven.split)
 
 
 def test_every_example_is_proven_for_arm64():

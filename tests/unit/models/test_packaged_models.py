@@ -82,6 +82,7 @@ def test_another_package_is_refused(folder):
     change(folder, sha256="0" * 64)
     with pytest.raises(CommandError, match=r"package==1 has sha256 .*; expected 000"):
         packages.fetch(folder)
+    assert list((folder.parent / "cache").iterdir()) == []  # it was not unpacked
 
 
 def test_other_files_are_refused(folder):
