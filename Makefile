@@ -50,7 +50,7 @@ demo: $(VENV)/ready ## answer a function's event on this machine, and show it; E
 	$(PY) -m lambda_setup results show "$$folder" --function $(EXAMPLE) && \
 	echo "response     $$folder/response.json"
 
-test: $(VENV)/ready $(if $(AREA),,layers) ## test in about 9 minutes, against a real S3 server, the real emulator and models; AREA=layer: one room's
+test: $(VENV)/ready $(if $(AREA),,layers) ## test in about 8 minutes, against a real S3 server, the real emulator and models; AREA=layer: one room's
 	@$(PYTEST) -m "not check" $(ROOM)
 	@echo "make check runs the rest: every combination, what SAM builds and deploys, and containers."
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 MOST = 100
-"""Texts that are compared; a table of more is no use."""
+"""Most texts that are compared with each other."""
 
 
 def table(

@@ -10,7 +10,7 @@ from lambda_inference.texts import load_tokenizer, pad_batch, plan_batches
 from lambda_inference.threads import thread_count
 
 BUDGET = 4096
-"""Tokens of a batch, padding included; more are no faster, and take more memory."""
+"""Most tokens of a batch, padding included. Larger batches take more memory and no less time."""
 
 
 class Network:
