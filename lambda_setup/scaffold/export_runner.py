@@ -244,7 +244,7 @@ def main(folder: Path, target: Path) -> int:
         result = run(folder, target, asked)
     except ValueError as error:
         result = {"reason": " ".join(str(error).split())}
-    print(json.dumps(result), file=output)
+    print(json.dumps(result), file=output, flush=True)
     return 0
 
 
