@@ -13,7 +13,7 @@ from bench import results, table
 from bench.row import Measurement, measurements
 
 AREAS = (
-    "cold_start", "unpack", "layers", "packages", "store", "translate", "encode", "examples", "batch",
+    "cold_start", "split", "unpack", "layers", "packages", "store", "translate", "encode", "examples", "batch",
     "scale",
 )  # fmt: skip
 """The modules of bench/areas, in the order of the table."""
