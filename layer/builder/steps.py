@@ -137,7 +137,7 @@ class Steps:
         asked = self.job.strategy or self.recipe.strategy
         if wanted := () if asked == "nested" else self.recipe.split:
             wheels.ensure_tool("zstandard", ZSTANDARD, self.job.work / "tools")
-        splitter = Splitter(wanted, self.recipe, self.target, self.tree, self.say)
+        splitter = Splitter(wanted, self.recipe, self.target, self.tree, self.job.work / "split", self.say)
         verdict, slim = self._prove(digest, reference, usage, splitter)
         with self._time("splitting libraries") if splitter.sources else nullcontext():
             divided = splitter.finish()

@@ -8,6 +8,7 @@ from layer.builder.report.facts import Split
 from layer.builder.slim.split import step
 from layer.builder.slim.split.layout import PAGE
 from layer.builder.slim.split.restore import whole
+from layer.builder.slim.split.write import split
 from layer.builder.target import get_target
 
 TARGET = get_target("python3.13-x86_64")
@@ -33,7 +34,7 @@ def make(tmp_path, monkeypatch):
         (tree / "x" / "b.so").write_bytes(make_library(run_path=b"/"))
         (tree / "x" / "c.py").write_text("")
         said = [] if said is None else said
-        return step.Splitter(recipe.split, recipe, target, tree, said.append)
+        return step.Splitter(recipe.split, recipe, target, tree, tmp_path / "cache", said.append)
 
     return make
 
@@ -90,3 +91,31 @@ def test_recipe():
     assert table.libraries == ("x/*.so",)
     with pytest.raises(RecipeError, match="split: unknown level"):
         parse({"name": "x", "split": [WANTED | {"level": 3}]})
+
+
+def test_cache(make, monkeypatch):
+    """A library is split once; a cached one that was damaged, or of other hot pages, is split anew."""
+    first = make()
+    first.read_hot()
+    first.finish()
+    expected = (first.tree / "x/a.so").read_bytes()
+    calls = []
+    monkeypatch.setattr(step, "split", lambda *args, **options: calls.append(args) or split(*args, **options))
+
+    second = make()
+    second.read_hot()
+    second.finish()
+    [cached] = second.cache.iterdir()
+    assert not calls
+    assert (second.tree / "x/a.so").read_bytes() == expected
+
+    content = cached.read_bytes()
+    cached.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    second.finish()
+    assert len(calls) == 1
+    assert (second.tree / "x/a.so").read_bytes() == expected
+
+    second.find_hot({"x/a.so": [3]}, lambda _: {})
+    second.finish()
+    assert len(calls) == 2
+    assert len(list(second.cache.iterdir())) == 2

@@ -12,7 +12,7 @@ from layer.builder.recipe import ROOT, Recipe, SplitLibraries
 from layer.builder.report.facts import Split
 from layer.builder.slim.elf import is_elf
 from layer.builder.slim.globs import matches
-from layer.builder.slim.split import layout, record, restore
+from layer.builder.slim.split import layout, pages, record, restore, write
 from layer.builder.slim.split.layout import PAGE
 from layer.builder.slim.split.pages import GAP, Run, group
 from layer.builder.slim.split.write import BLOCK, HANDLER, LEVEL, split
@@ -23,6 +23,7 @@ HANDLERS = ROOT / "layer" / "hotcold"
 Touched = Mapping[str, Sequence[int]]
 """The pages that were touched, by library."""
 
+_HASH = hashlib.sha256().digest_size
 _FAST = 1
 """The level of zstd for a library that is only traced."""
 
@@ -31,7 +32,7 @@ class Splitter:
     """Splits the libraries of a tree; ``sources`` are the originals, by path, moved out of it.
 
     The handler lies beside each library, where its run path has the loader look. Where a recipe names none,
-    or no handler is made for the target, each step does nothing.
+    or no handler is made for the target, each step does nothing. What was split once is in the ``cache``.
     """
 
     def __init__(
@@ -40,10 +41,11 @@ class Splitter:
         recipe: Recipe,
         target: Target,
         tree: Path,
+        cache: Path,
         say: Callable[[str], None],
     ) -> None:
         self.wanted, self.recipe, self.target = wanted, recipe, target
-        self.tree, self.say = tree, say
+        self.tree, self.cache, self.say = tree, cache, say
         self.handler = HANDLERS / f"libhotcold-{target.machine}.so"
         self.originals = tree.with_name("whole")
         self.sources = self._move_sources()
@@ -75,13 +77,13 @@ class Splitter:
         """
         if not self.sources:
             return
-        pages = {path: set(touched.get(path, ())) for path in self.sources}
+        found = {path: set(touched.get(path, ())) for path in self.sources}
         for one in self.wanted:
             for environment in one.environments.get(self.target.architecture, ()):
-                found = trace(environment)
-                for path, own in pages.items():
-                    own.update(found.get(path, ()))
-        self.hot = {path: group(own, GAP) for path, own in pages.items()}
+                more = trace(environment)
+                for path, own in found.items():
+                    own.update(more.get(path, ()))
+        self.hot = {path: group(own, GAP) for path, own in found.items()}
         record.write(self.recipe, self.target, self.hashes, self.hot)
 
     def read_hot(self) -> bool:
@@ -117,18 +119,36 @@ class Splitter:
 
     def _finish(self, path: str) -> Split:
         data = self._write(path, self.hot[path])
-        library = layout.parse(self.sources[path].read_bytes())
         hot = sum(count for _, count in self.hot[path]) * PAGE
+        library = layout.parse(self.sources[path].read_bytes())
         return Split(path, len(library.data), len(data), hot, library.pages * PAGE - hot)
 
     def _write(self, path: str, hot: Sequence[Run], level: int = LEVEL, block: int = BLOCK) -> bytes:
-        """Write a split library into the tree, checked against its original."""
+        """Write a split library into the tree."""
         source, goal = self.sources[path], self.tree / path
-        library = layout.parse(source.read_bytes())
-        data = split(library, hot, level=level, block=block)
-        restore.check_whole(library, data)
+        parts = (self.hashes[path], sorted(hot), level, block, _hash_code())
+        data = self._split(path, hot, level, block, hashlib.sha256(repr(parts).encode()).hexdigest())
         goal.parent.mkdir(parents=True, exist_ok=True)
         goal.unlink(missing_ok=True)
         goal.write_bytes(data)
         goal.chmod(source.stat().st_mode)
         return data
+
+    def _split(self, path: str, hot: Sequence[Run], level: int, block: int, key: str) -> bytes:
+        """Return a split library, checked against its original when it is made, and by its hash later."""
+        cached = self.cache / key
+        if cached.is_file():
+            content = cached.read_bytes()
+            if hashlib.sha256(content[_HASH:]).digest() == content[:_HASH]:
+                return content[_HASH:]
+        library = layout.parse(self.sources[path].read_bytes())
+        data = split(library, hot, level=level, block=block)
+        restore.check_whole(library, data)
+        trees.write_atomic(cached, hashlib.sha256(data).digest() + data)
+        return data
+
+
+def _hash_code() -> str:
+    """Return a hash of the code that writes split libraries."""
+    code = b"".join(Path(module.__file__ or "").read_bytes() for module in (layout, pages, write))
+    return hashlib.sha256(code).hexdigest()
