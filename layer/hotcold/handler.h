@@ -36,9 +36,14 @@ struct library *hotcold_find(uintptr_t address);
 int hotcold_register(uintptr_t address);
 void hotcold_complain(const char *name, const char *what);
 
-/* fill.c: the first two return 0, or a sentence on what is wrong */
+/* signals.c: 0, or what this machine's kernel refuses */
+extern const char *hotcold_refused;
+
+/* fill.c: the first three return 0, or a sentence on what is wrong; the last of them is for what the kernel refuses */
 const char *hotcold_map_hot(const struct library *library, int file);
 const char *hotcold_fill_block(struct library *library, uint32_t number);
+const char *hotcold_map_whole(struct library *library, const char *why);
+extern const char hotcold_no_execution[], hotcold_no_move[], hotcold_no_map[];
 enum outcome { FILLED, THERE, FOREIGN, BROKEN };
 enum outcome hotcold_serve(uintptr_t address);
 #endif

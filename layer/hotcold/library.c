@@ -135,7 +135,8 @@ static const char *add(const struct dl_phdr_info *info, const ElfW(Phdr) *place,
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (library->state == MAP_FAILED) return "no memory is left";
     library->touched = (uint8_t *)library->state + states;
-    return hotcold_map_hot(library, *file);
+    const char *refused = hotcold_refused ? hotcold_refused : hotcold_map_hot(library, *file);
+    return refused ? hotcold_map_whole(library, refused) : 0;
 }
 
 /* The loader holds its lock while this runs, so no two threads are in it. */

@@ -198,23 +198,9 @@ static int hook(struct dl_phdr_info *info, size_t size, void *inside) {
     return 1;
 }
 
-static void install_again(void) { hotcold_install(); }
+/* ---- what this machine allows ---- */
 
-__attribute__((constructor)) static void begin(void) {
-    sigset_t only;
-    sigemptyset(&only);
-    sigaddset(&only, SIGSEGV);
-    sigprocmask(SIG_UNBLOCK, &only, 0); /* where it is blocked, the kernel ends the process at the first fault */
-    record_owner();
-    __register_atfork(0, 0, record_owner, 0); /* which vfork does not run */
-    hotcold_install();
-    hotcold_register(0);
-    if (!Py_AtExit) return;
-    Py_AtExit(install_again); /* what Python removes as it ends is then behind us again, before destructors run */
-    dl_iterate_phdr(hook, (void *)Py_AtExit);
-}
-
-/* ---- for Python, before it imports anything that is split ---- */
+const char *hotcold_refused;
 
 static const char *check_machine(void) {
 #if defined(__x86_64__)
@@ -228,11 +214,28 @@ static const char *check_machine(void) {
     if (to == MAP_FAILED || fresh == MAP_FAILED) return "no memory is left";
     memcpy(fresh, code, sizeof code);
     __builtin___clear_cache((char *)fresh, (char *)fresh + sizeof code);
-    if (mprotect(fresh, HC_PAGE, PROT_READ | PROT_EXEC)) return "the kernel refuses executable memory";
-    if (mremap(fresh, HC_PAGE, HC_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to) return "the kernel refuses to move memory";
+    if (mprotect(fresh, HC_PAGE, PROT_READ | PROT_EXEC)) return hotcold_no_execution;
+    if (mremap(fresh, HC_PAGE, HC_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to) return hotcold_no_move;
     ((void (*)(void))to)();
     munmap(to, HC_PAGE);
     return 0;
+}
+
+static void install_again(void) { hotcold_install(); }
+
+__attribute__((constructor)) static void begin(void) {
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, SIGSEGV);
+    sigprocmask(SIG_UNBLOCK, &only, 0); /* where it is blocked, the kernel ends the process at the first fault */
+    record_owner();
+    __register_atfork(0, 0, record_owner, 0); /* which vfork does not run */
+    hotcold_install();
+    hotcold_refused = check_machine();
+    hotcold_register(0);
+    if (!Py_AtExit) return;
+    Py_AtExit(install_again); /* what Python removes as it ends is then behind us again, before destructors run */
+    dl_iterate_phdr(hook, (void *)Py_AtExit);
 }
 
 /* Return 0 if a split library can be used here, or a sentence on what is wrong with it or this machine. */

@@ -51,6 +51,12 @@ def test_operations(folder, expected) -> None:
     assert compute("one", folder) == expected
 
 
+def test_operations_under_an_older_unwinder(folder, expected, unwinder, monkeypatch) -> None:
+    """Their exceptions pass through cold frames under GCC 11's, too."""
+    monkeypatch.setenv("LD_PRELOAD", str(unwinder))
+    assert compute("one", folder) == expected
+
+
 def test_operations_in_threads(folder, expected) -> None:
     """Eight threads that start together are at different cold code at once."""
     for name, digests in compute("threads", folder).items():

@@ -1,6 +1,7 @@
 """A split library answers as the whole one does, whatever threads, forks and signals do meanwhile."""
 
 import signal
+import subprocess
 
 import pytest
 from support import splitting
@@ -135,6 +136,68 @@ def fork():
         yield os.waitpid(child, 0)[1]
 print(sum(sum(ended) for ended in together(lambda: list(fork()))))
 """
+
+
+REFUSE = """
+if ctypes.CDLL(None, use_errno=True).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE: no page becomes executable
+    print("kernel")
+    sys.exit()
+"""
+INSTEAD = (
+    "{path}: the kernel refuses to make memory executable\n"
+    "{path}: all of its code is unpacked to the folder for temporary files instead\n"
+)
+
+
+def refuse(code: str, folder) -> subprocess.CompletedProcess[str]:
+    """Run a program whose kernel refuses what the handler does, if it knows how to."""
+    done = run(code, folder)
+    if done.stdout == "kernel\n":
+        pytest.skip("this kernel has no PR_SET_MDWE (Linux 6.3)")
+    return done
+
+
+@pytest.mark.parametrize("hot", [[], [(3, 10)]], ids=["cold", "mixed"])
+@pytest.mark.parametrize("early", [True, False], ids=["before it is loaded", "after"])
+def test_kernel_refuses(own, tmp_path, hot, early) -> None:
+    """Where no memory may become executable, a library's code is unpacked to a file at once, and said so."""
+    path = own(hot=hot, block=4)
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    order = f"{REFUSE}load()" if early else f"load()\nimport regex{REFUSE}"
+    code = f"""os.environ["TMPDIR"] = {str(folder)!r}
+{order}{MATCH}
+print(answer(), handler.hotcold_fill(0))
+assert count().nanoseconds and count().blocks
+assert not [line for line in open("/proc/self/maps") if "w" in line.split()[1] and "x" in line.split()[1]]
+"""
+    done = refuse(code, tmp_path)
+    expected = run(ORIGINAL, tmp_path).stdout.strip() + " 0\n"
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
+    assert done.stderr == INSTEAD.format(path=f"hotcold: {path}")
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (
+            'os.environ["TMPDIR"] = folder + "/missing"',
+            "no file can be made in the folder for temporary files",
+        ),
+        (
+            "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))",
+            "its code does not fit into the folder for temporary files; raise EphemeralStorage",
+        ),
+    ],
+    ids=["no folder", "no space"],
+)
+def test_kernel_refuses_and_nothing_is_left(own, tmp_path, limit, message) -> None:
+    """Where its code cannot be unpacked either, the process ends, and says why."""
+    path = own()
+    done = refuse(f"{limit}\n{REFUSE}load(){MATCH}print(answer())", tmp_path)
+    assert (done.returncode, done.stdout) == (-signal.SIGSEGV, "")
+    assert f"hotcold: {path}: {message}\n" in done.stderr
 
 
 def test_fork_in_the_middle(folder) -> None:
