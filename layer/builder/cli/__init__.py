@@ -1,6 +1,7 @@
 """The layer builder's commands."""
 
 import argparse
+import contextlib
 import errno
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from layer.builder import build as builder
 from layer.builder.cli import recipes
 from layer.builder.cli.command import RECIPE, TARGET, Commands, add_command, say
-from layer.builder.errors import LayerError, SmokeError
+from layer.builder.errors import BuildError, LayerError, SmokeError
 from layer.builder.pack import bytecode, interpreter
 from layer.builder.pack.layer import MARKER
 from layer.builder.pack.plan import STRATEGIES
@@ -25,6 +26,7 @@ from layer.builder.report.facts import Report
 from layer.builder.report.page import PAGE
 from layer.builder.report.table import format_table
 from layer.builder.slim import patch
+from layer.builder.slim.split import observe
 from layer.builder.target import get_target
 from layer.builder.wheels import lock as locks
 from layer.builder.wheels.draft import draft_file
@@ -74,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_build(commands)
     recipes.add(commands)
+    _add_trace(commands)
     _add_publish(commands)
     _add_maintenance(commands)
     return parser
@@ -157,6 +160,37 @@ def _print_plan(job: builder.Job) -> None:
     say("strip every shared library, check it, and compare what it needs with the runtime")
     say(f"byte-compile with {compiler.description}" if compiler else "leave sources as they are")
     say(f"write {job.out / 'layer'}, strategy {job.strategy or job.recipe.strategy}")
+
+
+def _add_trace(commands: Commands) -> None:
+    command = add_command(
+        commands, "trace", _trace, "opennmt function.log --target python3.13-arm64",
+        help="record what a deployed function used of split libraries",
+        description="Read from the log of a deployed function, at log level DEBUG, which code of its split "
+        "libraries was unpacked, and record it as hot. The next build leaves it as it is.",
+    )  # fmt: skip
+    command.add_argument("recipe", metavar="RECIPE", help=RECIPE)
+    command.add_argument("log", metavar="FILE", help="the log, as `sam logs` prints it; - for standard input")
+    command.add_argument("--target", default="host", metavar="TARGET", help=TARGET)
+    command.add_argument("--out", type=Path, metavar="DIR",
+                         help="folder of the layer that was deployed "
+                         "(default: .layers/RECIPE-TARGET)")  # fmt: skip
+
+
+def _trace(options: argparse.Namespace) -> int:
+    recipe, target = load(options.recipe), get_target(options.target)
+    out = options.out or builder.default_out(recipe, target)
+    with contextlib.nullcontext(sys.stdin) if options.log == "-" else open(options.log) as lines:  # noqa: PTH123
+        touched = observe.read_log(lines)
+    if not touched:
+        raise BuildError(
+            f"{options.log} has no line with cold_code; have the function log at DEBUG (POWERTOOLS_LOG_LEVEL "
+            "in template.yaml), deploy it, and send it requests"
+        )
+    for path, blocks in observe.add(recipe, target, out / "layer" / "python", touched).items():
+        say(f"{path}: {blocks} blocks are hot from now on")
+    say(f"next: python -m layer build {recipe.name} --target {target.name}")
+    return 0
 
 
 def _add_publish(commands: Commands) -> None:

@@ -65,6 +65,16 @@ def log_failure(error: BaseException, **fields: Any) -> None:
     _log("ERROR", "unexpected error", {"error": type(error).__name__, "where": frames, **fields})
 
 
+def is_debugging() -> bool:
+    """Return whether the function's log level is DEBUG."""
+    return _read_level() == "DEBUG"
+
+
+def debug(message: str, **fields: Any) -> None:
+    """Log what only somebody who looks for it needs."""
+    _log("DEBUG", message, fields)
+
+
 def log(message: str, **fields: Any) -> None:
     """Log an event of the function."""
     _log("INFO", message, fields)
@@ -80,10 +90,13 @@ def set_request_id(request_id: str) -> None:
     _keys["request_id"] = request_id
 
 
+def _read_level() -> str:
+    return os.environ.get("AWS_LAMBDA_LOG_LEVEL") or os.environ.get("POWERTOOLS_LOG_LEVEL", "INFO")
+
+
 def _log(level: str, message: str, fields: dict[str, Any]) -> None:
     """Write a line, as of the caller's caller, unless the level is below the function's."""
-    lowest = os.environ.get("AWS_LAMBDA_LOG_LEVEL") or os.environ.get("POWERTOOLS_LOG_LEVEL", "INFO")
-    if _LEVELS[level] < _LEVELS.get(lowest, 0):
+    if _LEVELS[level] < _LEVELS.get(_read_level(), 0):
         return
     caller, now = sys._getframe(2), time.time()  # noqa: SLF001 - logging does the same
     line = {

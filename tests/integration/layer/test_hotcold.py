@@ -5,7 +5,10 @@ import subprocess
 
 import pytest
 from support import splitting
+from support.project import ROOT
 from support.splitting import MATCH, parse, run, split
+
+from layer.builder.slim.split.observe import read_log
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,28 @@ def test_two_libraries_at_once(own, tmp_path) -> None:
     expected = run(f"sys.path.remove(folder)\n{SOLVE}", tmp_path)
     assert expected.stdout.startswith("UnsatisfiableConstraint\nUnknownEditVariable\n")
     check(run(f"load()\n{SOLVE}print(handler.hotcold_libraries())", tmp_path), f"{expected.stdout} 2")
+
+
+def test_log_of_a_function(own, tmp_path) -> None:
+    """At DEBUG an invocation logs which pages were touched, as the builder reads them."""
+    path = own(hot=[(2, 3)], block=4)
+    code = f"""
+    sys.path.append({str(ROOT / "layer" / "python")!r})
+    os.environ["POWERTOOLS_LOG_LEVEL"] = "DEBUG"
+    load()
+    from lambda_inference._cold_code import ColdCode
+    code = ColdCode()
+    {MATCH.strip().splitlines()[0]}
+    regex.match("a", "a")
+    code.record()
+    code.record()
+    print(*touched())
+    """
+    done = run(code, tmp_path)
+    *lines, touched = done.stdout.splitlines()
+    assert len(lines) == 1, done.stderr
+    library = parse(splitting.SITE / path.relative_to(tmp_path))
+    assert read_log(lines) == {str(path): (library.pages, set(map(int, touched.split())))}
 
 
 THREADS = """

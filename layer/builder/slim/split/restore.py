@@ -1,9 +1,12 @@
 """Read a split library as a loader and the handler see it, and compare it with the original."""
 
+from typing import NamedTuple
+
 from layer.builder.errors import ElfError
 from layer.builder.slim.elf import Segment, parse_segments
 from layer.builder.slim.split import layout
 from layer.builder.slim.split.layout import PAGE, Library
+from layer.builder.slim.split.pages import Run
 from layer.builder.slim.split.write import list_edits
 
 _HEADER = range(32, 64)
@@ -44,24 +47,43 @@ def whole(data: bytes) -> bytes:
     """Return all code of a split library, hot and cold, in its order in memory."""
     import zstandard
 
-    start = next(one.offset for one in parse_segments(data) if one.kind == layout.PT_HOTCOLD)
+    index = read_index(data)
+    code = bytearray(index.pages * PAGE)
+    unpack = zstandard.ZstdDecompressor().decompress
+    for first, count, offset in index.hot:
+        code[first * PAGE : (first + count) * PAGE] = data[offset : offset + count * PAGE]
+    for offset, packed, runs in index.blocks:
+        raw, place = unpack(data[offset : offset + packed]), 0
+        for first, pages in runs:
+            code[first * PAGE : (first + pages) * PAGE] = raw[place : place + pages * PAGE]
+            place += pages * PAGE
+    return bytes(code)
+
+
+class Index(NamedTuple):
+    """A split library's code: ``hot`` as (first page, pages, offset), ``blocks`` as (offset, size, runs)."""
+
+    pages: int
+    hot: list[tuple[int, int, int]]
+    blocks: list[tuple[int, int, list[Run]]]
+
+
+def read_index(data: bytes) -> Index:
+    """Return where the code of a split library is; ElfError if it is not one, or has another size."""
+    start = next((one.offset for one in parse_segments(data) if one.kind == layout.PT_HOTCOLD), None)
+    if start is None:
+        raise ElfError("it is not a split library")
     _, low, high, page, _, blocks, _, hots, _, size = layout.HEADER.unpack_from(data, start)
     if page != PAGE or size != len(data):
         raise ElfError(f"split, it has {len(data):,} bytes and pages of {page}; {size:,} and {PAGE} are due")
-    code = bytearray(high - low)
-    unpack = zstandard.ZstdDecompressor().decompress
     place = start + layout.HEADER.size
-    for number in range(hots):
-        first, count, offset = layout.HOT.unpack_from(data, place + number * layout.HOT.size)
-        code[first * PAGE : (first + count) * PAGE] = data[offset : offset + count * PAGE]
+    hot = [layout.HOT.unpack_from(data, place + number * layout.HOT.size) for number in range(hots)]
     place += hots * layout.HOT.size
-    runs = place + blocks * layout.BLOCK.size
+    table, found = place + blocks * layout.BLOCK.size, []
     for number in range(blocks):
-        offset, packed, _, first_run, count = layout.BLOCK.unpack_from(
-            data, place + number * layout.BLOCK.size
-        )
-        raw = unpack(data[offset : offset + packed])
-        for run in range(first_run, first_run + count):
-            first, pages, _, at = layout.RUN.unpack_from(data, runs + run * layout.RUN.size)
-            code[first * PAGE : (first + pages) * PAGE] = raw[at * PAGE : (at + pages) * PAGE]
-    return bytes(code)
+        offset, packed, _, first, count = layout.BLOCK.unpack_from(data, place + number * layout.BLOCK.size)
+        runs = [
+            layout.RUN.unpack_from(data, table + run * layout.RUN.size) for run in range(first, first + count)
+        ]
+        found.append((offset, packed, [(page, pages) for page, pages, _, _ in runs]))
+    return Index((high - low) // PAGE, hot, found)
