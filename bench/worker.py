@@ -252,6 +252,15 @@ def serve_handler() -> None:
     )
 
 
+def serve_requests() -> None:
+    """Print the seconds of processor time that the handler takes for each list of sentences that comes in."""
+    warm()
+    for line in sys.stdin:
+        start = time.process_time()
+        ask(json.loads(line), result="inline")
+        print(time.process_time() - start, file=ANSWERS, flush=True)
+
+
 def _serve(prepare: Callable[[str], Any], action: Callable[[Any], Any]) -> None:
     for line in sys.stdin:
         prepared = prepare(json.loads(line))
@@ -267,7 +276,10 @@ def status(field: str) -> int:
 
 
 TASKS: tuple[Callable[..., Any], ...]
-TASKS = (translate, translate_bare, translate_split, attention, handler, growth, serve_bare, serve_handler)
+TASKS = (
+    translate, translate_bare, translate_split, attention, handler, growth, serve_bare, serve_handler,
+    serve_requests,
+)  # fmt: skip
 
 
 if __name__ == "__main__":
