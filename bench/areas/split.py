@@ -25,16 +25,24 @@ from bench.areas.layers import EVENT
 from bench.areas.unpack import build_nested_layer
 from bench.row import AS_FAST, MODEL, OF_TIME, ROOT, Row, measures, ratio
 from bench.worker import sentences
+from lambda_inference._unpack import unpack
 from lambda_setup.deployment.local import SHIPPED_MODEL, LocalDeployment, S3Server
 from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.models.describe import describe
 from lambda_setup.models.upload import publish
 from layer.builder import build
+from layer.builder.pack.layer import ARCHIVE, MARKER
 from layer.builder.recipe import load
+from layer.builder.slim.split import write
+from layer.builder.slim.split.layout import parse
+from layer.builder.slim.split.pages import parse_runs
+from layer.builder.slim.split.record import path_of
 from layer.builder.target import HOST, get_target
 
 BASELINE = "the nested layer, which unpacks the whole libraries to the disk (bench/areas/split.py)"
 SSE = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+SMALL = 16
+"""Pages of a block that is smaller."""
 PAIRS = 20
 SIZES = {"latency": 1, "throughput": 200}
 """Sentences of a request, by row."""
@@ -84,6 +92,29 @@ def measure_wrong() -> Iterator[Row]:
             times = bench.take_turns(REPETITIONS)
     baseline = "the layer traced with these instructions, too (bench/areas/split.py)"
     yield Row(name="split.wrong_hot", **ratio(*times.values()), unit=OF_TIME, baseline=baseline, goal=1.03)
+
+
+@measures("split.block")
+def measure_block() -> Iterator[Row]:
+    """Compare cold starts with blocks of 256 KiB with those of 64 KiB, and print the layers' sizes."""
+    recipe, target = load("opennmt"), get_target(HOST)
+    own, *_ = build_layers("opennmt")
+    nested = build_nested_layer()
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=build.WORK) as name:
+        archive, index = nested / ARCHIVE, json.loads((nested / MARKER).read_text())["archive"]["index"]
+        whole = unpack(archive, index, temporary=Path(name)).folder
+        small = Path(name, "small")
+        shutil.copytree(own, small)
+        recorded = json.loads(path_of(recipe, target).read_text())
+        for path, one in recorded.items():
+            library = parse((whole / path).read_bytes())
+            (small / path).write_bytes(write.split(library, parse_runs(one["pages"]), block=SMALL))
+        for folder in (own, small):
+            print(f"{sum((folder / path).stat().st_size for path in recorded):,} bytes in {folder.name}")
+        with deploy({"large": translator("large"), "small": translator("small", small)}) as bench:
+            times = bench.take_turns(REPETITIONS)
+    baseline = "blocks of 64 KiB (bench/areas/split.py)"
+    yield Row(name="split.block", **ratio(*times.values()), unit=OF_TIME, baseline=baseline, goal=1.03)
 
 
 @measures("split.latency", "split.throughput")
