@@ -68,11 +68,12 @@ bench: $(VENV)/ready ## measure every number again, or ROW=store or ROW=store.lo
 	@$(PY) -m bench $(ROW)
 	@$(PY) -m tools.docs
 
-lint: $(VENV)/ready ## check style and types
+lint: $(VENV)/ready ## check style, types and the prose of the pages
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/mypy -m layer.__main__
+	@$(PY) -m tools.prose
 	@for folder in $(FUNCTIONS); do MYPYPATH=$$folder $(VENV)/bin/mypy --ignore-missing-imports --no-warn-unused-ignores $$folder || exit 1; done
 
 s3: $(VENV)/ready ## serve the local S3 with the model in it, until Ctrl-C

@@ -6,12 +6,17 @@ Run: ``python -m tools.docs``; with ``--check`` it writes nothing, and exits wit
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bench.results import ENGINES, read
+from lambda_setup.costs.comparison import CALLS_PER_DAY, MEASURE, compare_sizes, describe_load, read_benchmark
 from lambda_setup.costs.comparison import draw_markdown as draw_costs
+from lambda_setup.costs.pricing import load_prices
 from studies.batch_scale import tables as scale
 from tools import packages, performance
+from tools.demo import picture
 from tools.markers import replace_part
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,13 +31,36 @@ def make_documents(root: Path = ROOT) -> dict[str, str]:
     """Return the text of every document that is generated, or has a part that is, by its path."""
     texts = {page: (root / page).read_text(encoding="utf-8") for page in PAGES}
     engines = json.loads(ENGINES.read_text(encoding="utf-8"))
+    made = performance.make_documents(read(), texts)
+    readme = replace_part(performance.README, made[performance.README], "cost", summarize_costs(engines))
     return {
-        **performance.make_documents(read(), texts),
+        **made,
+        performance.README: readme,
         COST: replace_part(COST, texts[COST], "cost table", draw_costs(engines)),
         SCALE: replace_part(SCALE, texts[SCALE], "tables", scale.draw_page_part()),
         SCALE_CHART: scale.draw_chart(),
         packages.DOCUMENT: packages.make_page(),
+        picture.PICTURE: picture.draw_demo(),
     }
+
+
+def summarize_costs(benchmark: Mapping[str, Any]) -> str:
+    """Return the README's part about costs: a million items with each engine, at its best size."""
+    calls = read_benchmark(benchmark)
+    prices = load_prices("us-east-1")
+    rows = ["| a million sentences with | on | dollars |", "|---|---|--:|"]
+    for one in calls:
+        best = next(row for row in compare_sizes(one, prices) if row.best)
+        rows.append(f"| {one.name} | {best.architecture}, {best.memory_mb:,} MB | {best.cost.total:,.2f} |")
+    if not calls:
+        return f"Nothing is measured yet: `{MEASURE}`.\n"
+    load = f"{calls[0].items:,.0f} sentences a call, {describe_load(calls, CALLS_PER_DAY)}"
+    rows.append(
+        f"\nCalculated from measured speed for {load}, at prices of {prices.region}: function, S3, logs and "
+        f"metrics. An idle stack costs its storage. [Cost]({COST}) lists what is counted, and "
+        "`python -m lambda_setup cost` calculates it for your numbers, or from a deployed function's log."
+    )
+    return "\n".join(rows) + "\n"
 
 
 def find_stale(documents: dict[str, str], root: Path = ROOT) -> list[str]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from bench.table import SIGNS, Record, covers, describe_goal, draw, escape, format_number
+from bench.table import SIGNS, Record, covers, draw, escape, format_number
 from layer.builder.report.treemap import format_bytes
 from tools import chart, posts
 from tools.markers import replace_part
@@ -24,7 +24,14 @@ HIGHLIGHTS = (
     "results",
     "growth",
 )
-"""The rows that the README shows, by name or beginning, in its order."""
+"""The rows that the first chart of the page shows, by name or beginning, in its order."""
+
+SUMMARY = {
+    "cold_start.opennmt": "cold start, to the first translation",
+    "layer.cold_start": "unpacking, import and first translation, from a nested layer",
+    "throughput.opennmt": "translation when warm",
+}
+"""The rows that the README shows, each with what it measures."""
 
 README = "README.md"
 EXAMPLES = "docs/examples.md"
@@ -66,6 +73,8 @@ def make_page(results: Record) -> str:
             row=rows[0]["name"],
         )
     ]
+    if draw_chart("", select_highlights(rows)):
+        lines += ["", "![Ratios to the baselines, goals and runs](images/bench.svg)"]
     for area, group in group_by_area(rows).items():
         lines += ["", f"## {format_heading(area)}", ""]
         if draw_chart(area, group):
@@ -75,23 +84,30 @@ def make_page(results: Record) -> str:
 
 
 def make_summary(results: Record) -> str:
-    """Return the README's part: a chart, and a table of the telling rows."""
-    rows = select_highlights(results["rows"])
-    image = ["![Ratios to the baselines, goals and runs](docs/images/bench.svg)", ""]
-    lines = [
-        *(image if draw_chart("", rows) else []),
-        f"Measured on {describe_machine(results['machine'])}; not on Lambda.",
-        "",
-        "| row | value | goal | compared with |",
-        "|---|---|---|---|",
-    ]
-    for row in rows:
-        baseline = re.sub(r" \(bench/[^)]*\)", "", row["baseline"])
-        unit = "" if row["unit"] == "bytes" else f" {row['unit']}"
-        value = format_value(row, row["value"]) + unit
-        goal = f"{SIGNS[row['better']]} {format_value(row, row['goal'])}, {describe_goal(row)}"
-        lines.append(f"| `{row['name']}` | {value} | {goal} | {escape(baseline)} |")
+    """Return the README's part: a table of three rows, and how many goals are met."""
+    rows = {row["name"]: row for row in results["rows"]}
+    lines = ["| | value | compared with |", "|---|---|---|"]
+    for name, meaning in SUMMARY.items():
+        if row := rows.get(name):
+            value = f"{format_value(row, row['value'])} {row['unit']}"
+            miss = (
+                ""
+                if row["met"]
+                else f", goal {SIGNS[row['better']]} {format_value(row, row['goal'])} **missed**"
+            )
+            lines.append(f"| {meaning} | {value}{miss} | {escape(name_baseline(row))} |")
+    met = sum(row["met"] for row in rows.values())
+    lines.append(
+        f"\nMeasured on {describe_machine(results['machine'])}; not on Lambda. {met} of {len(rows)} "
+        f"measurements meet their goals: [Performance]({DOCUMENT}) has every row with its runs, and why "
+        "others miss theirs."
+    )
     return "\n".join(lines) + "\n"
+
+
+def name_baseline(row: Record) -> str:
+    """Return what a row is compared with, without the file that measures it."""
+    return re.sub(r" \(bench/[^)]*\)", "", row["baseline"])
 
 
 def compare_posts(results: Record) -> str:
@@ -152,7 +168,7 @@ def is_absolute(unit: str) -> bool:
 
 
 def select_highlights(rows: Sequence[Record]) -> list[Record]:
-    """Return the rows for the README, in its order."""
+    """Return the rows of the first chart, in its order."""
     return [row for beginning in HIGHLIGHTS for row in rows if covers(beginning, row["name"])]
 
 

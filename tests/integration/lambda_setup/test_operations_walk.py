@@ -1,4 +1,4 @@
-"""operations.md says what is so: its walk is walked, and its policy is the one that functions need."""
+"""Two tutorials are walked as they are written; the policy in operations.md is the one that functions need."""
 
 import json
 import os
@@ -16,8 +16,11 @@ from lambda_setup.deployment.local.process import free_ports
 from lambda_setup.models.describe import describe
 
 PAGE = (ROOT / "docs" / "how-to" / "operations.md").read_text()
-WALK = PAGE.partition("## A second model in five minutes\n")[2].partition("\n## ")[0]
-SERVE, *BLOCKS = re.findall(r"^```\n(.*?)^```$", WALK, re.DOTALL | re.MULTILINE)
+TUTORIALS = ROOT / "docs" / "tutorial"
+WALK = (TUTORIALS / "model_swap.md").read_text()
+FIRST = (TUTORIALS / "first_function.md").read_text()
+BLOCK = re.compile(r"^```\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SERVE, *BLOCKS = BLOCK.findall(WALK)
 
 
 @pytest.fixture
@@ -71,6 +74,28 @@ def test_the_walk(project, environment):
     assert [one["model"]["version"] for one in answers] == [shipped, mine, shipped]
     assert {path.name for path in project.iterdir()} == before
     assert [path.name for path in (project / "models").iterdir()] == ["en-es"]
+
+
+@pytest.mark.check
+def test_the_first_function(project):
+    """A request of one's own is answered, a mistake as the page quotes it, and the answer is shown."""
+    (project / ".venv").symlink_to(ROOT / ".venv")
+    demo, table, *blocks = BLOCK.findall(FIRST)
+    assert demo == "make demo\n"
+    assert "predictions  .demo/" in table
+    said = ""
+    for block in blocks:
+        done = subprocess.run(
+            ["/bin/bash", "-euc", block.replace("source .venv/bin/activate\n", "")], cwd=project,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+        said += done.stdout
+    responses = [json.loads(line) for line in said.splitlines() if line.startswith('{"statusCode"')]
+    assert [one["statusCode"] for one in responses] == [200, 400]
+    assert responses[1]["body"] == json.loads(re.search(r"```json\n(.*?)```", FIRST, re.DOTALL)[1])
+    assert "Guarde el archivo." in said
 
 
 @pytest.mark.sample(5)

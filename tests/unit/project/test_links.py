@@ -43,3 +43,21 @@ def test_the_index_has_every_page() -> None:
         path = Path(name).relative_to("docs").as_posix() if name.startswith("docs/") else ""
         if path and path != "index.md" and not path.startswith("decisions/"):
             assert f"]({path})" in index, name
+
+
+@pytest.mark.parametrize("name", [name for name in WRITTEN if re.fullmatch(r"docs/(?!decisions/).*", name)])
+def test_a_page_says_who_it_is_for(name: str) -> None:
+    """In the line below its title, so that a reader who is not meant can leave."""
+    title, empty, line = (ROOT / name).read_text(encoding="utf-8").splitlines()[:3]
+    assert title.startswith("# ")
+    assert not empty
+    assert line.startswith("For you if ")
+
+
+def test_the_glossary_stays_short() -> None:
+    """At most 30 terms, each once and in their order."""
+    page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE)[1:]
+    terms = [term for term in terms if not term.startswith("-")]
+    assert terms == sorted(set(terms))
+    assert len(terms) <= 30

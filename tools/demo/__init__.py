@@ -1,0 +1,1 @@
+"""The README's picture of the demo: a terminal, drawn of a recorded run."""

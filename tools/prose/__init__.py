@@ -1,0 +1,1 @@
+"""Check how documents are written, by rules that are data."""
