@@ -15,7 +15,7 @@ from lambda_setup.costs.comparison import CALLS_PER_DAY, MEASURE, compare_sizes,
 from lambda_setup.costs.comparison import draw_markdown as draw_costs
 from lambda_setup.costs.pricing import load_prices
 from studies.batch_scale import tables as scale
-from tools import packages, performance
+from tools import packages, parameters, performance
 from tools.demo import picture
 from tools.markers import replace_part
 
@@ -40,6 +40,7 @@ def make_documents(root: Path = ROOT) -> dict[str, str]:
         SCALE: replace_part(SCALE, texts[SCALE], "tables", scale.draw_page_part()),
         SCALE_CHART: scale.draw_chart(),
         packages.DOCUMENT: packages.make_page(),
+        parameters.DOCUMENT: parameters.make_page(),
         picture.PICTURE: picture.draw_demo(),
     }
 

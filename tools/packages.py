@@ -11,7 +11,7 @@ from layer.builder.target import HOST
 
 DOCUMENT = "docs/reference/packages.md"
 
-_TEXT = Path(__file__).with_suffix(".md").read_text(encoding="utf-8").rstrip("\n")
+_TEXT = (Path(__file__).parent / "texts" / "packages.md").read_text(encoding="utf-8").rstrip("\n")
 _HEADINGS = {HOST: "x86_64, Python 3.11", "python3.13-x86_64": "x86_64", "python3.13-arm64": "arm64"}
 
 Found = Mapping[str, Mapping[str, Record]]

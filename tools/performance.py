@@ -42,7 +42,7 @@ MARKER = "bench"
 ABSOLUTE = ("bytes", "ms")
 """Beginnings of the units whose rows are drawn as parts of their goals. Ratios are drawn as they are."""
 
-PROSE = Path(__file__).with_suffix(".md").read_text(encoding="utf-8").rstrip("\n")
+PROSE = (Path(__file__).parent / "texts" / "performance.md").read_text(encoding="utf-8").rstrip("\n")
 
 WORDS = {"lower": "less", "higher": "more"}
 

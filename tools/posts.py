@@ -1,13 +1,13 @@
 """Posts about the same by hand, beside the examples: the part of docs/examples.md that has numbers.
 
-The figures of posts are their own, and stand in posts.md. Braces there name rows, whose values are ours.
+The figures of posts are their own, and stand in texts/posts.md. Braces there name rows; their values are ours.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-PART = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
+PART = (Path(__file__).parent / "texts" / "posts.md").read_text(encoding="utf-8")
 
 _ROW = re.compile(r"\{([a-z_.]+)\}")
 

@@ -51,13 +51,10 @@ def load_rules(path: Path = RULES) -> Rules:
 
 
 def list_pages(root: Path, rules: Rules) -> list[Path]:
-    """Return the pages that people read, without decisions; of generated ones, the texts they are made of."""
-    pages = [*root.glob("*.md"), *(root / "docs").rglob("*.md"), *(root / "tools").glob("*.md")]
-    return sorted(
-        page
-        for page in pages
-        if page.parent.name != "decisions" and page.relative_to(root).as_posix() not in rules.made
-    )
+    """Return the pages that people read; in place of generated ones, the texts that they are made of."""
+    pages = [*root.glob("*.md"), *(root / "docs").rglob("*.md"), *root.glob("examples/*/*.md")]
+    texts = root.glob("tools/texts/*.md")
+    return sorted({*pages, *texts} - {root / made for made in rules.made})
 
 
 def count_words(page: str) -> Counts:

@@ -16,7 +16,7 @@ _INLINE = (
     (re.compile(r"`[^`]*`"), "CODE"),
     (re.compile(r"\*\*|\*|<[^>]+>"), ""),
 )
-_ITEM = re.compile(r"\s*(?:[-*]|\d+\.) ")
+_ITEM = re.compile(r"^\s*(?:[-*]|\d+\.) ")
 _END = re.compile(r"(?<=[.!?])[)\"]*\s+(?=[\"(]?[A-Z0-9])")
 
 
