@@ -1,6 +1,6 @@
 """Posts about the same by hand, beside the examples: the part of docs/examples.md that has numbers.
 
-The figures of posts are their own, and stand in texts/posts.md. Braces there name rows; their values are ours.
+Figures of posts are their own, and stand in texts/posts.md. Braces there name rows, whose values are ours.
 """
 
 import re
