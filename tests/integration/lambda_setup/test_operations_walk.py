@@ -1,4 +1,4 @@
-"""Two tutorials are walked as they are written; the policy in operations.md is the one that functions need."""
+"""Two tutorials are walked as they are written; a policy in operations.md is what functions need."""
 
 import json
 import os
