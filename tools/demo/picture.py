@@ -23,7 +23,7 @@ FILES = {
     "picture": f".demo/{RESULT}/attention-0.png",
     "response": ".demo/response.json",
 }
-COLUMNS = 100
+COLUMNS = 106
 _FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 
 
