@@ -54,7 +54,11 @@ def run(deployment: Deployment, job: Run) -> Mapping[str, Any]:
     if corpora.upload(corpus):
         status(f"uploaded s3://{corpus.bucket}/{corpus.key}")
     if is_new:
-        bucket.put(_record_key(job.name), json.dumps(batch).encode())
+        if not bucket.create(_record_key(job.name), json.dumps(batch).encode()):
+            raise CommandError(
+                f"the run {job.name} was begun by somebody else just now, or you may not read its record "
+                f"s3://{bucket.name}/{_record_key(job.name)}; try again, or choose another name"
+            )
     else:
         corpora.renew(bucket.client, bucket.name, _record_key(job.name))
     shards, lines = _write_index(deployment, corpus, batch, job.most_lines)

@@ -36,14 +36,30 @@ class ResultBucket:
         try:
             return self.client.get_object(Bucket=self.name, Key=key)["Body"]
         except ClientError as error:
-            # To a role that may not list, S3 answers the second for a missing object.
-            if error.response["Error"]["Code"] not in {"NoSuchKey", "AccessDenied"}:
+            # To a role that may not list, S3 answers the second for a missing object; with a KMS key that it
+            # may not use, for one that is there.
+            said = error.response["Error"]
+            if said["Code"] not in {"NoSuchKey", "AccessDenied"} or "kms:" in said["Message"]:
                 raise
         return None
 
     def put(self, key: str, data: bytes) -> None:
         """Write JSON."""
         self.client.put_object(Bucket=self.name, Key=key, Body=data, ContentType="application/json")
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write JSON unless there is such an object, and return whether it was written."""
+        from botocore.exceptions import ClientError
+
+        try:
+            self.client.put_object(
+                Bucket=self.name, Key=key, Body=data, ContentType="application/json", IfNoneMatch="*"
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "PreconditionFailed":
+                raise
+            return False
+        return True
 
 
 @contextlib.contextmanager

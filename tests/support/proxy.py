@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import http.server
 import math
+import re
 import socket
 import struct
 import threading
@@ -142,14 +143,17 @@ class Proxy:
                 connection.shutdown(socket.SHUT_RDWR)
 
     @contextlib.contextmanager
-    def failing(self, fault: Fault, on: str = "", first: float = math.inf) -> Iterator[None]:
+    def failing(
+        self, fault: Fault, on: str | re.Pattern[str] = "", first: float = math.inf
+    ) -> Iterator[None]:
         """Let requests fail whose method and target hold a text: each the first so many times it is made."""
+        pattern = re.compile(re.escape(on)) if isinstance(on, str) else on
         asked: Counter[str] = Counter()
         before = self._choose
 
         def choose(request: str) -> Fault | None:
             asked[request] += 1
-            return fault if on in request and asked[request] <= first else before(request)
+            return fault if pattern.search(request) and asked[request] <= first else before(request)
 
         self._choose = choose
         try:

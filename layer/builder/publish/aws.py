@@ -6,32 +6,43 @@ from typing import Any
 
 _CHANGED = "somebody else changed it at the same time; look, and try again"
 _ELSEWHERE = "it is in another region; give that one with --region"
+_FEWER = "S3 asks for fewer requests; try again later"
 _ADVICE = {
-    "PreconditionFailed": _CHANGED,
     "ConditionalRequestConflict": _CHANGED,
+    "OperationAborted": _CHANGED,
+    "409": _CHANGED,
+    "301": _ELSEWHERE,
     "PermanentRedirect": _ELSEWHERE,
     "AuthorizationHeaderMalformed": _ELSEWHERE,
     "IllegalLocationConstraintException": _ELSEWHERE,
     "RequestTimeTooSkewed": "this machine's clock is wrong by more than 15 minutes; set it",
-    "SlowDown": "S3 asks for fewer requests; try again later",
+    "403": "your identity may not read it, or not use the KMS key that it is encrypted with, or the clock of "
+    "this machine is wrong; S3 does not say more to a HEAD",
+    "503": _FEWER,
+    "SlowDown": _FEWER,
     "ExpiredToken": "the credentials have expired; get new ones, such as by `aws sso login`",
 }
 
 
 def _explain(response: Any) -> str:
-    """Return what an error response of AWS says, and what to do where that is known."""
+    """Return what an error response of AWS says, and what to do where that is known.
+
+    The answer to a HEAD has no document: its code is the status, and only the region stands in a header.
+    """
     error, facts = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code, message = str(error.get("Code")), str(error.get("Message"))
+    code, message, status = str(error.get("Code")), str(error.get("Message")), facts.get("HTTPStatusCode")
+    headers = facts.get("HTTPHeaders", {})
+    region = error.get("Region") or headers.get("x-amz-bucket-region")
     advice = _ADVICE.get(code, "")
+    if region and (advice == _ELSEWHERE or status in {301, 400}):
+        advice = f"it is in {region}; give that one with --region"
     if code.startswith("KMS.") or "kms:" in message:
         advice = "your identity may not use the bucket's KMS key, or the key is disabled"
-    if advice == _CHANGED:
-        return advice
-    request = (
-        f" (HTTP {facts.get('HTTPStatusCode')}, request {facts['RequestId']})"
-        if facts.get("RequestId")
-        else ""
-    )
+    if code == "PreconditionFailed":
+        return _CHANGED
+    # botocore does not look for it in an answer of 500 and more that has no document.
+    request_id = facts.get("RequestId") or headers.get("x-amz-request-id")
+    request = f" (HTTP {status}, request {request_id})" if request_id else ""
     return f"{code}: {message}{request}" + (f"; {advice}" if advice else "")
 
 
@@ -50,4 +61,7 @@ def readable_errors(subject: str, kind: type[Exception] = RuntimeError) -> Itera
     except ClientError as error:
         raise kind(f"{subject}: {_explain(error.response)}") from None
     except (Boto3Error, BotoCoreError) as error:
+        # boto3 puts an upload's error into a sentence, and keeps what S3 answered as its context.
+        if isinstance(error.__context__, ClientError):
+            raise kind(f"{subject}: {_explain(error.__context__.response)}") from None
         raise kind(f"{subject}: {error}") from None

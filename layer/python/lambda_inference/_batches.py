@@ -114,6 +114,8 @@ def _entry(store: ResultStore, shard: Shard, batch: Batch) -> dict[str, Any]:
     commit = _results.commit_key(shard.id)
     metadata = store.bucket.find_metadata(commit)
     if metadata is None:
+        # A key or a clock that S3 refuses looks so, too; a GET says it, and the manifest is tried again.
+        store.bucket.find(commit)
         return {**where, "error": _read_error(store, shard.id)}
     result = msgspec.json.decode(metadata["result"])
     version = batch.request.get("model_version")

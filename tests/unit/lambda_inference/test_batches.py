@@ -6,7 +6,7 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from lambda_inference import BadRequest, Prediction, _batches, _storage
+from lambda_inference import BadRequest, Prediction, Unavailable, _batches, _storage
 from lambda_inference._results import Origin, ResultStore
 
 VERSION = "a" * 64
@@ -137,3 +137,21 @@ def test_a_damaged_index_is_refused(bucket):
     obstore.put(bucket, "inputs/i.json", b'[{"id": "a"')
     with pytest.raises(BadRequest, match="damaged"):
         _batches.write_manifest({"run": "run", "index": "inputs/i.json", "request": {}, "corpus": {}})
+
+
+def test_a_result_that_may_not_be_looked_at_is_not_missing(bucket, monkeypatch):
+    """The answer to a HEAD is denied without a reason; a GET has it, and the manifest is written later."""
+    answer(0)
+    find = _storage.Bucket.find
+
+    def denied(self, key):
+        if key.endswith("predictions.jsonl.gz"):
+            raise Unavailable("the clock of this environment is wrong")
+        return find(self, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_storage.Bucket, "find_metadata", lambda *_: None)
+        patch.setattr(_storage.Bucket, "find", denied)
+        with pytest.raises(Unavailable, match="clock"):
+            run(bucket, [piece(0)])
+    assert run(bucket, [piece(0)])[1][0]["failed_ranges"] == 0

@@ -4,6 +4,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from support.refusals import CLOCK, DENIED, KMS
 
 from lambda_inference import _storage
 from lambda_inference._errors import AccessDenied, Refused, Unavailable
@@ -76,12 +77,12 @@ def replace(bucket):
 
 
 REGION = "<Region>eu-west-1</Region>"
-KMS = "<Message>User: x is not authorized to perform: kms:Decrypt</Message>"
+KEY = "<Message>User: x is not authorized to perform: kms:Decrypt</Message>"
 ANSWERS = [
     # status, code, more of the document, operations, fault, what the message has
     (301, "PermanentRedirect", "", (read, create, replace), Refused, "another region, and"),
     (400, "AuthorizationHeaderMalformed", REGION, (read, create), Refused, "in eu-west-1, and"),
-    (403, "AccessDenied", KMS, (read, create, replace), Refused, "KmsKeyArn"),
+    (403, "AccessDenied", KEY, (read, create, replace), Refused, "KmsKeyArn"),
     (400, "KMS.DisabledException", "", (read, create), Refused, "KmsKeyArn"),
     (403, "RequestTimeTooSkewed", "", (read, create), Unavailable, "clock"),
     (403, "AccessDenied", "", (create, replace), Refused, "may not write"),
@@ -130,9 +131,23 @@ def test_a_write_that_met_another_is_repeated(refusing):
 def test_a_key_that_may_not_be_used_is_no_missing_object(refusing):
     """Only a plain 403 may stand for an object that is not there."""
     with pytest.raises(Refused):
-        refusing(403, code="AccessDenied", more=KMS).find("key")
+        refusing(403, code="AccessDenied", more=KEY).find("key")
     with pytest.raises(Unavailable, match="clock"):
         refusing(403, code="RequestTimeTooSkewed").find("key")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [(KMS, Refused), (CLOCK, Unavailable), (DENIED, AccessDenied)],
+    ids=["kms", "clock", ""],
+)
+def test_why_a_head_is_denied(refusing, refusal, kind):
+    """The answer to a HEAD has no document, so that a GET asks for the reason before an object is missing."""
+    bucket = refusing(403, code=refusal.code, more=f"<Message>{refusal.message}</Message>")
+    with pytest.raises(Unavailable) as caught:
+        bucket.read_size("key")
+    assert type(caught.value) is kind
+    assert bucket.asked == ["HEAD", "GET"]
 
 
 def test_a_missing_bucket_is_unavailable_to_a_writer(refusing):

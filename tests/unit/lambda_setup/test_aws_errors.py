@@ -4,6 +4,7 @@ import json
 
 import boto3
 import pytest
+from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
@@ -42,7 +43,36 @@ def test_what_aws_said(error, text):
     assert text in str(caught.value)
 
 
-@pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict"])
+@pytest.mark.parametrize("status", [301, 400])
+def test_the_answer_to_a_head_names_the_region_in_a_header(status):
+    """It has no document, so that its code is its status."""
+    error = refusal(status, str(status))
+    error.response["ResponseMetadata"]["HTTPHeaders"] = {"x-amz-bucket-region": "eu-west-1"}
+    with (
+        pytest.raises(CommandError, match="; it is in eu-west-1; give that one with --region"),
+        readable_errors("model bucket"),
+    ):
+        raise error
+
+
+def test_what_s3_said_to_an_upload():
+    """boto3 makes one sentence of it; status and request are told all the same."""
+
+    def upload() -> None:
+        try:
+            raise refusal(503, "SlowDown")
+        except ClientError as error:
+            raise S3UploadFailedError(f"Failed to upload it: {error}")  # noqa: B904 - as boto3 does it
+
+    with pytest.raises(CommandError) as caught, readable_errors("model bucket"):
+        upload()
+    assert str(caught.value) == (
+        "model bucket: SlowDown: as S3 says it (HTTP 503, request 4442587FB7D0A2F9); "
+        "S3 asks for fewer requests; try again later"
+    )
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict", "OperationAborted"])
 def test_two_at_once(code):
     """Whoever moves a channel at the same time as somebody else is told so, whatever S3 calls it."""
     with pytest.raises(CommandError, match="somebody else changed it"), readable_errors("it"):
