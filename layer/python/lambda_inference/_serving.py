@@ -24,15 +24,18 @@ from msgspec.structs import replace
 
 from lambda_inference import _layer_marker, _storage, _telemetry
 from lambda_inference._background import BackgroundTask, slow_storage
-from lambda_inference._deadline import Deadline
+from lambda_inference._deadline import Deadline, process_age
 from lambda_inference._errors import BadRequest, Fault, MissingVersion, Unavailable
 from lambda_inference._model_store import ModelStore, Pointer
 from lambda_inference._models import Manifest, Model
 from lambda_inference._predictor import Predictor
 from lambda_inference._settings import Settings
 
-_INIT_SECONDS = 4
-"""Lambda restarts an initialisation that exceeds ten; the first request waits for the rest."""
+_INIT_SECONDS = 5
+"""Age of the process from which an initialisation begins no further step: the first request goes on.
+
+Lambda restarts an initialisation that exceeds ten. A step that takes no longer than all before it is in time.
+"""
 _LONG_INIT_SECONDS = 100
 """The same without that limit: with provisioned concurrency, and before a snapshot is taken."""
 _CHECK_SECONDS = 2
@@ -110,8 +113,11 @@ class ModelManager:
         self._refusal: Refusal | None = None
         self._checked_at = 0.0
 
-    def initialise(self) -> None:
+    def initialise(self, age: Callable[[], float] = process_age) -> None:
         """Load the model while the function initialises, or as much of it as there is time for.
+
+        Args:
+            age: tells for how many seconds the function has been initialising.
 
         Raises:
             Unavailable: there is no model, or S3 did not answer.
@@ -122,9 +128,14 @@ class ModelManager:
             from snapshot_restore_py import register_after_restore  # type: ignore[import-untyped]
 
             register_after_restore(self._invalidate)
-        limit = time.monotonic() + (_INIT_SECONDS if kind == "on-demand" else _LONG_INIT_SECONDS)
-        if self._start().task.wait(limit - time.monotonic()):
+        limit = _INIT_SECONDS if kind == "on-demand" else _LONG_INIT_SECONDS
+        task = self._start_reading().task
+        if age() < limit:
+            self._start()
+        if task.wait(limit - age()) and age() < limit:
             self._finish()
+        else:
+            _telemetry.log("the first request goes on with the initialisation", seconds=round(age(), 1))
 
     def select(self, deadline: Deadline, version: str | None = None) -> Serving:
         """Return the model that answers a request: the version that it pins, or the channel's.
@@ -189,6 +200,13 @@ class ModelManager:
 
     def _start(self) -> Loading:
         """Start reading a model, and construct its predictor meanwhile."""
+        loading = self._start_reading()
+        if loading.predictor is None:
+            loading = self._channel = replace(loading, predictor=self._predictor_type())
+        return loading
+
+    def _start_reading(self) -> Loading:
+        """Start reading the channel's model, unless it is on its way."""
         if not isinstance(self._channel, Loading):
             assert isinstance(self._channel, Empty)  # noqa: S101 - nobody loads what serves
             store, previous = ModelStore.from_environment(), self._channel.previous
@@ -200,8 +218,6 @@ class ModelManager:
                 return store.load(stop)
 
             self._channel = Loading(BackgroundTask(read), previous)
-        if self._channel.predictor is None:
-            self._channel = replace(self._channel, predictor=self._predictor_type())
         return self._channel
 
     def _finish(self, deadline: Deadline | None = None) -> Serving:

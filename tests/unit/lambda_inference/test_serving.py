@@ -1,5 +1,7 @@
 """When a function looks at its channel, and when it takes up what it finds; the store is made up."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -250,6 +252,68 @@ def test_first_model_that_is_not_ready_goes_on(store, monkeypatch):
     store.hold.set()
     assert served(models) == "1"
     assert store.reads == ["1"]
+
+
+class Ageing:
+    """A process that grows old while its predictor is constructed and loaded, by so many seconds each."""
+
+    def __init__(self, start: float, construct: float, load: float) -> None:
+        self.age = start
+        ageing = self
+
+        class Slow(Predictor):
+            def __init__(self) -> None:
+                ageing.age += construct
+                steps.append("construct")
+
+            def load(self, model: Model) -> None:
+                ageing.age += load
+                steps.append("load")
+                super().load(model)
+
+        steps: list[str] = []
+        self.steps, self.models = steps, ModelManager(Slow)
+
+    def initialise(self) -> float:
+        """Initialise, and return the age of the process afterwards."""
+        self.models.initialise(lambda: self.age)
+        return self.age
+
+
+@pytest.mark.parametrize(
+    ("start", "construct", "load", "done", "age"),
+    [
+        (0.5, 2, 1, ["construct", "load"], 3.5),  # all of it
+        (0.5, 4.4, 5, ["construct", "load"], 9.9),  # the longest that ends in time
+        (0.5, 6, 3, ["construct"], 6.5),  # the model is there, and would end too late
+        (5.2, 6, 3, [], 5.2),  # what was unpacked before took long
+    ],
+)
+def test_an_initialisation_ends_in_time(store, start, construct, load, done, age):
+    """After five seconds no step is begun, because Lambda ends it at ten; the first request goes on."""
+    process = Ageing(start, construct, load)
+    assert process.initialise() == age < 10
+    assert process.steps == done
+    assert served(process.models) == "1"
+    assert process.steps == ["construct", "load"]
+    assert store.reads == ["1"]
+
+
+def test_a_snapshot_waits_for_its_model(store, monkeypatch):
+    """Before a snapshot is taken there is more than a minute."""
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "provisioned-concurrency")
+    process = Ageing(6, 20, 20)
+    assert process.initialise() == 46
+    assert process.steps == ["construct", "load"]
+    assert store.reads == ["1"]
+
+
+def test_the_age_of_a_process():
+    """It is counted from the process's own start, by a clock that nobody sets."""
+    start = time.monotonic()
+    code = "import time; time.sleep(0.3); from lambda_inference import _deadline as d; print(d.process_age())"
+    age = float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert 0.29 <= age <= time.monotonic() - start + 0.02
 
 
 def test_a_first_model_that_cannot_be_had_is_asked_for_again(store):
