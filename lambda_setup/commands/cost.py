@@ -17,7 +17,14 @@ from lambda_setup.costs.comparison import (
     describe_machine,
     read_benchmark,
 )
-from lambda_setup.costs.pricing import Calls, load_prices
+from lambda_setup.costs.pricing import (
+    MONTH,
+    Calls,
+    Prices,
+    SnapshotCost,
+    calculate_snapshot_cost,
+    load_prices,
+)
 from lambda_setup.deployment.aws import AwsDeployment, open_session
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT
@@ -32,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
         if (number := getattr(options, name)) is not None and number <= 0:
             raise CommandError(f"--{name.replace('_', '-')} takes a number above 0, not {number:g}")
     deployed: tuple[str, int] | None = None
+    usual: usage.FunctionUsage | None = None
     measured: list[Calls]
     if options.stack or options.function:
         if options.calls_per_day or options.items_per_call:
@@ -57,14 +65,52 @@ def run(options: argparse.Namespace) -> int:
         heading = f"{describe_machine(benchmark)}: {describe_load(measured, calls_per_day)}"
     prices = load_prices(region)
     tables = [compare_sizes(calls, prices, deployed) for calls in measured]
+    best = max(row.memory_mb for rows in tables for row in rows if row.best)
+    snapshots = describe_snapshots(prices, usual, best)
     result = {
         "measured": heading,
         "region": region,
         "prices_seen": prices.oldest.isoformat(),
         "calls": [asdict(calls) for calls in measured],
         "rows": [asdict(row) | {"total": row.cost.total} for rows in tables for row in rows],
+        "snapshots": snapshots,
     }
     return print_result(options.json, result, lambda: _print(result, tables))
+
+
+def describe_snapshots(
+    prices: Prices, function: usage.FunctionUsage | None, memory_mb: int
+) -> dict[str, Any]:
+    """Return what snapshots of SnapStart cost: a function's own, else one of some memory."""
+    memory = function.memory_mb if function else memory_mb
+    cost = calculate_snapshot_cost(memory, prices)
+    facts: dict[str, Any] = {"memory_mb": memory, "cost": asdict(cost) if cost else None}
+    if function:
+        facts |= {"versions": function.snapshots, "restores_per_day": function.restores_per_day}
+        if cost:
+            days = MONTH / 24
+            facts["month"] = (
+                cost.month * len(function.snapshots) + cost.restore * function.restores_per_day * days
+            )
+    return facts
+
+
+def _describe_snapshots(facts: dict[str, Any], region: str) -> str:
+    """Return the same as a sentence; of a deployed function without snapshots nothing."""
+    versions = facts.get("versions")
+    if versions == []:
+        return ""
+    if facts["cost"] is None:
+        return f"SnapStart: its prices in {region} are not known; see https://aws.amazon.com/lambda/pricing/"
+    cost = SnapshotCost(**facts["cost"])
+    each = f"${cost.month:,.2f} a month for each published version, and ${cost.restore:.6f} for each restore"
+    if versions is None:
+        return f"With SnapStart=on and {facts['memory_mb']:,} MB, also {each}."
+    return (
+        f"SnapStart: {each}. Snapshots are kept of version {', '.join(versions)}; with "
+        f"{facts['restores_per_day']:,.0f} restores a day, ${facts['month']:,.2f} a month in all. "
+        "Delete versions that the alias has left."
+    )
 
 
 def _print(result: dict[str, Any], tables: list[list[Row]]) -> None:
@@ -76,6 +122,8 @@ def _print(result: dict[str, Any], tables: list[list[Row]]) -> None:
         print(f"{best.name}, best with {best.memory_mb:,} MB on {best.architecture}:")
         table(COLUMNS, [row.cells() for row in rows])
         print()
+    if line := _describe_snapshots(result["snapshots"], result["region"]):
+        print(f"{line}\n")
     print("docs/cost.md lists what is counted and what is assumed.")
 
 

@@ -24,6 +24,8 @@ IDLE_MINUTES = 5
 Measurements say 5 to 7 (https://mikhail.io/serverless/coldstarts/aws/intervals/).
 """
 
+SNAPSHOT_PRICES = ("snapstart_cache", "snapstart_restore")
+"""Prices that prices.toml may have without a region: it then has no costs of snapshots."""
 FREE_TMP_MB = 512
 GB = 2**30
 MONTH = 730
@@ -49,13 +51,14 @@ class Prices:
 def load_prices(region: str) -> Prices:
     """Return the prices of a region; CommandError if prices.toml lacks one of them."""
     table = tomllib.loads(PRICES.read_text())
-    regions = set.intersection(*(set(price) for price in table.values())) - {"unit", "source"}
+    needed = (price for name, price in table.items() if name not in SNAPSHOT_PRICES)
+    regions = set.intersection(*(set(price) for price in needed)) - {"unit", "source"}
     if region not in regions:
         raise CommandError(
             f"there are no prices of {region}, only of {', '.join(sorted(regions))}; "
             f"add them to lambda_setup/costs/{PRICES.name}"
         )
-    prices = {name: price[region] for name, price in table.items()}
+    prices = {name: price[region] for name, price in table.items() if region in price}
     return Prices(
         region,
         {name: float(price["usd"]) for name, price in prices.items()},
@@ -169,6 +172,26 @@ def calculate_run_cost(
         s3=writes * prices.usd["s3_put"] + reads * prices.usd["s3_get"],
         logs=requests * LOG_BYTES / GB * prices.usd["logs_gb"],
     )
+
+
+@dataclass(frozen=True)
+class SnapshotCost:
+    """US dollars for snapshots of SnapStart."""
+
+    month: float  # of keeping one version's for a month
+    restore: float  # of starting one environment from it
+
+
+def calculate_snapshot_cost(memory_mb: int, prices: Prices) -> SnapshotCost | None:
+    """Return the cost of a function's snapshots, None where the region's prices are not known.
+
+    A version's snapshot is billed while the version exists, and each restore, both by the function's memory
+    (https://aws.amazon.com/lambda/pricing/).
+    """
+    if not prices.usd.keys() >= set(SNAPSHOT_PRICES):
+        return None
+    cache, restore = (prices.usd[name] * memory_mb / 1024 for name in SNAPSHOT_PRICES)
+    return SnapshotCost(month=cache * MONTH * 3600, restore=restore)
 
 
 def _round_up(seconds: float) -> float:

@@ -39,6 +39,7 @@ class Report:
     init_ms: float
     memory_mb: int
     peak_mb: int
+    restored: bool = False  # from a snapshot
 
 
 def parse_report(line: str) -> Report | None:
@@ -59,6 +60,7 @@ def parse_report(line: str) -> Report | None:
             float(fields.get("initDurationMs", 0)) + float(fields.get("restoreDurationMs", 0)),
             int(fields["memorySizeMB"]),
             int(fields["maxMemoryUsedMB"]),
+            "restoreDurationMs" in fields,
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
@@ -133,6 +135,8 @@ class FunctionUsage:
     memory_mb: int
     region: str
     calls_per_day: float
+    snapshots: list[str]  # published versions that keep a snapshot
+    restores_per_day: float
 
 
 def measure_function(session: "Session", name: str, hours: float, writes: int) -> FunctionUsage:
@@ -155,6 +159,8 @@ def measure_function(session: "Session", name: str, hours: float, writes: int) -
     with readable_errors("model bucket"):
         bucket = ModelBucket(session.client("s3"), variables["MODEL_BUCKET"])
         manifest = bucket.manifest(variables["MODEL_NAME"], variables.get("MODEL_CHANNEL", "dev"))
+    with readable_errors(f"function {name}"):
+        snapshots = _list_snapshots(client, function["FunctionName"])
     count = len(used.reports)
     per_day = count / hours * 24
     cold = [one for one in used.reports if one.init_ms]
@@ -176,7 +182,26 @@ def measure_function(session: "Session", name: str, hours: float, writes: int) -
         metric_hours=used.metric_hours / count,
         tmp_mb=function.get("EphemeralStorage", {}).get("Size", FREE_TMP_MB),
     )
-    return FunctionUsage(calls, function.get("Architectures", ["x86_64"])[0], memory, region, per_day)
+    return FunctionUsage(
+        calls=calls,
+        architecture=function.get("Architectures", ["x86_64"])[0],
+        memory_mb=memory,
+        region=region,
+        calls_per_day=per_day,
+        snapshots=snapshots,
+        restores_per_day=sum(one.restored for one in used.reports) / hours * 24,
+    )
+
+
+def _list_snapshots(client: Any, function: str) -> list[str]:
+    """Return a function's published versions that Lambda keeps a snapshot of, the oldest first."""
+    pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=function)
+    return [
+        version["Version"]
+        for page in pages
+        for version in page["Versions"]
+        if version["Version"] != "$LATEST" and version.get("SnapStart", {}).get("OptimizationStatus") == "On"
+    ]
 
 
 def _read_events(client: Any, group: str, hours: float) -> Iterable[Event]:

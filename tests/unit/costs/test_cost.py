@@ -83,10 +83,10 @@ def calls(**changes):
 
 def test_every_price_says_what_it_is_where_it_is_from_and_when_it_was_seen() -> None:
     """No price is anybody's memory."""
-    for price in tomllib.loads(pricing.PRICES.read_text()).values():
+    for name, price in tomllib.loads(pricing.PRICES.read_text()).items():
         assert price.pop("unit")
         assert price.pop("source").startswith("https://aws.amazon.com/")
-        assert {"us-east-1", REGION} == price.keys()
+        assert price.keys() == {"us-east-1", *(() if name in pricing.SNAPSHOT_PRICES else (REGION,))}
         for one in price.values():
             assert one.keys() == {"usd", "date"}
             assert 0 < one["usd"] <= 1
@@ -104,6 +104,19 @@ def test_aws_own_example_costs_what_aws_says() -> None:
     found = pricing.calculate_cost(calls(seconds=estimate_speed(512)), "x86_64", 512, US)
     assert 3 * found.compute - 400_000 * US.usd["lambda_x86_64"] == pytest.approx(18.34, abs=0.01)
     assert 3 * found.requests - 0.20 == pytest.approx(0.40)
+
+
+def test_aws_own_example_of_a_snapshot_costs_what_aws_says() -> None:
+    """Its pricing page: one version with 1 GB kept for 31 days is 4.03, 74,400 restores are 10.4."""
+    found = pricing.calculate_snapshot_cost(1024, US)
+    assert found
+    assert found.month / pricing.MONTH * 24 * 31 == pytest.approx(4.03, abs=0.005)
+    assert 74_400 * found.restore == pytest.approx(10.4, abs=0.005)
+
+
+def test_no_price_of_a_snapshot_is_guessed() -> None:
+    """A region whose prices nobody has published has none."""
+    assert pricing.calculate_snapshot_cost(1024, load_prices(REGION)) is None
 
 
 def test_arm_costs_a_fifth_less() -> None:
@@ -476,6 +489,66 @@ def test_a_deployed_function_costs_what_it_logged(function, capsys) -> None:
         billed * 1769 / 1024 * of["lambda_arm64"]
     )
     assert row["cost"]["tmp"] == pytest.approx(billed * of["lambda_tmp"])
+
+
+class Pages:
+    """A client that lists versions, one a page."""
+
+    def __init__(self, versions):
+        self.versions = versions
+
+    def get_paginator(self, name):
+        """Return itself."""
+        assert name == "list_versions_by_function"
+        return self
+
+    def paginate(self, **_):
+        """Yield the pages."""
+        yield from ({"Versions": [version]} for version in self.versions)
+
+
+def test_versions_that_keep_a_snapshot() -> None:
+    """Published ones whose snapshot is there; $LATEST never has one."""
+    pages = Pages(
+        [
+            {"Version": "$LATEST", "SnapStart": {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On"}},
+            {"Version": "7", "SnapStart": {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On"}},
+            {"Version": "8", "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"}},
+            {"Version": "9"},
+        ]
+    )
+    assert usage._list_snapshots(pages, "f") == ["7"]
+
+
+def test_snapshots_and_restores_are_counted(function, capsys, monkeypatch) -> None:
+    """Versions that keep one are named, with what they cost; restores are those of the log."""
+    report = platform_report(500)
+    report["record"]["metrics"] |= {"restoreDurationMs": 300.0, "billedRestoreDurationMs": 200.0}
+    function(emf(Items=[20.0]), report, platform_report(400))
+    monkeypatch.setattr(usage, "_list_snapshots", lambda *_: ["7", "8"])
+    monkeypatch.setattr(cost, "load_prices", lambda _: US)
+    assert main(["cost", "--function", "f", "--hours", "12"]) == 0
+    month, restore = 0.0000015046 * 1769 / 1024 * 730 * 3600, 0.0001397998 * 1769 / 1024
+    shown = capsys.readouterr().out
+    assert f"SnapStart: ${month:,.2f} a month for each published version, and ${restore:.6f} for" in shown
+    assert "kept of version 7, 8; with 2 restores a day, $13.68 a month in all" in shown
+    assert 2 * month + restore * 2 * 730 / 24 == pytest.approx(13.68, abs=0.005)
+
+
+def test_a_function_without_snapshots_says_nothing_of_them(function, capsys) -> None:
+    """And where prices are not known the command does not guess."""
+    function(emf(Items=[20.0]), platform_report())
+    assert main(["cost", "--function", "f"]) == 0
+    assert "SnapStart" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("engines")
+def test_what_a_snapshot_would_cost(capsys) -> None:
+    """Without a function it is that of the best size, in a region whose prices are known."""
+    assert main(["cost"]) == 0
+    assert "With SnapStart=on and 1,769 MB, also $6.83 a month for each" in capsys.readouterr().out
+    assert main(["cost", "--region", REGION]) == 0
+    assert f"SnapStart: its prices in {REGION} are not known" in capsys.readouterr().out
 
 
 def test_a_stack_leads_to_its_function(function, capsys) -> None:
