@@ -40,9 +40,11 @@ class Remains:
 
     @property
     def adoption(self) -> str:
-        """Return the parameters by which a new stack takes the buckets over."""
-        named = {_PARAMETERS[bucket.logical_id]: bucket.name for bucket in self.buckets}
-        return " ".join(f"{parameter}={name}" for parameter, name in sorted(named.items()))
+        """Return the parameters by which a new stack takes the buckets over; of several, each by its name."""
+        named: dict[str, list[str]] = {}
+        for bucket in self.buckets:
+            named.setdefault(_PARAMETERS[bucket.logical_id], []).append(bucket.name)
+        return " ".join(f"{parameter}={' or '.join(names)}" for parameter, names in sorted(named.items()))
 
 
 def find(session: "Session", stack: str) -> Remains:

@@ -37,9 +37,11 @@ class Stack:
         artifacts: dict[str, str] | None = None,
         name: str = "translation",
         pseudo: dict[str, str] | None = None,
+        physical: dict[str, str] | None = None,
         **parameters: Any,
     ) -> None:
         self.name = name
+        self.physical = physical or {}  # names of resources, for those that are not called as in the template
         self.pseudo = pseudo or {}  # pseudo parameters, such as AWS::Partition
         self.parameters = {key: value["Default"] for key, value in SOURCE["Parameters"].items()} | parameters
         self.artifacts = ARTIFACTS | (artifacts or {})
@@ -167,7 +169,7 @@ class _Names(dict[str, Any]):
         """Return what a reference to a resource is: its name here, or a layer version's ARN."""
         resource = self._stack.template["Resources"][name]
         if resource["Type"] != "AWS::Lambda::LayerVersion":
-            return name
+            return self._stack.physical.get(name, name)
         layer = self._stack.value(resource["Properties"]["LayerName"])
         number = int(name[-10:], 16) % 1000  # another number for another content
         return f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{layer}:{number}"
@@ -176,7 +178,9 @@ class _Names(dict[str, Any]):
         """Return a resource that has attributes."""
         bucket = self._stack.template["Resources"][name]["Type"] == "AWS::S3::Bucket"
         return SimpleNamespace(
-            get_cfn_attribute=lambda attribute: f"arn:aws:s3:::{name}" if bucket else f"{name}.{attribute}"
+            get_cfn_attribute=lambda attribute: (
+                f"arn:aws:s3:::{self[name]}" if bucket else f"{name}.{attribute}"
+            )
         )
 
 

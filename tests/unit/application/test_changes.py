@@ -1,4 +1,4 @@
-"""Deployments one after the other, in CloudFormation's order: the live version keeps what it needs.
+"""Deployments one after the other, in CloudFormation's order: nobody is refused, and nothing is lost.
 
 The model of CloudFormation is that of its user guide: a resource is created or updated after those that it
 refers to or depends on ("DependsOn attribute"); one whose create-only property changes is created anew first
@@ -18,6 +18,8 @@ import pytest
 from support.permissions import Need, grants
 from support.template import SOURCE, Stack
 
+from lambda_setup.deployment import teardown
+
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-12345678900"
 CHOICES = {
     "Engine": ["opennmt", "ctranslate2"],
@@ -34,6 +36,8 @@ CHOICES = {
     "Tracing": ["on", "off"],
     "Release": ["", "1", "2"],
     "MemorySize": [1769, 3008],
+    "ResultExpirationDays": [30, 7],
+    "InputExpirationDays": [0, 0, 14],
 }
 
 
@@ -72,15 +76,49 @@ def needs(stack: Stack) -> set[Need]:
     return found
 
 
+BUCKETS = {"ModelBucket": "ModelBucketName", "ResultBucket": "ResultBucketName"}
+GIVEN = {"one", "theirs", "theirs-too", "ours", "ours-too"}
+"""Buckets of others."""
+
+
+@dataclass
+class Bucket:
+    """A bucket: its rules, which it keeps without its stack, and the age of each object in days.
+
+    Rules are those of a lifecycle: "Setting lifecycle configuration on a bucket", Amazon S3 User Guide. An
+    object expires once it is as old as its rule says, counted from its last write.
+    """
+
+    owner: str = ""  # stack and logical id, as CloudFormation tags them
+    logical_id: str = ""
+    rules: list[dict] = field(default_factory=list)
+    objects: dict[str, int] = field(default_factory=dict)
+
+    def pass_day(self) -> set[str]:
+        """Let a day go by, and return the keys that expire."""
+        self.objects = {key: age + 1 for key, age in self.objects.items()}
+        expired = {
+            key
+            for key, age in self.objects.items()
+            for rule in self.rules
+            if rule["Status"] == "Enabled" and "ExpirationInDays" in rule
+            if key.startswith(rule.get("Prefix", "")) and age >= int(rule["ExpirationInDays"])
+        }
+        self.objects = {key: age for key, age in self.objects.items() if key not in expired}
+        return expired
+
+
 @dataclass
 class Account:
     """What there is: the stack, the policies of the function's role, buckets, the live version."""
 
     stack: Stack | None = None
     policies: dict[str, dict] = field(default_factory=dict)
-    buckets: set[str] = field(default_factory=set)
-    left: set[str] = field(default_factory=set)
+    buckets: dict[str, Bucket] = field(default_factory=lambda: {name: Bucket() for name in GIVEN})
+    owned: dict[str, str] = field(default_factory=dict)  # the stack's buckets by logical id
+    versions: set[tuple[str, str]] = field(default_factory=set)
     live: Stack | None = None
+    number: int = 0
 
     def check(self, step: str) -> None:
         """Hold the live version's needs against the role as it is now."""
@@ -89,6 +127,15 @@ class Account:
         granted = grants({"Policies": list(self.policies.values())})
         missing = {need for need in needs(self.live) if not any(grant.covers(need) for grant in granted)}
         assert not missing, f"after {step}: {missing}"
+        for name in ("MODEL_BUCKET", "RESULT_BUCKET"):
+            bucket = self.live.environment[name]
+            assert bucket in self.buckets or bucket == "ModelBucketName of first", f"after {step}: {bucket}"
+
+    def plan(self, parameters: dict) -> Stack:
+        """Return the template with parameters, and names for the buckets that it would make."""
+        self.number += 1
+        physical = {name: self.owned.get(name, f"mine-{name.lower()}-{self.number}") for name in BUCKETS}
+        return Stack(physical=physical, **parameters)
 
     def put(self, stack: Stack, name: str) -> None:
         """Create or update one resource."""
@@ -101,7 +148,11 @@ class Account:
         elif resource["Type"] == "AWS::IAM::RolePolicy" and properties["RoleName"] == "FunctionRole":
             self.policies[properties["PolicyName"]] = properties
         elif resource["Type"] == "AWS::S3::Bucket":
-            self.buckets.add(name)
+            self.owned[name] = stack.physical[name]
+            bucket = self.buckets.setdefault(stack.physical[name], Bucket(stack.name, name))
+            bucket.rules = properties["LifecycleConfiguration"]["Rules"]
+        elif resource["Type"] == "AWS::Lambda::Version":
+            self.versions.add(stack.version)
         elif resource["Type"] == "AWS::Lambda::Alias":
             self.live = stack
 
@@ -114,16 +165,20 @@ class Account:
                 self.policies.pop(properties["PolicyName"], None)
             if resource["Type"] == "AWS::S3::Bucket" and name not in stack.resources:
                 self.leave(name, resource)
+            if resource["Type"] == "AWS::Lambda::Version" and former.version != stack.version:
+                assert resource["DeletionPolicy"] == "Delete"
+                self.versions.discard(former.version)
 
     def leave(self, name: str, resource: dict) -> None:
         """Keep a bucket that is no longer the stack's."""
         assert resource["DeletionPolicy"] == "RetainExceptOnCreate"
         assert resource["UpdateReplacePolicy"] == "Retain"
-        self.left.add(name)
+        self.owned.pop(name, None)
 
     def deploy(self, stack: Stack, fails_after: int | None = None) -> None:
         """Create or update the stack; where a step fails, take back those before it."""
         former, steps = self.stack, order(stack)
+        before = set(self.buckets)
         for name in steps[:fails_after]:
             self.put(stack, name)
             self.check(f"step {name}")
@@ -136,8 +191,186 @@ class Account:
                 self.put(former, name)
                 self.check(f"rollback of {name}")
             self.clean_up(stack, former)
+            # RetainExceptOnCreate: what the update made, its rollback deletes.
+            for name in self.buckets.keys() - before:
+                assert not self.buckets.pop(name).objects
         self.check("clean-up")
-        assert self.buckets <= self.left | self.stack.resources.keys()
+        assert self.versions == {self.stack.version}
+        self.check_named()
+
+    def delete(self) -> None:
+        """Delete the stack, what uses something before what it uses: its buckets stay."""
+        assert self.stack
+        self.live = None
+        for name in reversed(order(self.stack)):
+            resource = self.stack.resources[name]
+            if resource["Type"] == "AWS::S3::Bucket":
+                self.leave(name, resource)
+        self.policies, self.versions, self.stack = {}, set(), None
+        self.check_named()
+
+    def check_named(self) -> None:
+        """Every bucket is somebody else's, or `teardown` finds it, also without its stack."""
+        mine = self.buckets.keys() - GIVEN
+        if mine or self.stack:
+            found = teardown.find(self, "translation")
+            assert {bucket.name for bucket in found.buckets} == mine
+            assert found.exists == (self.stack is not None)
+
+    region_name = "eu-central-1"
+
+    def client(self, service: str) -> "Service":
+        """Return what `teardown` asks: this account is its session."""
+        return Service(self, service)
+
+
+@dataclass
+class Service:
+    """The three calls of `teardown.find`."""
+
+    account: Account
+    name: str
+
+    def get_paginator(self, _: str) -> "Service":
+        """Return itself."""
+        return self
+
+    def paginate(self, Bucket: str = "", **_: object) -> list[dict]:  # noqa: N803 - boto3's name
+        """Return one page: stacks, buckets with their tags, or versions."""
+        account = self.account
+        if self.name == "cloudformation":
+            stack = account.stack
+            given = stack.parameters.items() if stack else ()
+            parameters = [{"ParameterKey": key, "ParameterValue": str(value)} for key, value in given]
+            return [{"Stacks": [{"StackName": stack.name, "Parameters": parameters}] if stack else []}]
+        if self.name == "resourcegroupstaggingapi":
+            keys = ("aws:cloudformation:stack-name", "aws:cloudformation:logical-id")
+            return [
+                {
+                    "ResourceTagMappingList": [
+                        {
+                            "ResourceARN": f"arn:aws:s3:::{name}",
+                            "Tags": [
+                                {"Key": key, "Value": value}
+                                for key, value in zip(keys, (one.owner, one.logical_id), strict=True)
+                            ],
+                        }
+                        for name, one in account.buckets.items()
+                        if one.owner
+                    ]
+                }
+            ]
+        versions = [{"Key": key, "VersionId": "1", "Size": 1} for key in account.buckets[Bucket].objects]
+        return [{"Versions": versions}]
+
+
+class Operator:
+    """Somebody who works with the account as the documents say, and knows what has to be there."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.dice = dice
+        self.account = Account()
+        self.parameters: dict = {}
+        self.used: dict[tuple[str, str], int] = {}
+        self.day = self.runs = 0
+        self.account.deploy(self.account.plan({}))
+
+    def environment(self) -> dict[str, str]:
+        """Return the live function's."""
+        assert self.account.live
+        return self.account.live.environment
+
+    def write(self, bucket: str, key: str) -> None:
+        """Write an object that has to stay for as long as is said."""
+        if bucket in self.account.buckets:  # another stack's is not in this account's books
+            self.account.buckets[bucket].objects[key] = 0
+            self.used[bucket, key] = self.day
+
+    def publish(self) -> None:
+        """Publish a version of the function's model."""
+        model = f"models/{self.environment()['MODEL_NAME']}"
+        self.runs += 1
+        for key in (f"versions/{self.runs}/manifest.json", "channels/dev.json", "channels/prod.json"):
+            self.write(self.environment()["MODEL_BUCKET"], f"{model}/{key}")
+
+    def answer(self) -> None:
+        """Run a batch, and put something of one's own beside it."""
+        self.runs += 1
+        for key in (
+            f"inputs/corpora/{self.runs}.txt",
+            f"inputs/batches/{self.runs}/index.json",
+            f"inputs/batches/runs/{self.runs}.json",
+            f"prediction_outputs/{self.runs}/predictions.jsonl.gz",
+            f"prediction_outputs/batches/{self.runs}/manifest.jsonl",
+            f"inputs/mine/{self.runs}.png",
+        ):
+            self.write(self.environment()["RESULT_BUCKET"], key)
+
+    def answer_again(self) -> None:
+        """Take an earlier run up again, which renews what it reads."""
+        bucket = self.environment()["RESULT_BUCKET"]
+        for owner, key in list(self.used):
+            if owner == bucket and key.startswith(("inputs/corpora/", "inputs/batches/")):
+                self.write(owner, key)
+
+    def wait(self) -> None:
+        """Let days go by, in which lifecycles delete what they may, and nothing else."""
+        for _ in range(self.dice.choice([1, 6, 25])):
+            self.day += 1
+            for name, bucket in self.account.buckets.items():
+                rules = {rule["Id"]: rule for rule in bucket.rules}
+                for key in bucket.pass_day():
+                    self.check_expired(rules, key, self.day - self.used.pop((name, key)))
+
+    def wait_for_long(self) -> None:
+        """Let so many days go by that everything expires that may."""
+        while self.day < 100:
+            self.wait()
+
+    @staticmethod
+    def check_expired(rules: dict[str, dict], key: str, age: int) -> None:
+        """Hold an object that has gone against what the documents say of its kind."""
+        if key.startswith("prediction_outputs/"):
+            assert age >= int(rules["results"]["ExpirationInDays"]), key
+        else:
+            assert key.startswith(("inputs/corpora/", "inputs/batches/")), f"{key} has gone"
+            assert rules["corpora"]["Status"] == "Enabled", f"{key} has gone"
+            assert age >= int(rules["corpora"]["ExpirationInDays"]), key
+
+    def deploy(self) -> None:
+        """Deploy with one to three other parameters, at times in vain."""
+        changed = choose(self.dice, self.parameters)
+        stack = self.account.plan(changed)
+        fails = self.dice.randrange(1, len(stack.resources)) if self.dice.random() < 0.3 else None
+        self.account.deploy(stack, fails)
+        self.parameters = self.parameters if fails else changed
+
+    def take_snapshot(self) -> None:
+        """Publish the function again, as `model promote --snapshot` does: with another Release alone."""
+        self.runs += 1
+        changed = self.parameters | {"SnapStart": "on", "Release": f"r{self.runs}"}
+        before = self.account.stack
+        self.account.deploy(self.account.plan(changed))
+        self.parameters = changed
+        assert before
+        assert self.account.stack.version != before.version
+
+    def recreate(self) -> None:
+        """Delete the stack, and deploy it anew with the buckets that `teardown --dry-run` names."""
+        self.account.delete()
+        adopted = {"Batch": "on"}
+        if self.account.buckets.keys() - GIVEN:
+            said = teardown.find(self.account, "translation").adoption
+            for parameter, names in re.findall(r"(\w+)=(\S+(?: or \S+)*)", said):
+                adopted[parameter] = self.dice.choice(names.split(" or "))
+        self.account.deploy(self.account.plan(adopted))
+        self.parameters = adopted
+        self.account.check_named()
+
+    def check(self) -> None:
+        """Whatever was written is there, unless its lifecycle was allowed to delete it."""
+        there = {(name, key) for name, bucket in self.account.buckets.items() for key in bucket.objects}
+        assert there == self.used.keys()
 
 
 def choose(dice: random.Random, former: dict) -> dict:
@@ -148,25 +381,51 @@ def choose(dice: random.Random, former: dict) -> dict:
             return changed
 
 
-def walk(seed: int, length: int) -> Account:
-    """Deploy at random, some of it in vain, and return what there is in the end."""
+def walk(seed: int, length: int) -> Operator:
+    """Work at random, and return who did it."""
     dice = random.Random(seed)  # noqa: S311 - a test that can be repeated
-    account, parameters = Account(), {}
-    account.deploy(Stack())
-    for _ in range(length):
-        changed = choose(dice, parameters)
-        stack = Stack(**changed)
-        fails = dice.randrange(1, len(stack.resources)) if dice.random() < 0.3 else None
-        account.deploy(stack, fails)
-        parameters = parameters if fails else changed
-    return account
+    operator = Operator(dice)
+    steps = [operator.deploy] * 4 + [operator.publish, operator.answer, operator.answer_again, operator.wait]
+    steps += [operator.recreate, operator.take_snapshot]
+    for step in (operator.publish, operator.answer, *dice.choices(steps, k=length), operator.wait):
+        step()
+        operator.check()
+    return operator
 
 
 @pytest.mark.check
 @pytest.mark.parametrize("seed", range(8))
-def test_whatever_changes_no_request_is_refused_and_no_bucket_lost(seed):
-    """At every step of every update, its rollback and its clean-up: who leaves a bucket keeps it."""
-    walk(seed, 6)
+def test_whatever_changes_no_request_is_refused_and_nothing_is_lost(seed):
+    """At every step of updates, rollbacks, clean-ups, deletes and re-creations; no bucket is forgotten."""
+    walk(seed, 14)
+
+
+def test_a_stack_that_is_made_again_has_what_it_had():
+    """The buckets that a deleted stack left are the new one's by the parameters that `teardown` prints."""
+    operator = Operator(random.Random(0))  # noqa: S311 - only one choice
+    operator.publish()
+    operator.answer()
+    before = dict(operator.used)
+    operator.recreate()
+
+    assert operator.used == before
+    assert operator.environment()["MODEL_BUCKET"] == "mine-modelbucket-1"
+    assert operator.environment()["RESULT_BUCKET"] == "mine-resultbucket-1"
+    assert operator.account.owned == {}
+    operator.wait_for_long()
+    assert {key.split("/")[0] for _, key in operator.used} == {"models", "inputs"}
+
+
+def test_the_walk_sees_a_rule_that_deletes_too_much():
+    """A lifecycle without a prefix, as the template once had it, is found."""
+    operator = Operator(random.Random(0))  # noqa: S311 - nothing is chosen
+    operator.answer()
+    bucket = operator.account.buckets[operator.environment()["RESULT_BUCKET"]]
+    [results] = [rule for rule in bucket.rules if rule["Id"] == "results"]
+    bucket.rules = [{**rule, "Prefix": ""} if rule is results else rule for rule in bucket.rules]
+
+    with pytest.raises(AssertionError, match="has gone"):
+        operator.wait_for_long()
 
 
 @pytest.mark.parametrize(
@@ -182,22 +441,22 @@ def test_whatever_changes_no_request_is_refused_and_no_bucket_lost(seed):
 def test_one_change_there_and_back(change):
     """A change of model, bucket or key is safe in both directions, and leaves no policy behind."""
     account = Account()
-    account.deploy(Stack())
-    before = set(account.policies)
-    account.deploy(Stack(**change))
-    account.deploy(Stack())
+    account.deploy(account.plan({}))
+    before = {name.rpartition("-")[0] for name in account.policies}
+    account.deploy(account.plan(change))
+    account.deploy(account.plan({}))
 
-    assert set(account.policies) == before
+    assert {name.rpartition("-")[0] for name in account.policies} == before
 
 
 def test_the_model_sees_a_policy_that_goes_too_early():
     """Policies that are changed in place, as those of a role itself are, fail the walk."""
     account = Account()
-    account.deploy(Stack())
-    stack = Stack(ResultBucketName="ours")
+    account.deploy(account.plan({}))
+    stack = account.plan({"ResultBucketName": "ours"})
     for name, resource in stack.resources.items():
         if name == "ResultPolicy":
-            resource["Properties"]["PolicyName"] = "results-ResultBucket"
+            resource["Properties"]["PolicyName"] = "results-mine-resultbucket-1"
 
     with pytest.raises(AssertionError, match="step ResultPolicy"):
         account.deploy(stack)

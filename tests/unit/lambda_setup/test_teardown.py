@@ -76,6 +76,16 @@ def test_dry_run(aws, capsys):
     assert stacks() == {"mine"}
 
 
+def test_several_buckets_of_a_kind(aws, capsys):
+    """Where parameters have changed there are former buckets, and each may be taken over."""
+    aws.create_bucket(Bucket="models-before", CreateBucketConfiguration={"LocationConstraint": REGION})
+    tags = {"aws:cloudformation:stack-name": "mine", "aws:cloudformation:logical-id": "ModelBucket"}
+    s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_bucket_tagging("models-before", tags)
+
+    assert main(["teardown", "--stack", "mine", "--dry-run"]) == 0
+    assert "with ModelBucketName=models or models-before ResultBucketName=results" in capsys.readouterr().out
+
+
 def test_everything_goes(aws):
     """The stack goes and its buckets with all that was ever in them, those of an example too; others stay."""
     upload = aws.create_multipart_upload(Bucket="models", Key="half")
