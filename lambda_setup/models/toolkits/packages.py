@@ -23,7 +23,7 @@ from typing import Any
 
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT
-from lambda_setup.output import status
+from lambda_setup.output import relative_path, status
 
 FILE = "fetch.json"
 CACHE = ROOT / ".converters" / "packages"
@@ -42,7 +42,13 @@ def fetch(folder: Path) -> list[str]:
     if not missing:
         return []
     status(f"fetching {plan['package']} for {folder.name}; this happens once")
-    source = download(plan["package"], plan["sha256"])
+    try:
+        source = download(plan["package"], plan["sha256"])
+    except CommandError as error:
+        raise CommandError(
+            f"{folder} lacks {' and '.join(missing)}, which are not in git, and fetching failed: {error}. "
+            f"Fetch them where that works: python -m lambda_setup model fetch {relative_path(folder)}"
+        ) from None
     with tempfile.TemporaryDirectory(prefix=".fetched-", dir=folder) as temporary:
         for name in missing:
             target = Path(temporary) / name

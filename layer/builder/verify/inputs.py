@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 from layer.builder.errors import RecipeError
@@ -24,6 +25,8 @@ def list_code_files(smoke: Smoke) -> list[Path]:
 
     """
     for path in smoke.inputs:
+        if not path.is_file() and (path.parent / "fetch.json").is_file():
+            raise RecipeError(f"there is no {path}. {_advise(path.parent)}")
         if not path.is_file():
             raise RecipeError(
                 f"there is no {path}: correct `inputs` below [smoke] in the recipe, or leave it out, which "
@@ -34,6 +37,36 @@ def list_code_files(smoke: Smoke) -> list[Path]:
     prepare = [smoke.prepare] if smoke.prepare else []
     script = [smoke.script] if smoke.script else []
     return [*script, RUNNER, *prepare, *code, *events, *smoke.inputs]
+
+
+def check_model(smoke: Smoke) -> None:
+    """Refuse a prediction whose model's files are not all there; a script makes others by itself.
+
+    Raises:
+        RecipeError: the message ends with what brings them.
+
+    """
+    folder = ROOT / str(smoke.arguments.get("model", ""))
+    description = folder / "model.toml"
+    if smoke.prepare or "model" not in smoke.arguments or not description.is_file():
+        return
+    names = tomllib.loads(description.read_text(encoding="utf-8")).get("files", [])
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise RecipeError(
+            f"{folder.relative_to(ROOT)} lacks {' and '.join(missing)}, which the prediction of the layer's "
+            f"proof loads. {_advise(folder)}"
+        )
+
+
+def _advise(folder: Path) -> str:
+    """Return what brings the files that a model's folder lacks."""
+    if (folder / "fetch.json").is_file():
+        return (
+            "They are not in git; this fetches them: "
+            f"python -m lambda_setup model fetch {folder.relative_to(ROOT)}"
+        )
+    return "Put them there from where your training keeps them, or correct `files` in its model.toml"
 
 
 def digest(smoke: Smoke, base_digest: str) -> str:

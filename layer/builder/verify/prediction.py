@@ -71,6 +71,8 @@ class Prediction:
         if self.recipe.smoke is None:
             return None
         python = interpreter.find(self.target, self.interpreters)
+        if python:
+            inputs.check_model(self.recipe.smoke)
         if python and not inputs.prepare(self.recipe.smoke, self.prepared):
             script = self.recipe.smoke.prepare
             self.obstacle = f"{sys.executable} cannot make the prediction's inputs ({script})"

@@ -10,7 +10,8 @@ from support.project import ROOT
 from layer.builder import recipe as recipes
 from layer.builder.errors import RecipeError
 from layer.builder.recipe import RECIPES, Contents, Recipe, Smoke, load, normalise, parse
-from layer.builder.verify.inputs import list_code_files
+from layer.builder.verify import inputs
+from layer.builder.verify.inputs import check_model, list_code_files
 from layer.builder.wheels.draft import check_script
 
 MINIMAL = {"name": "small", "requirements": ["six==1.17.0"]}
@@ -334,3 +335,22 @@ class TestPage:
         check_script(mine.smoke.script)
         assert mine.contents("host").donors == {"scikit-learn"}
         assert len(script.splitlines()) <= 10
+
+
+def test_a_model_without_its_weights_is_refused_with_the_command_that_fetches_them(tmp_path, monkeypatch):
+    """As in a fresh clone; where there is no package, the message says whose they are."""
+    monkeypatch.setattr(inputs, "ROOT", tmp_path)
+    folder = tmp_path / "models" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "model.toml").write_text('files = ["a.onnx", "a.onnx.data"]')
+    (folder / "a.onnx").touch()
+    smoke = Smoke(None, (), (folder / "a.onnx.data",), {"model": "models/mine"})
+    with pytest.raises(RecipeError, match=r"models/mine lacks a\.onnx\.data, .* from where your training"):
+        check_model(smoke)
+    (folder / "fetch.json").touch()
+    for call in (check_model, list_code_files):
+        with pytest.raises(RecipeError, match=r": python -m lambda_setup model fetch models/mine$"):
+            call(smoke)
+    check_model(replace(smoke, prepare=folder / "convert.py"))  # which makes other files
+    (folder / "a.onnx.data").touch()
+    check_model(smoke)

