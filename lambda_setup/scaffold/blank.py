@@ -7,7 +7,8 @@ from typing import Any
 
 from lambda_setup.functions import ROOT
 from lambda_setup.scaffold.files import Files, list_files
-from lambda_setup.scaffold.places import Places, edit_samconfig, edit_template, find_example
+from lambda_setup.scaffold.places import Places
+from lambda_setup.scaffold.template import plan_deployment
 
 CODE = Path(__file__).with_name("code")
 """A folder for each task: its predictor, its ``show.py`` and its example event."""
@@ -42,9 +43,7 @@ def plan(places: Places, task: str, source: str) -> Files:
     for path in [*list_files(CODE / task), *([] if task in SHARED else list_files(CODE / "shared"))]:
         if path.suffix == ".py":
             files[places.code / path.name] = path
-    example = find_example()
-    files[places.code / "template.yaml"] = edit_template(places, example / "template.yaml")
-    files[places.code / "samconfig.toml"] = edit_samconfig(places, example / "samconfig.toml")
+    files |= plan_deployment(places)
     files[places.code / "README.md"] = f"# {places.name}\n\n{source}\n"
     files[places.recipe / "recipe.toml"] = _format_recipe(places, PARTS.get(task, _TEXT_PARTS))
     for target in TARGETS:

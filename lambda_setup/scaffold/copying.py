@@ -13,7 +13,8 @@ import tomlkit
 
 from lambda_setup.functions import ROOT, Function
 from lambda_setup.scaffold.files import Files, list_files
-from lambda_setup.scaffold.places import Places, edit_samconfig, edit_template, find_example
+from lambda_setup.scaffold.places import Places
+from lambda_setup.scaffold.template import plan_deployment
 
 _BESIDE_CODE = {"README.md", "publishing.py", "template.yaml", "samconfig.toml", "events"}
 
@@ -43,9 +44,7 @@ class Copy:
             answer = path.name.endswith(".answer.json")
             yield self.code / path.relative_to(source.home), self._edit_answer(path) if answer else path
         # The project's own template is the one that all others deploy.
-        example = source.home if source.home != ROOT else find_example()
-        yield self.code / "template.yaml", edit_template(self._places, example / "template.yaml")
-        yield self.code / "samconfig.toml", edit_samconfig(self._places, example / "samconfig.toml")
+        yield from plan_deployment(self._places, source.home if source.home != ROOT else None).items()
         yield self.code / "README.md", f"# {self.name}\n\nWhat it answers, with which model, and how well.\n"
 
     def _plan_model(self) -> Iterator[tuple[Path, Path | str]]:

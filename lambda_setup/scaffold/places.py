@@ -3,11 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import tomlkit
-
-from lambda_setup import functions
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT, SUFFIX
 
@@ -61,39 +57,3 @@ def check_free(places: Places, root: Path = ROOT) -> None:
                 f"{path.relative_to(root)} is there already; choose another name, or remove what "
                 f"`new {places.name}` made: python -m lambda_setup new {places.name} --undo"
             )
-
-
-def edit_template(places: Places, path: Path) -> str:
-    """Return the text of a function's template for another function."""
-    text = path.read_text(encoding="utf-8")
-    edits = {
-        "description": (r"Description: ", f"{places.name}."),
-        "engine": (r"  Engine:\n    Type: String\n    Default: ", places.name),
-        "engines": (r"  Engine:\n    Type: String\n    Default: .*\n    AllowedValues: ", f"[{places.name}]"),
-        "model": (r"  ModelName:\n    Type: String\n    Default: ", places.model_name),
-        "location": (r"      Location: ", f"{places.up}/template.yaml"),
-        "code": (r"        CodeFolder: ", str(places.code.relative_to(ROOT))),
-    }
-    for key, (pattern, value) in edits.items():
-        text, count = re.subn(rf"(?m)^({pattern}).*$", rf"\g<1>{value}", text, count=1)
-        if not count:
-            raise CommandError(f"{path.relative_to(ROOT)} lacks the {key} as other templates have it")
-    return text
-
-
-def edit_samconfig(places: Places, path: Path) -> str:
-    """Return the text of a function's samconfig.toml for another function."""
-    settings: Any = tomlkit.parse(path.read_text(encoding="utf-8"))
-    parameters = settings["default"]
-    parameters["global"]["parameters"]["stack_name"] = places.name.replace("_", "-")
-    parameters["deploy"]["parameters"]["s3_prefix"] = places.name.replace("_", "-")
-    parameters["build"]["parameters"]["base_dir"] = places.up
-    return tomlkit.dumps(settings)
-
-
-def find_example() -> Path:
-    """Return the folder of a function whose template deploys the project's own with other parameters."""
-    for one in functions.discover():
-        if one.home != ROOT:
-            return one.home
-    raise CommandError("no function here has a template of its own to copy; restore one of examples/")
