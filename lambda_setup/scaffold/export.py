@@ -154,9 +154,23 @@ def export_module(folder: Path, target: Path, name: str) -> tuple[dict[str, Any]
 
 
 def _run_in(python: Path, runner: Path, source: Path, target: Path, data: bytes) -> dict[str, Any]:
-    """Run a runner and return what it says; CommandError with its reason if it refuses the source."""
+    """Run a runner and return what it says.
+
+    Raises:
+        CommandError: it refuses the source, and says why; or it ended without an answer.
+
+    """
     command = [str(python), "-I", str(runner), str(source.resolve()), str(target)]
-    result: dict[str, Any] = json.loads(run_command(command, data).decode().splitlines()[-1])
+    last = run_command(command, data).decode(errors="replace").strip().rpartition("\n")[2]
+    try:
+        result: dict[str, Any] = json.loads(last)
+    except ValueError:
+        raise CommandError(
+            f"{runner.name} ended without an answer for {source}, and last wrote "
+            f"{last[:200] or 'nothing'!r}. "
+            f"Run the command again; if it ends so once more, remove {python.parents[1]}, the environment "
+            "with its packages, which is then made anew"
+        ) from None
     if "reason" in result:
         raise CommandError(f"{source} cannot be exported: {result['reason']}")
     return result

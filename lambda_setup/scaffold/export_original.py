@@ -40,8 +40,9 @@ def _classify(network: Any, tokenizer: Any, _: Any, request: dict[str, Any]) -> 
 
 def _choose(network: Any, tokenizer: Any, _: Any, request: dict[str, Any]) -> list[Any]:
     ask = pipeline("zero-shot-classification", model=network.model, tokenizer=tokenizer)
+    options = {name: request[name] for name in ("hypothesis_template", "multi_label") if name in request}
     answers = []
-    for found in ask(request["data"], request["labels"]):
+    for found in ask(request["data"], request["labels"], **options):
         labels = [
             {"label": label, "score": score}
             for label, score in zip(found["labels"], found["scores"], strict=True)
@@ -50,9 +51,11 @@ def _choose(network: Any, tokenizer: Any, _: Any, request: dict[str, Any]) -> li
     return answers
 
 
-def _score(network: Any, _: Any, inputs: dict[str, torch.Tensor], request: dict[str, Any]) -> list[Any]:
-    scores = network(**inputs)[0][:, 0].tolist()
-    return [{"texts": pair, "score": score} for pair, score in zip(request["data"], scores, strict=True)]
+def _score(network: Any, tokenizer: Any, _: Any, request: dict[str, Any]) -> list[Any]:
+    ask = pipeline("text-classification", model=network.model, tokenizer=tokenizer)
+    sent = [{"text": first, "text_pair": second} for first, second in request["data"]]
+    found = ask(sent, truncation=True, function_to_apply="none" if network.has_plain_scores else "sigmoid")
+    return [{"texts": pair, "score": one["score"]} for pair, one in zip(request["data"], found, strict=True)]
 
 
 def _tag(network: Any, tokenizer: Any, _: Any, request: dict[str, Any]) -> list[Any]:

@@ -82,14 +82,19 @@ class Exported(torch.nn.Module):
             return (found.logits.softmax(-1),)
         return (self.activate(found.logits),)
 
+    @property
+    def has_plain_scores(self) -> bool:
+        """Whether a cross-encoder's scores are its logits, by what sentence-transformers saved of it."""
+        named = getattr(self.model.config, "sentence_transformers", None) or {}
+        return "Identity" in str(named)
+
     def activate(self, logits: torch.Tensor) -> torch.Tensor:
         """Return what transformers' pipelines make of the logits of a text."""
         config = self.model.config
         if self.asked["task"] == "entailment":
             return logits
         if self.asked["task"] == "pairs":
-            named = str(getattr(config, "sentence_transformers", None) or {})
-            return logits if "Identity" in named else logits.sigmoid()
+            return logits if self.has_plain_scores else logits.sigmoid()
         if config.problem_type == "regression":
             return logits
         return logits.sigmoid() if config.problem_type == "multi_label_classification" else logits.softmax(-1)

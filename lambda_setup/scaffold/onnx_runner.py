@@ -111,7 +111,7 @@ def main(path: Path, target: Path) -> int:
         result = run(path, target)
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's have no base class of their own
         result = {"reason": " ".join(str(error).split())}
-    print(json.dumps(result))
+    print(json.dumps(result), flush=True)
     return 0
 
 

@@ -80,7 +80,7 @@ def main(folder: Path, target: Path) -> int:
         result = run(folder, target)
     except Exception as error:  # noqa: BLE001 - the module's own code runs
         result = {"reason": f"{type(error).__name__}: {' '.join(str(error).split())}"}
-    print(json.dumps(result))
+    print(json.dumps(result), flush=True)
     return 0
 
 

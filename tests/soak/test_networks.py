@@ -62,11 +62,10 @@ def packages(tmp_path_factory) -> Path:
     return folder
 
 
-def build(python: str, kind: str, head: str, folder: Path) -> Path:
+def build(python: str, kind: str, head: str, folder: Path, labels: tuple[str, ...] = ()) -> Path:
     """Return the folder of a small network."""
-    done = subprocess.run(
-        [python, SUPPORT / "hub_networks.py", kind, head, folder], capture_output=True, text=True, check=False
-    )
+    command = [python, SUPPORT / "hub_networks.py", kind, head, folder, *labels]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -102,6 +101,32 @@ def requests(task: str) -> dict[str, Any]:
     if task == "pairs":
         return event | {"data": [*event["data"], *([one, TEXTS[2]] for one in TEXTS)]}
     return event | {"data": [*event["data"], *(TEXTS if task == "embedding" else TEXTS[1:])]}
+
+
+NLI = ("contradiction", "neutral", "entailment")
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "task", "more"),
+    [
+        *((kind, ("LABEL_0",), "pairs", {}) for kind in ("bert", "mpnet", "xlm-roberta")),
+        *((kind, NLI, "entailment", {}) for kind in ("roberta", "deberta-v2", "distilbert")),
+        ("bert", tuple(reversed(NLI)), "entailment", {"multi_label": True}),
+        ("roberta", NLI, "entailment", {"hypothesis_template": "It is {}!", "labels": ["rain"]}),
+    ],
+)
+def test_pairs_are_scored_as_by_transformers(python, packages, tmp_path, kind, labels, task, more):
+    """Cross-encoders and zero-shot classification: the scores of transformers' own pipelines."""
+    network = recognize(build(python, kind, "ForSequenceClassification", tmp_path / "hub", labels))
+    assert network.task == task
+    model, code = tmp_path / "model", tmp_path / "code"
+    model.mkdir()
+    code.mkdir()
+    request = requests(task) | more
+    export(network, model, "mine", request)
+    found = predict(python, packages, task, model, request, code)
+    assert differences(found, smoke(model), CLOSE) == []
+    assert len({str(one.get("score")) for one in found}) > 1  # the network tells them apart
 
 
 @pytest.mark.parametrize(

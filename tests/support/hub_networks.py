@@ -1,7 +1,7 @@
 """Small encoders of transformers with random weights: run where transformers is.
 
-``python hub_networks.py KIND HEAD FOLDER`` writes one; HEAD is the end of its architecture, as
-``Model``.
+``python hub_networks.py KIND HEAD FOLDER [LABEL…]`` writes one; HEAD is the end of its architecture, as
+``Model``, and LABELs are its classes' in place of the usual ones.
 """
 
 import sys
@@ -57,7 +57,7 @@ def build_tokenizer(kind: str) -> Any:
     )
 
 
-def build(kind: str, head: str, folder: Path) -> None:
+def build(kind: str, head: str, folder: Path, labels: list[str]) -> None:
     """Write a network, whose weights are large enough that its answers differ."""
     tokenizer = build_tokenizer(kind)
     torch.manual_seed(1)
@@ -70,7 +70,7 @@ def build(kind: str, head: str, folder: Path) -> None:
     if kind.startswith("deberta"):  # as published ones
         sizes |= {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 2}
     config = transformers.AutoConfig.for_model(kind, **sizes)
-    labels = LABELS.get(head.removeprefix("For"), [])
+    labels = labels or LABELS.get(head.removeprefix("For"), [])
     if labels:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: number for number, label in enumerate(labels)}
@@ -85,4 +85,4 @@ def build(kind: str, head: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    build(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    build(sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4:])

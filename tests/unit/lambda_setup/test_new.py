@@ -1,6 +1,7 @@
 """Starting points: what a folder of Hugging Face is recognised as, what is refused, and what undo removes."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from lambda_setup.__main__ import main
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT
-from lambda_setup.scaffold import blank, files
+from lambda_setup.scaffold import blank, export, files
 from lambda_setup.scaffold.huggingface import Network, recognize
 from lambda_setup.scaffold.places import Places, check_free, find_places
 from layer.builder.recipe import load
@@ -225,3 +226,22 @@ def test_the_example_is_what_new_makes():
         if path.name != "README.md":
             expected = content if isinstance(content, str) else content.read_text(encoding="utf-8")
             assert path.read_text(encoding="utf-8") == expected, path
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("", r"runner\.py ended without an answer for .*source, and last wrote 'nothing'\. Run the command"),
+        ("print('[] is said'); print('Killed')", "last wrote 'Killed'"),
+        (
+            "print('a warning'); print('{\"reason\": \"it is too long\"}')",
+            "cannot be exported: it is too long",
+        ),
+        ("import sys; sys.exit('no memory')", "ended with 1: no memory"),
+    ],
+)
+def test_a_runner_that_has_no_answer(tmp_path, program, message):
+    """What it said last is in the message, and what to do where it said nothing."""
+    (tmp_path / "runner.py").write_text(program)
+    with pytest.raises(CommandError, match=message):
+        export._run_in(Path(sys.executable), tmp_path / "runner.py", tmp_path / "source", tmp_path, b"")
