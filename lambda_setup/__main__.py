@@ -5,7 +5,18 @@ import sys
 import traceback
 from pathlib import Path
 
-from lambda_setup.commands import batch, cost, invoke, model, new, playground, results, s3, teardown
+from lambda_setup.commands import (
+    batch,
+    cold_start,
+    cost,
+    invoke,
+    model,
+    new,
+    playground,
+    results,
+    s3,
+    teardown,
+)
 from lambda_setup.deployment.local.process import unwind_on_termination
 from lambda_setup.errors import CommandError
 from layer.builder.errors import LayerError
@@ -40,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=name, description="Run a function and manage its models, results and costs."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (invoke, s3, model, results, batch, playground, cost, new, teardown):
+    for command in (invoke, s3, model, results, batch, playground, cost, new, cold_start, teardown):
         command.configure_parser(commands)
     commands.add_parser("layer", help="build and publish layers; see: python -m layer --help")
     return parser

@@ -18,10 +18,8 @@ What a start has written is emptied after it and removed after the last: see ben
 The S3 server is a SeaweedFS on this machine. Sides take turns, and the first turn does not count.
 """
 
-import ctypes
 import importlib.metadata
 import json
-import mmap
 import os
 import shutil
 import subprocess
@@ -44,6 +42,13 @@ from bench.areas.unpack import wait_for_quiet
 from bench.baselines import nested_zip
 from bench.row import AS_FAST, MODEL, ROOT, Row, measures, ratio
 from lambda_setup import functions
+from lambda_setup.deployment.cold_start.folders import (
+    copy,
+    count_resident_pages,
+    drop,
+    list_files,
+    merge_layers,
+)
 from lambda_setup.deployment.local.emulator import link_runtime
 from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.deployment.local.s3 import S3Server
@@ -51,9 +56,6 @@ from lambda_setup.models.convert import convert
 from lambda_setup.models.describe import describe
 from lambda_setup.models.upload import upload
 from layer.builder.build import WORK
-from layer.builder.pack.bytecode import compile_tree
-from layer.builder.pack.interpreter import find_compiler
-from layer.builder.target import HOST, get_target
 from layer.builder.verify.compare import TOLERANCE, differences
 
 BUCKET = "models"
@@ -168,7 +170,7 @@ class Bench:
                 if repetition:
                     times[name].append(seconds)
                     self.usage[name].append(used)
-                for path in files([temporary]):
+                for path in list_files([temporary]):
                     os.truncate(path, 0)
         return times
 
@@ -182,41 +184,12 @@ class Bench:
             try:
                 Path("/proc/sys/vm/drop_caches").write_text("3")
             except OSError:
-                for path in files([*folders, self._data, Path(sysconfig.get_path("stdlib"))]):
+                for path in list_files([*folders, self._data, Path(sysconfig.get_path("stdlib"))]):
                     drop(path)
-            left = sum(map(resident, files(copied)))
+            left = sum(map(count_resident_pages, list_files(copied)))
             if not left:
                 return
         raise RuntimeError(f"{left} pages are still in memory; is {self._scratch} on a disk?")
-
-
-def files(folders: Collection[Path]) -> Iterator[Path]:
-    """Yield the files in folders and in those that they link to."""
-    for folder in folders:
-        for parent, _, names in os.walk(folder, followlinks=True):
-            yield from (path for name in names if (path := Path(parent, name)).is_file())
-
-
-def drop(path: Path) -> None:
-    """Drop what is in memory of a file."""
-    with path.open("rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def resident(path: Path) -> int:
-    """Return how many pages of a file are in memory, by mincore(2)."""
-    if not path.stat().st_size:
-        return 0
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as view:
-        pages = (ctypes.c_ubyte * -(-len(view) // mmap.PAGESIZE))()
-        first = ctypes.c_char.from_buffer(view)
-        failed = ctypes.CDLL(None, use_errno=True).mincore(
-            ctypes.byref(first), ctypes.c_size_t(len(view)), pages
-        )
-        del first
-    if failed:
-        raise OSError(ctypes.get_errno(), "mincore")
-    return sum(page & 1 for page in pages)
 
 
 @dataclass(frozen=True)
@@ -262,11 +235,7 @@ def ours(
     folder = place.scratch / manifest.engine
     dependencies, *beside = build_layers(manifest.engine)
     copy(functions.for_engine(manifest.engine).code, folder / "task")
-    for one in [layer or dependencies, *beside]:
-        copy(one, folder / "python")
-    compiler = find_compiler(get_target(HOST), WORK / "interpreters")
-    assert compiler is not None  # noqa: S101 - it is the one that runs
-    compile_tree(folder / "python", compiler)
+    merge_layers([layer or dependencies, *beside], folder / "python")
     environment = place.server.environment() | {"ENGINE": manifest.engine, "MODEL_NAME": manifest.name}
     return Side("app", (folder / "task", folder / "python", place.runtime), environment, event, read)
 
@@ -284,11 +253,6 @@ def translator(engine: str) -> Deploy:
         return ours(place, converted, EVENT, translation, f"{manifest.name}-{engine}")
 
     return prepare
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy a folder as ``sam build`` does, into what is there."""
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
 
 
 def usual(place: Place) -> Side:

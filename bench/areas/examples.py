@@ -11,12 +11,15 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench import usual as usual_functions
-from bench.areas.cold_start import BUCKET, Deploy, Place, Side, compare, copy, ours
-from bench.row import ROOT, Row, make_size_row, measures
+from bench.areas.cold_start import BUCKET, REPETITIONS, USUAL, Deploy, Place, Side, compare, deploy, ours
+from bench.areas.layers import install
+from bench.row import OF_TIME, ROOT, Row, make_size_row, measures, ratio
 from bench.usual import BASELINES, LEARNER, MODELS, ZIP
+from lambda_setup.deployment.cold_start.folders import copy
 from layer.builder import build, tree
 from layer.builder.recipe import load
 from layer.builder.report.treemap import format_bytes
@@ -75,6 +78,56 @@ def measure_spacy() -> Iterator[Row]:
         f"{format_bytes(tree.size(layer))}, stripped by hand, and spacy.load, which has no S3 to ask "
         "(bench/baselines/usual_spacy.py)",
     )
+
+
+@measures("cold_start.embedding", "cold_start.embedding_usual")
+def measure_embedding() -> Iterator[Row]:
+    """Compare the embedding function's cold start with a plain script's, and with the usual function's."""
+    event = {"data": ["The train to the coast leaves at nine."], "result": "inline"}
+    vector = partial(prediction, fields=("vector",))
+    model = MODELS / "embedding"
+    sides = {
+        "embedding": partial(ours, model=model, event=event, read=vector),
+        "plain": partial(network_script, from_disk=True, event=event, read=vector),
+        USUAL: partial(network_script, from_disk=False, event=event, read=vector),
+    }
+    with deploy(sides) as bench:
+        times = bench.take_turns(REPETITIONS)
+    for name, taken in times.items():
+        print(f"{name}: {median(taken):.2f} s ({min(taken):.2f} to {max(taken):.2f})", flush=True)
+    packages = "ONNX Runtime, numpy and tokenizers as pip installs them, the same network in one file"
+    yield Row(
+        name="cold_start.embedding",
+        **ratio(times["embedding"], times["plain"]),
+        unit=OF_TIME,
+        baseline=f"a plain script: {packages}, on local disk without any S3 (bench/baselines/usual_onnx.py)",
+        goal=1.1,
+    )
+    yield Row(
+        name="cold_start.embedding_usual",
+        **ratio(times["embedding"], times[USUAL]),
+        unit=OF_TIME,
+        baseline=f"the usual function: {packages}, by boto3 into a BytesIO (bench/baselines/usual_onnx.py)",
+        goal=0.6,
+    )
+
+
+def network_script(place: Place, *, from_disk: bool, event: Mapping[str, Any], read: Read) -> Side:
+    """Return a plain script with the embedding's network: its model on local disk, or by boto3 from S3."""
+    name = "plain" if from_disk else USUAL
+    folder = place.scratch / name
+    folder.mkdir()
+    packages, task = install(folder, "embedding"), folder / "task"
+    copy(BASELINES, task)
+    model = usual_functions.network_in_one_file(packages)
+    if from_disk:
+        copy(model, task / "model")
+        environment = {"MODEL_FOLDER": str(task / "model")}
+    else:
+        for file in model.iterdir():
+            place.server.client().upload_file(str(file), BUCKET, f"usual/{file.name}")
+        environment = {**place.server.environment(), "MODEL_PREFIX": "usual"}
+    return Side("usual_onnx", (task, packages, place.runtime), environment, event, read)
 
 
 @measures("cold_start.fastai")

@@ -55,9 +55,9 @@ print(ready - start, time.perf_counter() - ready)
 """
 
 
-def install(scratch: Path) -> Path:
-    """Return the locked wheels as pip installs them, with the fixes without which they do not run."""
-    recipe, target, cache = load("opennmt"), get_target(HOST), build.WORK / "wheels"
+def install(scratch: Path, name: str = "opennmt") -> Path:
+    """Return a recipe's locked wheels as pip installs them, with the fixes without which they do not run."""
+    recipe, target, cache = load(name), get_target(HOST), build.WORK / "wheels"
     wheel_lock = lock.read(recipe, target) or lock.make(recipe, target, cache)
     wheels.fetch(wheel_lock, target, recipe.cpu_index, cache, print)
     wheels.install(wheel_lock, target, cache, scratch / "installed")

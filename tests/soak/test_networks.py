@@ -150,8 +150,9 @@ def test_answers_are_transformers_own(python, packages, tmp_path, kind, head):
 
 
 ODD = [
-    "word " * 2_000, "a" * 5_000, "🙂" * 300, "-" * 600, "\t \n", "\u200b\u200d", "\ufb01 \xbd \u2167 \U0001d518",
-    "العربية עברית", "東京へ行く。", "<script>[CLS] [SEP] [MASK]</script>",
+    "word " * 2_000, "a" * 5_000, "🙂" * 300, "-" * 600, "\t \n", "\u200b\u200d",
+    "\ufb01 \xbd \u2167 \U0001d518", "العربية עברית", "東京へ行く。",
+    "<script>[CLS] [SEP] [MASK]</script>",
 ]  # fmt: skip
 ORIGINAL = """
 import json, sys, torch
@@ -165,7 +166,7 @@ for text in json.load(sys.stdin):
         tokens = model(**inputs).last_hidden_state[0]
     print(json.dumps(torch.nn.functional.normalize(tokens.mean(0), dim=0).tolist()))
 """
-"""sentence-transformers' vectors, by transformers and each text alone: the mean of its tokens', of length 1."""
+"""sentence-transformers' vectors, by transformers, each text alone: the mean of its tokens', of length 1."""
 
 
 def test_packaged_model_answers_as_the_original(python, packages, tmp_path, record_property):

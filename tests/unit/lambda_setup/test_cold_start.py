@@ -1,0 +1,135 @@
+"""Cold starts: phases out of times, the table, the picture, and sides that do not answer."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from lambda_setup.__main__ import main
+from lambda_setup.deployment.cold_start import measure, timeline
+from lambda_setup.deployment.cold_start.folders import count_resident_pages, list_files
+from lambda_setup.errors import CommandError
+
+ENDS = {"interpreter": 0.02, "package": 0.1, "imports": 0.4, "model": 0.45, "load": 0.7, "answer": 0.75}
+OURS = measure.Measured(
+    "a<b", [measure.Start(ENDS, {"model": (0.1, 0.45), "unpack": (0.03, 0.3)})] * 2
+)  # fmt: skip
+RECIPE = measure.Measured("plain script", [measure.Start({**ENDS, "answer": 1.5}, {})])
+SCRIPT = measure.Measured("mine.py", [measure.Start({"interpreter": 0.02, "load": 1.0, "answer": 1.5}, {})])
+
+
+def test_phases_are_the_pauses_between_ends():
+    """They add up to the whole."""
+    found = OURS.starts[0].phases
+    assert found == pytest.approx(
+        {"interpreter": 0.02, "package": 0.08, "imports": 0.3, "model": 0.05, "load": 0.25, "answer": 0.05}
+    )
+    assert sum(found.values()) == pytest.approx(OURS.seconds)
+
+
+def test_medians_and_the_typical_start():
+    """The picture is of the start nearest to the median."""
+    starts = [measure.Start({"answer": seconds}, {}) for seconds in (1.0, 9.0, 2.0)]
+    found = measure.Measured("x", starts)
+    assert (found.seconds, found.typical, found.median("answer")) == (2.0, starts[2], 2.0)
+    assert found.median("load") is None
+
+
+def test_table_has_each_phase_on_either_side():
+    """In milliseconds; a script of one's own has fewer phases, and the row says which it means."""
+    rows = timeline.make_rows(measure.Comparison(OURS, RECIPE, 0, 0))
+    assert rows[0] == ["Python starts", "20", "20"]
+    assert rows[-1] == ["all", "750", "1,500"]
+    rows = timeline.make_rows(measure.Comparison(OURS, SCRIPT, 0, 0))
+    assert rows[2][1:] == ["300", ""]
+    assert rows[4] == ["load the model; what the script does at its top", "250", "980"]
+
+
+def test_sentences():
+    """The ratio, what went on beside the imports, and a warning where files stayed in memory."""
+    found = list(timeline.describe(measure.Comparison(OURS, RECIPE, 90_300_000, 0)))
+    assert found == [
+        "a<b answers after 750 ms, plain script after 1,500: 0.50 of its time",
+        "beside its imports the model comes from S3, 90.3 MB: 350 ms",
+        "beside its imports the layer is unpacked: 270 ms",
+    ]
+    assert "20 MB of what was read" in list(
+        timeline.describe(measure.Comparison(OURS, RECIPE, 1, 20_000_000))
+    )[-1]  # fmt: skip
+
+
+def test_picture_is_to_scale():
+    """It is XML, and each bar is as wide as its phase takes."""
+    picture = ET.fromstring(timeline.draw(measure.Comparison(OURS, RECIPE, 0, 0)))  # noqa: S314 - our own
+    bars = [
+        (bar.find("{*}title").text, float(bar.get("width")))
+        for bar in picture.iter("{http://www.w3.org/2000/svg}rect")
+        if bar.find("{*}title") is not None
+    ]
+    widths = dict(bars)
+    assert len(bars) == 2 * len(measure.PHASES) + 2
+    assert widths["wait for the model from S3: 50 ms"] == pytest.approx(0.05 / 1.5 * 700, abs=0.1)
+    assert widths["the layer is unpacked, beside: 270 ms"] == pytest.approx(0.27 / 1.5 * 700, abs=0.1)
+    assert "Cold starts: a<b and plain script" in [text.text for text in picture.iter()]
+
+
+def make_side(folder: Path, program: str) -> measure.Side:
+    """Return a side with a program of ours."""
+    for name in ("task", "layer"):
+        (folder / name).mkdir()
+    (folder / "program.py").write_text(program)
+    return measure.Side("mine", folder / "program.py", [folder / "task", folder / "layer"], {}, {"event": 1})
+
+
+def test_a_side_that_ends_without_an_answer(tmp_path):
+    """The message ends with what it wrote last."""
+    side = make_side(tmp_path, "print('answer 1'); raise SystemExit('no numpy')")
+    with pytest.raises(CommandError, match=r"(?s)mine ended without an answer:\nno numpy$"):
+        side.start(tmp_path)
+
+
+def test_a_side_is_timed_from_before_its_process(tmp_path):
+    """Its times are on the parent's clock, and its log is not its answer."""
+    program = (
+        "import json, sys, time; now = time.monotonic_ns(); print('{}'); "
+        "print('answer', json.dumps(json.load(open(sys.argv[1]))['event'])); "
+        "print('times', json.dumps({'ends': {'interpreter': now, 'answer': now + 10**9}, "
+        "'beside': {'model': [now, now + 5]}}))"
+    )
+    start, answer = make_side(tmp_path, program).start(tmp_path)
+    assert answer == 1
+    assert 0.002 < start.ends["interpreter"] < 10
+    assert start.seconds == pytest.approx(start.ends["interpreter"] + 1)
+    assert start.beside["model"][0] == start.ends["interpreter"]
+
+
+def test_different_answers_are_refused():
+    """A comparison of two programs that do different things is none."""
+    right = {"statusCode": 200, "body": json.dumps({"predictions": [{"a": 1.0}]})}
+    measure._check(right, {"predictions": [{"a": 1.0}]}, strict=True)
+    measure._check(right, {"anything": 1}, strict=False)
+    with pytest.raises(CommandError, match=r"answer differently: answer\[0\]\.a"):
+        measure._check(right, {"predictions": [{"a": 2.0}]}, strict=True)
+    with pytest.raises(CommandError, match=r"the function answered .*503"):
+        measure._check({"statusCode": 503, "body": {}}, {}, strict=True)
+
+
+def test_pages_in_memory(tmp_path):
+    """What was just written is in memory, page by page; an empty file has none."""
+    (tmp_path / "a").write_bytes(bytes(3 * 4096 + 1))
+    (tmp_path / "b").touch()
+    assert [count_resident_pages(path) for path in sorted(list_files([tmp_path]))] == [4, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "there is no function 'nothing'"),
+        (["embedding", "--script", "missing.py"], "missing.py does not exist"),
+    ],
+)
+def test_wrong_arguments(arguments, message, capsys):
+    """They are refused before anything starts."""
+    assert main(["cold-start", *arguments]) == 2
+    assert message in capsys.readouterr().err
