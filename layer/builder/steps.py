@@ -150,7 +150,7 @@ class Steps:
             asked=asked,
             by="--strategy" if self.job.strategy else "the recipe",
         )
-        archive, files = self._assemble(decision.strategy, split=bool(divided))
+        archive, files = self._assemble(decision.strategy, divided)
         size = trees.size(self.layer)
         plan.check_fits(size, function)
         return facts.Report(
@@ -389,14 +389,15 @@ class Steps:
         left = "without sources and documentation strings"
         return f"{count} modules by {compiler.description}; {left}{kept.describe()}"
 
-    def _assemble(self, strategy: str, *, split: bool) -> tuple[facts.Archive | None, list[facts.File]]:
+    def _assemble(
+        self, strategy: str, divided: Sequence[facts.Split]
+    ) -> tuple[facts.Archive | None, list[facts.File]]:
         if strategy == "nested":
             wheels.ensure_tool("zstandard", ZSTANDARD, self.job.work / "tools")
             self.say(f"packing {trees.size(self.tree):,} bytes …")
         versions = {wheel.name: wheel.version for wheel in self.in_tree.wheels}
-        archive, files = assemble(
-            self.tree, self.layer, strategy, self.recipe, self.target, versions, split=split
-        )
+        split = {one.path: one.eager for one in divided}
+        archive, files = assemble(self.tree, self.layer, strategy, self.recipe, self.target, versions, split)
         if libraries := trees.files(self.libraries):
             self.libraries.rename(self.layer / "lib")
         return archive, [

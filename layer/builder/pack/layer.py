@@ -1,6 +1,7 @@
 """The folder that Lambda mounts: a tree as it is, or in an archive, with a marker that says which."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from layer.builder import tree as trees
@@ -22,10 +23,11 @@ def assemble(
     recipe: Recipe,
     target: Target,
     libraries: dict[str, str],
-    *,
-    split: bool = False,
+    split: Mapping[str, int] | None = None,
 ) -> tuple[Archive | None, list[File]]:
     """Make a layer's folder of a tree, which is moved there or packed, with the function's marker.
+
+    ``split`` has the split libraries, and how many bytes of each a start reads.
 
     Returns the archive, if there is one, and every file of the layer and of its archive.
     """
@@ -36,7 +38,7 @@ def assemble(
         "runtime": target.runtime,
         "architecture": target.architecture,
         "libraries": libraries,
-        **({"split": True} if split else {}),
+        **({"split": dict(split)} if split else {}),
     }
     contents = None
     inside: list[trees.File] = []

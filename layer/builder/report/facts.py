@@ -92,13 +92,17 @@ class Stripped:
 
 @dataclass(frozen=True)
 class Split:
-    """A library that was split: bytes of its file before and now, and of its code that is hot and cold."""
+    """A library that was split: bytes of its file before and now, and of its code that is hot and cold.
+
+    ``eager`` are the bytes of the file that a start reads: all but the packed code, which is at its end.
+    """
 
     path: str
     before: int
     after: int
     hot: int
     cold: int
+    eager: int
 
 
 @dataclass(frozen=True)

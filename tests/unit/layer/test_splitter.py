@@ -5,7 +5,7 @@ from support.libraries import make_library
 
 from layer.builder.recipe import RecipeError, parse
 from layer.builder.report.facts import Split
-from layer.builder.slim.split import step
+from layer.builder.slim.split import restore, step
 from layer.builder.slim.split.layout import PAGE
 from layer.builder.slim.split.restore import whole
 from layer.builder.slim.split.write import split
@@ -56,7 +56,9 @@ def test_trace(make):
     assert asked == [{"X": "1"}]
     assert splitter.hot == {"x/a.so": [(0, 4), (20, 2)]}
     size = (splitter.tree / "x/a.so").stat().st_size
-    assert done == (Split("x/a.so", len(make_library()), size, 6 * PAGE, 31 * PAGE),)
+    eager = restore.read_index((splitter.tree / "x/a.so").read_bytes()).blocks[0][0]
+    assert done == (Split("x/a.so", len(make_library()), size, 6 * PAGE, 31 * PAGE, eager),)
+    assert 6 * PAGE < eager < size
     assert again.read_hot()
     assert (again.hot, again.digest) == (splitter.hot, splitter.digest)
     assert {path.name for path in (splitter.tree / "x").iterdir()} == {

@@ -121,7 +121,9 @@ class Splitter:
         data = self._write(path, self.hot[path])
         hot = sum(count for _, count in self.hot[path]) * PAGE
         library = layout.parse(self.sources[path].read_bytes())
-        return Split(path, len(library.data), len(data), hot, library.pages * PAGE - hot)
+        blocks = restore.read_index(data).blocks
+        eager = blocks[0][0] if blocks else len(data)
+        return Split(path, len(library.data), len(data), hot, library.pages * PAGE - hot, eager)
 
     def _write(self, path: str, hot: Sequence[Run], level: int = LEVEL, block: int = BLOCK) -> bytes:
         """Write a split library into the tree."""
