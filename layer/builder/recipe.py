@@ -36,6 +36,7 @@
 
     [[rules]]                           # in addition to slim/rules.toml: name, reason, globs
     [[patches]]                         # see slim/patch.py
+    [lazy]                              # see slim/late/gate.py
 
 A recipe is a folder: ``recipe.toml``, ``patches/``, and one folder a target with its Makefile, lock, trace
 and proof. A recipe may also be a single file, ``NAME.toml``; its records are in ``NAME/``.
@@ -51,7 +52,8 @@ from typing import Any
 
 from layer.builder.errors import RecipeError
 from layer.builder.pack.plan import STRATEGIES
-from layer.builder.slim.patch import Patch
+from layer.builder.slim.late.gate import NEVER, Later, Lazy
+from layer.builder.slim.patch import STAGES, Patch
 from layer.builder.slim.prune import Rule
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +67,7 @@ _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.+!_-]+)")
 _LISTS = {"requirements", "no_deps", "exclude"}
 _SHARED = {
     "cpu_index", "targets", "rules", "patches", "protect", "package_data", "sources", "libraries", "split",
+    "lazy",
 }  # fmt: skip
 _JOINED = _LISTS | {"rules", "patches", "protect", "package_data", "sources", "split"}
 _ACTIONS = {"remove", "empty", "content", "old"}
@@ -131,6 +134,7 @@ class Recipe:
     sources: tuple[str, ...] = ()
     split: tuple[SplitLibraries, ...] = ()
     libraries: dict[str, str] = field(default_factory=dict)
+    lazy: Lazy | None = None
     text: str = field(default="", repr=False)
 
     def contents(self, target: str) -> Contents:
@@ -255,6 +259,7 @@ def parse(
         sources=tuple(table.get("sources", [])),
         split=tuple(_parse_split(one) for one in table.get("split", [])),
         libraries=table.get("libraries", {}),
+        lazy=_parse_lazy(table["lazy"], files) if "lazy" in table else None,
         text=text,
     )
 
@@ -274,6 +279,21 @@ def parse_rules(tables: list[dict[str, Any]]) -> tuple[Rule, ...]:
 def _parse_split(table: dict[str, Any]) -> SplitLibraries:
     _check(table, {"libraries"}, {"environments"}, "split")
     return SplitLibraries(tuple(table["libraries"]), table.get("environments", {}))
+
+
+def _parse_lazy(table: dict[str, Any], folders: Sequence[Path]) -> Lazy:
+    _check(table, {"packages"}, {"operations", "later"}, "lazy")
+    for one in table.get("later", []):
+        _check(one, {"registry", "entries", "reason"}, set(), "lazy.later")
+        if one["registry"] in NEVER:
+            raise RecipeError(
+                f"lazy.later: {one['registry']} may not differ at all; leave out the patch that does it"
+            )
+    operations = _find_file(table["operations"], folders) if "operations" in table else None
+    if operations and not operations.is_file():
+        raise RecipeError(f"lazy: there is no script {folders[0] / table['operations']}")
+    later = (Later(one["registry"], tuple(one["entries"]), one["reason"]) for one in table.get("later", []))
+    return Lazy(tuple(table["packages"]), operations, tuple(later))
 
 
 def _find_file(name: str, folders: Sequence[Path]) -> Path:
@@ -311,15 +331,15 @@ def _list_model_files(smoke: dict[str, Any]) -> tuple[Path, ...]:
 
 def _parse_patch(table: dict[str, Any], folders: Sequence[Path]) -> Patch:
     required = {"name", "reason", "upstream", "stage", "path"}
-    _check(table, required, _ACTIONS | {"new", "expects"}, f"patch {table.get('name', '?')}")
+    _check(table, required, _ACTIONS | {"new", "expects", "targets"}, f"patch {table.get('name', '?')}")
     actions = _ACTIONS & table.keys()
     if len(actions) != 1 or ("old" in table) != ("new" in table):
         raise RecipeError(
             f"patch {table['name']}: it takes one of remove, empty, content, or old and new; "
             f"got {', '.join(sorted(actions)) or 'none'}"
         )
-    if table["stage"] not in {"fix", "slim"}:
-        raise RecipeError(f"patch {table['name']}: stage is fix or slim, not {table['stage']}")
+    if table["stage"] not in STAGES:
+        raise RecipeError(f"patch {table['name']}: stage is one of {', '.join(STAGES)}, not {table['stage']}")
     action = actions.pop()
     content = _find_file(table["content"], folders).read_text(encoding="utf-8") if action == "content" else ""
     return Patch(
@@ -329,6 +349,7 @@ def _parse_patch(table: dict[str, Any], folders: Sequence[Path]) -> Patch:
         old=table.get("old", ""),
         new=table.get("new", ""),
         expects=table.get("expects", {}),
+        targets=tuple(table.get("targets", ())),
     )
 
 

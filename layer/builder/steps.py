@@ -7,16 +7,18 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from layer.builder import tree as trees
 from layer.builder.errors import BuildError, SmokeError
 from layer.builder.pack import bytecode, plan
 from layer.builder.pack.kept import SOURCES, Kept
 from layer.builder.pack.layer import assemble
-from layer.builder.recipe import ROOT, Recipe, load_common_rules
+from layer.builder.recipe import ROOT, Recipe, Smoke, load_common_rules
 from layer.builder.report import facts
 from layer.builder.slim import metadata, patch, strip, trace
 from layer.builder.slim.globs import matches
+from layer.builder.slim.late import gate
 from layer.builder.slim.prune import prune, remove_files
 from layer.builder.slim.split.step import Splitter, Touched
 from layer.builder.target import Target
@@ -98,6 +100,7 @@ class Steps:
     def __init__(self, job: Job, lock: Lock, folder: Path, say: Say) -> None:
         self.job, self.lock, self.say = job, lock, say
         self.recipe, self.target = job.recipe, job.target
+        self.patches = tuple(one for one in job.recipe.patches if one.is_for(job.target.name))
         self.tree, self.layer, self.libraries = folder / "tree", folder / "layer", folder / "lib"
         self.base_tree = job.base.out / "layer" / "python" if job.base else None
         self.wheels = job.work / "wheels"
@@ -119,19 +122,20 @@ class Steps:
         self._install()
         removed = self._remove_plugins()
         reference = self._find_reference()
-        removed += patch.apply_slim(self.tree, self.recipe.patches)
+        removed += patch.apply_slim(self.tree, self.patches)
         with self._time("removing what the rules name"):
             recorded = None if retrace else trace.read(self.recipe, self.target, self.lock)
             removed += self._prune(recorded or (reference.opened if reference else ()))
         usage = self._find_usage(recorded, reference)
         if usage.files is not None:
             removed += self._prune(usage.files)
-            emptied = (one.path for one in self.recipe.patches if one.action == "empty")
+            emptied = (one.path for one in self.patches if one.action == "empty")
             whole = imports.get_folders(self.packages)
             described = metadata.get_globs(self.owners, usage.files, whole)
             protect = (*self.recipe.protect, *emptied, *whole, *described)
             removed += trace.keep(self.tree, usage.files, protect, self.recipe.package_data)
         stripped = strip.strip_tree(self.tree)
+        self._move_imports(usage)
         checks = check.check(self.tree, self.target, self.libraries, self._find_carrier)
         digest = trees.digest(self.tree, self.libraries)
         asked = self.job.strategy or self.recipe.strategy
@@ -196,12 +200,16 @@ class Steps:
             return self._predict_on(self.tree, self.modules if modules is None else modules, environment)
 
     def _predict_on(
-        self, tree: Path, modules: Sequence[str], environment: Mapping[str, str] | None = None
+        self,
+        tree: Path,
+        modules: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        asked: Smoke | None = None,
     ) -> smoke.Outcome:
         layer_trees = [tree, self.base_tree] if self.base_tree else [tree]
         libraries = [self.libraries, *([self.base_tree.parent / "lib"] if self.base_tree else [])]
         try:
-            return self.prediction.run(layer_trees, libraries, modules, environment)
+            return self.prediction.run(layer_trees, libraries, modules, environment, asked)
         except SmokeError as error:
             rules = (*self.recipe.rules, *load_common_rules())
             exclude = self.recipe.contents(self.target.name).exclude
@@ -219,7 +227,7 @@ class Steps:
         strip.strip_tree(self.libraries)
         self.installed = [file.path for file in trees.files(self.tree)]
         self.owners = metadata.list_owners(self.tree)
-        patch.apply(self.tree, self.recipe.patches, "fix")
+        patch.apply(self.tree, self.patches, "fix")
 
     def _find_carrier(self, library: str) -> str | None:
         return find_carrier(self.lock, self.wheels, library)
@@ -280,7 +288,7 @@ class Steps:
         if recorded is not None:
             return Usage(recorded, "recorded with the same wheels", recorded=True)
         outcome = reference
-        if not self.packages or any(patch.stage == "slim" for patch in self.recipe.patches):
+        if not self.packages or any(patch.stage == "slim" for patch in self.patches):
             outcome = self._predict("tracing what the prediction opens")
         if self.prediction.python is None or outcome is None:
             self._accept_unproven(f"{self.prediction.obstacle}, and no trace of these wheels is recorded")
@@ -288,6 +296,48 @@ class Steps:
         files = trace.write(self.recipe, self.target, self.lock, outcome.opened)
         native = f", without what native code opens: {outcome.unseen}" if outcome.unseen else ""
         return Usage(files, f"by {self.prediction.python.description}{native}")
+
+    def _move_imports(self, usage: Usage) -> None:
+        """Apply the patches that move imports, and see that the tree does the same in all that is named."""
+        if not any(one.stage == "lazy" for one in self.patches):
+            return
+        lazy = self.recipe.lazy
+        if lazy is None:
+            raise BuildError("patches have the stage lazy, and nothing compares: add [lazy] to the recipe")
+        if self.recipe.smoke is None or self.prediction.python is None:
+            patch.apply(self.tree, self.patches, "lazy")
+            return
+        compiler = bytecode.provide_compiler(self.target, self.job.interpreters, self.say)
+        with bytecode.lend_caches(self.tree, compiler) if compiler else nullcontext():
+            with self._time("observing imports, and registries"):
+                before = self._observe(lazy, usage, None)
+            patch.apply(self.tree, self.patches, "lazy")
+            with self._time("observing the same with imports moved to their first use"):
+                after = self._observe(lazy, usage, before["names"])
+        if places := gate.compare(before, after, lazy.later)[:20]:
+            raise BuildError(
+                "with imports moved to their first use, the tree does otherwise:\n  " + "\n  ".join(places)
+                + "\nLeave out the patch that does it, or have it register what is lost; what is registered "
+                "before its first use may be named in the recipe, by [[lazy.later]]"
+            )  # fmt: skip
+
+    def _observe(self, lazy: gate.Lazy, usage: Usage, names: dict[str, list[str]] | None) -> dict[str, Any]:
+        """Return what ``late.observe`` says of the tree as it is now."""
+        own = self.recipe.smoke
+        assert own is not None  # noqa: S101
+        modules = imports.list_modules(self.tree, imports.list_packages(self.tree))
+        asked = replace(
+            own,
+            script=gate.SCRIPT,
+            inputs=(*own.inputs, *filter(None, (own.script, lazy.operations))),
+            arguments=gate.get_arguments(own.script, own.arguments, lazy, modules, names),
+        )
+        try:
+            return gate.parse_answer(self._predict_on(self.tree, (), asked=asked).answer)
+        except SmokeError as error:
+            if usage.recorded:
+                raise StaleTraceError(error.cause) from None
+            raise
 
     def _prove(
         self, digest: str, reference: smoke.Outcome | None, usage: Usage, splitter: Splitter

@@ -150,7 +150,7 @@ def _print_plan(job: builder.Job) -> None:
     say("install")
     for file in wheels:
         print(f"    {file}")
-    for one in sorted(recipe.patches, key=lambda one: one.stage):  # fix, then slim
+    for one in sorted(recipe.patches, key=lambda one: patch.STAGES.index(one.stage)):
         say(f"{one.stage}: {one.path} ({one.name})")
     for rule in (*load_common_rules(), *recipe.rules):
         say(f"take out: {rule.name}, {rule.reason}")

@@ -6,13 +6,15 @@
     name = "onmt without numpy"
     reason = "…"
     upstream = "https://github.com/…"    # describes the fault, and when the patch can go
-    stage = "slim"                       # or "fix": without it the package does not even run
+    stage = "slim"                       # or "fix": without it the package does not even run; or "lazy"
+    targets = ["host"]                   # that it is for (default: all): versions differ
     path = "onmt/utils/misc.py"
     remove = true                        # one of: remove, empty, content = "FILE", old + new
     expects = { "onmt/utils/misc.py" = "<sha256>" }   # or a list of texts that the file must contain
 
 A fix is applied to the full tree too, before its answer is taken as the reference. A slim patch is covered by
-the proof: the tree must still give the reference answer.
+the proof: the tree must still give the reference answer. A lazy patch moves imports to their first use; it is
+applied when the trace is taken, so that what is imported later stays, and covered by ``late.gate``, too.
 """
 
 import hashlib
@@ -24,12 +26,15 @@ from layer.builder import tree as trees
 from layer.builder.errors import PatchError
 from layer.builder.report.facts import Removed
 
+STAGES = ("fix", "slim", "lazy")
+"""In the order in which patches are applied."""
+
 
 @dataclass(frozen=True)
 class Patch:
     """A change of one file.
 
-    ``stage`` is ``fix`` or ``slim``. ``action`` is ``remove``, ``empty``, ``content`` (a new file) or
+    ``stage`` is one of ``STAGES``. ``action`` is ``remove``, ``empty``, ``content`` (a new file) or
     ``replace``: the file contains ``old`` exactly once. ``expects`` holds, by path, the sha256 or the texts
     of files that must still be as they were when the patch was written.
     """
@@ -44,6 +49,11 @@ class Patch:
     old: str = ""
     new: str = ""
     expects: dict[str, str | list[str]] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
+
+    def is_for(self, target: str) -> bool:
+        """Return whether it changes the packages of a target."""
+        return not self.targets or target in self.targets
 
 
 def apply(tree: Path, patches: Iterable[Patch], stage: str) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from layer.builder.errors import BuildError, InterpreterError
 from layer.builder.pack import bytecode, interpreter
-from layer.builder.recipe import Recipe
+from layer.builder.recipe import Recipe, Smoke
 from layer.builder.target import Target
 from layer.builder.verify import inputs, smoke
 
@@ -49,12 +49,16 @@ class Prediction:
         libraries: Sequence[Path],
         modules: Sequence[str],
         environment: Mapping[str, str] | None = None,
+        asked: Smoke | None = None,
     ) -> smoke.Outcome:
-        """Predict on trees alone, of which the first is traced, and import modules: see ``smoke.run``."""
+        """Predict on trees alone, of which the first is traced, and import modules: see ``smoke.run``.
+
+        What is ``asked`` takes the place of the recipe's own prediction.
+        """
         assert self.recipe.smoke is not None  # noqa: S101
         assert self.python is not None  # noqa: S101
         return smoke.run(
-            self.recipe.smoke, trees, self.python, self.prepared, modules,
+            asked or self.recipe.smoke, trees, self.python, self.prepared, modules,
             architecture=self.target.architecture, libraries=libraries,
             environment=environment,
         )  # fmt: skip

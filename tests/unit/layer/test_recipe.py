@@ -135,7 +135,7 @@ class TestPatches:
             ({"remove": True, "empty": True}, "got empty, remove"),
             ({"old": "a"}, "got old"),
             ({"remove": True, "new": "b"}, "got remove"),
-            ({"remove": True, "stage": "late"}, "stage is fix or slim, not late"),
+            ({"remove": True, "stage": "late"}, "stage is one of fix, slim, lazy, not late"),
             ({"remove": True, "expect": {}}, "patch fix: unknown expect"),
         ],
     )
