@@ -307,13 +307,11 @@ class Steps:
         if self.recipe.smoke is None or self.prediction.python is None:
             patch.apply(self.tree, self.patches, "lazy")
             return
-        compiler = bytecode.provide_compiler(self.target, self.job.interpreters, self.say)
-        with bytecode.lend_caches(self.tree, compiler) if compiler else nullcontext():
-            with self._time("observing imports, and registries"):
-                before = self._observe(lazy, usage, None)
-            patch.apply(self.tree, self.patches, "lazy")
-            with self._time("observing the same with imports moved to their first use"):
-                after = self._observe(lazy, usage, before["names"])
+        with self._time("observing imports, and registries"):
+            before = self._observe(lazy, usage, None)
+        patch.apply(self.tree, self.patches, "lazy")
+        with self._time("observing the same with imports moved to their first use"):
+            after = self._observe(lazy, usage, before["names"])
         if places := gate.compare(before, after, lazy.later)[:20]:
             raise BuildError(
                 "with imports moved to their first use, the tree does otherwise:\n  " + "\n  ".join(places)
@@ -332,8 +330,11 @@ class Steps:
             inputs=(*own.inputs, *filter(None, (own.script, lazy.operations))),
             arguments=gate.get_arguments(own.script, own.arguments, lazy, modules, names),
         )
+        compiler = bytecode.provide_compiler(self.target, self.job.interpreters, self.say)
         try:
-            return gate.parse_answer(self._predict_on(self.tree, (), asked=asked).answer)
+            # Each late import is one of a process that has no bytecode yet.
+            with bytecode.lend_caches(self.tree, compiler) if compiler else nullcontext():
+                return gate.parse_answer(self._predict_on(self.tree, (), asked=asked).answer)
         except SmokeError as error:
             if usage.recorded:
                 raise StaleTraceError(error.cause) from None

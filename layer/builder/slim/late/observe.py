@@ -67,7 +67,7 @@ def answer(
         script: of the recipe's smoke prediction; empty if it has none.
         arguments: of the script's ``answer``.
         packages: what is imported first.
-        modules: all modules of the tree; each that is not there by then is imported in a process of its own.
+        modules: of the tree; each that is not there by then is imported in a process of its own.
         operations: a script whose ``answer`` makes more than the prediction does.
         names: by module, what is looked up in it (default: what modules hold after the imports).
         prepared: the folder that was made for the script, which it then takes as an argument.
@@ -80,13 +80,12 @@ def answer(
     found["loaded"] = sorted(name for name in sys.modules if _is_within(name, packages))
     found["names"] = list_names(packages) if names is None else {}
     found["missing"] = [] if names is None else _list_apart(find_missing, names)
-    late = [name for name in modules if name not in sys.modules]
+    late = [name for name in sorted({*modules, *(names or ())}) if name not in sys.modules]
     found["late"] = {name: _run_apart(import_late, name) for name in late}
     found["attributes"] = [name for name in sys.modules if _is_within(name, packages) and _is_bound(name)]
-    own = (name for name in late if _is_within(name, packages))
-    found["attributes"] += [name for name in own if _run_apart(is_reached, name) is True]
-    working = [name for name, error in found["late"].items() if not error]
-    found["threads"] = _list_apart(import_at_once, working)
+    moved = [name for name in late if name in (names or ())]
+    found["attributes"] += [name for name in moved if _run_apart(is_reached, name) is True]
+    found["threads"] = _list_apart(import_at_once, moved)
     found["operations"] = _run_apart(_call_answer, operations, {}) if operations else None
     if prepared:
         arguments = {**arguments, "prepared": prepared}
@@ -237,15 +236,20 @@ def _is_bound(name: str) -> bool:
 
 
 def import_at_once(names: list[str]) -> list[str]:
-    """Import modules from several threads at once, each in another order; return those that failed."""
+    """Import modules from several threads, each at once; return those that failed in one of them."""
+    barrier = threading.Barrier(_THREADS)
 
-    def import_some(start: int) -> list[str]:
-        shift = start * len(names) // _THREADS
-        order = [*names[shift:], *names[:shift]]
-        return [f"{name}: {error}" for name in order if (error := import_late(name))]
+    def import_each() -> list[str]:
+        failed = []
+        for name in names:
+            barrier.wait()
+            if error := import_late(name):
+                failed.append(f"{name}: {error}")
+        return failed
 
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        return sorted({line for lines in pool.map(import_some, range(_THREADS)) for line in lines})
+        calls = [pool.submit(import_each) for _ in range(_THREADS)]
+        return sorted({line for call in calls for line in call.result()})
 
 
 def _call_answer(script: str, arguments: dict[str, Any]) -> Any:
