@@ -1,4 +1,4 @@
-"""``invoke``: the function on this machine, event by event."""
+"""``invoke``: the function on this machine or a deployed one, event by event."""
 
 import argparse
 import contextlib
@@ -9,9 +9,9 @@ from typing import Any
 
 from lambda_setup import functions
 from lambda_setup.commands.options import add_command, add_function, add_out, add_target
-from lambda_setup.deployment.aws import readable_errors
+from lambda_setup.deployment.aws import AwsDeployment, open_session, readable_errors
 from lambda_setup.deployment.local import LocalDeployment
-from lambda_setup.deployment.responses import is_success
+from lambda_setup.deployment.responses import is_success, save_objects
 from lambda_setup.errors import CommandError
 from lambda_setup.events import read_event
 from lambda_setup.models.channels import CHANNELS
@@ -30,11 +30,12 @@ def configure_parser(commands: Any) -> None:
         commands,
         "invoke",
         run,
-        help="run the function on this machine and send it events",
+        help="run the function on this machine, or a deployed one, and send it events",
         description="Start an S3 server and the function under AWS's Runtime Interface Emulator, send the "
         "events to the one warm function in their order, print one response a line, and stop both. The "
         "model's engine decides which function runs. With --local the function uses the S3 that `make s3` "
-        "serves. Exits 0 only if every response was a 200.",
+        "serves. With --stack the events go to a deployed function: each once, and the answer is waited for "
+        "as long as Lambda may take. Exits 0 only if every response was a 200.",
         example="python -m lambda_setup invoke --event events/event.json --out .demo",
     )
     add_function(parser, "function of this project whose event and model are the defaults")
@@ -46,7 +47,7 @@ def configure_parser(commands: Any) -> None:
                         help="write each response beside its event, as the tests compare it")  # fmt: skip
     add_target(
         parser,
-        stack="",
+        stack="deployed stack whose function to send the events to",
         local="take the model from what `make s3` serves, and store results there",
         model="folder of the model (default: the function's)",
     )
@@ -66,11 +67,16 @@ def run(options: argparse.Namespace) -> int:
         if options.log_file:
             options.log_file.parent.mkdir(parents=True, exist_ok=True)
             log = stack.enter_context(options.log_file.open("wb"))
-        deployment = stack.enter_context(_open_deployment(options, function, log))
-        deployment.start_functions()
+        deployment: LocalDeployment | AwsDeployment
+        if options.stack:
+            deployment = _open_stack(options)
+        else:
+            deployment = stack.enter_context(_open_deployment(options, function, log))
+            deployment.start_functions()
         ok = True
         for path, event in zip(paths, events, strict=True):
-            waits = "; the first response waits for the model" if path is paths[0] else ""
+            first = path is paths[0] and not options.stack
+            waits = "; the first response waits for the model" if first else ""
             status(f"sending {relative_path(path)}{waits}")
             response = deployment.invoke(event)
             print(json.dumps(response, ensure_ascii=False), flush=True)
@@ -80,9 +86,15 @@ def run(options: argparse.Namespace) -> int:
                 record.write_text(json.dumps(redact(response), indent=2, ensure_ascii=False) + "\n")
                 status(f"recorded {relative_path(record)}")
             if options.out:
-                for file in deployment.save(response, options.out):
+                for file in save_objects(deployment.client, response, options.out):
                     status(f"saved {file}, {file.stat().st_size:,} bytes")
     return 0 if ok else 1
+
+
+def _open_stack(options: argparse.Namespace) -> AwsDeployment:
+    if options.name or options.channel or options.log_file:
+        raise CommandError("--name, --channel and --log-file are for this machine; leave them out")
+    return AwsDeployment(open_session(options.region, options.profile), options.stack)
 
 
 def _open_deployment(options: argparse.Namespace, function: functions.Function, log: Any) -> LocalDeployment:

@@ -2,7 +2,11 @@
 
 import contextlib
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 def get_body(response: Any) -> dict[str, Any]:
@@ -20,6 +24,20 @@ def is_success(response: Any) -> bool:
     if "batchItemFailures" in response:
         return not response["batchItemFailures"]
     return response.get("statusCode") == 200  # noqa: PLR2004
+
+
+def save_objects(client: "S3Client", response: Any, folder: Path) -> list[Path]:
+    """Fetch the objects that a response names into folder/<key>, and return their paths."""
+    body = get_body(response)
+    paths = []
+    for key in (value for name, value in body.items() if name.endswith("_key")):
+        path = folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        client.download_file(body["s3_bucket"], key, str(partial))
+        partial.rename(path)
+        paths.append(path)
+    return paths
 
 
 def parse_response(payload: str) -> Any:

@@ -19,7 +19,7 @@ from lambda_setup.deployment.local.lambda_service import LambdaService
 from lambda_setup.deployment.local.layers import build_layers
 from lambda_setup.deployment.local.s3 import S3, S3Server
 from lambda_setup.deployment.local.stepfunctions import StepFunctions
-from lambda_setup.deployment.responses import get_body, is_success, parse_response
+from lambda_setup.deployment.responses import get_body, is_success, parse_response, save_objects
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT
 from lambda_setup.models.bucket import ModelBucket
@@ -115,16 +115,7 @@ class LocalDeployment:
 
     def save(self, response: Any, folder: Path) -> list[Path]:
         """Fetch the objects that a response names into folder/<key>, and return their paths."""
-        body = get_body(response)
-        paths = []
-        for key in (value for name, value in body.items() if name.endswith("_key")):
-            path = folder / key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
-            self.client.download_file(body["s3_bucket"], key, str(partial))
-            partial.rename(path)
-            paths.append(path)
-        return paths
+        return save_objects(self.client, response, folder)
 
     def start_functions(self, count: int = 1, **options: Any) -> None:
         """Start functions that answer ``invoke``, until the deployment ends."""
