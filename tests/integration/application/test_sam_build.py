@@ -104,6 +104,29 @@ class TestBuild:
             assert int.from_bytes(header[18:20], "little") == ELF_MACHINES[architecture], library
         assert not [path for path in libraries if "cuda" in path.name]
 
+    @pytest.mark.parametrize("deployed", ["opennmt", "ctranslate2"])
+    def test_deployed_as_another(self, build, deployed):
+        """Where `sam deploy` has other parameters than `sam build` had, the function refuses and says why."""
+        engine, architecture, folder, _ = build
+        layers = [folder / name / "python" for name in ("DependencyLayer", "LambdaInferenceLayer")]
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", "import lambda_inference"],
+            env={"PYTHONPATH": ":".join(map(str, layers)), "ENGINE": deployed},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+        here = {"aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+        facts = {
+            "engine": (engine, deployed),
+            "runtime": ("python3.13", f"python{sys.version_info.major}.{sys.version_info.minor}"),
+            "architecture": (architecture, here),
+        }
+        said = "; ".join(f"{name} {one}, not {other}" for name, (one, other) in facts.items() if one != other)
+        assert said
+        assert f"RuntimeError: a layer of this function was built for {said}: run sam build and sam" in (
+            done.stderr
+        )
+
     def test_size(self, build):
         """Everything together is what Lambda takes, unpacked as it is; the engine is as small as promised."""
         engine, _, folder, printed = build
