@@ -53,16 +53,6 @@ with open(description, "rb") as file:
 build_learner(parsed, torch.load(weights), threads=1).export(target)
 """
 
-# With: a network whose weights lie in a second file, and the file for both.
-MERGE = """
-import sys
-import onnxruntime
-options = onnxruntime.SessionOptions()
-options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-options.optimized_model_filepath = sys.argv[2]
-onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-"""
-
 
 def make_once(name: str, make: Callable[[Path], None], *of: Path) -> Path:
     """Return a folder that ``make`` fills, from earlier if this file, torch and ``of`` are still the same."""
@@ -122,19 +112,6 @@ def learner() -> Path:
 
     code = (FASTAI / "rebuild.py", FASTAI / "network.py")
     return make_once("learner", make, description, weights, *code) / LEARNER
-
-
-def network_in_one_file(packages: Path) -> Path:
-    """Return a folder with the embedding's network in one file, as most have theirs, and its tokenizer."""
-    source = MODELS / "embedding"
-
-    def make(folder: Path) -> None:
-        command: list[str | Path] = [sys.executable, "-c", MERGE, source / "network.onnx"]
-        command.append(folder / "model.onnx")
-        subprocess.run(command, env=os.environ | {"PYTHONPATH": str(packages)}, check=True)
-        shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
-
-    return make_once("network", make, source / "network.onnx", source / "model.toml")
 
 
 def wide_models() -> Path:

@@ -28,16 +28,18 @@ else:
 
     s3 = boto3.client("s3")
 
-    def download(name: str) -> bytes:
-        """Return an object of the model's bucket."""
+    def download(name: str) -> io.BytesIO:
+        """Return an object of the model's bucket in memory."""
         buffer = io.BytesIO()
         s3.download_fileobj(os.environ["MODEL_BUCKET"], f"{os.environ['MODEL_PREFIX']}/{name}", buffer)
-        return buffer.getvalue()
+        return buffer
 
+    weights = download("network.onnx.data").getbuffer()
+    options.add_external_initializers_from_files_in_memory(["network.onnx.data"], [weights], [len(weights)])
     session = onnxruntime.InferenceSession(
-        download("model.onnx"), options, providers=["CPUExecutionProvider"]
+        download("network.onnx").getvalue(), options, providers=["CPUExecutionProvider"]
     )
-    tokenizer = Tokenizer.from_buffer(download("tokenizer.json"))
+    tokenizer = Tokenizer.from_buffer(download("tokenizer.json").getvalue())
 
 tokenizer.enable_padding()
 tokenizer.enable_truncation(256)
