@@ -30,6 +30,10 @@ from search_equivalence import (
 )
 from translator import Hypothesis
 
+PATIENCE = 1.6
+"""How much longer than OpenNMT-py's a search is, so that OpenNMT-py's hypotheses are among what it finds."""
+PATIENCE_AFTER_PREFIX = 6
+"""The same where a request forces an unlikely beginning: many hypotheses end there, and the best goes on."""
 SCORED = 2048
 """Tokens that are scored at once: each takes a number for each token of the vocabulary."""
 
@@ -104,7 +108,7 @@ class CTranslate2:
         ended = [found[number] for number in range(len(rows))]
         if decoding.samples or decoding.ban_unk or any(prefixes):
             ended = self._score(rows, ended, search)
-        if self._exact and n_best < beam and not decoding.samples:
+        if self._exact and (n_best < beam or any(prefixes)) and not decoding.samples:
             ended = stop_searches(ended, n_best, lambda asked: self._score_prefixes(batch, asked, check))
         return [
             [
@@ -119,14 +123,18 @@ class CTranslate2:
         decoding, batch = search.decoding, [row.source for row in rows]
         penalty = 0.3 if self._exact else decoding.alpha if decoding.length_penalty != "none" else 0.0
         options: dict[str, Any] = {"beam_size": search.beam, "length_penalty": penalty}
+        follows_opennmt = self._exact and search.beam > 1 and not decoding.samples
         if decoding.samples:
             options = self._sampling_options(search) | {"length_penalty": penalty}
-        elif self._exact and search.beam > 1:
+        elif follows_opennmt:
             # A longer search than OpenNMT-py's, which keeps short hypotheses, too, so that OpenNMT-py's are
             # among them. Both numbers were chosen by counting answers that differ.
-            options["patience"] = 1.6
+            options["patience"] = PATIENCE_AFTER_PREFIX if decoding.target_prefix else PATIENCE
         if rows[0].prefix:
             options["target_prefix"] = [row.prefix for row in rows]
+            if follows_opennmt:
+                # CTranslate2 ranks without the beginning's probability, so that none may be left out.
+                options["num_hypotheses"] = round(search.beam * options["patience"])
         results = self._calls.run(
             search.check,
             self._translator.translate_batch,
@@ -144,7 +152,7 @@ class CTranslate2:
         first: Sequence[list[float]] | None = None
         if search.attention and options["beam_size"] > 1 and len(batch) > 1:
             first = self._calls.first_rows(batch, search.check)
-        return [
+        found = [
             [
                 EndedHypothesis(
                     tokens, score * count_steps(tokens, limit) ** penalty, limit, maps, decoding.normalise
@@ -159,6 +167,36 @@ class CTranslate2:
             * (search.beam if decoding.samples and decoding.takes_likeliest else 1)
             for number, result in enumerate(results)
         ]
+        if rows[0].prefix and follows_opennmt:
+            self._add_ends(rows, limit, search, found)
+        return found
+
+    def _add_ends(
+        self, rows: Sequence["_Row"], limit: int, search: "_Search", found: list[list[EndedHypothesis]]
+    ) -> None:
+        """Add the hypotheses that end where their forced beginnings do.
+
+        CTranslate2 4.8.5 drops them unless the end is the likeliest token there.
+        """
+        banned = {self.unknown} if search.decoding.ban_unk else set()
+        count = min(search.beam + len(banned), self._tokens)
+        # As hypotheses have them: what the vocabulary lacks is its token for that.
+        begun = [one[0].tokens[: len(row.prefix)] for row, one in zip(rows, found, strict=True)]
+        pairs = [(row.source, tokens) for row, tokens in zip(rows, begun, strict=True)]
+        ended = [
+            number
+            for number, likeliest in enumerate(self._calls.likeliest(pairs, count, search.check))
+            if self.end in [token for token, _ in likeliest if token not in banned][: search.beam]
+            and all(one.tokens != begun[number] for one in found[number])
+        ]
+        if not ended:
+            return
+        maps: list[bytes] | list[None] = [None] * len(ended)
+        if search.attention:
+            maps = self._calls.attention([pairs[number] for number in ended], search.check)
+        for number, one in zip(ended, maps, strict=True):
+            # Its log-probability comes with those of the others.
+            found[number].append(EndedHypothesis(begun[number], 0.0, limit, one, search.decoding.normalise))
 
     def _search_by_steps(
         self,

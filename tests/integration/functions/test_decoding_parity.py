@@ -1,6 +1,7 @@
 """Each field of a search means what it means to OpenNMT-py's own command; recurrent attention is its own."""
 
 import gzip
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ RUNS = {
     "no penalty, few tokens": {"length_penalty": "none", "ban_unk": True, "max_length": 6},
     "smaller exponent, smaller ratio": {"alpha": 0.5, "max_length_ratio": 0.5},
     "many tokens, no bigram twice": {"min_length": 12, "block_ngram_repeat": 2, "max_length_ratio": 2.0},
-    "beginnings": {"target_prefix": ""},
+    "beginnings": {"target_prefix": "…"},
     "likeliest token": {"sampling_topk": 1},
 }
 COMMANDS = {"ban_unk": "ban_unk_token", "sampling_topk": "random_sampling_topk"}
@@ -116,6 +117,33 @@ def test_ctranslate2_answers_nearly_as_the_command(ctranslate2, expected, run):
     assert len(same) >= len(SENTENCES) - 1
     for source, best, right in same:
         compare(source, best, right)
+
+
+def test_a_forced_beginning_leads_on_as_in_opennmt_py(tmp_path):
+    """Of random weights, whose translations often end where an unlikely beginning does."""
+    folder = tiny_models.save(tiny_models.build(**tiny_models.TRANSFORMER), tmp_path / "model")
+    converted = tmp_path / "converted"
+    converted.mkdir()
+    convert(folder, describe(folder), converted, "ctranslate2", "float32")
+    torch, ours = load(engine_opennmt, folder), load(engine_ctranslate2, converted)
+    words = tiny_models.TOKENS[len(tiny_models.SPECIAL) :]
+    cases = list(product(tiny_models.SENTENCES, [[first, second] for first, second in pairwise(words)]))
+    sources, prefixes = zip(*cases, strict=True)
+    expected = [
+        torch.translate([source], BEAM, 1, False, lambda: None, Decoding(), [prefix])[0][0]
+        for source, prefix in cases
+    ]
+    found = ours.translate(sources, BEAM, 1, True, lambda: None, Decoding(target_prefix="…"), prefixes)
+    same = [
+        (source, one)
+        for source, [one], right in zip(sources, found, expected, strict=True)
+        if one.tokens == right.tokens and one.score == pytest.approx(right.score, abs=1e-4)
+    ]
+    assert len(same) >= len(cases) - 1
+    assert any(right.tokens == prefix for right, prefix in zip(expected, prefixes, strict=True))
+    for source, one in same:
+        rows = np.frombuffer(one.attention, np.float32).reshape(len(one.tokens), len(source))
+        np.testing.assert_allclose(rows.sum(1), 1, atol=1e-5)
 
 
 def test_recurrent_attention_is_the_commands(tmp_path):
