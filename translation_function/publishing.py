@@ -39,7 +39,12 @@ def describe(folder: Path) -> dict[str, Any] | None:
             f"{folder} holds a converted model of CTranslate2, whose answers nothing is known of; publish "
             "the checkpoint that it was converted from, with --engine ctranslate2 --name NAME"
         )
-    if len(weights) != 1:
+    if len(weights) > 1:
+        raise ValueError(
+            f"{folder} holds {len(weights)} checkpoints, {', '.join(weights)}, and a model has one; put the "
+            "one to publish into a folder of its own, with its tokenizer's files"
+        )
+    if not weights:
         return None
     shards = [name for name in names if name.endswith(".safetensors")]
     files = [*weights, *shards, *tokenizer.find_files(names, lambda name: _read_start(folder / name))]

@@ -19,10 +19,11 @@ The folder holds ``model.toml`` beside the files::
     request = { data = ["..."] }
     predictions = [...]                       # the expected inline answer
 
-A folder without a ``model.toml``, or with one that holds such tables alone, is described by the
+A folder without a ``model.toml``, or with one that says nothing of engine and files, is described by the
 ``publishing.py`` of the function that recognises its files; its name is then the folder's.
 """
 
+import difflib
 import hashlib
 import re
 import tomllib
@@ -42,6 +43,8 @@ from lambda_setup.models.toolkits.packages import fetch
 HOOKS = "publishing"
 """Module of a function that recognises its models (``describe``) and converts them (``CONVERTERS``)."""
 
+_REQUIRED = {"name", "engine", "precision", "libraries", "files"}
+_KNOWN = _REQUIRED | {"card", "smoke"} | set(TABLES)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 """The pattern of the template's parameter ModelName."""
 
@@ -62,10 +65,10 @@ class PublishedManifest(Manifest, frozen=True, kw_only=True):
 def describe(folder: Path) -> PublishedManifest:
     """Return the manifest of the model in a folder; CommandError if its ``model.toml`` is invalid."""
     path = folder / "model.toml"
-    description = tomllib.loads(path.read_text()) if path.exists() else {}
-    if description.keys() <= set(TABLES):
+    description = read_description(path)
+    if not description.keys() & _REQUIRED - {"name"}:
         description = {**_recognize(folder), **description}
-    if missing := {"name", "engine", "precision", "libraries", "files"} - description.keys():
+    if missing := _REQUIRED - description.keys():
         raise CommandError(f"{path} lacks {', '.join(sorted(missing))}; see models/en-es/model.toml")
     fetch(folder)
     try:
@@ -90,6 +93,18 @@ def describe(folder: Path) -> PublishedManifest:
         decoding=tables["decoding"],
         languages=tables["languages"],
     )
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Return what a ``model.toml`` says, nothing without one; CommandError if it is no TOML or misspelt."""
+    try:
+        description = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise CommandError(f"{path} is not TOML: {error}; correct it there") from None
+    for name in description.keys() - _KNOWN:
+        if near := difflib.get_close_matches(name, _KNOWN, 1):
+            raise CommandError(f"{path} has {name}, which nothing reads; did you mean {near[0]}?")
+    return description
 
 
 def validate_name(name: str) -> str:

@@ -36,6 +36,13 @@ class Languages:
             raise Unavailable(f"[languages] {wrong[0]} takes a string, such as '__{{target}}__'")
         self._templates = {name: table.get(name, "") for name in TEMPLATES}
         self._vocabularies = {name: set(target if "target" in name else source) for name in TEMPLATES}
+        for name, template in self._templates.items():
+            for token in template.split():
+                if "{" not in token and token not in self._vocabularies[name]:
+                    raise Unavailable(
+                        f"[languages] {name} has {token!r}, which the model's vocabulary lacks; write the "
+                        "token that it was trained with"
+                    )
 
     def resolve(self, source: str | UnsetType, target: str | UnsetType) -> Tokens:
         """Return the tokens of a request's languages.

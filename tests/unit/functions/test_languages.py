@@ -88,7 +88,11 @@ def test_a_language_is_a_code():
 
 @pytest.mark.parametrize(
     ("table", "told"),
-    [({"prefix": "a"}, "takes source_prefix"), ({"source_prefix": 1}, "takes a string")],
+    [
+        ({"prefix": "a"}, "takes source_prefix"),
+        ({"source_prefix": 1}, "takes a string"),
+        ({"source_suffix": "</e> {source}"}, "source_suffix has '</e>', which the model's vocabulary lacks"),
+    ],
 )
 def test_a_wrong_table_is_refused(table, told):
     """When the model is loaded."""

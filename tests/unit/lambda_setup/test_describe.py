@@ -51,12 +51,36 @@ def test_a_checkpoint_and_a_tokenizer_are_a_model(tmp_path):
     assert [file.name for file in manifest.files] == ["x.pt", "x.model"]
 
 
-@pytest.mark.parametrize("names", [[], ["x.model"], ["x.pt", "y.pt", "x.model"]])
+@pytest.mark.parametrize("names", [[], ["x.model"]])
 def test_what_is_no_model_is_told(tmp_path, names):
-    """A folder with too few files, or too many, is refused by name."""
+    """A folder with too few files is refused by name."""
     for name in names:
         (tmp_path / name).write_bytes(b"1")
     with pytest.raises(FileNotFoundError, match=r"model\.toml"):
+        describe(tmp_path)
+
+
+def test_two_checkpoints_are_two_models(tmp_path):
+    """Both are named, and what to do."""
+    for name in ("x.pt", "y.pt", "x.model"):
+        (tmp_path / name).write_bytes(b"1")
+    with pytest.raises(CommandError, match=r"2 checkpoints, x\.pt, y\.pt, .* a folder of its own"):
+        describe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[decoding]\nalpha =", r"model\.toml is not TOML: .*; correct it there"),
+        ("[decodng]\nalpha = 1", "has decodng, which nothing reads; did you mean decoding"),
+        ("decoding = 3", r"model\.toml: Expected `object`, got `int`"),
+    ],
+)
+def test_a_description_that_cannot_be_meant_is_told(tmp_path, text, told):
+    """With its file, and what is wrong there."""
+    (tmp_path / "x.pt").write_bytes(b"1")
+    (tmp_path / "model.toml").write_text(text)
+    with pytest.raises(CommandError, match=told):
         describe(tmp_path)
 
 
@@ -70,9 +94,16 @@ def test_half_a_download_is_no_model(tmp_path):
 
 def test_an_incomplete_description_is_told(folder):
     """What model.toml lacks is named."""
-    (folder / "model.toml").write_text('name = "a"\n')
-    with pytest.raises(CommandError, match="engine, files, libraries, precision"):
+    (folder / "model.toml").write_text('name = "a"\nengine = "opennmt"\n')
+    with pytest.raises(CommandError, match="lacks files, libraries, precision"):
         describe(folder)
+
+
+def test_a_name_and_a_card_may_stand_alone(folder):
+    """The files say the rest."""
+    (folder / "model.toml").write_text('name = "a"\ncard = "Small."\n')
+    manifest = describe(folder)
+    assert (manifest.name, manifest.card, manifest.engine) == ("a", "Small.", "opennmt")
 
 
 @pytest.mark.parametrize(
