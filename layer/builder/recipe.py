@@ -282,7 +282,7 @@ def _parse_split(table: dict[str, Any]) -> SplitLibraries:
 
 
 def _parse_lazy(table: dict[str, Any], folders: Sequence[Path]) -> Lazy:
-    _check(table, {"packages"}, {"operations", "later"}, "lazy")
+    _check(table, {"verified", "packages"}, {"operations", "later"}, "lazy")
     for one in table.get("later", []):
         _check(one, {"registry", "entries", "reason"}, set(), "lazy.later")
         if one["registry"] in NEVER:
@@ -293,7 +293,7 @@ def _parse_lazy(table: dict[str, Any], folders: Sequence[Path]) -> Lazy:
     if operations and not operations.is_file():
         raise RecipeError(f"lazy: there is no script {folders[0] / table['operations']}")
     later = (Later(one["registry"], tuple(one["entries"]), one["reason"]) for one in table.get("later", []))
-    return Lazy(tuple(table["packages"]), operations, tuple(later))
+    return Lazy(tuple(table["verified"]), tuple(table["packages"]), operations, tuple(later))
 
 
 def _find_file(name: str, folders: Sequence[Path]) -> Path:

@@ -67,6 +67,17 @@ class Job:
         return Job(recipe, self.target, out, work=self.work, allow_unproven=self.allow_unproven)
 
     @property
+    def patches(self) -> tuple[patch.Patch, ...]:
+        """The patches for the target; those that move imports only where they are verified."""
+        place, lazy = f"{self.target.runtime}-{self.target.architecture}", self.recipe.lazy
+        unverified = lazy is not None and place not in lazy.verified
+        return tuple(
+            one
+            for one in self.recipe.patches
+            if one.is_for(self.target.name) and not (unverified and one.stage == "lazy")
+        )
+
+    @property
     def interpreters(self) -> Path:
         """The folder of fetched interpreters."""
         return self.work / "interpreters"
@@ -100,7 +111,7 @@ class Steps:
     def __init__(self, job: Job, lock: Lock, folder: Path, say: Say) -> None:
         self.job, self.lock, self.say = job, lock, say
         self.recipe, self.target = job.recipe, job.target
-        self.patches = tuple(one for one in job.recipe.patches if one.is_for(job.target.name))
+        self.patches = job.patches
         self.tree, self.layer, self.libraries = folder / "tree", folder / "layer", folder / "lib"
         self.base_tree = job.base.out / "layer" / "python" if job.base else None
         self.wheels = job.work / "wheels"

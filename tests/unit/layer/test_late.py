@@ -37,6 +37,7 @@ requirements = ["toy==1.0"]
 script = "smoke.py"
 
 [lazy]
+verified = ["{place}"]
 packages = ["toy"]
 operations = "operations.py"
 """
@@ -86,8 +87,10 @@ def build_toy(tmp_path, monkeypatch):
     (tmp_path / "smoke.py").write_text("def answer():\n    import toy\n    return toy.answer()\n")
     (tmp_path / "operations.py").write_text("def answer():\n    import toy\n    return toy.plain.double(2)\n")
 
-    def run(text):
-        (tmp_path / "toy.toml").write_text(RECIPE + text)
+    def run(text, place=""):
+        target = get_target(HOST)
+        own = RECIPE.replace("{place}", place or f"{target.runtime}-{target.architecture}")
+        (tmp_path / "toy.toml").write_text(own + text)
         job = build.Job(
             load(str(tmp_path / "toy.toml")), get_target(HOST), tmp_path / "out", work=tmp_path / "work"
         )
@@ -132,6 +135,14 @@ class TestGate:
         """A module that its package no longer finds stops the build, too."""
         with pytest.raises(BuildError, match=r"toy\.plain is no attribute of its package any more"):
             build_toy(PATCH.format(old="import toy.plain\\n", new=""))
+
+    def test_not_verified(self, build_toy, tmp_path):
+        """On a Python that the patches were not verified with, imports are where they were."""
+        build_toy(PATCH.format(old="import toy.pickles\\n", new=LATE), place="python3.99-arm64")
+
+        assert "toy.pickles" in (
+            tmp_path / "out" / "layer" / "python" / "toy" / "__init__.pyc"
+        ).read_bytes().decode(errors="ignore")
 
     def test_not_compared(self, build_toy, monkeypatch):
         """Imports are not moved where nothing compares."""
@@ -185,7 +196,8 @@ class TestCompare:
 @pytest.mark.parametrize("registry", sorted(gate.NEVER))
 def test_never(registry):
     """Registries that native code or other processes ask may not be named."""
-    table = {"packages": ["x"], "later": [{"registry": registry, "entries": ["*"], "reason": "why"}]}
+    later = {"registry": registry, "entries": ["*"], "reason": "why"}
+    table = {"verified": ["python3.13-arm64"], "packages": ["x"], "later": [later]}
 
     with pytest.raises(RecipeError, match="may not differ"):
         parse({"name": "mine", "lazy": table})
