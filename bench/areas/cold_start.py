@@ -63,6 +63,7 @@ BUCKET = "models"
 REPETITIONS = 7
 ENGINES = ("opennmt", "ctranslate2")
 USUAL = "usual"
+MEMORY = Path("/dev/shm")  # noqa: S108
 PATIENCE = 5
 """Times that the kernel is asked to forget."""
 
@@ -95,6 +96,7 @@ class Side:
     environment: Mapping[str, str]  # its variables
     event: Mapping[str, Any]  # its first
     read: Callable[[dict[str, Any]], Any]  # returns what of its answer has to equal the others', or fails
+    in_memory: bool = False  # whether its temporary folder is
 
     def start(self, temporary: Path) -> tuple[float, Any, tuple[float, float]]:
         """Return how many seconds a fresh process takes to its first answer, and what that says.
@@ -160,8 +162,9 @@ class Bench:
         answers = []
         for repetition in range(repetitions + 1):
             for name, side in self._sides.items():
-                temporary = self._scratch / f"{name}-{repetition}"
-                temporary.mkdir()
+                scratch = MEMORY / self._scratch.name if side.in_memory else self._scratch
+                temporary = scratch / f"{name}-{repetition}"
+                temporary.mkdir(parents=True)
                 self._forget()
                 seconds, answer, used = side.start(temporary)
                 answers.append(answer)
@@ -172,6 +175,8 @@ class Bench:
                     self.usage[name].append(used)
                 for path in list_files([temporary]):
                     os.truncate(path, 0)
+                if side.in_memory:
+                    shutil.rmtree(scratch)
         return times
 
     def _forget(self) -> None:
