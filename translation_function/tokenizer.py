@@ -4,6 +4,7 @@ A model says it in ``[tokenizer]`` of its ``model.toml``, or by its files::
 
     kind            files                             module
     sentencepiece   *.model or *.spm                  sentencepiece, where the layer has it
+    tokenizers      tokenizer.json                    tokenizers, where the layer has it
     bpe             codes of subword-nmt              formats.subword_nmt
     pyonmttok       either, or none; its options      formats.joiners
     space           none: no file means this kind     formats.plain
@@ -25,8 +26,11 @@ _SUFFIXES = (".model", ".spm")
 _CODES = (".codes", ".bpe")
 _VERSION = b"#version: "
 """The beginning of subword-nmt's files of codes, whatever their names."""
+_JSON = "tokenizer.json"
+"""The file of Hugging Face's library tokenizers, which ``[tokenizer]`` has to name: other files say more."""
 _KEYS = {
     "sentencepiece": set(),
+    "tokenizers": set(),
     "bpe": {"separator"},
     "pyonmttok": {"options"},
     "space": set(),
@@ -120,6 +124,8 @@ def _find_files(kind: str, table: Mapping[str, Any], files: Files) -> tuple[str,
                 )
         return source, target
     found = find_files(files, lambda name: bytes(files[name][: len(_VERSION)]))
+    if kind == "tokenizers":
+        found = [name for name in files if name == _JSON]
     by_stem = {PurePath(name).stem: name for name in found}
     if len(found) == 2 and by_stem.keys() == {"source", "target"}:  # noqa: PLR2004 - the two sides
         return by_stem["source"], by_stem["target"]
@@ -129,7 +135,8 @@ def _find_files(kind: str, table: Mapping[str, Any], files: Files) -> tuple[str,
         return None
     raise Unavailable(
         f"the model has {len(found)} files for a {kind} tokenizer{': ' if found else ''}{', '.join(found)}; "
-        "expected one, or two called source.* and target.*, or their names in [tokenizer] of model.toml"
+        f"expected {_JSON if kind == 'tokenizers' else 'one, or two called source.* and target.*'}, or their "
+        "names in [tokenizer] of model.toml"
     )
 
 
@@ -137,6 +144,8 @@ def _build(kind: str, table: Mapping[str, Any], data: bytes) -> Tokenizer:
     """Return the tokenizer of one side, whose module is imported now, not by models without it."""
     if kind == "sentencepiece":
         return SentencePiece(data)
+    if kind == "tokenizers":
+        return Tokenizers(data)
     if kind == "bpe":
         from formats.subword_nmt import SubwordNmt
 
@@ -190,3 +199,37 @@ class SentencePiece:
             self._pieces = {self._processor.id_to_piece(number) for number in pieces}
             self._characters = set("".join(self._pieces))
         return token in self._pieces or (len(token) == 1 and token not in self._characters)
+
+
+class Tokenizers:
+    """Hugging Face's library tokenizers, over a ``tokenizer.json`` in memory, without special tokens."""
+
+    def __init__(self, data: bytes) -> None:
+        try:
+            from tokenizers import Tokenizer
+        except ModuleNotFoundError as error:
+            raise Unavailable(
+                "the model has a tokenizer.json, and this function's layer no tokenizers; build the layer "
+                'with include = [..., "tokenizers"] in its recipe'
+            ) from error
+        try:
+            self._tokenizer: Any = Tokenizer.from_buffer(data)
+        except Exception as error:  # the library raises bare ones
+            raise Unavailable(f"the tokenizer is not one of the library tokenizers: {error}") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+
+    def encode(self, text: str) -> list[str]:
+        """Return a text's tokens."""
+        tokens: list[str] = self._tokenizer.encode(text, add_special_tokens=False).tokens
+        return tokens
+
+    def decode(self, tokens: list[str]) -> str:
+        """Return the text of tokens; those of no text, as the end of a sentence, are left out."""
+        numbers = [number for token in tokens if (number := self._tokenizer.token_to_id(token)) is not None]
+        text: str = self._tokenizer.decode(numbers, skip_special_tokens=True)
+        return text
+
+    def can_produce(self, token: str) -> bool:
+        """Return whether a token is in the vocabulary."""
+        return self._tokenizer.token_to_id(token) is not None

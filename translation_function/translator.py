@@ -115,6 +115,8 @@ class Translator:
         self._engine_module: Any = load_engine_module()
         with suppress(ModuleNotFoundError):  # models without it need not have it in their layer
             import sentencepiece  # noqa: F401
+        with suppress(ModuleNotFoundError):
+            import tokenizers  # noqa: F401
 
     def load(self, model: Model) -> None:
         """Load a model: its tokenizers, and the engine's own files."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_setup.errors import CommandError
-from lambda_setup.models.toolkits.recognition import MODEL_TYPES
+from lambda_setup.models.toolkits.recognition import is_converted
 
 KINDS = {
     "albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "mpnet", "roberta",
@@ -77,7 +77,7 @@ def recognize(folder: Path) -> Network:
     if kind not in KINDS:
         raise CommandError(
             f"{folder} holds a network of type {kind}, which is not exported; these are: "
-            f"{', '.join(sorted(KINDS))}{_name_way(config)}"
+            f"{', '.join(sorted(KINDS))}{_name_way(folder, config)}"
         )
     longest = _find_longest(folder, config)
     if modules:
@@ -112,12 +112,12 @@ def _check_weights(folder: Path) -> None:
     )
 
 
-def _name_way(config: dict[str, Any]) -> str:
-    """Return the way to serve a network that translates, or nothing."""
-    if config["model_type"] in MODEL_TYPES:
+def _name_way(folder: Path, config: dict[str, Any]) -> str:
+    """Return the way to serve a network that writes texts, or nothing."""
+    if is_converted(config):
         return (
-            "; this one translates, and the translator answers with it: "
-            "python -m lambda_setup model publish DIR --from transformers"
+            "; this one writes texts, and the translator answers with it: "
+            f"python -m lambda_setup model publish {folder} --from transformers --local"
         )
     return ""
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ import tomlkit
 
 from lambda_setup.errors import CommandError
 from lambda_setup.models import loading
-from lambda_setup.models.describe import derive_name
+from lambda_setup.models.describe import derive_name, read_description
 from lambda_setup.models.toolkits import proof
 from lambda_setup.models.toolkits.environment import make_environment, run_command
 from lambda_setup.output import status
@@ -95,7 +94,7 @@ def convert(
 
 def _read_own(folder: Path) -> dict[str, Any]:
     path = folder / "model.toml"
-    own = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    own = read_description(path)
     if unknown := own.keys() - set(_OWN):
         raise CommandError(
             f"{path} takes {', '.join(_OWN)} beside a model of another toolkit; remove "

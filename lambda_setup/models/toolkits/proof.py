@@ -19,7 +19,8 @@ class Comparison(NamedTuple):
 def compare(cases: Sequence[dict[str, Any]], made: Sequence[dict[str, Any]]) -> Comparison:
     """Compare translations of a beam search with the toolkit's.
 
-    One that was cut at the longest length is left out: each toolkit ends it in its own way.
+    One that was cut at the longest length counts only if its tokens are equal: toolkits end it each in
+    their own way.
 
     Args:
         cases: the toolkit's, each with ``data``, ``text``, ``tokens``, ``sum`` and ``truncated``.
@@ -29,7 +30,8 @@ def compare(cases: Sequence[dict[str, Any]], made: Sequence[dict[str, Any]]) -> 
     pairs = [
         (case, best)
         for case, best in zip(cases, made, strict=True)
-        if not case["truncated"] and not best["truncated"]
+        if (case["truncated"], best["truncated"]) == (False, False)
+        or (case["truncated"] and best["truncated"] and case["tokens"] == best["tokens"])
     ]
     different = [
         case["data"]

@@ -1,16 +1,18 @@
 """Folders of other toolkits, recognised by their files, and what to do with each."""
 
 import json
-import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lambda_setup.errors import CommandError
+from lambda_setup.models.describe import read_description
 
 TOOLKITS = ("opennmt", "transformers", "eole")
-MODEL_TYPES = ("marian", "m2m_100")
-"""Types of transformers' models that are converted: OPUS-MT, M2M-100 and NLLB."""
+MODEL_TYPES = ("marian", "m2m_100", "mbart", "bart", "pegasus", "t5", "mt5", "umt5")
+"""Types of transformers' models that are converted: OPUS-MT, M2M-100 and NLLB, and kinds of BART and T5."""
+_HEADS = ("ForConditionalGeneration", "MTModel", "WithLMHeadModel")
+"""Ends of the names of architectures that write texts."""
 _EVALUATED = {
     "model", "training", "data", "encoder", "decoder", "embeddings", "src_onmttok_kwargs",
     "tgt_onmttok_kwargs",
@@ -25,17 +27,19 @@ def check_toolkit(folder: Path, toolkit: str) -> None:
         CommandError: it is another toolkit's; the message names the way.
 
     """
-    description = folder / "model.toml"
-    if toolkit == "opennmt" and description.exists() and "engine" in tomllib.loads(description.read_text()):
+    if not folder.is_dir():
+        raise CommandError(f"{folder} is not a folder; name the one that holds the model's files")
+    if toolkit == "opennmt" and "engine" in read_description(folder / "model.toml"):
         return  # a fork's function may serve any files
     config = _read_config(folder)
     found = _recognise(config)
     if found and found != toolkit:
         raise CommandError(f"{folder} holds a model of {found}; publish it with --from {found}")
-    if found == "transformers" and config["model_type"] not in MODEL_TYPES:
+    if found == "transformers" and not is_converted(config):
         raise CommandError(
-            f"{folder} holds a {config['model_type']} model; transformers' models of type "
-            f"{' and '.join(MODEL_TYPES)} are converted, which are OPUS-MT, M2M-100 and NLLB"
+            f"{folder} holds a {config['model_type']} model "
+            f"({', '.join(config.get('architectures') or ['of no architecture'])}); of transformers' models "
+            f"those that write texts are converted, of the types {', '.join(MODEL_TYPES)}"
         )
     if found == "eole" and (names := sorted(_find_evaluated(config))):
         raise CommandError(
@@ -54,6 +58,12 @@ def check_toolkit(folder: Path, toolkit: str) -> None:
         raise CommandError(
             f"{folder} has no config.json with {expected}; publish an OpenNMT-py checkpoint without --from"
         )
+
+
+def is_converted(config: Mapping[str, Any]) -> bool:
+    """Return whether a network of transformers translates, and is converted for CTranslate2."""
+    names = config.get("architectures") or [_HEADS[0]]
+    return config["model_type"] in MODEL_TYPES and str(names[0]).endswith(_HEADS)
 
 
 def _recognise(config: dict[str, Any]) -> str:

@@ -145,7 +145,7 @@ def test_a_table_names_the_sides():
 @pytest.mark.parametrize(
     ("table", "files", "told"),
     [
-        ({"kind": "morfessor"}, {}, "kind takes sentencepiece, bpe"),
+        ({"kind": "morfessor"}, {}, "kind takes sentencepiece, tokenizers, bpe"),
         ({"kind": "space", "pattern": "a"}, {}, "got pattern"),
         ({"kind": "regex"}, {}, "takes pattern"),
         ({"kind": "regex", "pattern": "("}, {}, "not a regular expression"),
@@ -153,6 +153,7 @@ def test_a_table_names_the_sides():
         ({}, {"en_model": PIECES, "es_model": PIECES}, r"source\.\* and target\.\*"),
         ({}, {"source_model": PIECES, "target_codes": CODES}, "two kinds"),
         ({"source": "y.model"}, {"x_model": PIECES}, "names 'y.model'"),
+        ({"kind": "tokenizers"}, {"x_model": PIECES}, r"0 files for a tokenizers.*expected tokenizer\.json"),
         ({}, {"x_model": b"text"}, "not a SentencePiece model"),
         ({}, {"x_model": b""}, "no pieces"),
         ({}, {"x_codes": b"a b c"}, "line 1 of the tokenizer's codes"),
@@ -215,8 +216,15 @@ def test_a_model_without_subwords_needs_no_library():
     assert done.stdout == "['a', 'b']\n"
 
 
-def test_a_layer_without_sentencepiece_says_so(monkeypatch):
+@pytest.mark.parametrize(
+    ("library", "table", "files"),
+    [
+        ("sentencepiece", {}, {"x_model": PIECES}),
+        ("tokenizers", {"kind": "tokenizers"}, {"tokenizer_json": b"{}"}),
+    ],
+)
+def test_a_layer_without_a_library_says_so(monkeypatch, library, table, files):
     """With the part of the recipe that it takes."""
-    monkeypatch.setitem(sys.modules, "sentencepiece", None)
-    with pytest.raises(Unavailable, match="include = "):
-        load(x_model=PIECES)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(Unavailable, match=f'include = .*"{library}"'):
+        load(table, **files)

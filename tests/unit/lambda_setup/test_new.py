@@ -108,15 +108,24 @@ def test_longest_text(tmp_path, config, limit, longest):
     assert recognize(folder).longest == longest
 
 
+PUBLISH = ", which is not .*: python -m lambda_setup model publish [^ ]+ --from transformers --local$"
+
+
 @pytest.mark.parametrize(
     ("documents", "message"),
     [
         ({}, "no config.json with a model_type"),
         ({"config.json": []}, "no config.json with a model_type"),
         ({"config.json": {"model_type": "llama"}}, "type llama, which is not exported; these are: alb"),
-        ({"config.json": {"model_type": "marian"}}, "type marian.*model publish DIR --from transformers"),
-        ({"config.json": {"model_type": "t5"}}, "type t5, which is not exported"),
-        ({"config.json": {"model_type": "bart"}}, "type bart, which is not exported"),
+        ({"config.json": {"model_type": "marian"}}, f"type marian{PUBLISH}"),
+        (
+            {"config.json": {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}},
+            f"type t5{PUBLISH}",
+        ),
+        (
+            {"config.json": {"model_type": "bart", "architectures": ["BartForSequenceClassification"]}},
+            "type bart, which is not exported; these are: [a-z, 0-9-]*$",
+        ),
         ({"config.json": BERT | {"architectures": ["BertForMaskedLM"]}}, "BertForMaskedLM, whose task"),
         ({"config.json": {"model_type": "bert"}}, "network of no architecture"),
         (

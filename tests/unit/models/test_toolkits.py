@@ -76,7 +76,13 @@ def test_a_folder_of_another_toolkit_is_refused(tmp_path, files, toolkit, messag
     ("config", "toolkit", "message"),
     [
         ({"model_type": "marian"}, "opennmt", "publish it with --from transformers"),
-        ({"model_type": "t5"}, "transformers", "a t5 model; .*marian and m2m_100"),
+        ({"model_type": "led"}, "transformers", "a led model .*of the types marian, m2m_100, mbart, bart"),
+        (
+            {"model_type": "bart", "architectures": ["BartForSequenceClassification"]},
+            "transformers",
+            r"a bart model \(BartForSequenceClassification\); .*that write texts",
+        ),
+        ({"model_type": "t5"}, "opennmt", "publish it with --from transformers"),
         ({"model": {}, "training": {}}, "opennmt", "a model of eole; publish it with --from eole"),
         ({"model_type": "marian"}, "eole", "a model of transformers; publish it with --from transformers"),
         ({"model": "print(1)", "training": {}}, "eole", "model in .*config.json is a string.* run as Python"),
@@ -154,6 +160,13 @@ def test_translations_that_do_not_end_prove_nothing(convert):
 def test_a_tie_may_go_either_way(found, compared, different):
     """Texts may differ where the sums lie within 1e-3, and are compared where both ended."""
     assert proof.compare([CASE], [found]) == (compared, different)
+
+
+@pytest.mark.parametrize(("text", "compared"), [("b", 1), ("c", 0)])
+def test_what_the_cap_cut_proves_something_where_it_is_equal(text, compared):
+    """Token by token, up to the cap; what differs may be how a toolkit ends a search."""
+    found = translation(text, truncated=True)
+    assert proof.compare([CASE | {"truncated": True}], [found]) == (compared, [])
 
 
 def test_int8_reports_its_loss(convert, capsys):
