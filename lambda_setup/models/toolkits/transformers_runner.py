@@ -62,7 +62,7 @@ def list_tokens(model: Any, tokenizer: Any) -> list[str]:
     # M2M-100's tokenizer keeps its languages apart.
     numbers = tokenizer.get_vocab() | getattr(tokenizer, "lang_token_to_id", {})
     rows = {row: token for token, row in numbers.items()}
-    return [rows.get(row, f"madeupword{row}") for row in range(model.config.vocab_size)]
+    return [rows.get(row, f"<unused{row}>") for row in range(model.config.vocab_size)]
 
 
 def find_start(model: Any) -> int:
