@@ -86,7 +86,7 @@ def set_config(config: Any, model: Any, tokenizer: Any) -> None:
     config.layer_norm_epsilon = getattr(model.config, "layer_norm_epsilon", None)
 
 
-class Converter(TransformersConverter):
+class Converter(TransformersConverter):  # type: ignore[misc]
     """CTranslate2's converter, for models as transformers 5 has them."""
 
     def load_model(self, *arguments: Any, **options: Any) -> Any:
