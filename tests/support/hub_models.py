@@ -70,7 +70,7 @@ def build_newer_tokenizer(kind: str, folder: Path) -> Any:
         trained.save_model(str(folder))
         return transformers.BartTokenizer.from_pretrained(folder)
     if kind.startswith("mbart"):
-        train_pieces(folder / "sentencepiece.bpe.model", 0)
+        train_pieces(folder / "sentencepiece.bpe.model", 3000)
         name = "MBartTokenizer" if kind == "mbart-25" else "MBart50Tokenizer"
         return getattr(transformers, name).from_pretrained(folder)
     pieces = folder / "spiece.model"
