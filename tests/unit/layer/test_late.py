@@ -1,6 +1,7 @@
 """Imports that patches move to their first use: what they lose without a sound stops the build, by name."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from layer.builder.errors import BuildError, RecipeError
 from layer.builder.recipe import PARTS, load, parse
 from layer.builder.slim.late import gate
 from layer.builder.slim.late.gate import Later, compare
+from layer.builder.steps import Steps
 from layer.builder.target import HOST, get_target
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes of their own are forked")
@@ -143,6 +145,19 @@ class TestGate:
         assert "toy.pickles" in (
             tmp_path / "out" / "layer" / "python" / "toy" / "__init__.pyc"
         ).read_bytes().decode(errors="ignore")
+
+    def test_compared_once(self, build_toy, tmp_path, monkeypatch):
+        """A tree that is proven was compared; another one is compared again."""
+        build_toy(PATCH.format(old="import toy.plain\\n", new=LATE))
+        observed = []
+        observe = Steps._observe
+        monkeypatch.setattr(Steps, "_observe", lambda *args: observed.append(args) or observe(*args))
+
+        shutil.rmtree(tmp_path / "out")
+        build_toy(PATCH.format(old="import toy.plain\\n", new=LATE))
+        assert not observed
+        build_toy(PATCH.format(old="import toy.plain\\n", new=f"# another\n{LATE}"))
+        assert len(observed) == 2
 
     def test_not_compared(self, build_toy, monkeypatch):
         """Imports are not moved where nothing compares."""
