@@ -178,19 +178,17 @@ def test_packaged_model_answers_as_the_original(python, packages, tmp_path, reco
     code.mkdir()
     with gzip.open(ROOT / "models" / "en-es" / "test.en.gz", "rt", encoding="utf-8") as lines:
         texts = [*TEXTS, *ODD, *itertools.islice(map(str.strip, lines), 600 - len(TEXTS) - len(ODD))]
-    request = {"data": texts}
-    export(network, model, "mine", request)
-    found = predict(python, packages, "embedding", model, request, code)
+    export(network, model, "mine", {"data": texts[:2]})
+    found = predict(python, packages, "embedding", model, {"data": texts}, code)
     assert [one["text"] for one in found] == texts
     done = subprocess.run(
         [python, "-c", ORIGINAL, folder], input=json.dumps(texts), capture_output=True, text=True, check=True
     )
     original = [json.loads(line) for line in done.stdout.splitlines()]
-    for right in (original, [one["vector"] for one in smoke(model)]):
-        vectors = np.array([[one["vector"] for one in found], right])
-        cosines = (vectors[0] * vectors[1]).sum(1) / np.linalg.norm(vectors, axis=2).prod(0)
-        record_property("worst cosine", f"{cosines.min():.9f}")
-        assert cosines.min() >= 0.999_999
+    vectors = np.array([[one["vector"] for one in found], original])
+    cosines = (vectors[0] * vectors[1]).sum(1) / np.linalg.norm(vectors, axis=2).prod(0)
+    record_property("worst cosine", f"{cosines.min():.9f}")
+    assert cosines.min() >= 0.999_999
 
 
 NETWORK = """
