@@ -101,6 +101,7 @@ def build_toy(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.check
 class TestGate:
     """Builds of a toy package."""
 
