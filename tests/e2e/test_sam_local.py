@@ -15,7 +15,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from support.answers import differences
-from support.events import AFTER, Case, case, cases
+from support.events import Case, case, cases, send
 
 from e2e.conftest import CONFIG, OPTIONS, ROOT
 from lambda_setup.deployment.local.process import Program, free_ports, listens
@@ -165,9 +165,7 @@ class TestStartLambda:
     @pytest.mark.parametrize("one", cases(), ids=lambda one: one.name)
     def test_event_gets_exactly_its_answer(self, invoke, say, one: Case):
         """Every event is answered in the container as it is outside, and the answer is shown."""
-        if one.name in AFTER:
-            invoke(case(AFTER[one.name]).event)
-        found = invoke(one.event)
+        found = send(one, invoke)
 
         say(f"{one.name}: {json.dumps(found, ensure_ascii=False)[:200]}")
         assert differences(one.answer, found) == []

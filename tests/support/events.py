@@ -1,13 +1,14 @@
 """The events of a function, each with the answer beside it."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from support.project import ROOT
 
-AFTER = {"invalid/id_taken": "valid/repeated_id"}
+_AFTER = {"invalid/id_taken": "valid/repeated_id"}
 """Events whose answer another one prepares."""
 
 
@@ -34,6 +35,13 @@ class Case:
 def case(name: str) -> Case:
     """Return the case of ``events/<name>.json``."""
     return Case(ROOT / "events" / f"{name}.json")
+
+
+def send(one: Case, invoke: Callable[[Any], Any]) -> Any:
+    """Return the response to a case's event, which what prepares its answer precedes, in whatever order."""
+    if one.name in _AFTER:
+        invoke(case(_AFTER[one.name]).event)
+    return invoke(one.event)
 
 
 def cases(home: Path = ROOT) -> list[Case]:

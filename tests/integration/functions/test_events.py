@@ -4,15 +4,13 @@ import json
 
 import pytest
 from support.answers import differences
-from support.events import AFTER, Case, case, cases
+from support.events import Case, case, cases, send
 
 
 @pytest.mark.parametrize("one", cases(), ids=lambda one: one.name)
 def test_event_gets_exactly_its_answer(function, one: Case):
     """An event is answered exactly as the file beside it says."""
-    if one.name in AFTER:
-        function.invoke(case(AFTER[one.name]).event)
-    assert differences(one.answer, function.invoke(one.event)) == []
+    assert differences(one.answer, send(one, function.invoke)) == []
 
 
 def test_every_event_has_an_answer():
@@ -24,7 +22,7 @@ def test_function_still_translates_after_every_event(function):
     """What came before leaves the warm function as it was."""
     for one in cases():
         if one.name.startswith("invalid/") and "inline_too_large" not in one.name:
-            function.invoke(one.event)
+            send(one, function.invoke)
     inline = case("valid/inline")
     assert differences(inline.answer, function.invoke(inline.event)) == []
 
@@ -34,7 +32,7 @@ def test_events_get_their_answers_with_freezes_between(function):
     for one in cases():
         function.freeze()
         function.thaw()
-        assert differences(one.answer, function.invoke(one.event)) == [], one.name
+        assert differences(one.answer, send(one, function.invoke)) == [], one.name
 
 
 def test_log_holds_no_input_text(function, function_log):
