@@ -44,7 +44,9 @@ def run(options: argparse.Namespace) -> int:
     function = functions.get(options.name)
     event = read_event(function.event)
     if not isinstance(event, dict) or "data" not in event:
-        raise CommandError(f"{relative_path(function.event)} is no request with data; a cold start needs one")
+        raise CommandError(
+            f"{relative_path(function.event)} has no `data`; a cold start needs a direct request to answer"
+        )
     if options.script and not options.script.is_file():
         raise CommandError(f"{options.script} does not exist; name a file of Python with a lambda_handler")
     count = options.repetitions

@@ -96,7 +96,7 @@ def describe(folder: Path) -> PublishedManifest:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """Return what a ``model.toml`` says, nothing without one; CommandError if it is no TOML or misspelt."""
+    """Return the contents of a ``model.toml``, if any; CommandError if it is not TOML, or misspelt."""
     try:
         description = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError as error:

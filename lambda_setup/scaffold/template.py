@@ -103,32 +103,32 @@ def _compose(text: str) -> Any:
     """Return the nodes of a document, each with its place in the text."""
     found = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(found, yaml.MappingNode):
-        raise _Unsuitable("it is no mapping")
+        raise _Unsuitable("its top level is not a mapping")
     return found
 
 
 def _list_edits(root: Any, places: Places) -> Iterator[tuple[Any, Sequence[str] | str]]:
     """Yield the nodes to replace, each with its value: a text, or the items of a list."""
     parameters = "Parameters"
-    yield _need(root, parameters, "Engine", "Default"), places.name
-    yield _need(root, parameters, "ModelName", "Default"), places.model_name
+    yield _get_required(root, parameters, "Engine", "Default"), places.name
+    yield _get_required(root, parameters, "ModelName", "Default"), places.model_name
     if allowed := _find(root, parameters, "Engine", "AllowedValues"):
         yield allowed, [places.name]
     if description := _find(root, "Description"):
         yield description, f"{places.name}."
     name = _find_application(root)
     of_application = ("Resources", name, "Properties")
-    yield _need(root, *of_application, "Location"), f"{places.up}/template.yaml"
-    yield _need(root, *of_application, parameters, "CodeFolder"), str(places.code.relative_to(ROOT))
+    yield _get_required(root, *of_application, "Location"), f"{places.up}/template.yaml"
+    yield _get_required(root, *of_application, parameters, "CodeFolder"), str(places.code.relative_to(ROOT))
     for one in ("Engine", "ModelName"):
-        value = _need(root, *of_application, parameters, one)
+        value = _get_required(root, *of_application, parameters, one)
         if not _refers_to(value, one):
             raise _Unsuitable(f"{'.'.join((*of_application, parameters, one))} is not !Ref {one}")
 
 
 def _find_application(root: Any) -> str:
     """Return the name of the resource that is the project's own template with other parameters."""
-    resources = _need(root, "Resources")
+    resources = _get_required(root, "Resources")
     names = [
         key.value
         for key, value in (resources.value if isinstance(resources, yaml.MappingNode) else [])
@@ -151,8 +151,8 @@ def _find(node: Any, *path: str) -> Any:
     return node
 
 
-def _need(node: Any, *path: str) -> Any:
-    """Return the node at a path of keys."""
+def _get_required(node: Any, *path: str) -> Any:
+    """Return the node at a path of keys, which the template has to have."""
     found = _find(node, *path)
     if found is None:
         raise _Unsuitable(f"it has no {'.'.join(path)}")

@@ -291,7 +291,9 @@ def _parse_lazy(table: dict[str, Any], folders: Sequence[Path]) -> Lazy:
             )
     operations = _find_file(table["operations"], folders) if "operations" in table else None
     if operations and not operations.is_file():
-        raise RecipeError(f"lazy: there is no script {folders[0] / table['operations']}")
+        raise RecipeError(
+            f"lazy: the script {folders[0] / table['operations']} does not exist; correct `operations`"
+        )
     later = (Later(one["registry"], tuple(one["entries"]), one["reason"]) for one in table.get("later", []))
     return Lazy(tuple(table["verified"]), tuple(table["packages"]), operations, tuple(later))
 

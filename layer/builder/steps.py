@@ -69,8 +69,8 @@ class Job:
     @property
     def patches(self) -> tuple[patch.Patch, ...]:
         """The patches for the target; those that move imports only where they are verified."""
-        place, lazy = f"{self.target.runtime}-{self.target.architecture}", self.recipe.lazy
-        unverified = lazy is not None and place not in lazy.verified
+        lazy = self.recipe.lazy
+        unverified = lazy is not None and self.target.record not in lazy.verified
         return tuple(
             one
             for one in self.recipe.patches

@@ -150,7 +150,7 @@ def _print_plan(job: builder.Job) -> None:
     say("install")
     for file in wheels:
         print(f"    {file}")
-    for one in sorted(recipe.patches, key=lambda one: patch.STAGES.index(one.stage)):
+    for one in sorted(job.patches, key=lambda one: patch.STAGES.index(one.stage)):
         say(f"{one.stage}: {one.path} ({one.name})")
     for rule in (*load_common_rules(), *recipe.rules):
         say(f"take out: {rule.name}, {rule.reason}")
@@ -180,7 +180,10 @@ def _add_trace(commands: Commands) -> None:
 def _trace(options: argparse.Namespace) -> int:
     recipe, target = load(options.recipe), get_target(options.target)
     out = options.out or builder.default_out(recipe, target)
-    with contextlib.nullcontext(sys.stdin) if options.log == "-" else open(options.log) as lines:  # noqa: PTH123
+    source = contextlib.nullcontext(sys.stdin)
+    with (
+        source if options.log == "-" else Path(options.log).open(encoding="utf-8", errors="replace") as lines
+    ):
         touched = observe.read_log(lines)
     if not touched:
         raise BuildError(

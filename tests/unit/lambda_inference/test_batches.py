@@ -144,14 +144,14 @@ def test_a_result_that_may_not_be_looked_at_is_not_missing(bucket, monkeypatch):
     answer(0)
     find = _storage.Bucket.find
 
-    def denied(self, key):
+    def deny(self, key):
         if key.endswith("predictions.jsonl.gz"):
             raise Unavailable("the clock of this environment is wrong")
         return find(self, key)
 
     with monkeypatch.context() as patch:
         patch.setattr(_storage.Bucket, "find_metadata", lambda *_: None)
-        patch.setattr(_storage.Bucket, "find", denied)
+        patch.setattr(_storage.Bucket, "find", deny)
         with pytest.raises(Unavailable, match="clock"):
             run(bucket, [piece(0)])
     assert run(bucket, [piece(0)])[1][0]["failed_ranges"] == 0

@@ -35,7 +35,7 @@ class Deployment:
 
 
 @pytest.fixture(autouse=True)
-def _deployed(monkeypatch):
+def _replace_deployment(monkeypatch):
     """Put the deployment in the place of AWS's."""
     monkeypatch.setattr(invoke, "AwsDeployment", Deployment)
     monkeypatch.setattr(Deployment, "asked", [])

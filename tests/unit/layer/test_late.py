@@ -91,7 +91,7 @@ def build_toy(tmp_path, monkeypatch):
 
     def run(text, place=""):
         target = get_target(HOST)
-        own = RECIPE.replace("{place}", place or f"{target.runtime}-{target.architecture}")
+        own = RECIPE.replace("{place}", place or target.record)
         (tmp_path / "toy.toml").write_text(own + text)
         job = build.Job(
             load(str(tmp_path / "toy.toml")), get_target(HOST), tmp_path / "out", work=tmp_path / "work"
@@ -136,7 +136,7 @@ class TestGate:
 
     def test_lost(self, build_toy):
         """A module that its package no longer finds stops the build, too."""
-        with pytest.raises(BuildError, match=r"toy\.plain is no attribute of its package any more"):
+        with pytest.raises(BuildError, match=r"toy\.plain is not an attribute of its package any more"):
             build_toy(PATCH.format(old="import toy.plain\\n", new=""))
 
     def test_not_verified(self, build_toy, tmp_path):
@@ -182,7 +182,7 @@ class TestCompare:
             ({"predicted": {"atexit": ["a", "b"]}}, "atexit, after the prediction: b was not there before"),
             ({"missing": ["x.z"]}, "x.z is gone"),
             ({"late": {"x.y": "ImportError"}}, "x.y: ImportError, not imported"),
-            ({"attributes": []}, "x.y is no attribute of its package any more"),
+            ({"attributes": []}, "x.y is not an attribute of its package any more"),
             ({"threads": ["x.y: KeyError"]}, "x.y: KeyError, when several threads import at once"),
             ({"operations": {"add": "3"}}, "operations.add: 2, not 3"),
             ({"answer": [2]}, "answer[0]: 1, not 2"),

@@ -3,7 +3,8 @@
 ::
 
     [lazy]
-    verified = ["python3.13-arm64"]            # where the gate has let them pass; elsewhere they are left out
+    verified = ["python3.13-arm64"]            # targets, by the folders of their records, where the gate let
+                                               # them pass; elsewhere they are left out
     packages = ["torch"]                       # imported first; what they register and hold is compared
     operations = "torch_operations.py"         # its answer() does more than the prediction, and returns JSON
 
@@ -44,9 +45,9 @@ class Later:
 class Lazy:
     """What is compared of a tree with and without the patches of the stage ``lazy``.
 
-    ``verified`` are the runtimes with their architectures for which they are applied, such as
-    ``python3.13-arm64``: another Python registers other things while it imports, and a build by somebody
-    else should not stop for that.
+    ``verified`` are the targets for which they are applied, by the folders of their records, such as
+    ``python3.13-arm64`` and ``host/python3.11-linux-x86_64``: another Python, and another torch for it,
+    registers other things while it imports, and a build by somebody else should not stop for that.
     """
 
     verified: tuple[str, ...]
@@ -88,7 +89,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any], later: Iterable
         *(f"{name} is gone" for name in after["missing"]),
         *_compare_imports(before["late"], after["late"]),
         *(
-            f"{name} is no attribute of its package any more"
+            f"{name} is not an attribute of its package any more"
             for name in sorted(set(before["attributes"]) - set(after["attributes"]))
         ),
         *(
