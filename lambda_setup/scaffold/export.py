@@ -16,13 +16,15 @@ from lambda_setup.models.toolkits import packages
 from lambda_setup.models.toolkits.conversion import SENTENCES
 from lambda_setup.models.toolkits.environment import make_environment, run_command
 from lambda_setup.output import status
-from lambda_setup.scaffold.huggingface import Network
+from lambda_setup.scaffold.huggingface.recognition import Network
 
 _GRAPH_RUNNER = Path(__file__).with_name("onnx_runner.py")
 _MODULE_RUNNER = Path(__file__).with_name("torch_runner.py")
 _RUNNER = Path(__file__).with_name("export_runner.py")
 _ODD = ("", "?", "Ünïcödé, 東京 🙂", "word " * 2_000)
 """Texts that a network may answer otherwise: empty, short, of other scripts, too long."""
+_READABLE = 100_000
+"""Characters of a smoke test that is laid out for people."""
 _LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "README.md")
 
 
@@ -82,9 +84,26 @@ def _describe(
         "files": sorted(path.name for path in folder.iterdir()),
         "libraries": result["libraries"],
     }
-    if precision == "float32":  # int8 answers a little otherwise on each kind of processor
-        description["smoke"] = {"request": request, "predictions": result["predictions"]}
-    return tomlkit.dumps(description)
+    if precision != "float32":  # int8 answers a little otherwise on each kind of processor
+        return tomlkit.dumps(description)
+    smoke = {"request": request, "predictions": result["predictions"]}
+    if len(json.dumps(smoke)) < _READABLE:
+        return tomlkit.dumps(description | {"smoke": smoke})
+    lines = [f"{key} = {format_value(value)}" for key, value in smoke.items()]
+    return "\n".join([tomlkit.dumps(description), "[smoke]", *lines]) + "\n"
+
+
+def format_value(value: Any) -> str:
+    """Return a value as TOML has it in one line; of a hundred thousand numbers in no time."""
+    match value:
+        case dict():
+            pairs = [f"{json.dumps(key)} = {format_value(one)}" for key, one in value.items()]
+            return f"{{{', '.join(pairs)}}}"
+        case list():
+            return f"[{', '.join(map(format_value, value))}]"
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value)
 
 
 def _describe_fetch(package: tuple[str, str], weights: dict[str, Any], target: Path) -> str:
@@ -117,10 +136,30 @@ def export_graph(path: Path, target: Path, name: str) -> tuple[str, dict[str, An
     status(f"optimising {path.name}")
     result = _run_in(python, _GRAPH_RUNNER, path, target, b"")
     request = {"data": result["data"]}
-    (target / "model.toml").write_text(_describe(target, name, "float32", request, result), encoding="utf-8")
+    text = _describe(target, name, result["precision"], request, result)
+    (target / "model.toml").write_text(text, encoding="utf-8")
     for paper in _list_papers(path.parent):
         shutil.copyfile(paper, target / paper.name)
     return f"difference to the original at most {result['loss']:.1e}", request, result["arrays"]
+
+
+def list_modules(folder: Path) -> list[Path]:
+    """Return a module's code: the files beside ``network.py``, and packages there.
+
+    Raises:
+        CommandError: a file that ``export_module`` needs is missing.
+
+    """
+    for file in ("network.py", "example.json"):
+        if not (folder / file).is_file():
+            raise CommandError(f"{folder} has no {file}; docs/forking.md says what the folder holds")
+    if len(found := list(folder.glob("*.safetensors"))) != 1:
+        raise CommandError(
+            f"{folder} has {len(found)} files *.safetensors; expected one, as by "
+            "safetensors.torch.save_file(network.state_dict(), FILE)"
+        )
+    packages = {path.parent for path in folder.glob("*/__init__.py")}
+    return sorted([*folder.glob("*.py"), *(path for one in packages for path in one.rglob("*.py"))])
 
 
 def export_module(folder: Path, target: Path, name: str) -> tuple[dict[str, Any], list[str]]:
@@ -139,11 +178,7 @@ def export_module(folder: Path, target: Path, name: str) -> tuple[dict[str, Any]
         CommandError: a file is missing, or the module does not answer its example.
 
     """
-    for file in ("network.py", "example.json"):
-        if not (folder / file).is_file():
-            raise CommandError(f"{folder} has no {file}; docs/forking.md says what the folder holds")
-    if len(found := list(folder.glob("*.safetensors"))) != 1:
-        raise CommandError(f"{folder} has {len(found)} files *.safetensors; expected one")
+    list_modules(folder)
     status("asking the module for its answer to example.json")
     result = _run_in(make_environment("onnx"), _MODULE_RUNNER, folder, target, b"")
     request = {"data": result["data"]}

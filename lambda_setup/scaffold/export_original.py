@@ -53,9 +53,13 @@ def _choose(network: Any, tokenizer: Any, _: Any, request: dict[str, Any]) -> li
 
 def _score(network: Any, tokenizer: Any, _: Any, request: dict[str, Any]) -> list[Any]:
     ask = pipeline("text-classification", model=network.model, tokenizer=tokenizer)
-    sent = [{"text": first, "text_pair": second} for first, second in request["data"]]
-    found = ask(sent, truncation=True, function_to_apply="none" if network.has_plain_scores else "sigmoid")
-    return [{"texts": pair, "score": one["score"]} for pair, one in zip(request["data"], found, strict=True)]
+    function = "none" if network.asked["activation"] == "Identity" else "sigmoid"
+    sent = [one if isinstance(one, str) else {"text": one[0], "text_pair": one[1]} for one in request["data"]]
+    found = ask(sent, truncation=True, function_to_apply=function)
+    return [
+        {"text" if isinstance(item, str) else "texts": item, "score": one["score"]}
+        for item, one in zip(request["data"], found, strict=True)
+    ]
 
 
 def _tag(network: Any, tokenizer: Any, _: Any, request: dict[str, Any]) -> list[Any]:

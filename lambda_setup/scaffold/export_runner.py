@@ -45,6 +45,8 @@ TOLERANCE = 1e-4
 """Between an exported float32 network's numbers and the original's."""
 CONSTANT = 16_384
 """Bytes of the largest constant that is stored as it is."""
+LISTED = 3
+"""Names of weights in a message."""
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -55,7 +57,10 @@ class Exported(torch.nn.Module):
         super().__init__()
         kind = getattr(transformers, CLASSES[asked["task"]])
         # The plain attention is what exports to one graph for any length.
-        model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+        model, report = kind.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+        )
+        check_weights(report)
         self.model, self.asked = model.eval(), asked
         self.dense = torch.nn.Sequential(*(load_dense(folder / name) for name in asked["dense"]))
         self.outputs = {"embedding": ["vector"], "answers": ["start", "end"]}.get(asked["task"], ["scores"])
@@ -82,22 +87,35 @@ class Exported(torch.nn.Module):
             return (found.logits.softmax(-1),)
         return (self.activate(found.logits),)
 
-    @property
-    def has_plain_scores(self) -> bool:
-        """Whether a cross-encoder's scores are its logits, by what sentence-transformers saved of it."""
-        named = getattr(self.model.config, "sentence_transformers", None) or {}
-        return "Identity" in str(named)
-
     def activate(self, logits: torch.Tensor) -> torch.Tensor:
         """Return what transformers' pipelines make of the logits of a text."""
         config = self.model.config
         if self.asked["task"] == "entailment":
             return logits
         if self.asked["task"] == "pairs":
-            return logits if self.has_plain_scores else logits.sigmoid()
+            return logits if self.asked["activation"] == "Identity" else logits.sigmoid()
         if config.problem_type == "regression":
             return logits
         return logits.sigmoid() if config.problem_type == "multi_label_classification" else logits.softmax(-1)
+
+
+def check_weights(report: dict[str, Any]) -> None:
+    """Refuse weights that leave parts of the network to chance, or have no place in it.
+
+    A pooler is no part of any answer here, and what is above the layers is another task's head. ValueError
+    names some of them.
+    """
+    missing = sorted(name for name in report["missing_keys"] if "pooler." not in name)
+    if missing:
+        raise ValueError(f"its weights lack {shorten(missing)}, which would be random")
+    if strange := sorted(name for name in report["unexpected_keys"] if ".layer." in name):
+        raise ValueError(f"its weights hold {shorten(strange)}, for which transformers' network has no place")
+
+
+def shorten(names: list[str]) -> str:
+    """Return the first names of a list, and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def load_dense(folder: Path) -> torch.nn.Sequential:
@@ -118,12 +136,12 @@ def pool(mode: str, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     if mode == "max":
         return hidden.masked_fill(weights == 0, -1e9).max(1)[0]
     total, count = (hidden * weights).sum(1), weights.sum(1).clamp(min=1e-9)
-    return total / (count.sqrt() if mode == "mean_sqrt_len" else count)
+    return total / (count.sqrt() if mode == "mean_sqrt_len_tokens" else count)
 
 
 def encode(tokenizer: Any, asked: dict[str, Any], items: list[Any]) -> dict[str, torch.Tensor]:
     """Return the network's inputs for texts, or pairs of them, as transformers makes them."""
-    pairs = [item if isinstance(item, list) else [item, None] for item in items]
+    pairs = [item if isinstance(item, list) else [asked["prompt"] + item, None] for item in items]
     if asked["lowercase"]:
         pairs = [[one and one.lower() for one in pair] for pair in pairs]
     first, second = zip(*pairs, strict=True)
@@ -153,8 +171,11 @@ def export(network: Exported, example: dict[str, torch.Tensor], target: Path, *,
         optimise(path, target)
 
 
-def write_tokenizer(tokenizer: Any, asked: dict[str, Any], folder: Path, target: Path) -> None:
-    """Write ``tokenizer.json``: the folder's own, unless transformers makes other tokens of a sample."""
+def write_tokenizer(tokenizer: Any, asked: dict[str, Any], folder: Path, target: Path) -> bool:
+    """Write ``tokenizer.json``: the folder's own, unless transformers makes other tokens of a sample.
+
+    Returns whether it is the folder's own.
+    """
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
@@ -170,8 +191,9 @@ def write_tokenizer(tokenizer: Any, asked: dict[str, Any], folder: Path, target:
         texts = [[one] if isinstance(one, str) else one for one in asked["samples"]]
         if all(own.encode(*text).ids == backend.encode(*text).ids for text in texts):
             shutil.copyfile(path, target / path.name)
-            return
+            return True
     backend.save(str(target / path.name))
+    return False
 
 
 def map_weights(target: Path, folder: Path) -> dict[str, Any] | None:
@@ -226,8 +248,10 @@ def run(folder: Path, target: Path, asked: dict[str, Any]) -> dict[str, Any]:
         sent = asked["request"]["data"]
         texts = {} if isinstance(sent[0], dict) else encode(tokenizer, asked, sent)
         predictions = ask(network, tokenizer, texts, asked["request"])
-    write_tokenizer(tokenizer, asked, folder, target)
+    is_own = write_tokenizer(tokenizer, asked, folder, target)
     settings = {name: asked[name] for name in ("longest", "labels")}
+    if asked["prompt"]:
+        settings["prompt"] = asked["prompt"]
     settings["padding"] = tokenizer.pad_token_id or 0
     (target / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     session = open_session(target / GRAPH)
@@ -237,7 +261,7 @@ def run(folder: Path, target: Path, asked: dict[str, Any]) -> dict[str, Any]:
     if not asked["int8"] and not loss < TOLERANCE:
         raise ValueError(f"the exported network's answers are off by {loss:.2g}")
     libraries = {name: version(name) for name in ("onnxruntime", "tokenizers")}
-    weights = None if asked["int8"] else map_weights(target, folder)
+    weights = map_weights(target, folder) if is_own and not asked["int8"] else None
     return {"predictions": predictions, "loss": loss, "libraries": libraries, "weights": weights}
 
 
@@ -249,6 +273,8 @@ def main(folder: Path, target: Path) -> int:
         result = run(folder, target, asked)
     except ValueError as error:
         result = {"reason": " ".join(str(error).split())}
+    except Exception as error:  # noqa: BLE001 - transformers' and the exporter's have no common base class
+        result = {"reason": f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"}
     print(json.dumps(result), file=output, flush=True)
     return 0
 

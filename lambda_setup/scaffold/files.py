@@ -51,7 +51,7 @@ def remember(places: Places, root: Path = ROOT, records: Path = RECORDS) -> int:
 def undo(
     places: Places, *, dry_run: bool = False, root: Path = ROOT, records: Path = RECORDS
 ) -> tuple[list[str], list[str]]:
-    """Remove what was made for a function and what builds recorded of it.
+    """Remove what was made for a function, what builds recorded of it, and the layers that they made.
 
     Returns the files that were removed, and those that stay, because somebody wrote or changed them.
 
@@ -80,13 +80,16 @@ def undo(
             names[name].unlink()
         for folder in places.all:
             _remove_empty(folder)
+        for target in ("host", "python*"):
+            for layer in records.parent.glob(f"{places.name}-{target}"):
+                shutil.rmtree(layer, ignore_errors=True)
         record.unlink()
     return removed, sorted(names.keys() - set(removed))
 
 
 def _remove_empty(folder: Path) -> None:
     """Remove a folder and those below it that hold nothing but caches."""
-    for cache in list(folder.rglob("__pycache__")):
+    for cache in [*folder.rglob("__pycache__"), folder / ".aws-sam"]:
         shutil.rmtree(cache, ignore_errors=True)
     for path in sorted([folder, *folder.rglob("*")], reverse=True):
         if path.is_dir() and not any(path.iterdir()):

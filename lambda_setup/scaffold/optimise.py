@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -13,18 +14,25 @@ _SMALL = "256"
 """Bytes below which weights stay in the graph."""
 
 
-def optimise(path: Path, target: Path) -> None:
+LEVELS = tuple(
+    getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{name}")
+    for name in ("ENABLE_EXTENDED", "ENABLE_BASIC", "DISABLE_ALL")
+)
+"""Levels of optimisation, the best first; beyond it an optimised graph is one processor's own."""
+
+
+def optimise(path: Path, target: Path, level: Any = LEVELS[0]) -> None:
     """Write an optimised graph and its weights into a folder."""
     options = onnxruntime.SessionOptions()
-    # Beyond this level an optimised graph is one processor's own.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.graph_optimization_level = level
     options.optimized_model_filepath = str(target / GRAPH)
     entry = "session.optimized_model_external_initializers_"
     options.add_session_config_entry(f"{entry}file_name", WEIGHTS)
     options.add_session_config_entry(f"{entry}min_size_in_bytes", _SMALL)
     open_session(path, options)
     # A network of small weights has them all in the graph.
-    (target / WEIGHTS).touch()
+    if WEIGHTS.encode() not in (target / GRAPH).read_bytes():
+        (target / WEIGHTS).write_bytes(b"")
 
 
 def open_session(

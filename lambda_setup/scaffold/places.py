@@ -51,6 +51,10 @@ def find_places(name: str, root: Path = ROOT) -> Places:
 
 def check_free(places: Places, root: Path = ROOT) -> None:
     """Refuse a name that is taken."""
+    if (example := root / "examples" / places.code.name).exists():
+        raise CommandError(
+            f"there is a function {places.name} already, {example.relative_to(root)}; choose another name"
+        )
     for path in places.all:
         if path.exists():
             raise CommandError(

@@ -7,6 +7,7 @@ an answer, and ``libraries``; or ``reason`` alone.
 """
 
 import json
+import re
 import shutil
 import sys
 from importlib.metadata import version
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+RESERVED = {"index", "error", "s3"}
+"""Names that outputs cannot have: of an item's number, of what failed, and of where a result is."""
 SHORT = 64
 """As in the function's predictor."""
 
@@ -44,6 +47,31 @@ def name_outputs(found: Any) -> dict[str, Any]:
     return {f"output_{number}" if number else "output": one for number, one in enumerate(many)}
 
 
+def check_output(name: str, value: Any) -> None:
+    """Refuse an output that has no way into a record; ValueError names it."""
+    if not isinstance(value, torch.Tensor) or value.dim() == 0 or len(value) != 1:
+        raise ValueError(f"its output {name} does not have the items as its first dimension")
+    if not re.fullmatch(r"\w+", name) or name in RESERVED:
+        raise ValueError(
+            f"its output {name!r} needs another name: of letters, digits and _, and none of "
+            f"{', '.join(sorted(RESERVED))}"
+        )
+    if value.is_floating_point() and not value.isfinite().all():
+        raise ValueError(f"its output {name} of example.json is not finite")
+
+
+def copy_weights(network: Any, loaded: dict[str, torch.Tensor], weights: Path, path: Path) -> None:
+    """Write the weights as they are, or in the module's own types where they were saved in others.
+
+    The function lays them into the module without a copy, and it computes in the types that they have.
+    """
+    types = {name: value.dtype for name, value in network.state_dict().items()}
+    if all(value.dtype == types[name] for name, value in loaded.items()):
+        shutil.copyfile(weights, path)
+    else:
+        save_file({name: value.to(types[name]) for name, value in loaded.items()}, path)
+
+
 def run(folder: Path, target: Path) -> dict[str, Any]:
     """Answer the example, and return what the module says; ValueError for a module that has no way."""
     sys.path.insert(0, str(folder))
@@ -54,7 +82,8 @@ def run(folder: Path, target: Path) -> dict[str, Any]:
     data = json.loads((folder / "example.json").read_text(encoding="utf-8"))["data"]
     [weights] = folder.glob("*.safetensors")
     network = Network(**arguments).eval()
-    network.load_state_dict(load_file(weights))
+    loaded = load_file(weights)
+    network.load_state_dict(loaded)
     inputs = {name: find_kind([item[name] for item in data]) for name in data[0]}
     predictions, arrays = [], set()
     for index, item in enumerate(data):
@@ -62,13 +91,20 @@ def run(folder: Path, target: Path) -> dict[str, Any]:
         with torch.inference_mode():
             outputs = name_outputs(network(**feed))
         for name, value in outputs.items():
-            if not isinstance(value, torch.Tensor) or value.dim() == 0 or len(value) != 1:
-                raise ValueError(f"its output {name} does not have the items as its first dimension")
+            check_output(name, value)
             if value[0].dim() > 1 or value[0].numel() > SHORT:
                 arrays.add(name)
-        predictions.append({"index": index, **{name: value[0].tolist() for name, value in outputs.items()}})
-    shutil.copyfile(weights, target / "weights.safetensors")
-    settings = {"arguments": arguments, "inputs": inputs}
+        shown = {
+            name: value[0].byte() if name in arrays and value.dtype == torch.bool else value[0]
+            for name, value in outputs.items()
+        }
+        predictions.append({"index": index, **{name: value.tolist() for name, value in shown.items()}})
+    copy_weights(network, loaded, weights, target / "weights.safetensors")
+    dimensions = {name: torch.tensor(data[0][name]).dim() for name in inputs}
+    settings = {
+        "arguments": arguments,
+        "inputs": {name: (kind, dimensions[name]) for name, kind in inputs.items()},
+    }
     (target / "settings.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     libraries = {"torch": version("torch").partition("+")[0]}
     return {"data": data, "predictions": predictions, "arrays": sorted(arrays), "libraries": libraries}
@@ -78,6 +114,8 @@ def main(folder: Path, target: Path) -> int:
     """Answer the example; return 0, also if the module cannot."""
     try:
         result = run(folder, target)
+    except ModuleNotFoundError as error:
+        result = {"reason": f"{error}; it may import torch, numpy, and what lies beside network.py"}
     except Exception as error:  # noqa: BLE001 - the module's own code runs
         result = {"reason": f"{type(error).__name__}: {' '.join(str(error).split())}"}
     print(json.dumps(result), flush=True)

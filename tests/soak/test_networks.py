@@ -8,8 +8,7 @@ import itertools
 import json
 import os
 import subprocess
-import sys
-import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,7 @@ from lambda_setup.models.toolkits.environment import make_environment
 from lambda_setup.models.toolkits.packages import download
 from lambda_setup.scaffold import blank
 from lambda_setup.scaffold.export import export, export_graph, export_module
-from lambda_setup.scaffold.huggingface import KINDS, recognize
-from lambda_setup.scaffold.places import find_places
+from lambda_setup.scaffold.huggingface.recognition import KINDS, recognize
 from layer.builder.verify.compare import differences
 
 SUPPORT = ROOT / "tests" / "support"
@@ -88,8 +86,6 @@ def predict(python: str, packages: Path, task: str, model: Path, request: Any, c
 
 def smoke(model: Path) -> list[Any]:
     """Return the predictions of the original network."""
-    import tomllib
-
     found: list[Any] = tomllib.loads((model / "model.toml").read_text())["smoke"]["predictions"]
     return found
 
@@ -242,6 +238,80 @@ def test_a_network_without_items_is_refused(python, tmp_path):
     assert not (model / "model.toml").exists()
 
 
+@pytest.mark.parametrize(
+    ("form", "arrays", "precision"),
+    [
+        ("tokens", ["kept"], "float32"),
+        ("pixels", ["mask"], "float32"),
+        ("bytes", ["mask"], "float32"),
+        ("open-pixels", ["mask"], "float32"),
+        ("half", ["scores"], "float32"),
+        ("single", ["scores"], "float32"),
+        ("quantised", [], "int8"),
+    ],
+)
+def test_forms_of_networks(python, packages, tmp_path, form, arrays, precision):
+    """Whatever the inputs and outputs: the answers of the network as it was exported."""
+    path, model, code = tmp_path / "network.onnx", tmp_path / "model", tmp_path / "code"
+    subprocess.run([python, SUPPORT / "onnx_networks.py", form, path], capture_output=True, check=True)
+    model.mkdir()
+    code.mkdir()
+    _, request, found_arrays = export_graph(path, model, "mine")
+    assert found_arrays == arrays
+    assert tomllib.loads((model / "model.toml").read_text())["precision"] == precision
+    found = predict(python, packages, "onnx", model, request, code)
+    if precision == "float32":
+        assert differences(found, smoke(model), CLOSE) == []
+    assert len(found) == len(request["data"])
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("fixed", r"its input rows has shape \[8, 4\]; the first dimension has to be the items'"),
+        ("error", "an output and a field of every record, are called error"),
+        ("collision", "two of its outputs, .* are called a_b"),
+        (
+            "infinite",
+            r"scores of an example is not finite; put an example of yours beside it, as example\.json",
+        ),
+        ("huge", "an item of its inputs is 22 MB of JSON, and a request has 6 MB at most"),
+    ],
+)
+def test_networks_without_a_way_are_refused(python, tmp_path, form, message):
+    """The message names what is in the way, and nothing is written."""
+    path, model = tmp_path / "network.onnx", tmp_path / "model"
+    subprocess.run([python, SUPPORT / "onnx_networks.py", form, path], capture_output=True, check=True)
+    model.mkdir()
+    with pytest.raises(CommandError, match=message):
+        export_graph(path, model, "mine")
+    assert not (model / "model.toml").exists()
+
+
+def test_an_example_of_your_own(python, packages, tmp_path):
+    """It stands for the one that is made up, and what the network refuses is the request's error."""
+    path, model, code = tmp_path / "network.onnx", tmp_path / "model", tmp_path / "code"
+    subprocess.run([python, SUPPORT / "onnx_networks.py", "tokens", path], capture_output=True, check=True)
+    model.mkdir()
+    code.mkdir()
+    example = {"data": [{"tokens": [1, 2, 49], "mask": [1, 1, 0]}, {"tokens": [7, 8, 9], "mask": [1, 0, 0]}]}
+    path.with_name("example.json").write_text(json.dumps(example))
+    _, request, _ = export_graph(path, model, "mine")
+    assert request == example
+    found = predict(python, packages, "onnx", model, request, code)
+    assert differences(found, smoke(model), CLOSE) == []
+    wrong = subprocess.run(
+        [python, SUPPORT / "predict.py", code, model],
+        input='{"data": [{"tokens": [1, 50], "mask": [1, 1]}, {"tokens": [1], "mask": [1]}]}',
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'layer' / 'python'}:{packages}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "data[0] is refused by the network: indices element out of data bounds, idx=50" in wrong.stderr
+    path.with_name("example.json").write_text('{"data": [{"tokens": [1]}]}')
+    with pytest.raises(CommandError, match="with a value for each of tokens, mask; mend it, or move it away"):
+        export_graph(path, model, "mine")
+
+
 MODULE = """
 import torch
 
@@ -279,23 +349,3 @@ def test_a_folder_that_lacks_a_file_is_refused(tmp_path):
     """The message names the file."""
     with pytest.raises(CommandError, match=r"has no network\.py"):
         export_module(tmp_path, tmp_path / "model", "mine")
-
-
-def test_from_a_package_to_a_demo_and_back(record_property):
-    """No file is written or deleted by hand: new, make demo, and --undo, which leaves nothing."""
-    name, begin = "embedding2", time.monotonic()
-    places = find_places(name)
-    command = [sys.executable, "-m", "lambda_setup", "new", name]
-    try:
-        subprocess.run([*command, "--from", "huggingface", PACKAGE], cwd=ROOT, check=True)
-        shown = subprocess.run(
-            ["/usr/bin/make", "demo", f"EXAMPLE={name}"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        assert "predictions  " in shown.stdout
-        assert "vector" in shown.stdout
-    finally:
-        subprocess.run([*command, "--undo"], cwd=ROOT, check=True)
-    assert not any(path.exists() for path in places.all)
-    taken = time.monotonic() - begin
-    record_property("seconds", round(taken))
-    assert taken < 600  # ten minutes, in which the environment may have to be made

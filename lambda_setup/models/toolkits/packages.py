@@ -134,12 +134,14 @@ def write_weights(source: Path, weights: dict[str, Any], target: Path) -> None:
     data = source.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     tensors = json.loads(data[8:start])
-    types = {"F32": np.float32, "F16": np.float16, "I64": np.int64}
+    types = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I64": np.int64}
     written = bytearray(weights["size"])
     for offset, name, transposed in weights["tensors"]:
         one = tensors[name]
         first, end = (start + place for place in one["data_offsets"])
         array = np.frombuffer(data[first:end], types[one["dtype"]]).reshape(one["shape"])
+        if one["dtype"] == "BF16":  # the upper half of float32
+            array = (array.astype(np.uint32) << 16).view(np.float32)
         laid = (array.T if transposed else array).astype(np.float32).tobytes()
         written[offset : offset + len(laid)] = laid
     for offset, text in weights["constants"]:

@@ -11,7 +11,8 @@ from lambda_setup.__main__ import main
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT
 from lambda_setup.scaffold import blank, export, files
-from lambda_setup.scaffold.huggingface import Network, recognize
+from lambda_setup.scaffold.huggingface.modules import read_prompts
+from lambda_setup.scaffold.huggingface.recognition import Network, recognize
 from lambda_setup.scaffold.places import Places, check_free, find_places
 from layer.builder.recipe import load
 
@@ -20,8 +21,8 @@ TASKS = sorted(path.name for path in blank.CODE.iterdir() if path.name != "share
 
 
 def write(folder: Path, documents: dict[str, object]) -> Path:
-    """Write a model's folder with JSON documents, and a file in place of its weights."""
-    for name, document in {"model.safetensors": None, **documents}.items():
+    """Write a model's folder with JSON documents, and files in place of its weights and its tokenizer."""
+    for name, document in {"model.safetensors": None, "tokenizer.json": {}, **documents}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("" if document is None else json.dumps(document))
@@ -50,6 +51,7 @@ def test_settings_of_sentence_transformers_are_read(tmp_path):
             "config.json": BERT,
             "modules.json": modules("Transformer", "Pooling", "Dense", "Normalize"),
             "sentence_bert_config.json": {"max_seq_length": 256, "do_lower_case": True},
+            "2_Dense/model.safetensors": None,
             "1_Pooling/config.json": {
                 "word_embedding_dimension": 384,
                 "pooling_mode_cls_token": True,
@@ -114,7 +116,7 @@ PUBLISH = ", which is not .*: python -m lambda_setup model publish [^ ]+ --from 
 @pytest.mark.parametrize(
     ("documents", "message"),
     [
-        ({}, "no config.json with a model_type"),
+        ({"tokenizer.json": {}}, "no config.json with a model_type"),
         ({"config.json": []}, "no config.json with a model_type"),
         ({"config.json": {"model_type": "llama"}}, "type llama, which is not exported; these are: alb"),
         ({"config.json": {"model_type": "marian"}}, f"type marian{PUBLISH}"),
@@ -145,12 +147,191 @@ def test_what_is_not_exported_is_refused_by_name(tmp_path, documents, message):
         recognize(write(tmp_path, documents))
 
 
-def test_pickled_weights_are_refused(tmp_path):
-    """They could run code."""
-    folder = write(tmp_path, {"config.json": BERT})
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(CommandError, match="pickled weights alone, which could run code; save it with safe"):
+HEAD = BERT | {"architectures": ["BertForSequenceClassification"]}
+
+
+@pytest.mark.parametrize(
+    ("documents", "pickled", "message"),
+    [
+        (
+            {"config.json": HEAD},
+            "pytorch_model.bin",
+            r"pickled weights alone, which .*: BertForSequenceClassification\.from_pretrained\('",
+        ),
+        (
+            {"config.json": BERT, "modules.json": modules("Transformer", "Pooling")},
+            "pytorch_model.bin",
+            r"SentenceTransformer\('.*'\)\.save_pretrained\(FOLDER\) in sentence_transformers",
+        ),
+        ({"config.json": BERT}, "training_args.bin", "has no weights; save it"),
+        ({"config.json": BERT, "onnx/model.onnx": None}, "x.bin", "--from onnx .*/onnx/model.onnx; save it"),
+        ({"config.json": BERT, "other.safetensors": None}, "x.bin", "no model.safetensors, but other.safe"),
+    ],
+)
+def test_weights_that_are_not_in_safetensors(tmp_path, documents, pickled, message):
+    """Pickled ones could run code; the message has the way to others, whose class keeps the head."""
+    folder = write(tmp_path, documents)
+    (folder / "model.safetensors").rename(folder / pickled)
+    with pytest.raises(CommandError, match=message):
         recognize(folder)
+
+
+POOLING = {"config.json": BERT, "modules.json": modules("Transformer", "Pooling")}
+DENSE = POOLING | {"modules.json": modules("Transformer", "Pooling", "Dense"), "2_Dense/config.json": {}}
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        (
+            {"adapter_config.json": {"peft_type": "LORA", "base_model_name_or_path": "x"}},
+            r"an adapter \(LORA\) for x, and no network.*merge_and_unload",
+        ),
+        ({"snapshots/a1/config.json": BERT}, "a cache's folder; name the one inside: .*/snapshots/a1$"),
+        ({"config.json": BERT | {"auto_map": {"AutoModel": "x.Y"}}}, r"code of its own \(auto_map\)"),
+        (
+            {"config.json": BERT | {"quantization_config": {"quant_method": "gptq"}}},
+            "weights that gptq quantised; name the folder of the model before that",
+        ),
+        ({"config.json": BERT | {"position_embedding_type": "relative_key"}}, "of the type relative_key"),
+        (
+            {"config.json": BERT, "model.safetensors.index.json": {"weight_map": {"a": "a.safetensors"}}},
+            r"lacks a\.safetensors of its weights",
+        ),
+        ({"config.json": HEAD | {"id2label": {"a": "b"}}}, "an id2label whose keys are not numbers"),
+        (
+            {"config.json": HEAD | {"id2label": {"0": "x"}}, "config_sentence_transformers.json":
+             {"activation_fn": "torch.nn.modules.activation.Tanh"}},
+            "scores pairs by torch.nn.modules.activation.Tanh.*: Identity, Sigmoid",
+        ),
+        (
+            {"config.json": HEAD, "config_sentence_transformers.json":
+             {"prompts": {"query": "q: "}, "default_prompt_name": "query"}},
+            "puts the prompt 'q: ' in front of texts, which is exported for embeddings alone",
+        ),
+        (
+            POOLING
+            | {"1_Pooling/config.json": {"include_prompt": False}, "config_sentence_transformers.json":
+             {"prompts": {"query": "q: "}, "default_prompt_name": "query"}},
+            "leaves its prompt 'q: ' out of the pooling",
+        ),
+        (
+            POOLING | {"modules.json": modules("Transformer", "Pooling", "Normalize", "Dense")},
+            "has a Dense behind Normalize",
+        ),
+        (DENSE, r"2_Dense has no model\.safetensors; save the model with safetensors"),
+        (
+            DENSE | {"2_Dense/config.json": {"use_residual": True}, "2_Dense/model.safetensors": None},
+            "is not a plain layer",
+        ),
+    ],
+)  # fmt: skip
+def test_folders_of_other_forms_are_refused_by_name(tmp_path, documents, message):
+    """The message says what the folder holds, and the way to one that is exported."""
+    with pytest.raises(CommandError, match=message):
+        recognize(write(tmp_path, documents))
+
+
+def test_what_is_no_folder(tmp_path):
+    """A name on the hub, or a package without a version: the message has the way to a folder."""
+    with pytest.raises(CommandError, match=r"bert-base is not a folder\. Download the model.*NAME==VERSION"):
+        recognize(tmp_path / "bert-base")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json"])
+def test_pointers_are_no_files(tmp_path, file):
+    """What git cloned without LFS says so, in place of an error in its middle."""
+    folder = write(tmp_path, {"config.json": BERT})
+    (folder / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n")
+    with pytest.raises(CommandError, match=f"{file} is a pointer of Git LFS.*run git lfs pull in"):
+        recognize(folder)
+
+
+def test_a_folder_without_a_tokenizer(tmp_path):
+    """It is refused, because transformers would make an empty one, whose texts are all unknown words."""
+    folder = write(tmp_path, {"config.json": BERT})
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(CommandError, match=r"has no tokenizer, such as tokenizer\.json; save the one"):
+        recognize(folder)
+    (folder / "vocab.txt").write_text("[PAD]\n")
+    assert recognize(folder).kind == "bert"
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [
+        ({"pooling_mode": ["mean", "cls"]}, ("mean", "cls")),  # as sentence-transformers 6 joins them
+        ({"pooling_mode": "mean_sqrt_len_tokens"}, ("mean_sqrt_len_tokens",)),
+        (
+            {"pooling_mode_mean_sqrt_len_tokens": True, "pooling_mode_max_tokens": True},
+            ("max", "mean_sqrt_len_tokens"),
+        ),
+        ({}, ("mean",)),
+    ],
+)
+def test_poolings(tmp_path, pooling, expected):
+    """Several are joined in sentence-transformers' order, which was its own before release 6."""
+    assert recognize(write(tmp_path, POOLING | {"1_Pooling/config.json": pooling})).pooling == expected
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [
+        ({"sentence_roberta_config.json": {"max_seq_length": 75}}, 75),
+        ({"sentence_bert_config.json": {"processing_kwargs": {"text": {"max_length": 64}}}}, 64),
+        ({"sentence_bert_config.json": {"max_seq_length": 4096}}, 512),  # beyond its positions
+        ({"sentence_bert_config.json": {"max_seq_length": None}}, 512),
+        ({"tokenizer_config.json": {"model_max_length": None}}, 512),
+    ],
+)
+def test_length_settings(tmp_path, documents, expected):
+    """They are found where each release wrote them, and a network's positions bound them."""
+    assert recognize(write(tmp_path, POOLING | documents)).longest == expected
+
+
+def test_a_network_in_its_own_folder(tmp_path):
+    """Early releases of sentence-transformers put it into one, and the layers beside it."""
+    modules = [
+        {"type": "sentence_transformers.models.Transformer", "path": "0_Transformer"},
+        {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"},
+        {"type": "sentence_transformers.models.Dense", "path": "2_Dense"},
+    ]
+    documents = {"config.json": BERT, "model.safetensors": None, "tokenizer.json": {}}
+    folder = write(tmp_path, {"config.json": {}, "modules.json": modules, "2_Dense/model.safetensors": None})
+    write(folder / "0_Transformer", documents)
+    found = recognize(folder)
+    assert (found.folder, found.dense) == (folder / "0_Transformer", ("../2_Dense",))
+
+
+def test_prompts(tmp_path):
+    """The default one stands in front of every text; without one, texts are sent as they are."""
+    saved = {"prompts": {"query": "q: ", "document": ""}, "default_prompt_name": "query"}
+    folder = write(tmp_path, POOLING | {"config_sentence_transformers.json": saved})
+    assert recognize(folder).prompt == "q: "
+    assert read_prompts(folder) == {"query": "q: "}
+    write(folder, {"config_sentence_transformers.json": saved | {"default_prompt_name": None}})
+    assert recognize(folder).prompt == ""
+
+
+@pytest.mark.parametrize(
+    ("documents", "activation"),
+    [
+        ({}, "Sigmoid"),
+        ({"config.json": {"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"}},
+         "Identity"),
+        ({"config.json": {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}},
+         "Identity"),
+        ({"config_sentence_transformers.json": {"activation_fn": "torch.nn.modules.linear.Identity"}},
+         "Identity"),
+        ({"config.json": {"problem_type": "regression"}}, "Identity"),
+        ({"modules.json": modules("Transformer")}, "Sigmoid"),  # of sentence-transformers 6
+    ],
+)  # fmt: skip
+def test_scores_of_cross_encoders(tmp_path, documents, activation):
+    """What makes a score of the network's number is found where each release wrote it."""
+    config = HEAD | {"id2label": {"0": "LABEL_0"}} | documents.get("config.json", {})
+    found = recognize(write(tmp_path, documents | {"config.json": config}))
+    assert (found.task, found.activation) == ("pairs", activation)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -187,6 +368,23 @@ def test_undo_removes_what_was_made(places, tmp_path):
     check_free(places, tmp_path)
     with pytest.raises(CommandError, match="no record"):
         files.undo(places, root=tmp_path, records=tmp_path / "records")
+
+
+def test_undo_removes_layers(places, tmp_path):
+    """Of the function alone, and what `sam build` made in its folder."""
+    for name in ("mine-host", "mine-python3.13-arm64", "mine2-host"):
+        (tmp_path / name / "layer").mkdir(parents=True)
+    (places.code / ".aws-sam" / "build").mkdir(parents=True)
+    files.undo(places, root=tmp_path, records=tmp_path / "records")
+    assert not places.code.exists()
+    assert {path.name for path in tmp_path.glob("mine*")} == {"mine2-host"}
+
+
+def test_a_name_of_an_example_is_taken(tmp_path):
+    """The message names the example, which is not to be undone."""
+    (tmp_path / "examples" / "mine_function").mkdir(parents=True)
+    with pytest.raises(CommandError, match="function mine already, examples/mine_function; choose another"):
+        check_free(find_places("mine", tmp_path), tmp_path)
 
 
 def test_undo_keeps_what_is_yours(places, tmp_path):

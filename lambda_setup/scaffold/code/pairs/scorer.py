@@ -1,4 +1,7 @@
-"""Pairs of texts in, a score each out: how well the second answers or resembles the first."""
+"""Pairs of texts in, a score each out: how well the second answers or resembles the first.
+
+A network that scores single texts takes those, too.
+"""
 
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
@@ -14,12 +17,12 @@ WINDOW = 512
 
 Text = Annotated[str, Meta(max_length=MAX_CHARS)]
 Pairs = Annotated[
-    list[Annotated[list[Text], Meta(min_length=2, max_length=2)]],
+    list[Text | Annotated[list[Text], Meta(min_length=2, max_length=2)]],
     Meta(
         min_length=1,
         max_length=MAX_ITEMS,
         description=f"a list of 1 to {MAX_ITEMS:,} pairs of strings of at most {MAX_CHARS:,} characters, "
-        'such as [["a question", "a text"]]',
+        'such as [["a question", "a text"]], or of single strings',
     ),
 ]
 
@@ -30,8 +33,8 @@ class PairRequest(BaseRequest, kw_only=True):
     data: Pairs
 
     def __post_init__(self) -> None:
-        for index, pair in enumerate(self.data if isinstance(self.data, list) else []):
-            for text in pair:
+        for index, item in enumerate(self.data if isinstance(self.data, list) else []):
+            for text in [item] if isinstance(item, str) else item:
                 check_unicode(text, f"data[{index}]")
 
 
@@ -49,7 +52,9 @@ class Scorer:
 
     def predict(self, request: PairRequest, deadline: Deadline) -> Iterator[Prediction]:
         """Yield a prediction a pair, in input order."""
-        for start, pairs in deadline.batches(request.data, WINDOW):
-            rows = self._network.run(self._network.tokenizer.encode_batch([*map(tuple, pairs)]), deadline)
-            for index, (pair, (scores,)) in enumerate(zip(pairs, rows, strict=True), start):
-                yield Prediction({"index": index, "texts": pair, "score": float(scores[0])})
+        for start, items in deadline.batches(request.data, WINDOW):
+            sent = [item if isinstance(item, str) else tuple(item) for item in items]
+            rows = self._network.run(self._network.tokenizer.encode_batch(sent), deadline)
+            for index, (item, (scores,)) in enumerate(zip(items, rows, strict=True), start):
+                key = "text" if isinstance(item, str) else "texts"
+                yield Prediction({"index": index, key: item, "score": float(scores[0])})
