@@ -71,7 +71,7 @@ def _join(
     from rich.progress import Progress
 
     encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(dict[str, Any]).decode
-    index = failed = 0
+    index = failed = ranges = 0
     with Progress(console=Console(stderr=True)) as progress, ThreadPoolExecutor(_AHEAD) as pool:
         task = progress.add_task("fetching", total=head["ranges"])
         for entry, (data, files) in _read_ahead(pool, bucket, map(decode, entries)):
@@ -88,7 +88,11 @@ def _join(
                 index += 1
             if any(arrays.values()):
                 raise _damage(bucket, entry["s3_key"], "arrays belong to no line")
+            ranges += 1
             progress.advance(task)
+        if ranges != head["ranges"]:
+            key = manifest_key(head["run"])
+            raise _damage(bucket, key, f"it has {ranges:,} ranges, not {head['ranges']:,}")
     return index, failed
 
 

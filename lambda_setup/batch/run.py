@@ -169,7 +169,9 @@ def _write_index(
             digest = batch["index"].split("/")[-2]
             shards = corpora.cut(corpus, digest, most_bytes, most_lines or MAX_LINES, progress)
             data = corpora.encode_index(shards)
-        bucket.put(batch["index"], data)
+        # Another run of this corpus may have written it meanwhile; its shards are as good.
+        if not bucket.create(batch["index"], data) and (stream := bucket.open(batch["index"])):
+            data = stream.read()
     entries = json.loads(data)
     lines = sum(entry["lines"] for entry in entries)
     status(f"{lines:,} lines in {len(entries):,} shards: s3://{bucket.name}/{batch['index']}")

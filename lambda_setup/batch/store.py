@@ -43,12 +43,11 @@ class ResultBucket:
                 raise
         return None
 
-    def put(self, key: str, data: bytes) -> None:
-        """Write JSON."""
-        self.client.put_object(Bucket=self.name, Key=key, Body=data, ContentType="application/json")
-
     def create(self, key: str, data: bytes) -> bool:
-        """Write JSON unless there is such an object, and return whether it was written."""
+        """Write JSON unless there is such an object, and return whether it holds these bytes now.
+
+        A request whose answer is lost is repeated by boto3, and then meets its own object.
+        """
         from botocore.exceptions import ClientError
 
         try:
@@ -58,7 +57,8 @@ class ResultBucket:
         except ClientError as error:
             if error.response["Error"]["Code"] != "PreconditionFailed":
                 raise
-            return False
+            stream = self.open(key)
+            return stream is not None and stream.read() == data
         return True
 
 

@@ -129,7 +129,8 @@ def configure_parser(commands: Any) -> None:
         "prune",
         prune,
         "remove a model's old versions",
-        "Remove a model's old versions. What a channel points to, or would be rolled back to, stays.",
+        "Remove a model's old versions. What a channel points to, or would be rolled back to, stays. So does "
+        "an incomplete version for a day: somebody may be uploading it.",
     )
     parser.add_argument("--keep", type=positive, required=True, metavar="K", help="newest versions to keep")
     add_dry_run(parser, "print the versions to remove")
@@ -408,12 +409,13 @@ def prune(options: argparse.Namespace) -> int:
     with readable_errors("model bucket"):
         bucket = _open_bucket(options)
         versions = bucket.unused_versions(options.name, options.keep)
-        for version in versions:
+        for version in [*versions]:
             verb = "would delete" if options.dry_run else "deleting"
             stream = sys.stderr if options.json else sys.stdout
             print(f"{verb} {version.version[:SHORT_VERSION]}  {version.bytes:,} bytes", file=stream)
-            if not options.dry_run:
-                bucket.delete(version)
+            if not options.dry_run and not bucket.delete_unused(options.name, version):
+                status(f"{version.version[:SHORT_VERSION]} stays: a channel has just moved to it")
+                versions.remove(version)
     size = sum(version.bytes for version in versions)
     result = {"removed": [version.version for version in versions], "bytes": size}
     return print_result(options.json, result, lambda: print(f"total {size:,} bytes"))

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +19,24 @@ if TYPE_CHECKING:
 
 SHORT_VERSION = 12
 """Characters of a version in tables and messages; commands accept any unique beginning."""
+UPLOAD_SECONDS = 24 * 60 * 60
+"""How long after its last object a version without a manifest may still be on its way."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version in the bucket; one without a manifest is incomplete."""
+    """A version in the bucket; one without a manifest is incomplete.
+
+    Attributes:
+        age: seconds since its newest object was written, on S3's clock.
+
+    """
 
     version: str
     manifest: PublishedManifest | None
     keys: tuple[str, ...]
     bytes: int
+    age: float
 
     @property
     def created(self) -> str:
@@ -73,14 +83,21 @@ class ModelBucket:
         prefix = f"models/{model}/versions/"
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         sizes: dict[str, dict[str, int]] = {}
+        ages: dict[str, float] = {}
         for page in pages:
+            date = page["ResponseMetadata"]["HTTPHeaders"].get("date")
+            now = parsedate_to_datetime(date) if date else datetime.now(UTC)
             for entry in page.get("Contents", []):
-                sizes.setdefault(entry["Key"].split("/")[3], {})[entry["Key"]] = entry["Size"]
+                version = entry["Key"].split("/")[3]
+                sizes.setdefault(version, {})[entry["Key"]] = entry["Size"]
+                age = (now - entry["LastModified"]).total_seconds()
+                ages[version] = min(age, ages.get(version, age))
         versions = []
         for version, objects in sizes.items():
             key = f"{prefix}{version}/manifest.json"
             manifest = self._read_manifest(key) if key in objects else None
-            versions.append(Version(version, manifest, tuple(sorted(objects)), sum(objects.values())))
+            size = sum(objects.values())
+            versions.append(Version(version, manifest, tuple(sorted(objects)), size, ages[version]))
         return sorted(versions, key=lambda version: (version.created, version.version), reverse=True)
 
     def version(self, model: str, start: str) -> Version:
@@ -108,6 +125,11 @@ class ModelBucket:
                 f"version {version.version[:SHORT_VERSION]} of {model} is incomplete; publish it again"
             )
         return version.manifest
+
+    def has_manifest(self, model: str, version: str) -> bool:
+        """Return whether a version has a manifest, that is, whether it is complete."""
+        prefix = f"models/{model}/versions/{version}/manifest.json"
+        return bool(self.client.list_objects_v2(Bucket=self.name, Prefix=prefix).get("Contents"))
 
     def pointer(self, model: str, channel: str) -> channels.Pointer | None:
         """Return a channel's pointer, None if there is no such channel."""
@@ -144,11 +166,29 @@ class ModelBucket:
         return faults
 
     def unused_versions(self, model: str, keep: int) -> list[Version]:
-        """Return all versions but the ``keep`` newest complete ones and the channels' last two."""
-        pointers, versions = self.pointers(model).values(), self.versions(model)
-        used = {version for pointer in pointers for version in (pointer.version, pointer.previous)}
+        """Return the versions that may go.
+
+        All but the ``keep`` newest complete ones, the channels' last two, and those that are incomplete
+        because somebody may still be uploading them.
+        """
+        used, versions = self._used_versions(model), self.versions(model)
         used |= {version.version for version in [one for one in versions if one.manifest][:keep]}
-        return [version for version in versions if version.version not in used]
+        return [
+            version
+            for version in versions
+            if version.version not in used and (version.manifest or version.age > UPLOAD_SECONDS)
+        ]
+
+    def _used_versions(self, model: str) -> set[str | None]:
+        pointers = self.pointers(model).values()
+        return {version for pointer in pointers for version in (pointer.version, pointer.previous)}
+
+    def delete_unused(self, model: str, version: Version) -> bool:
+        """Delete a version unless a channel has moved to it meanwhile, and return whether it was deleted."""
+        if version.version in self._used_versions(model):
+            return False
+        self.delete(version)
+        return True
 
     def delete(self, version: Version) -> None:
         """Delete a version, its manifest first, so that an interrupted deletion leaves no usable version."""

@@ -2,12 +2,15 @@
 
 ::
 
-    models/<name>/channels/<channel>.json   {"version": …, "history": [{"from", "to", "when", "by"}, …]}
+    models/<name>/channels/<channel>.json   {"version": …, "history": [{"from", "to", "when", "by", "id"}, …]}
 
-Functions read ``version`` alone. The history has the latest moves, the newest last.
+Functions read ``version`` alone. The history has the latest moves, the newest last. By its ``id`` whoever
+made a move recognises it, also if S3's answer was lost.
 """
 
+import contextlib
 import json
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,14 @@ if TYPE_CHECKING:
 CHANNELS = ("dev", "prod")
 HISTORY_LENGTH = 50
 """Moves that a pointer keeps."""
+
+
+class DamagedPointer(CommandError):
+    """A pointer that cannot be read; ``pointer`` has its ETag, so that a publication can replace it."""
+
+    def __init__(self, url: str, etag: str) -> None:
+        super().__init__(f"{url} is damaged: publish again, which writes it anew")
+        self.pointer = Pointer("", (), etag)
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ def key(name: str, channel: str) -> str:
 
 
 def read(client: "S3Client", bucket: str, name: str, channel: str) -> Pointer | None:
-    """Return a channel's pointer, None if there is no such channel; CommandError if it is damaged."""
+    """Return a channel's pointer, None if there is no such channel; DamagedPointer if it cannot be read."""
     try:
         response = client.get_object(Bucket=bucket, Key=key(name, channel))
     except client.exceptions.NoSuchKey:
@@ -51,27 +62,43 @@ def read(client: "S3Client", bucket: str, name: str, channel: str) -> Pointer | 
         fields = json.loads(response["Body"].read())
         return Pointer(fields["version"], tuple(fields.get("history", ())), response["ETag"])
     except (ValueError, LookupError, TypeError, AttributeError):
-        raise CommandError(
-            f"s3://{bucket}/{key(name, channel)} is damaged: publish again, which writes it anew"
-        ) from None
+        raise DamagedPointer(f"s3://{bucket}/{key(name, channel)}", response["ETag"]) from None
 
 
 def move(
     client: "S3Client", bucket: str, name: str, channel: str, version: str, *, before: Pointer | None, by: str
 ) -> None:
-    """Point a channel to a version; ClientError PreconditionFailed if it has moved since ``before``."""
+    """Point a channel to a version.
+
+    A request whose answer is lost is repeated by boto3, and then meets its own move; so after an error the
+    channel's history says whether this move was made.
+
+    Raises:
+        ClientError: PreconditionFailed, if the channel has moved since ``before``.
+
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
     step: dict[str, str | None] = {
-        "from": before.version if before else None,
+        "from": (before.version or None) if before else None,
         "to": version,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "by": by,
+        "id": secrets.token_hex(8),
     }
     history = [*(before.history if before else ()), step][-HISTORY_LENGTH:]
     condition: dict[str, Any] = {"IfMatch": before.etag} if before else {"IfNoneMatch": "*"}
-    client.put_object(
-        Bucket=bucket,
-        Key=key(name, channel),
-        Body=json.dumps({"version": version, "history": history}).encode(),
-        ContentType="application/json",
-        **condition,
-    )
+    try:
+        client.put_object(
+            Bucket=bucket,
+            Key=key(name, channel),
+            Body=json.dumps({"version": version, "history": history}).encode(),
+            ContentType="application/json",
+            **condition,
+        )
+    except (ClientError, BotoCoreError):
+        with contextlib.suppress(ClientError, BotoCoreError, CommandError):
+            pointer = read(client, bucket, name, channel)
+            if pointer and step in pointer.history:
+                return
+        raise

@@ -78,5 +78,11 @@ def _move(
         channels.move(
             bucket.client, bucket.name, name, channel, version, before=pointer, by=bucket.identify()
         )
+        # A `model prune` that looked at the channels before the move may have removed what it did not find.
+        if not bucket.has_manifest(name, version):
+            raise CommandError(
+                f"{channel} of {name} has moved to {version[:SHORT_VERSION]}, and somebody has just removed "
+                "that version; roll back, or publish it again. Functions keep the model that they have"
+            )
     before = pointer.version if pointer else None
     return {"name": name, "channel": channel, "from": before, "to": version, "moved": not dry_run}

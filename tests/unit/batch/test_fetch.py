@@ -31,7 +31,7 @@ SECOND = [
 def build_run(*shards: list[Prediction] | int) -> tuple[SimpleNamespace, dict[str, bytes]]:
     """Return a bucket with a run of shards, or the numbers of lines of failed ones, and its objects."""
     objects: dict[str, bytes] = {}
-    manifest: list[dict[str, object]] = [{"ranges": len(shards), "failed_ranges": 0}]
+    manifest: list[dict[str, object]] = [{"run": "run", "ranges": len(shards), "failed_ranges": 0}]
     for number, shard in enumerate(shards):
         if isinstance(shard, int):
             manifest.append({"lines": shard, "error": {"code": "NotRun", "message": "no"}})
@@ -105,3 +105,12 @@ def test_a_kind_of_two_types_does_not_go_into_one_file(tmp_path):
     bucket, _ = build_run(FIRST, [Prediction({"index": 0}, {"vector": [Array(b"\1", "B", (1,))]})])
     with pytest.raises(CommandError, match=r"vector of line 2 is uint8 of 1 dimensions.*leave out --arrays"):
         fetch(bucket, "run", tmp_path / "out.jsonl", tmp_path / "out.npz")
+
+
+def test_a_manifest_that_ends_too_early_is_no_whole_run(tmp_path):
+    """Lines that it does not name would be lost silently."""
+    bucket, objects = build_run(FIRST, 1, SECOND)
+    objects[manifest_key("run")] = objects[manifest_key("run")].rpartition(b"\n")[0]
+    with pytest.raises(CommandError, match="it has 2 ranges, not 3"):
+        fetch(bucket, "run", tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
