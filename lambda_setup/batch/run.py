@@ -111,7 +111,11 @@ def read_version(deployment: Deployment) -> str:
     bucket, model = settings["MODEL_BUCKET"], settings["MODEL_NAME"]
     pointer = channels.read(deployment.client, bucket, model, settings["MODEL_CHANNEL"])
     if pointer is None:
-        raise CommandError(f"s3://{bucket} has no model {model} yet; publish one")
+        verb = f"promote {model}" if settings["MODEL_CHANNEL"] == "prod" else "publish DIR"
+        raise CommandError(
+            f"s3://{bucket} has no model {model} yet in the channel {settings['MODEL_CHANNEL']}; put one "
+            f"there: python -m lambda_setup model {verb}"
+        )
     return pointer.version
 
 

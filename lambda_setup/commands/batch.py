@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lambda_inference._batches import manifest_key
 from lambda_inference._shards import MAX_LINES
@@ -105,8 +105,9 @@ def run(options: argparse.Namespace) -> int:
               format=options.format)  # fmt: skip
     with _open_deployment(options) as deployment, readable_errors(deployment.where):
         if options.stack:
+            parameters = cast("AwsDeployment", deployment).parameters
             for bucket in {deployment.result_bucket, deployment.environment()["MODEL_BUCKET"]}:
-                check_bucket(deployment.client, bucket)
+                check_bucket(deployment.client, bucket, parameters)
         if options.dry_run:
             for step in plan(deployment, job):
                 print(step)

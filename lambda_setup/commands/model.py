@@ -5,7 +5,7 @@ import contextlib
 import functools
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from lambda_setup import functions
 from lambda_setup.commands import download
 from lambda_setup.commands.options import (
+    account_arguments,
     add_command,
     add_dry_run,
     add_group,
@@ -226,8 +227,11 @@ def _check_conversion(options: argparse.Namespace) -> None:
 
 def _upload(options: argparse.Namespace, folder: Path, manifest: PublishedManifest) -> dict[str, Any]:
     bucket = _open_bucket(options)
+    hint = ""
     if options.stack:
-        aws.check_bucket(bucket.client, bucket.name)
+        parameters = aws.get_parameters(aws.open_session(options.region, options.profile), options.stack)
+        aws.check_bucket(bucket.client, bucket.name, parameters)
+        hint = _describe_follower(options, manifest, parameters)
     size = sum(file.size for file in manifest.files)
     result: dict[str, Any] = {
         "name": manifest.name,
@@ -237,6 +241,7 @@ def _upload(options: argparse.Namespace, folder: Path, manifest: PublishedManife
         "bytes": size,
         "bucket": bucket.name,
         "channel": options.channel,
+        "next": hint,
     }
     if options.dry_run:
         return {**result, "would": plan(manifest, bucket.name, options.channel)}
@@ -248,6 +253,40 @@ def _upload(options: argparse.Namespace, folder: Path, manifest: PublishedManife
     return {**result, "uploaded": uploaded}
 
 
+def _describe_follower(
+    options: argparse.Namespace, manifest: PublishedManifest, parameters: Mapping[str, str]
+) -> str:
+    """Return what is left to do until a stack's function serves a version, nothing if it does so by itself.
+
+    Raises:
+        CommandError: the function is made for another engine: it would refuse the version, and start no more.
+
+    """
+    name, channel, engine = (parameters.get(one) for one in ("ModelName", "Channel", "Engine"))
+    if name is None or channel is None or engine is None:
+        return ""
+    if name != manifest.name:
+        changes = f"ModelName={manifest.name}"
+        if engine != manifest.engine:
+            changes = f"Engine={manifest.engine} {changes}"
+        where = f"the function of stack {options.stack} follows the model {name}"
+        return f"{where}; to change, build and deploy with {changes}"
+    if channel != options.channel:
+        command = f"python -m lambda_setup model promote {name} --stack {options.stack}"
+        return f"the function of stack {options.stack} follows the channel {channel}" + (
+            f"; try the version and move prod to it: {command}{account_arguments(options)}"
+            if channel == "prod"
+            else ""
+        )
+    if engine != manifest.engine:
+        raise CommandError(
+            f"the function of stack {options.stack} runs {engine}, and {manifest.name} here is for "
+            f"{manifest.engine}: it would refuse the version, and start no more; publish it under another "
+            f"--name, and then deploy with Engine={manifest.engine} and that name as ModelName"
+        )
+    return ""
+
+
 def _print_upload(result: dict[str, Any]) -> None:
     print("model    {name}, engine {engine}, {precision}, {bytes:,} bytes".format_map(result))
     print("version  {version}".format_map(result))
@@ -257,6 +296,8 @@ def _print_upload(result: dict[str, Any]) -> None:
     if "uploaded" in result:
         print("done     functions on this channel load it within a minute" if result["uploaded"] else
               "done     the version was there already; the channel points to it")  # fmt: skip
+    if result["next"]:
+        print(f"next     {result['next']}")
 
 
 def list_models(options: argparse.Namespace) -> int:
@@ -345,15 +386,17 @@ def promote(options: argparse.Namespace) -> int:
     """Test dev's version with its smoke request, then move prod to it."""
     if options.snapshot and not options.stack:
         raise CommandError("--snapshot publishes the function of a deployed stack; give --stack, too")
+    if options.snapshot:
+        session = aws.open_session(options.region, options.profile)
+        aws.check_snapshot(session, options.stack, options.name)
     with readable_errors(f"channel prod of {options.name}"):
         bucket = _open_bucket(options)
         invoke = functools.partial(_invoke_candidate, options, bucket)
         move = moves.promote(bucket, options.name, invoke, dry_run=options.dry_run)
     if options.snapshot and not options.dry_run and not move["faults"]:
         status(f"publishing the function of stack {options.stack} with a snapshot of its model")
-        aws.publish_again(
-            aws.open_session(options.region, options.profile), options.stack, move["to"][:RELEASE_LENGTH]
-        )
+        if not aws.publish_again(session, options.stack, move["to"][:RELEASE_LENGTH]):
+            status("it has a snapshot of this version already")
     print_result(options.json, move, lambda: _print_promotion(move))
     return 1 if move["faults"] else 0
 

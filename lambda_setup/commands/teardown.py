@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from lambda_setup.commands.options import add_account, add_command, add_dry_run
+from lambda_setup.commands.options import account_arguments, add_account, add_command, add_dry_run
 from lambda_setup.deployment import teardown
 from lambda_setup.deployment.aws import open_session, readable_errors
 from lambda_setup.errors import CommandError
@@ -40,12 +40,22 @@ def run(options: argparse.Namespace) -> int:
             print(step)
         if remains.buckets:
             print(f"to keep the buckets: sam delete, and deploy again with {remains.adoption}")
+        for name, owner in remains.given.items():
+            print(f"stays: s3://{name}, which the stack was given" + _describe_owner(owner, options))
         if options.dry_run:
             return 0
         if not options.yes and _ask(options.stack) != options.stack:
             raise CommandError("nothing was deleted: type the stack's name to confirm, or give --yes")
         teardown.remove(session, remains, status)
     return 0
+
+
+def _describe_owner(owner: str, options: argparse.Namespace) -> str:
+    """Return how a bucket is removed that a stack of this project made; nothing where none did."""
+    if not owner:
+        return ""
+    command = f"python -m lambda_setup teardown --stack {owner}{account_arguments(options)}"
+    return f" and stack {owner} made: {command}"
 
 
 def _ask(stack: str) -> str:

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lambda_setup.deployment import FunctionFacts, StateMachine
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 readable_errors = functools.partial(aws.readable_errors, kind=CommandError)
 """Context manager that turns boto3's errors into a CommandError with a subject."""
+_BEGINNINGS = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"}
+"""Of a stack: the first event of an operation."""
 
 
 class AwsDeployment:
@@ -39,6 +42,11 @@ class AwsDeployment:
     def result_bucket(self) -> str:
         """Bucket that the function reads corpora from and stores results in."""
         return self._output("ResultBucketName")
+
+    @functools.cached_property
+    def parameters(self) -> Mapping[str, str]:
+        """Parameters of the stack."""
+        return get_parameters(self._session, self._stack)
 
     @functools.cached_property
     def facts(self) -> FunctionFacts:
@@ -98,11 +106,17 @@ def open_session(region: str | None = None, profile: str | None = None) -> "Sess
         return session
 
 
-def check_bucket(client: "S3Client", bucket: str) -> None:
-    """Refuse a bucket that a function in the client's region could not reach.
+def check_bucket(client: "S3Client", bucket: str, parameters: Mapping[str, str]) -> None:
+    """Refuse a bucket that a stack's function could not reach.
+
+    Args:
+        client: of the stack's region.
+        bucket: one that the function reads or writes.
+        parameters: the stack's.
 
     Raises:
-        CommandError: there is no such bucket, or it is in another region.
+        CommandError: there is no such bucket, it is in another region, or it has a KMS key that the function
+            may not use.
 
     """
     from botocore.exceptions import ClientError
@@ -123,6 +137,28 @@ def check_bucket(client: "S3Client", bucket: str) -> None:
             f"bucket {bucket} is in {found} and the function in {expected}, which cannot read it there; "
             f"deploy with a bucket in {expected}"
         )
+    if "KmsKeyArn" in parameters:
+        _check_key(client, bucket, parameters["KmsKeyArn"])
+
+
+def _check_key(client: "S3Client", bucket: str, given: str) -> None:
+    """Refuse a bucket with a customer's key that is not the given one, as far as the caller may see it."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = client.get_bucket_encryption(Bucket=bucket)
+    except ClientError:
+        return
+    for rule in answer["ServerSideEncryptionConfiguration"]["Rules"]:
+        key = rule.get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID", "")
+        if not key or key.endswith("alias/aws/s3"):  # S3's own keys need no permission
+            continue
+        alias = "alias/" in key  # what it stands for only KMS knows
+        if not given or not (alias or given.rpartition("/")[2] == key.rpartition("/")[2]):
+            raise CommandError(
+                f"bucket {bucket} is encrypted with the KMS key {key}, and the function may use "
+                f"{given or 'none'}; deploy it with the key's ARN as KmsKeyArn"
+            )
 
 
 def open_model_bucket(session: "Session", *, stack: str = "", bucket: str = "") -> ModelBucket:
@@ -140,12 +176,76 @@ def get_stack_output(
     session: "Session", stack: str, output: str, hint: str = "is it a stack of this template?"
 ) -> str:
     """Return an output of a deployed stack; CommandError if it is missing or AWS does not answer."""
-    with readable_errors(f"stack {stack}"):
-        [description] = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-    for entry in description.get("Outputs", []):
+    for entry in describe_stack(session, stack).get("Outputs", []):
         if entry.get("OutputKey") == output:
-            return entry.get("OutputValue", "")
+            return str(entry.get("OutputValue", ""))
     raise CommandError(f"stack {stack} has no output {output}; {hint}")
+
+
+def describe_stack(session: "Session", stack: str) -> Any:
+    """Return what CloudFormation says of a stack; CommandError if there is none, or no answer."""
+    from botocore.exceptions import ClientError
+
+    with readable_errors(f"stack {stack}"):
+        try:
+            [description] = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        except ClientError as error:
+            if "does not exist" not in str(error):
+                raise
+            raise CommandError(
+                f"there is no stack {stack} in {session.region_name} of this account; deploy it, or give "
+                "another --region or --profile"
+            ) from None
+    return description
+
+
+def get_parameters(session: "Session", stack: str) -> dict[str, str]:
+    """Return a stack's parameters; CommandError as of ``describe_stack``."""
+    return {
+        one["ParameterKey"]: one.get("ParameterValue", "")
+        for one in describe_stack(session, stack).get("Parameters", [])
+    }
+
+
+def explain_failure(client: Any, stack: str) -> str:
+    """Return why CloudFormation's last operation on a stack failed, as far as its events say."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        events = client.describe_stack_events(StackName=stack)["StackEvents"]  # the latest first
+    except (BotoCoreError, ClientError):
+        events = []
+    reasons: list[str] = []
+    for event in events:
+        status = event["ResourceStatus"]
+        if event["PhysicalResourceId"] == event["StackId"] and status in _BEGINNINGS:
+            break
+        if status.endswith("_FAILED") and event.get("ResourceStatusReason"):
+            reasons.append(f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}")
+    return reasons[-1] if reasons else f"see: sam list resources --stack-name {stack}"
+
+
+def check_snapshot(session: "Session", stack: str, model: str) -> None:
+    """Refuse a stack whose function would not start from a snapshot of a model that prod points to.
+
+    Raises:
+        CommandError: it takes no snapshots, follows another model or channel, or cannot be published again.
+
+    """
+    found = get_parameters(session, stack)
+    if "Release" not in found:
+        raise CommandError(f"stack {stack} has no parameter Release; deploy the present template first")
+    follows = f"{found.get('Channel')} of {found.get('ModelName')}"
+    if follows != f"prod of {model}":
+        raise CommandError(
+            f"the function of stack {stack} follows {follows}, and not prod of {model}; give the stack that "
+            "does with --stack"
+        )
+    if found.get("SnapStart") != "on":
+        raise CommandError(
+            f"the function of stack {stack} takes no snapshots; leave --snapshot out, or deploy it with "
+            "SnapStart=on"
+        )
 
 
 def publish_again(session: "Session", stack: str, release: str) -> bool:
@@ -155,21 +255,20 @@ def publish_again(session: "Session", stack: str, release: str) -> bool:
 
     Args:
         session: of the stack's account and region.
-        stack: a deployed stack.
+        stack: a deployed stack with the parameter Release.
         release: at most 6 letters and digits; the same as before does nothing.
 
     Raises:
-        CommandError: the stack's template has no parameter Release, or AWS refused.
+        CommandError: AWS refused, or the update failed; the message has CloudFormation's reason.
 
     """
+    from botocore.exceptions import WaiterError
+
+    former = get_parameters(session, stack)
+    if former["Release"] == release:
+        return False
     with readable_errors(f"stack {stack}"):
         client = session.client("cloudformation")
-        [description] = client.describe_stacks(StackName=stack)["Stacks"]
-        former = {one["ParameterKey"]: one.get("ParameterValue") for one in description.get("Parameters", [])}
-        if "Release" not in former:
-            raise CommandError(f"stack {stack} has no parameter Release; deploy the present template first")
-        if former["Release"] == release:
-            return False
         client.update_stack(
             StackName=stack,
             UsePreviousTemplate=True,
@@ -181,7 +280,13 @@ def publish_again(session: "Session", stack: str, release: str) -> bool:
             ],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         )
-        client.get_waiter("stack_update_complete").wait(StackName=stack)
+        try:
+            client.get_waiter("stack_update_complete").wait(StackName=stack)
+        except WaiterError:
+            raise CommandError(
+                f"stack {stack} was not published again, and serves as before. "
+                f"{explain_failure(client, stack)}. The same command tries it again"
+            ) from None
     return True
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lambda_setup.deployment.aws import explain_failure
 from lambda_setup.errors import CommandError
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 _STACK, _RESOURCE = "aws:cloudformation:stack-name", "aws:cloudformation:logical-id"
 _PARAMETERS = {"ModelBucket": "ModelBucketName", "ResultBucket": "ResultBucketName"}
 """The template's buckets, and the parameters by which another stack takes them over."""
+_GIVEN = ("BucketName", "ModelBucketName", "ResultBucketName")
+"""Parameters that give a stack a bucket which it did not make."""
+_OWN = {"Engine", "ModelName", "Channel"}
+"""Parameters of every template of this project."""
 _NESTED = "-Application-"
 """Between a stack's name and a random end in the name of the stack inside an example's."""
 
@@ -37,6 +42,8 @@ class Remains:
     stack: str
     exists: bool
     buckets: tuple[LeftBucket, ...]
+    given: dict[str, str]
+    """Buckets that it was given and that stay, each with the stack that made it, if any did."""
 
     @property
     def adoption(self) -> str:
@@ -51,17 +58,29 @@ def find(session: "Session", stack: str) -> Remains:
     """Return what there is of a stack.
 
     Raises:
-        CommandError: there is nothing of it, or another stack uses its buckets.
+        CommandError: there is nothing of it, it is of another template, or another stack uses its buckets.
 
     """
     stacks = _list_stacks(session)
-    names = _find_buckets(session, stack)
+    made = _find_buckets(session)
+    names = {
+        name: logical_id
+        for name, (owner, logical_id) in made.items()
+        if owner == stack or owner.startswith(stack + _NESTED)
+    }
+    own = stacks.get(stack, {})
+    if own and not own.keys() >= _OWN:
+        raise CommandError(
+            f"stack {stack} is of another template, and is left alone; if it is to go: "
+            f"sam delete --stack-name {stack}"
+        )
     buckets = tuple(
         LeftBucket(name, logical_id, *_measure(session, name)) for name, logical_id in sorted(names.items())
     )
     if stack not in stacks and not buckets:
         raise CommandError(
-            f"no stack {stack} and no bucket of one was found in {session.region_name}; give --region"
+            f"no stack {stack} and no bucket of one was found in {session.region_name} of this account; "
+            "if it was there, all of it is gone; else give another --region or --profile"
         )
     for name, parameters in stacks.items():
         used = [value for value in parameters.values() if value in names] or [
@@ -69,7 +88,10 @@ def find(session: "Session", stack: str) -> Remains:
         ]
         if used and name != stack and not name.startswith(stack + _NESTED):
             raise CommandError(f"stack {name} uses {used[0]}; tear it down first, or give it another bucket")
-    return Remains(stack, stack in stacks, buckets)
+    given = {own[key] for key in _GIVEN if own.get(key)} - names.keys()
+    return Remains(
+        stack, stack in stacks, buckets, {name: made.get(name, ("",))[0] for name in sorted(given)}
+    )
 
 
 def plan(remains: Remains) -> list[str]:
@@ -86,11 +108,19 @@ def plan(remains: Remains) -> list[str]:
 
 def remove(session: "Session", remains: Remains, say: Callable[[str], None]) -> None:
     """Delete a stack, and then its buckets with all versions and delete markers."""
+    from botocore.exceptions import WaiterError
+
     if remains.exists:
         say(f"deleting stack {remains.stack}")
         client = session.client("cloudformation")
         client.delete_stack(StackName=remains.stack)
-        client.get_waiter("stack_delete_complete").wait(StackName=remains.stack)
+        try:
+            client.get_waiter("stack_delete_complete").wait(StackName=remains.stack)
+        except WaiterError:
+            raise CommandError(
+                f"stack {remains.stack} could not be deleted, and its buckets are as they were. "
+                f"{explain_failure(client, remains.stack)}. Mend that, and give the same command again"
+            ) from None
     for bucket in remains.buckets:
         say(f"emptying s3://{bucket.name}")
         _empty(session.client("s3"), bucket.name)
@@ -110,8 +140,8 @@ def _list_stacks(session: "Session") -> dict[str, dict[str, str]]:
     }
 
 
-def _find_buckets(session: "Session", stack: str) -> dict[str, str]:
-    """Return the logical ids of the buckets that a stack made, by name."""
+def _find_buckets(session: "Session") -> dict[str, tuple[str, str]]:
+    """Return the buckets that stacks of this project made, by name: the stack and the logical id."""
     pages = session.client("resourcegroupstaggingapi").get_paginator("get_resources").paginate(
         TagFilters=[{"Key": _STACK}], ResourceTypeFilters=["s3"]
     )  # fmt: skip
@@ -119,9 +149,8 @@ def _find_buckets(session: "Session", stack: str) -> dict[str, str]:
     for page in pages:
         for resource in page["ResourceTagMappingList"]:
             tags = {tag["Key"]: tag["Value"] for tag in resource["Tags"]}
-            owner, logical_id = tags.get(_STACK, ""), tags.get(_RESOURCE, "")
-            if logical_id in _PARAMETERS and (owner == stack or owner.startswith(stack + _NESTED)):
-                found[resource["ResourceARN"].rpartition(":")[2]] = logical_id
+            if (logical_id := tags.get(_RESOURCE, "")) in _PARAMETERS:
+                found[resource["ResourceARN"].rpartition(":")[2]] = (tags.get(_STACK, ""), logical_id)
     return found
 
 

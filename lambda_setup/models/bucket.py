@@ -114,7 +114,11 @@ class ModelBucket:
         """Return the version that a channel points to; CommandError if either does not exist."""
         pointer = self.pointer(model, channel)
         if pointer is None:
-            raise CommandError(f"there is no channel {channel} of {model} in s3://{self.name}; publish one")
+            verb = f"promote {model}" if channel == "prod" else "publish DIR"
+            raise CommandError(
+                f"there is no channel {channel} of {model} in s3://{self.name}; put a model there: "
+                f"python -m lambda_setup model {verb}"
+            )
         return self.version(model, pointer.version)
 
     def manifest(self, model: str, channel: str) -> PublishedManifest:

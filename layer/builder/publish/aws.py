@@ -7,6 +7,10 @@ from typing import Any
 _CHANGED = "somebody else changed it at the same time; look, and try again"
 _ELSEWHERE = "it is in another region; give that one with --region"
 _FEWER = "S3 asks for fewer requests; try again later"
+_UNKNOWN = (
+    "AWS does not know these credentials; look at `aws sts get-caller-identity`, or give another --profile"
+)
+_DENIED = "your identity may not do it; docs/how-to/second_day.md has the policies"
 _ADVICE = {
     "ConditionalRequestConflict": _CHANGED,
     "OperationAborted": _CHANGED,
@@ -20,6 +24,12 @@ _ADVICE = {
     "this machine is wrong; S3 does not say more to a HEAD",
     "503": _FEWER,
     "SlowDown": _FEWER,
+    "AccessDenied": _DENIED,
+    "AccessDeniedException": _DENIED,
+    "InvalidAccessKeyId": _UNKNOWN,
+    "InvalidClientTokenId": _UNKNOWN,
+    "SignatureDoesNotMatch": _UNKNOWN,
+    "UnrecognizedClientException": _UNKNOWN,
     "ExpiredToken": "the credentials have expired; get new ones, such as by `aws sso login`",
 }
 
@@ -50,7 +60,14 @@ def _explain(response: Any) -> str:
 def readable_errors(subject: str, kind: type[Exception] = RuntimeError) -> Iterator[None]:
     """Turn boto3's errors into one line that begins with the subject and says what to do."""
     from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        EndpointConnectionError,
+        NoCredentialsError,
+        NoRegionError,
+        ProfileNotFound,
+    )
 
     try:
         yield
@@ -58,6 +75,10 @@ def readable_errors(subject: str, kind: type[Exception] = RuntimeError) -> Itera
         raise kind(f"{subject}: no AWS credentials; run `aws configure`, or set AWS_PROFILE") from None
     except NoRegionError:
         raise kind(f"{subject}: no region; set AWS_DEFAULT_REGION, or run `aws configure`") from None
+    except ProfileNotFound as error:
+        raise kind(f"{subject}: {error}; give one of `aws configure list-profiles` with --profile") from None
+    except EndpointConnectionError as error:
+        raise kind(f"{subject}: {error}; is this machine online, and the region spelled right?") from None
     except ClientError as error:
         raise kind(f"{subject}: {_explain(error.response)}") from None
     except (Boto3Error, BotoCoreError) as error:

@@ -84,11 +84,11 @@ class ModelStore:
             response = self.bucket.read_if_changed(key, etag)
         except Missing:
             raise Unavailable(
-                f"there is no model yet: no {self._url(key)}. Publish one: {publish_command()}"
+                f"there is no model yet: no {self._url(key)}. Put one there: {publish_command()}"
             ) from None
         except AccessDenied as denied:
             raise Unavailable(
-                f"{denied.message}. If there is no model yet, publish one: {publish_command()}"
+                f"{denied.message}. If there is no model yet, put one there: {publish_command()}"
             ) from None
         if response is None:
             return None

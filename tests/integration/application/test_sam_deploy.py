@@ -456,7 +456,7 @@ class TestQueue:
         """The stack has two queues, what reads one and writes to the other, and no second function."""
         listed = aws.client("cloudformation").describe_stack_resources(StackName=queued)["StackResources"]
         created = {plain(one["LogicalResourceId"]) for one in listed if one.get("PhysicalResourceId")}
-        added = {"RequestQueue", "FailureQueue", "QueuedRequests", "RequestQueuePolicy",
+        added = {"RequestQueue", "FailureQueue", "QueuedRequests", "QueuePolicy", "RequestQueuePolicy",
                  "FailureQueuePolicy", "AsynchronousRequests"}  # fmt: skip
 
         assert added <= resolved.keys()

@@ -42,6 +42,7 @@ class Stack:
 
     where = "stack mine"
     result_bucket = RESULTS
+    parameters = {}  # noqa: RUF012 - nobody writes it
     facts = FunctionFacts(timeout=100, memory=1769, architecture="arm64", workers=1)
     state_machine = SimpleNamespace(arn="arn:aws:states:eu-central-1:123456789012:stateMachine:mine")
 

@@ -483,4 +483,6 @@ class TestLocal:
         """A model that is not there is told by name."""
         code, _, errors = alone("invoke", "--event", str(case("event").path), "--name", "nobody")
         assert code == 2
-        assert errors.startswith("error: there is no channel dev of nobody in s3://models; publish")
+        assert errors.startswith(
+            "error: there is no channel dev of nobody in s3://models; put a model there: "
+        )

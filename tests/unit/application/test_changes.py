@@ -73,7 +73,17 @@ def needs(stack: Stack) -> set[Need]:
     }
     if key := stack.parameters["KmsKeyArn"]:
         found |= {Need("kms:Decrypt", key), Need("kms:GenerateDataKey", key)}
+    if stack.parameters["Tracing"] == "on":
+        found.add(Need("xray:PutTraceSegments", "*"))
     return found
+
+
+QUEUED = {
+    Need("sqs:ReceiveMessage", "RequestQueue.Arn"),
+    Need("sqs:DeleteMessage", "RequestQueue.Arn"),
+    Need("sqs:SendMessage", "FailureQueue.Arn"),
+}
+"""What is done in the role's name for as long as there is a queue."""
 
 
 BUCKETS = {"ModelBucket": "ModelBucketName", "ResultBucket": "ResultBucketName"}
@@ -118,6 +128,7 @@ class Account:
     owned: dict[str, str] = field(default_factory=dict)  # the stack's buckets by logical id
     versions: set[tuple[str, str]] = field(default_factory=set)
     live: Stack | None = None
+    queued: bool = False
     number: int = 0
 
     def check(self, step: str) -> None:
@@ -125,7 +136,8 @@ class Account:
         if self.live is None:
             return
         granted = grants({"Policies": list(self.policies.values())})
-        missing = {need for need in needs(self.live) if not any(grant.covers(need) for grant in granted)}
+        needed = needs(self.live) | (QUEUED if self.queued else set())
+        missing = {need for need in needed if not any(grant.covers(need) for grant in granted)}
         assert not missing, f"after {step}: {missing}"
         for name in ("MODEL_BUCKET", "RESULT_BUCKET"):
             bucket = self.live.environment[name]
@@ -155,12 +167,17 @@ class Account:
             self.versions.add(stack.version)
         elif resource["Type"] == "AWS::Lambda::Alias":
             self.live = stack
+        elif resource["Type"] == "AWS::Lambda::EventSourceMapping":
+            self.queued = True
 
     def clean_up(self, former: Stack, stack: Stack) -> None:
         """Delete what a stack had and the next one has not, or keep it as its policy says."""
         kept = {properties["PolicyName"] for properties in stack.all("IAM::RolePolicy")}
-        for name, resource in former.resources.items():
+        for name in reversed(order(former)):
+            resource = former.resources[name]
             properties = resource["Properties"]
+            if resource["Type"] == "AWS::Lambda::EventSourceMapping" and name not in stack.resources:
+                self.queued = False
             if resource["Type"] == "AWS::IAM::RolePolicy" and properties["PolicyName"] not in kept:
                 self.policies.pop(properties["PolicyName"], None)
             if resource["Type"] == "AWS::S3::Bucket" and name not in stack.resources:
@@ -168,6 +185,7 @@ class Account:
             if resource["Type"] == "AWS::Lambda::Version" and former.version != stack.version:
                 assert resource["DeletionPolicy"] == "Delete"
                 self.versions.discard(former.version)
+            self.check(f"clean-up of {name}")
 
     def leave(self, name: str, resource: dict) -> None:
         """Keep a bucket that is no longer the stack's."""
@@ -201,7 +219,7 @@ class Account:
     def delete(self) -> None:
         """Delete the stack, what uses something before what it uses: its buckets stay."""
         assert self.stack
-        self.live = None
+        self.live, self.queued = None, False
         for name in reversed(order(self.stack)):
             resource = self.stack.resources[name]
             if resource["Type"] == "AWS::S3::Bucket":
@@ -435,6 +453,8 @@ def test_the_walk_sees_a_rule_that_deletes_too_much():
         {"ModelBucketName": "theirs", "KmsKeyArn": f"{KEY}1"},
         {"ResultBucketName": "ours"},
         {"ModelStackName": "first"},
+        {"Queue": "on"},
+        {"Tracing": "on"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -442,11 +462,11 @@ def test_one_change_there_and_back(change):
     """A change of model, bucket or key is safe in both directions, and leaves no policy behind."""
     account = Account()
     account.deploy(account.plan({}))
-    before = {name.rpartition("-")[0] for name in account.policies}
+    before = {name.rstrip("0123456789") for name in account.policies}
     account.deploy(account.plan(change))
     account.deploy(account.plan({}))
 
-    assert {name.rpartition("-")[0] for name in account.policies} == before
+    assert {name.rstrip("0123456789") for name in account.policies} == before
 
 
 def test_the_model_sees_a_policy_that_goes_too_early():
@@ -474,7 +494,11 @@ def test_policies_come_before_the_function():
 def test_names_of_policies_fit():
     """The longest names that the parameters allow stay within IAM's 128 characters."""
     longest = Stack(
-        ModelName="m" * 31, ModelBucketName="b" * 63, ResultBucketName="c" * 63, KmsKeyArn=f"{KEY}1"
+        ModelName="m" * 31,
+        ModelBucketName="b" * 63,
+        ResultBucketName="c" * 63,
+        KmsKeyArn=f"{KEY}1",
+        Tracing="on",
     )
 
     names = [policy["PolicyName"] for policy in longest.all("IAM::RolePolicy")]

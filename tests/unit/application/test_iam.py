@@ -6,24 +6,21 @@ registry of resource types, of which cfn-lint has a copy: the permissions of eac
 
 import json
 import re
+import subprocess
 from importlib.resources import files
+from pathlib import Path
 
 import boto3
 import pytest
 from moto import mock_aws
-from support.permissions import to_list
-from support.project import MODEL, ROOT
+from support.iam import FOLDER, VALUES, allows, load
+from support.project import MODEL, SCRIPTS
 from support.template import Stack
 
 from lambda_setup.models.bucket import ModelBucket
 from lambda_setup.models.moves import rollback
 from lambda_setup.models.upload import publish
 
-FOLDER = ROOT / "docs" / "how-to" / "iam"
-VALUES = {
-    "ACCOUNT": "123456789012", "REGION": "eu-central-1", "STACK": "mine",
-    "MODEL_BUCKET": "mine-models", "RESULT_BUCKET": "mine-results",
-}  # fmt: skip
 REGION = VALUES["REGION"]
 # Services and features that the template has no use for.
 UNUSED = re.compile(
@@ -45,28 +42,6 @@ S3_ACTIONS = {
     "CreateMultipartUpload": "s3:PutObject", "UploadPart": "s3:PutObject",
     "CompleteMultipartUpload": "s3:PutObject",
 }  # fmt: skip
-
-
-def load(name: str) -> list[dict]:
-    """Return a policy's statements with its words in capitals filled in."""
-    text = (FOLDER / f"{name}.json").read_text()
-    for word, value in VALUES.items():
-        text = re.sub(rf"\b{word}\b", value, text)
-    return json.loads(text)["Statement"]
-
-
-def like(pattern: str, text: str) -> bool:
-    """Return whether a text is what IAM's wildcards say."""
-    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), text) is not None
-
-
-def allows(statements: list[dict], action: str, resource: str) -> bool:
-    """Return whether a policy allows an action on a resource."""
-    return any(
-        any(like(one, action) for one in to_list(statement["Action"]))
-        and any(like(one, resource) for one in to_list(statement["Resource"]))
-        for statement in statements
-    )
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
@@ -106,6 +81,30 @@ def test_who_deploys_reads_no_results_and_moves_no_model():
     """The deployer's policy gives nothing of what is in the buckets."""
     for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
         assert not allows(load("deployer"), action, "arn:aws:s3:::mine-modelbucket-1/models/m/channels/x")
+
+
+def lint(policies: dict[str, dict], folder: Path) -> set[tuple[str, str]]:
+    """Return the rules of cfn-lint that policies break, each with the policy's name."""
+    resources = {
+        name: {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": policy}}
+        for name, policy in policies.items()
+    }
+    path = folder / "template.json"
+    path.write_text(json.dumps({"Resources": resources}))
+    done = subprocess.run(
+        [SCRIPTS / "cfn-lint", "--format", "json", "--", path], capture_output=True, text=True, check=False
+    )
+    return {(one["Rule"]["Id"], one["Location"]["Path"][1]) for one in json.loads(done.stdout)}
+
+
+def test_the_linter_knows_every_action(tmp_path):
+    """Each policy is one of IAM's, and names actions and resources that there are."""
+    names = {path.stem for path in FOLDER.glob("*.json")} - {"github_trust"}
+    policies = {name: {"Version": "2012-10-17", "Statement": load(name)} for name in sorted(names)}
+    policies["misspelt"] = json.loads(json.dumps(policies["caller"]).replace("InvokeFunction", "Invoke"))
+    policies["wrong"] = json.loads(json.dumps(policies["caller"]).replace("Effect", "Efect"))
+
+    assert {name for _, name in lint(policies, tmp_path)} == {"misspelt", "wrong"}
 
 
 @pytest.fixture

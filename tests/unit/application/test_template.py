@@ -358,7 +358,10 @@ class TestQueues:
         """What the alias could not answer asynchronously, after two retries, goes to the failure queue."""
         stack = Stack(Queue="on")
 
-        assert stack.resources["AsynchronousRequests"]["DependsOn"] == "TranslationFunctionAliaslive"
+        assert stack.resources["AsynchronousRequests"]["DependsOn"] == [
+            "TranslationFunctionAliaslive",
+            "QueuePolicy",
+        ]
         assert stack.one("Lambda::EventInvokeConfig") == {
             "FunctionName": "TranslationFunction",
             "Qualifier": stack.one("Lambda::Alias")["Name"],
@@ -664,11 +667,17 @@ class TestVersion:
 class TestOutputs:
     """What the operator reads after a deployment."""
 
-    def test_publish_command(self):
-        """The stack prints the command that the function's own 503 names."""
-        environment = Stack(name="mine", ModelName="en-de").environment | {"AWS_REGION": REGION}
-        with mock.patch.dict(os.environ, environment):
-            assert Stack(name="mine", ModelName="en-de").outputs["PublishCommand"] == publish_command()
+    @pytest.mark.parametrize(
+        ("channel", "verb"), [("dev", "publish models/en-de"), ("prod", "promote en-de")]
+    )
+    def test_publish_command(self, channel, verb):
+        """The stack prints the command that the function's own 503 names: it fills the function's channel."""
+        stack = Stack(name="mine", ModelName="en-de", Channel=channel)
+        with mock.patch.dict(os.environ, stack.environment | {"AWS_REGION": REGION}):
+            assert stack.outputs["PublishCommand"] == publish_command()
+        assert stack.outputs["PublishCommand"] == (
+            f"python -m lambda_setup model {verb} --stack mine --region {REGION}"
+        )
 
     def test_invoke_command(self):
         """The stack prints a command that sends the example event to the alias."""

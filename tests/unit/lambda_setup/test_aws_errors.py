@@ -7,8 +7,17 @@ import pytest
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from support.project import MODEL
 
-from lambda_setup.deployment.aws import check_bucket, open_session, publish_again, readable_errors
+from lambda_setup.__main__ import main
+from lambda_setup.deployment.aws import (
+    check_bucket,
+    check_snapshot,
+    explain_failure,
+    open_session,
+    publish_again,
+    readable_errors,
+)
 from lambda_setup.errors import CommandError
 
 
@@ -29,6 +38,8 @@ def refusal(status: int, code: str, message: str = "as S3 says it") -> ClientErr
         (refusal(400, "KMS.DisabledException"), "your identity may not use"),
         (refusal(503, "SlowDown"), "S3 asks for fewer requests"),
         (refusal(400, "ExpiredToken"), "get new ones"),
+        (refusal(403, "AccessDenied"), "has the policies"),
+        (refusal(403, "InvalidClientTokenId"), "another --profile"),
     ],
     ids=lambda one: one.response["Error"]["Code"] if isinstance(one, ClientError) else "",
 )
@@ -95,19 +106,75 @@ def s3(monkeypatch):
 
 def test_a_bucket_of_the_functions_region(s3):
     """A bucket that the function can reach is none to speak of."""
-    check_bucket(s3, "eu-central-1")
+    check_bucket(s3, "eu-central-1", {"KmsKeyArn": ""})
 
 
 def test_a_bucket_of_another_region(s3):
     """A bucket elsewhere is refused: boto3 follows S3 there, and the function does not."""
     with pytest.raises(CommandError, match="eu-west-1 and the function in eu-central-1"):
-        check_bucket(s3, "eu-west-1")
+        check_bucket(s3, "eu-west-1", {})
 
 
 def test_no_bucket(s3):
     """A bucket that is not there is refused by its name."""
     with pytest.raises(CommandError, match="bucket nowhere does not exist"):
-        check_bucket(s3, "nowhere")
+        check_bucket(s3, "nowhere", {})
+
+
+KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "fits"),
+    [
+        (KEY, "", False),
+        (KEY, KEY[:-1] + "c", False),
+        (KEY, KEY, True),
+        (KEY.rpartition("/")[2], KEY, True),
+        ("alias/mine", "", False),
+        ("alias/mine", KEY, True),
+        ("alias/aws/s3", "", True),
+    ],
+)
+def test_a_bucket_with_a_key(s3, key, given, fits):
+    """A bucket with a customer's key is refused unless the function may use it: it would answer 503 alone."""
+    default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    s3.put_bucket_encryption(
+        Bucket="eu-central-1",
+        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": default}]},
+    )
+    if fits:
+        check_bucket(s3, "eu-central-1", {"KmsKeyArn": given})
+    else:
+        with pytest.raises(CommandError, match="deploy it with the key's ARN as KmsKeyArn"):
+            check_bucket(s3, "eu-central-1", {"KmsKeyArn": given})
+
+
+def test_a_wrong_profile(monkeypatch):
+    """A profile that is not configured is an error that says where the others stand."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    with pytest.raises(CommandError, match=r"profile \(of-others\).*list-profiles. with --profile"):
+        open_session(profile="of-others")
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["model", "list"],
+        ["batch", "run", "pyproject.toml", "--name", "x"],
+        ["invoke"],
+        ["results", "show", "x"],
+        ["cost"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_stack_of_another_region_or_account(arguments, capsys):
+    """Every command says where it has looked for a stack that is not there, and where else it might be."""
+    assert main([*arguments, "--stack", "mine", "--region", "eu-west-3"]) == 2
+    error = capsys.readouterr().err
+    assert "there is no stack mine in eu-west-3 of this account" in error
+    assert "another --region or --profile" in error
 
 
 @pytest.mark.parametrize(
@@ -134,7 +201,10 @@ def test_region(monkeypatch, environment, region):
 def stack(s3):  # noqa: ARG001 - moto's account
     """Return a session of an account with a stack, and a way to read the stack's parameters."""
     template = {
-        "Parameters": {name: {"Type": "String", "Default": ""} for name in ("Release", "ModelName")},
+        "Parameters": {
+            name: {"Type": "String", "Default": ""}
+            for name in ("Release", "ModelName", "Channel", "SnapStart")
+        },
         "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
     }
     session = boto3.Session(region_name="eu-central-1")
@@ -142,7 +212,10 @@ def stack(s3):  # noqa: ARG001 - moto's account
     client.create_stack(
         StackName="mine",
         TemplateBody=json.dumps(template),
-        Parameters=[{"ParameterKey": "ModelName", "ParameterValue": "en-es"}],
+        Parameters=[
+            {"ParameterKey": name, "ParameterValue": value}  # moto has no defaults to keep
+            for name, value in (("ModelName", "en-es"), ("Channel", "prod"), ("SnapStart", "on"))
+        ],
     )
 
     def read() -> dict[str, str]:
@@ -156,7 +229,7 @@ def test_a_function_is_published_again(stack):
     """Release alone changes, once; all other parameters keep their values."""
     session, read = stack
     assert publish_again(session, "mine", "3f2a1b")
-    assert read() == {"Release": "3f2a1b", "ModelName": "en-es"}
+    assert read() == {"Release": "3f2a1b", "ModelName": "en-es", "Channel": "prod", "SnapStart": "on"}
     assert not publish_again(session, "mine", "3f2a1b")
 
 
@@ -167,4 +240,96 @@ def test_a_stack_of_an_earlier_template(stack):
         StackName="old", TemplateBody='{"Resources": {"T": {"Type": "AWS::SNS::Topic"}}}'
     )
     with pytest.raises(CommandError, match="has no parameter Release; deploy the present template"):
-        publish_again(session, "old", "1")
+        check_snapshot(session, "old", "en-es")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"Channel": "prod", "SnapStart": "on", "ModelName": "en-es"}, None),
+        (
+            {"Channel": "prod", "SnapStart": "off", "ModelName": "en-es"},
+            "takes no snapshots; leave --snapshot",
+        ),
+        ({"Channel": "dev", "SnapStart": "on", "ModelName": "en-es"}, "follows dev of en-es, and not prod"),
+        ({"Channel": "prod", "SnapStart": "on", "ModelName": "en-de"}, "follows prod of en-de, and not prod"),
+    ],
+)
+def test_a_snapshot_that_would_be_none(stack, capsys, parameters, text):
+    """A function that takes none, or follows another model or channel, is refused before prod moves."""
+    session, _ = stack
+    given = [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()]
+    session.client("cloudformation").update_stack(
+        StackName="mine", UsePreviousTemplate=True, Parameters=given
+    )
+    options = ["--stack", "mine", "--region", "eu-central-1"]
+    assert main(["model", "promote", "en-es", "--snapshot", *options]) == 2
+    # Where nothing is against a snapshot, the command goes on to the bucket, which this stack has not.
+    assert (text or "no output ModelBucketName") in capsys.readouterr().err
+
+
+class Events:
+    """What CloudFormation says of a stack, the latest first."""
+
+    def __init__(self, *events):
+        self.events = [
+            {
+                "StackId": "mine", "PhysicalResourceId": place, "LogicalResourceId": place,
+                "ResourceStatus": status, "ResourceStatusReason": reason,
+            }
+            for place, status, reason in events
+        ]  # fmt: skip
+
+    def describe_stack_events(self, **_):
+        return {"StackEvents": self.events}
+
+
+def test_why_a_stack_failed():
+    """The first failure of the last operation is the cause; those of former operations are none."""
+    former = [("Role", "CREATE_FAILED", "long ago"), ("mine", "CREATE_IN_PROGRESS", "")]
+    client = Events(
+        ("mine", "UPDATE_ROLLBACK_COMPLETE", ""),
+        ("Alias", "UPDATE_FAILED", "Resource update cancelled"),
+        ("Version", "CREATE_FAILED", "Timed out waiting for the snapshot"),
+        ("mine", "UPDATE_IN_PROGRESS", ""),
+        *former,
+    )
+    assert explain_failure(client, "mine") == "Version: Timed out waiting for the snapshot"
+    assert explain_failure(Events(("mine", "DELETE_IN_PROGRESS", ""), *former), "mine") == (
+        "see: sam list resources --stack-name mine"
+    )
+
+
+@pytest.mark.parametrize(
+    ("follows", "text", "code"),
+    [
+        ({}, None, 0),
+        ({"ModelName": "en-de"}, "build and deploy with ModelName=en-es", 0),
+        (
+            {"ModelName": "en-de", "Engine": "other"},
+            "build and deploy with Engine=opennmt ModelName=en-es",
+            0,
+        ),
+        ({"Channel": "prod"}, "model promote en-es --stack mine --region eu-central-1", 0),
+        ({"Engine": "ctranslate2"}, "would refuse the version, and start no more", 2),
+    ],
+)
+@pytest.mark.usefixtures("s3")
+def test_a_version_that_the_stack_does_not_serve(monkeypatch, capsys, follows, text, code):
+    """Publishing says what is left to do; a version that the function could not load is not published."""
+    parameters = {"Engine": "opennmt", "ModelName": "en-es", "Channel": "dev"} | follows
+    template = {
+        "Parameters": {name: {"Type": "String"} for name in parameters},
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+        "Outputs": {"ModelBucketName": {"Value": "eu-central-1"}},
+    }
+    given = [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()]
+    boto3.client("cloudformation", region_name="eu-central-1").create_stack(
+        StackName="mine", TemplateBody=json.dumps(template), Parameters=given
+    )
+    monkeypatch.setattr("lambda_setup.commands.model.loading.check", lambda *_: None)
+    target = ["--stack", "mine", "--region", "eu-central-1", "--dry-run"]
+    assert main(["model", "publish", str(MODEL), *target]) == code
+    said = capsys.readouterr()
+    assert ("next" in said.out) == (text is not None and code == 0)
+    assert (text or "") in said.out + said.err

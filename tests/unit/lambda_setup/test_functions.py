@@ -64,6 +64,8 @@ def test_outputs_are_the_roots(one):
         assert name in ROOT_TEMPLATE["Outputs"]
         if name != "PublishCommand":
             assert output["Value"] == {"Fn::GetAtt": ["Application", f"Outputs.{name}"]}
+        else:
+            assert output["Value"] == ROOT_TEMPLATE["Outputs"][name]["Value"]
     assert {"ModelBucketName", "ResultBucketName", "FunctionAliasArn", "LogGroupName"} <= outputs.keys()
 
 

@@ -4,17 +4,23 @@ import io
 import json
 
 import boto3
+import botocore.waiter
 import pytest
 from moto import mock_aws
+from moto.cloudformation.models import CloudFormationBackend
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
 from lambda_setup.__main__ import main
+from lambda_setup.deployment import teardown
 
 REGION = "eu-central-1"
 TEMPLATE = json.dumps(
     {
-        "Parameters": {"ModelBucketName": {"Type": "String", "Default": ""}},
+        "Parameters": {
+            name: {"Type": "String", "Default": ""}
+            for name in ("Engine", "ModelName", "Channel", "ModelBucketName", "ResultBucketName")
+        },
         "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
     }
 )
@@ -128,6 +134,75 @@ def test_a_bucket_that_another_stack_reads(aws, capsys):
     assert main(["teardown", "--stack", "mine", "--yes"]) == 2
     assert "stack production uses models" in capsys.readouterr().err
     assert buckets(aws) == {"models", "results", "others", "given"}
+
+
+def test_buckets_that_the_stack_was_given(aws, capsys):
+    """They stay, each named; one that another stack made, with the command that removes it."""
+    values = {"ModelBucketName": "others", "ResultBucketName": "given"}
+    boto3.client("cloudformation").create_stack(
+        StackName="renamed",
+        TemplateBody=TEMPLATE,
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
+    )
+
+    assert main(["teardown", "--stack", "renamed", "--yes", "--region", REGION]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "delete stack renamed",
+        "stays: s3://given, which the stack was given",
+        (
+            "stays: s3://others, which the stack was given and stack mine-other made: "
+            f"python -m lambda_setup teardown --stack mine-other --region {REGION}"
+        ),
+    ]
+    assert "renamed" not in stacks()
+    assert buckets(aws) == {"models", "results", "others", "given"}
+    assert main(["teardown", "--stack", "mine-other", "--yes"]) == 0
+    assert buckets(aws) == {"models", "results", "given"}
+
+
+def test_a_stack_of_another_template(aws, capsys):
+    """Somebody else's stack is left alone, also with --yes."""
+    boto3.client("cloudformation").create_stack(
+        StackName="database",
+        TemplateBody=json.dumps(
+            {
+                "Parameters": {"Engine": {"Type": "String", "Default": "postgres"}},
+                "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+            }
+        ),
+    )
+
+    assert main(["teardown", "--stack", "database", "--yes"]) == 2
+    assert "stack database is of another template" in capsys.readouterr().err
+    assert stacks() == {"mine", "database"}
+    assert len(buckets(aws)) == 4
+
+
+@pytest.mark.usefixtures("aws")
+def test_twice(capsys):
+    """The second time says that nothing is left, or that it was looked for in the wrong place."""
+    assert main(["teardown", "--stack", "mine", "--yes"]) == 0
+    assert main(["teardown", "--stack", "mine", "--yes"]) == 2
+    assert "all of it is gone; else give another --region or --profile" in capsys.readouterr().err
+
+
+def test_a_stack_that_cannot_be_deleted(aws, monkeypatch, capsys):
+    """The buckets stay as they were, and CloudFormation's reason is told."""
+    monkeypatch.setattr(CloudFormationBackend, "delete_stack", lambda *_: None)
+    monkeypatch.setattr(teardown, "explain_failure", lambda *_: "FunctionRole: is in use")
+    original = botocore.waiter.Waiter.wait
+    quick = {"Delay": 0, "MaxAttempts": 2}
+    monkeypatch.setattr(
+        botocore.waiter.Waiter, "wait", lambda self, **names: original(self, WaiterConfig=quick, **names)
+    )
+
+    assert main(["teardown", "--stack", "mine", "--yes"]) == 2
+    error = capsys.readouterr().err
+    assert (
+        "stack mine could not be deleted, and its buckets are as they were. FunctionRole: is in use" in error
+    )
+    assert "give the same command again" in error
+    assert len(buckets(aws)) == 4
 
 
 def test_nothing_to_tear_down(aws, capsys):
