@@ -2,12 +2,12 @@
 
 
 class Vocab:
-    """A vocabulary: tokens and their indices, unknown tokens at index 0."""
+    """A vocabulary: tokens and their indices; unknown tokens have that of <unk>, wherever it stands."""
 
     def __init__(self, tokens):
         self.ids_to_tokens = list(dict.fromkeys(tokens))
         self.tokens_to_ids = {token: index for index, token in enumerate(self.ids_to_tokens)}
-        self.default_id = 0
+        self.default_id = self.tokens_to_ids.get("<unk>", len(self.ids_to_tokens))
 
     def __len__(self):
         return len(self.ids_to_tokens)
