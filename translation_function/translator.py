@@ -139,7 +139,8 @@ class Translator:
         from formats.fit import check_vocabularies
 
         source, target = self._engine.vocabularies
-        check_vocabularies(self._tokenizers, source, target)
+        tags = {"is_tag": self._languages.is_tag} if self._languages else {}
+        check_vocabularies(self._tokenizers, source, target, **tags)
         decoding = self._decoding
         try:
             self._engine.translate([source[-1:]], 1, 1, decoding.replace_unk, lambda: None, decoding, ())

@@ -1,6 +1,6 @@
 """Whether a tokenizer is the one that a model was trained with: a check before publishing."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from lambda_inference import Unavailable
@@ -9,19 +9,33 @@ if TYPE_CHECKING:
     from tokenizer import Sides
 
 _SPACER = "▁"
+_BRACKETS = {("<", ">"), ("｟", "｠"), (">", "<")}
+_PADDING = "averyunlikelytoken"
+"""Beginning of the tokens by which OpenNMT-py makes a vocabulary's size a multiple."""
 _MOST_STRANGE = 0.1
 """The share of a vocabulary that a fitting tokenizer need not produce: tags, padding, glossaries."""
 
 
-def check_vocabularies(sides: "Sides", source: Collection[str], target: Collection[str]) -> None:
+def check_vocabularies(
+    sides: "Sides",
+    source: Collection[str],
+    target: Collection[str],
+    is_tag: Callable[[str], bool] = lambda _: False,
+) -> None:
     """Compare what tokenizers produce with a model's vocabularies, special tokens included.
+
+    Args:
+        sides: the tokenizers.
+        source: tokens of the source.
+        target: tokens of the target.
+        is_tag: whether a token names a language, and stands for no text.
 
     Raises:
         Unavailable: a tokenizer is not the one that the model was trained with.
 
     """
     for side, vocabulary in (("source", source), ("target", target)):
-        words = [token for token in vocabulary if not _is_special(token)]
+        words = [token for token in vocabulary if not (_is_special(token) or is_tag(token))]
         # A shared vocabulary holds the other side's tokens, too.
         strange = [
             token
@@ -45,8 +59,8 @@ def check_vocabularies(sides: "Sides", source: Collection[str], target: Collecti
 
 
 def _is_special(token: str) -> bool:
-    """Return whether a vocabulary's token stands for no text: <unk>, <s>, ｟tag｠, averages' padding."""
-    return not token or (token[0], token[-1]) in {("<", ">"), ("｟", "｠")} or token.startswith("averages")
+    """Return whether a vocabulary's token stands for no text: <unk>, <s>, ｟tag｠, >>fr<<, padding."""
+    return not token or (token[0], token[-1]) in _BRACKETS or token.startswith(_PADDING)
 
 
 def _find_mark(tokens: Iterable[str]) -> tuple[str, str] | None:

@@ -8,6 +8,8 @@ between spaces, in which ``{source}`` and ``{target}`` stand for the request's l
     target_prefix = "__{target}__"
 """
 
+import functools
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -16,6 +18,8 @@ from msgspec import UNSET, Struct, UnsetType
 from lambda_inference import BadRequest, Unavailable
 
 TEMPLATES = ("source_prefix", "source_suffix", "target_prefix")
+_CODE = "[A-Za-z]{2,3}(?:[_-][A-Za-z0-9]{2,8})*"
+"""A language's code among the tokens of a vocabulary, such as en, es_XX, fra_Latn."""
 
 
 class Tokens(Struct, frozen=True):
@@ -43,6 +47,16 @@ class Languages:
                         f"[languages] {name} has {token!r}, which the model's vocabulary lacks; write the "
                         "token that it was trained with"
                     )
+
+    def is_tag(self, token: str) -> bool:
+        """Return whether a token may come from a template, and so stands for no text."""
+        return bool(self._tags.fullmatch(token))
+
+    @functools.cached_property
+    def _tags(self) -> re.Pattern[str]:
+        tokens = {token for template in self._templates.values() for token in template.split()}
+        parts = [re.sub(r"\\\{(?:source|target)\\\}", _CODE, re.escape(token)) for token in sorted(tokens)]
+        return re.compile("|".join(parts))
 
     def resolve(self, source: str | UnsetType, target: str | UnsetType) -> Tokens:
         """Return the tokens of a request's languages.

@@ -111,3 +111,19 @@ def test_a_model_of_one_language_takes_none(tmp_path, monkeypatch):
     )
     with pytest.raises(BadRequest, match="takes no source_language"):
         answer(loaded, source_language="en")
+
+
+@pytest.mark.parametrize(
+    ("template", "tags"),
+    [
+        ("__{source}__", {"__en__", "__es__"}),
+        ("{source} x", {"en", "x", "fra_Latn", "pt_BR", "the"}),
+        (">>{target}<< </s>", {">>fra<<", "</s>"}),
+        ("", set()),
+    ],
+)
+def test_tokens_that_name_languages_are_not_the_tokenizers(template, tags):
+    """A vocabulary is compared with its tokenizer without them."""
+    vocabulary = ["__en__", "__es__", "en", "x", "fra_Latn", "pt_BR", ">>fra<<", "</s>", "the", "▁the", "C"]
+    languages = Languages({"source_prefix": template}, vocabulary, vocabulary)
+    assert {token for token in vocabulary if languages.is_tag(token)} == tags

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyonmttok
 import pytest
+from onmt.constants import DefaultTokens
 from sentencepiece import SentencePieceProcessor
 from support.project import MODEL, ROOT
 
@@ -167,6 +168,7 @@ def test_what_is_wrong_is_told(table, files, told):
 
 
 SPECIAL = ["<unk>", "<s>", "</s>", "｟mrk_case_modifier_C｠"]
+PADDING = [f"{DefaultTokens.VOCAB_PAD}{number}" for number in range(7)]
 WORDS = [token for text in ODD[-4:] for token in load(x_model=PIECES).source.encode(text)]
 
 
@@ -196,6 +198,8 @@ def test_a_tokenizer_that_does_not_fit_is_refused(sides, vocabulary, told):
         (load(), [*SPECIAL, "Cl", "[nH]"]),
         (load({"kind": "space"}), [*SPECIAL, "▁the"]),
         (load({"kind": "regex", "pattern": SMILES}), [*SPECIAL, "Cl", "[nH]"]),
+        (load({"kind": "regex", "pattern": "."}), [*SPECIAL, *"CNO", *PADDING]),
+        (load({"kind": "characters"}), [*SPECIAL, *"abc", ">>fr<<", ">>es<<", *PADDING]),
     ],
 )
 def test_a_tokenizer_that_fits_is_accepted(sides, vocabulary):
