@@ -51,7 +51,8 @@ def _is_standard(attention: MultiHeadedAttention) -> bool:
 
 def _optimize_linear(layer: nn.Linear, precision: str) -> nn.Module | None:
     if precision == "int8":
-        return Int8Linear(layer)
+        # A single input, as a coverage has it, leaves no room for the range of both signs.
+        return Int8Linear(layer) if layer.in_features > 1 else None
     # torch has private operators for oneDNN's layout, on x86-64 alone.
     if layer.out_features >= _LARGE and os.uname().machine == "x86_64":
         return PackedLinear(layer)

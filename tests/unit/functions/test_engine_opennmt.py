@@ -4,6 +4,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 from sentencepiece import SentencePieceProcessor
+from support import tiny_models
 from support.project import MODEL
 
 import engine_opennmt
@@ -141,3 +142,15 @@ def test_a_layer_computes_what_the_one_before_it_did(kind):
         scale = rows.abs().amax(1, keepdim=True).clamp(min=1)
         assert float(((found - expected) / scale).abs().max()) < tolerance
         torch.testing.assert_close(found[:1], made(rows[:1]))
+
+
+@pytest.mark.parametrize("architecture", ["LSTM", "GRU", "coverage"])
+def test_recurrent_networks_take_eight_bits(architecture, tmp_path):
+    """Also where a layer has a single input, which is left as it is."""
+    folder = tiny_models.save(tiny_models.build(**tiny_models.ARCHITECTURES[architecture]), tmp_path)
+    manifest = replace(describe(folder), precision="int8")
+    files = {file.name: memoryview((folder / file.name).read_bytes()) for file in manifest.files}
+    engine = engine_opennmt.load(Model(manifest, manifest.version, files), 1)
+    assert onmt_optimize.Int8Linear in map(type, engine.search.model.modules())
+    found = engine.translate(tiny_models.SENTENCES, 5, 1, attention=False, check=lambda: None)
+    assert len(found) == len(tiny_models.SENTENCES)
