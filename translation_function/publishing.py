@@ -7,6 +7,7 @@ import copy
 import importlib.metadata
 import shutil
 import tempfile
+import tomllib
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,8 +48,16 @@ def describe(folder: Path) -> dict[str, Any] | None:
     if not weights:
         return None
     shards = [name for name in names if name.endswith(".safetensors")]
-    files = [*weights, *shards, *tokenizer.find_files(names, lambda name: _read_start(folder / name))]
+    tokenizers = tokenizer.find_files(names, lambda name: _read_start(folder / name), _read_table(folder))
+    files = [*weights, *shards, *(name for name in tokenizers if name not in {*weights, *shards})]
     return {"engine": "opennmt", "precision": "unstated", "libraries": {}, "files": files}
+
+
+def _read_table(folder: Path) -> dict[str, Any]:
+    """Return ``[tokenizer]`` of a folder's ``model.toml``, empty if it has none."""
+    path = folder / "model.toml"
+    table = tomllib.loads(path.read_text(encoding="utf-8")).get("tokenizer") if path.exists() else None
+    return table if isinstance(table, dict) else {}
 
 
 def _read_start(path: Path) -> bytes:
@@ -89,6 +98,8 @@ def convert_to_ctranslate2(
             # "int8" alone would leave the rest in half precision, which CPUs do not compute in.
             stored = "int8_float32" if quantization == "int8" else "float16" if half else "float32"
             parts["opt"].self_attn_type = "scaled-dot"
+            # OpenNMT-py takes it from the vocabulary, the converter from the options.
+            parts["opt"].decoder_start_token = parts["vocab"].get("decoder_start_token", "<s>")
             torch.save(parts, renamed)
             spec = OpenNMTPyConverter(str(renamed))._load()  # noqa: SLF001 - the public method does all steps
             if parts["opt"].norm_eps != NORM_EPS:
@@ -120,6 +131,7 @@ def _find_unconvertible(options: Mapping[str, Any]) -> str:
         ("decoder_type", {"transformer"}),
         ("max_relative_positions", range(1_000_000)),
         ("relative_positions_buckets", {0}),
+        ("sliding_window", {0}),
         ("parallel_residual", {False}),
         ("layer_norm", {"standard"}),
         ("pos_ffn_activation_fn", {"relu", "gelu", "fast_gelu"}),

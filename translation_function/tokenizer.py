@@ -90,9 +90,17 @@ def load(table: Mapping[str, Any], files: Files) -> Sides:
     return Sides(kind, bool(table), first, second)
 
 
-def find_files(names: Iterable[str], read_start: Callable[[str], bytes]) -> list[str]:
-    """Return which of a folder's files are a tokenizer's, by their names or first bytes."""
-    return [name for name in names if name.endswith((*_SUFFIXES, *_CODES)) or read_start(name) == _VERSION]
+def find_files(
+    names: Iterable[str], read_start: Callable[[str], bytes], table: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Return which of a folder's files are a tokenizer's: by ``[tokenizer]``, their names or first bytes."""
+    stated = table or {}
+    named = [stated.get("source"), stated.get("target"), _JSON if stated.get("kind") == "tokenizers" else ""]
+    return [
+        name
+        for name in names
+        if name in named or name.endswith((*_SUFFIXES, *_CODES)) or read_start(name) == _VERSION
+    ]
 
 
 def _recognize(files: Files) -> str:
@@ -119,8 +127,8 @@ def _find_files(kind: str, table: Mapping[str, Any], files: Files) -> tuple[str,
         for name in (source, target):
             if name not in files:
                 raise Unavailable(
-                    f"[tokenizer] names {name!r}, and the model's files are {', '.join(files)}; add it to "
-                    "files in model.toml"
+                    f"[tokenizer] names {name!r}, and the model's files are {', '.join(files)}; put it "
+                    "beside the checkpoint, and into files of model.toml if that has any"
                 )
         return source, target
     found = find_files(files, lambda name: bytes(files[name][: len(_VERSION)]))

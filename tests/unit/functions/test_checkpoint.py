@@ -7,6 +7,7 @@ import torch
 from onmt.models import model_saver
 from support import model_matrix, tiny_models
 
+from decoding import DEFAULT
 from formats import checkpoint
 from lambda_inference import Unavailable
 from lambda_setup.models.convert import convert
@@ -128,3 +129,26 @@ def test_a_model_that_loads_and_does_not_translate_is_refused(tmp_path, options,
         folder = tmp_path / "converted"
     with pytest.raises(Unavailable, match=f"loads, and does not translate: {reason}"):
         model_matrix.load_predictor(folder, engine)
+
+
+def translate(folder, engine: str) -> list[list[list[str]]]:
+    """Return the tokens of each sentence's hypotheses, of a folder's model on an engine."""
+    if engine == "ctranslate2":
+        target = folder.with_name("converted")
+        target.mkdir()
+        convert(folder, describe(folder), target, engine, "float32")
+        folder = target
+    found = model_matrix.load_predictor(folder, engine)._engine.translate(
+        tiny_models.SENTENCES, 5, 3, attention=False, check=lambda: None, decoding=DEFAULT, prefixes=()
+    )
+    return [[one.tokens for one in best] for best in found]
+
+
+def test_both_engines_start_from_the_vocabularys_token(transformer, tmp_path):
+    """Models that came from fairseq start from the end of a sentence, which their options need not say."""
+    usual = translate(tiny_models.save(transformer, tmp_path / "usual"), "opennmt")
+    transformer["vocab"] |= {"decoder_start_token": "</s>"}
+    folder = tiny_models.save(transformer, tmp_path / "other")
+    found = translate(folder, "opennmt")
+    assert found != usual
+    assert translate(folder, "ctranslate2") == found

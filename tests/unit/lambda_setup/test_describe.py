@@ -174,6 +174,24 @@ def test_a_checkpoint_alone_is_a_model(tmp_path):
     assert [file.name for file in describe(tmp_path).files] == ["x.pt", "x.00.safetensors", "bpe.codes"]
 
 
+@pytest.mark.parametrize(
+    ("table", "files"),
+    [
+        ('kind = "bpe"\nsource = "en.txt"\ntarget = "es.txt"', ["en.txt", "es.txt"]),
+        ('kind = "pyonmttok"\nsource = "en.txt"', ["en.txt"]),
+        ('kind = "tokenizers"', ["tokenizer.json"]),
+        ('kind = "space"', []),
+        ("source = [1]", []),
+    ],
+)
+def test_files_that_a_table_names_belong_to_the_model(tmp_path, table, files):
+    """Whatever they are called, they need not be listed."""
+    for name in ("x.pt", "en.txt", "es.txt", "tokenizer.json"):
+        (tmp_path / name).write_bytes(b"1")
+    (tmp_path / "model.toml").write_text(f"[tokenizer]\n{table}\n")
+    assert [file.name for file in describe(tmp_path).files] == ["x.pt", *files]
+
+
 def test_a_model_of_ctranslate2_is_refused(tmp_path):
     """With the way to one that can be compared."""
     for name in ("model.bin", "config.json"):
