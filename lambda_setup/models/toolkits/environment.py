@@ -16,7 +16,8 @@ CACHE = ROOT / ".converters"
 TORCH = "torch==2.13.0" + ("+cpu" if sys.platform == "linux" else "")
 _CONVERTER = ("ctranslate2==4.8.5", "sentencepiece==0.2.3", "numpy==2.4.6")
 PACKAGES = {
-    "transformers": ("transformers==5.24.0", *_CONVERTER),
+    # transformers reads SentencePiece models by protobuf, which sentencepiece does not declare.
+    "transformers": ("transformers==5.24.0", *_CONVERTER, "protobuf==7.36.2"),
     "onnx": (
         "transformers==5.24.0", "onnx==1.22.0", "onnxruntime==1.27.0", "onnxscript==0.7.2",
         "tokenizers==0.23.3", "sentencepiece==0.2.3", "numpy==2.4.6",
