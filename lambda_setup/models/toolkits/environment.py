@@ -51,7 +51,8 @@ def make_environment(toolkit: str, cache: Path = CACHE) -> Path:
         run_command([sys.executable, "-m", "venv", str(partial)])
         # By `python -m`, which does not mind that the folder is renamed.
         pip = [str(partial / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        pip.append("--disable-pip-version-check")
+        # A conversion imports few of the modules; the others need no bytecode.
+        pip += ["--disable-pip-version-check", "--no-compile"]
         status(f"[1/2] {TORCH}")
         try:
             run_command([*pip, TORCH])
