@@ -105,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
               format=options.format)  # fmt: skip
     with _open_deployment(options) as deployment, readable_errors(deployment.where):
         if options.stack:
+            _ = deployment.state_machine  # a stack without one is refused before anything is uploaded
             parameters = cast("AwsDeployment", deployment).parameters
             for bucket in {deployment.result_bucket, deployment.environment()["MODEL_BUCKET"]}:
                 check_bucket(deployment.client, bucket, parameters)

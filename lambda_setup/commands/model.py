@@ -281,8 +281,9 @@ def _describe_follower(
     if engine != manifest.engine:
         raise CommandError(
             f"the function of stack {options.stack} runs {engine}, and {manifest.name} here is for "
-            f"{manifest.engine}: it would refuse the version, and start no more; publish it under another "
-            f"--name, and then deploy with Engine={manifest.engine} and that name as ModelName"
+            f"{manifest.engine}: it would refuse the version, and start no more. Convert it with --engine "
+            f"{engine}, if that is a checkpoint's other engine; or publish it under another --name, and then "
+            f"deploy with Engine={manifest.engine} and that name as ModelName"
         )
     return ""
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 readable_errors = functools.partial(aws.readable_errors, kind=CommandError)
 """Context manager that turns boto3's errors into a CommandError with a subject."""
+_DEPLOYED = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 _BEGINNINGS = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"}
 """Of a stack: the first event of an operation."""
 
@@ -176,9 +177,12 @@ def get_stack_output(
     session: "Session", stack: str, output: str, hint: str = "is it a stack of this template?"
 ) -> str:
     """Return an output of a deployed stack; CommandError if it is missing or AWS does not answer."""
-    for entry in describe_stack(session, stack).get("Outputs", []):
+    description = describe_stack(session, stack)
+    for entry in description.get("Outputs", []):
         if entry.get("OutputKey") == output:
             return str(entry.get("OutputValue", ""))
+    if not description.get("Outputs") and (status := description["StackStatus"]) not in _DEPLOYED:
+        hint = f"it is {status}: wait until it is deployed, or deploy it again"
     raise CommandError(f"stack {stack} has no output {output}; {hint}")
 
 

@@ -124,7 +124,7 @@ def load_stored(client: "S3Client", bucket: str, key: str) -> Result:
     except client.exceptions.NoSuchKey:
         raise FileNotFoundError(
             f"s3://{bucket}/{key} does not exist; name a result by the s3_key of the function's answer, or "
-            "by its request's id"
+            "by its request's id. Old results are deleted, as the stack's ResultExpirationDays says"
         ) from None
     body = json.loads(response["Metadata"].get("result", "{}"))
     lines = gzip.decompress(response["Body"].read()).split(b"\n")

@@ -67,6 +67,8 @@ def readable_errors(subject: str, kind: type[Exception] = RuntimeError) -> Itera
         NoCredentialsError,
         NoRegionError,
         ProfileNotFound,
+        SSOError,
+        TokenRetrievalError,
     )
 
     try:
@@ -77,6 +79,8 @@ def readable_errors(subject: str, kind: type[Exception] = RuntimeError) -> Itera
         raise kind(f"{subject}: no region; set AWS_DEFAULT_REGION, or run `aws configure`") from None
     except ProfileNotFound as error:
         raise kind(f"{subject}: {error}; give one of `aws configure list-profiles` with --profile") from None
+    except (SSOError, TokenRetrievalError) as error:
+        raise kind(f"{subject}: {error}; log in: `aws sso login`, with the same --profile") from None
     except EndpointConnectionError as error:
         raise kind(f"{subject}: {error}; is this machine online, and the region spelled right?") from None
     except ClientError as error:

@@ -13,12 +13,14 @@ import random
 import re
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from typing import Any
 
 import pytest
 from support.permissions import Need, grants
 from support.template import SOURCE, Stack
 
 from lambda_setup.deployment import teardown
+from lambda_setup.deployment.local import S3Server
 
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-12345678900"
 CHOICES = {
@@ -130,6 +132,12 @@ class Account:
     live: Stack | None = None
     queued: bool = False
     number: int = 0
+    s3: Any = None  # a server's client: what is in the buckets is there, too
+
+    def __post_init__(self) -> None:
+        if self.s3:
+            for name in self.buckets:
+                self.s3.create_bucket(Bucket=name)
 
     def check(self, step: str) -> None:
         """Hold the live version's needs against the role as it is now."""
@@ -161,6 +169,13 @@ class Account:
             self.policies[properties["PolicyName"]] = properties
         elif resource["Type"] == "AWS::S3::Bucket":
             self.owned[name] = stack.physical[name]
+            if self.s3 and stack.physical[name] not in self.buckets:
+                self.s3.create_bucket(Bucket=stack.physical[name])
+                if "VersioningConfiguration" in properties:
+                    self.s3.put_bucket_versioning(
+                        Bucket=stack.physical[name],
+                        VersioningConfiguration=properties["VersioningConfiguration"],
+                    )
             bucket = self.buckets.setdefault(stack.physical[name], Bucket(stack.name, name))
             bucket.rules = properties["LifecycleConfiguration"]["Rules"]
         elif resource["Type"] == "AWS::Lambda::Version":
@@ -212,6 +227,8 @@ class Account:
             # RetainExceptOnCreate: what the update made, its rollback deletes.
             for name in self.buckets.keys() - before:
                 assert not self.buckets.pop(name).objects
+                if self.s3:
+                    self.s3.delete_bucket(Bucket=name)  # a server refuses one with something in it
         self.check("clean-up")
         assert self.versions == {self.stack.version}
         self.check_named()
@@ -239,15 +256,26 @@ class Account:
 
     def client(self, service: str) -> "Service":
         """Return what `teardown` asks: this account is its session."""
-        return Service(self, service)
+        return self.s3 if self.s3 and service == "s3" else Service(self, service)
 
 
 @dataclass
 class Service:
-    """The three calls of `teardown.find`."""
+    """The calls of `teardown`."""
 
     account: Account
     name: str
+
+    def delete_stack(self, **_: object) -> None:
+        """Delete the stack."""
+        self.account.delete()
+
+    def get_waiter(self, _: str) -> "Service":
+        """Return itself."""
+        return self
+
+    def wait(self, **_: object) -> None:
+        """Wait for nothing."""
 
     def get_paginator(self, _: str) -> "Service":
         """Return itself."""
@@ -285,9 +313,9 @@ class Service:
 class Operator:
     """Somebody who works with the account as the documents say, and knows what has to be there."""
 
-    def __init__(self, dice: random.Random) -> None:
+    def __init__(self, dice: random.Random, s3: Any = None) -> None:
         self.dice = dice
-        self.account = Account()
+        self.account = Account(s3=s3)
         self.parameters: dict = {}
         self.used: dict[tuple[str, str], int] = {}
         self.day = self.runs = 0
@@ -303,6 +331,8 @@ class Operator:
         if bucket in self.account.buckets:  # another stack's is not in this account's books
             self.account.buckets[bucket].objects[key] = 0
             self.used[bucket, key] = self.day
+            if s3 := self.account.s3:
+                s3.put_object(Bucket=bucket, Key=key, Body=f"{key} on day {self.day}".encode())
 
     def publish(self) -> None:
         """Publish a version of the function's model."""
@@ -338,6 +368,8 @@ class Operator:
             for name, bucket in self.account.buckets.items():
                 rules = {rule["Id"]: rule for rule in bucket.rules}
                 for key in bucket.pass_day():
+                    if s3 := self.account.s3:
+                        s3.delete_object(Bucket=name, Key=key)
                     self.check_expired(rules, key, self.day - self.used.pop((name, key)))
 
     def wait_for_long(self) -> None:
@@ -389,6 +421,17 @@ class Operator:
         """Whatever was written is there, unless its lifecycle was allowed to delete it."""
         there = {(name, key) for name, bucket in self.account.buckets.items() for key in bucket.objects}
         assert there == self.used.keys()
+        if s3 := self.account.s3:
+            for name in self.account.buckets:
+                listed = s3.list_objects_v2(Bucket=name).get("Contents", [])
+                assert {one["Key"] for one in listed} == self.account.buckets[name].objects.keys()
+                for one in listed:
+                    body = s3.get_object(Bucket=name, Key=one["Key"])["Body"].read().decode()
+                    assert body == f"{one['Key']} on day {self.used[name, one['Key']]}"
+
+    def tear_down(self) -> None:
+        """Remove the stack with all that it has ever made."""
+        teardown.remove(self.account, teardown.find(self.account, "translation"), lambda _: None)  # type: ignore[arg-type]
 
 
 def choose(dice: random.Random, former: dict) -> dict:
@@ -399,10 +442,10 @@ def choose(dice: random.Random, former: dict) -> dict:
             return changed
 
 
-def walk(seed: int, length: int) -> Operator:
+def walk(seed: int, length: int, s3: Any = None) -> Operator:
     """Work at random, and return who did it."""
     dice = random.Random(seed)  # noqa: S311 - a test that can be repeated
-    operator = Operator(dice)
+    operator = Operator(dice, s3)
     steps = [operator.deploy] * 4 + [operator.publish, operator.answer, operator.answer_again, operator.wait]
     steps += [operator.recreate, operator.take_snapshot]
     for step in (operator.publish, operator.answer, *dice.choices(steps, k=length), operator.wait):
@@ -416,6 +459,29 @@ def walk(seed: int, length: int) -> Operator:
 def test_whatever_changes_no_request_is_refused_and_nothing_is_lost(seed):
     """At every step of updates, rollbacks, clean-ups, deletes and re-creations; no bucket is forgotten."""
     walk(seed, 14)
+
+
+@pytest.mark.check
+def test_the_walk_in_a_real_s3_ends_with_what_was_there_before():
+    """What is in the buckets of a server is what was written, byte for byte, and `teardown` leaves none."""
+    with S3Server() as server:
+        s3 = server.client()
+        operator = walk(1, 24, s3)
+        made = {bucket.name for bucket in teardown.find(operator.account, "translation").buckets}
+        assert made
+        for name in made:
+            # Versions and delete markers of what was overwritten and expired, too.
+            s3.put_object(Bucket=name, Key="inputs/mine", Body=b"1")
+            s3.delete_object(Bucket=name, Key="inputs/mine")
+        operator.tear_down()
+
+        assert {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]} == GIVEN
+        kept = {
+            (name, one["Key"])
+            for name in GIVEN
+            for one in s3.list_objects_v2(Bucket=name).get("Contents", [])
+        }
+        assert kept == {(name, key) for name, key in operator.used if name in GIVEN}
 
 
 def test_a_stack_that_is_made_again_has_what_it_had():

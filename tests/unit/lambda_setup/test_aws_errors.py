@@ -5,8 +5,10 @@ import json
 import boto3
 import pytest
 from boto3.exceptions import S3UploadFailedError
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, SSOTokenLoadError
 from moto import mock_aws
+from moto.cloudformation.models import cloudformation_backends
+from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from support.project import MODEL
 
 from lambda_setup.__main__ import main
@@ -14,6 +16,7 @@ from lambda_setup.deployment.aws import (
     check_bucket,
     check_snapshot,
     explain_failure,
+    get_stack_output,
     open_session,
     publish_again,
     readable_errors,
@@ -155,6 +158,29 @@ def test_a_wrong_profile(monkeypatch):
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     with pytest.raises(CommandError, match=r"profile \(of-others\).*list-profiles. with --profile"):
         open_session(profile="of-others")
+
+
+def test_a_login_that_has_ended():
+    """Credentials of SSO are renewed by a login."""
+    with pytest.raises(CommandError, match="log in: `aws sso login`"), readable_errors("AWS"):
+        raise SSOTokenLoadError(error_msg="Token for mine does not exist")
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        ("REVIEW_IN_PROGRESS", "it is REVIEW_IN_PROGRESS: wait until it is deployed, or deploy it again"),
+        ("ROLLBACK_COMPLETE", "it is ROLLBACK_COMPLETE: wait"),
+        ("UPDATE_COMPLETE", "is it a stack of this template"),
+    ],
+)
+def test_a_stack_that_is_not_deployed(stack, monkeypatch, status, text):
+    """After a change set that somebody declined, or a deployment that failed, the stack's state is told."""
+    session, _ = stack
+    for one in cloudformation_backends[ACCOUNT]["eu-central-1"].stacks.values():
+        monkeypatch.setattr(one, "status", status)
+    with pytest.raises(CommandError, match=text):
+        get_stack_output(session, "mine", "ModelBucketName")
 
 
 @pytest.mark.usefixtures("s3")
