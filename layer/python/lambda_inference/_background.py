@@ -63,5 +63,5 @@ class BackgroundTask(Generic[T]):
 
 
 def slow_storage() -> Unavailable:
-    """Return the fault of a model that did not arrive in time."""
-    return Unavailable("S3 did not send the model in the time there was; try again, or raise the timeout")
+    """Return the fault of S3 that did not answer in time."""
+    return Unavailable("S3 did not answer in the time there was; try again, or raise the timeout")

@@ -32,12 +32,19 @@ class Deadline(Struct, frozen=True):
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
         """Return the deadline of an invocation with so many seconds left."""
-        reserve = min(max(seconds * cls.RESERVE, 1.0), 10.0)
-        return cls(time.monotonic() + seconds - reserve, seconds)
+        return cls(time.monotonic() + seconds - _reserve(seconds), seconds)
 
     def remaining(self) -> float:
         """Return the seconds that are left; below zero after the deadline."""
         return self.at - time.monotonic()
+
+    def remaining_to_store(self) -> float:
+        """Return the seconds that are left for S3: until shortly before the function's timeout.
+
+        An answer, or the fault that S3 was too slow, then takes what is left.
+        """
+        reserve = _reserve(self.seconds)
+        return self.at + reserve - min(reserve / 2, 1.0) - time.monotonic()
 
     def batches(self, items: Sequence[T], size: int) -> Iterator[tuple[int, Sequence[T]]]:
         """Yield slices of at most ``size`` items with the position of their first one, while there is time.
@@ -63,6 +70,11 @@ class Deadline(Struct, frozen=True):
                 f"{done} of {total} items were done when the time ran out ({self.seconds:.0f} s were left at "
                 "the start); send fewer items in one request, or raise the function's timeout or memory"
             )
+
+
+def _reserve(seconds: float) -> float:
+    """Return what is left of an invocation's time for storing or answering."""
+    return min(max(seconds * Deadline.RESERVE, 1.0), 10.0)
 
 
 def process_age() -> float:

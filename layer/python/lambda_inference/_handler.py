@@ -3,9 +3,10 @@
 import json
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lambda_inference import _layer_marker, _telemetry
+from lambda_inference._background import BackgroundTask
 from lambda_inference._deadline import Deadline
 from lambda_inference._errors import Fault, ForeignEvent, InternalError
 from lambda_inference._events import Call, parse_event
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lambda_inference._shards import ShardRequest
 
 Handler = Callable[[Any, Any], dict[str, Any]]
+T = TypeVar("T")
 
 
 def serve(predictor: type[Predictor]) -> Handler:
@@ -114,7 +116,7 @@ class Service:
         if call.manifest:
             from lambda_inference import _batches
 
-            return call.answer(200, _batches.write_manifest(payload))
+            return call.answer(200, _within(deadline, lambda: _batches.write_manifest(payload)))
         if payload is TEST_EVENT:
             return call.answer(200, {"acknowledged": "s3:TestEvent"})
         request = parse(payload, self.predictor_type.Request)
@@ -132,7 +134,8 @@ class Service:
         if request.result == "s3" and (given_id or shard):
             timings = {"predict": 0.0}
             with _telemetry.measure(timings, "store"):
-                stored = ResultStore.from_environment().find(name, (shard or request).digest())
+                store, digest = ResultStore.from_environment(), (shard or request).digest()
+                stored = _within(deadline, lambda: store.find(name, digest))
             if stored:
                 return call.answer(200, stored | {"timings_ms": timings})
         return self._predict(call, request, shard, deadline, name)
@@ -169,7 +172,8 @@ class Service:
             inline.check_size(len(json.dumps(response)))
         if response is None or not inline.fits:
             with _telemetry.measure(timings, "store"):
-                body = ResultStore.from_environment().write(origin, predictions)
+                store = ResultStore.from_environment()
+                body = _within(deadline, lambda: store.write(origin, predictions))
             response = call.answer(200, body | {"timings_ms": timings})
         self._measure(predictions, timings)
         return response
@@ -182,6 +186,14 @@ class Service:
         for name, milliseconds in timings.items():
             _telemetry.record_duration(name.capitalize(), milliseconds)
         _telemetry.log("answered", items=len(predictions), **timings)
+
+
+def _within(deadline: Deadline, store: Callable[[], T]) -> T:
+    """Return what a function of S3 returns, or raise Unavailable shortly before the function's timeout.
+
+    It goes on then. A result is written once, so whoever asks again finds it, or has it written.
+    """
+    return BackgroundTask(lambda _: store()).result(deadline.remaining_to_store())
 
 
 def _describe_inline(inline: InlineRecords, origin: Origin, timings: dict[str, float]) -> dict[str, Any]:

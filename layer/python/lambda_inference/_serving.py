@@ -93,10 +93,10 @@ class Serving(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """A version that could not be loaded, and until when it is not tried again."""
+    """A version that could not be loaded, and when it was tried, in wall-clock time."""
 
     version: str
-    until: float
+    at: float
 
 
 class ModelManager:
@@ -260,7 +260,7 @@ class ModelManager:
         if pointer.version == version:
             self._channel = replace(self._channel, etag=pointer.etag)
             return
-        if self._refusal and self._refusal.version == pointer.version and time.time() < self._refusal.until:
+        if self._refuses(pointer.version, _REFUSED_CHECKS * refresh):
             return
         self._refusal = None
         try:
@@ -268,10 +268,15 @@ class ModelManager:
                 return
         except Exception as error:  # noqa: BLE001 - whatever it is, the old model serves
             reason = error.message if isinstance(error, Fault) else type(error).__name__
-            self._refusal = Refusal(pointer.version, time.time() + _REFUSED_CHECKS * refresh)
+            self._refusal = Refusal(pointer.version, time.time())
             _telemetry.count("ModelRefused")
             _telemetry.warn("the model is refused", reason=reason, refused=pointer.version, version=version)
         _release_memory()
+
+    def _refuses(self, version: str, seconds: float) -> bool:
+        """Return whether a version was refused less than so many seconds ago; the clock may be set back."""
+        refusal = self._refusal
+        return bool(refusal and refusal.version == version and abs(time.time() - refusal.at) < seconds)
 
     def _swap(self, store: ModelStore, pointer: Pointer, deadline: Deadline) -> bool:
         """Load the version that the channel points to and let it serve, if there is time."""

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lambda_inference import _telemetry, inputs
+from lambda_inference._background import BackgroundTask
 from lambda_inference._deadline import Deadline
 from lambda_inference._errors import BadRequest, Fault, InternalError, OutOfTime, Unavailable
 from lambda_inference._predictor import Prediction
@@ -66,7 +67,8 @@ class ShardRequest:
             Unavailable: S3 did not answer, or its data are damaged.
 
         """
-        answers: list[Any] = list(_parse_lines(_read_lines(self._source), self._source, self._request_type))
+        lines = BackgroundTask(lambda _: _read_lines(self._source)).result(deadline.remaining())
+        answers: list[Any] = list(_parse_lines(lines, self._source, self._request_type))
         places = [place for place, item in enumerate(answers) if not isinstance(item, Fault)]
         for _, batch in deadline.batches(places, _max_items(self._request_type)):
             items = [answers[place] for place in batch]

@@ -71,7 +71,7 @@ def test_a_look_at_the_channel(two_versions, behind, name):
         assert function.invoke({**EVENT, "result": "inline"})["statusCode"] == 200
     [line] = [one for one in lines if one.get("message") == "the channel could not be read"]
     if name == "503":  # S3's client tries for longer than the function waits for its channel
-        assert "S3 did not send" in line["reason"] or "SlowDown" in line["reason"]
+        assert "S3 did not answer" in line["reason"] or "SlowDown" in line["reason"]
     else:
         check_reason(name, line["reason"])
     assert "ModelUnchecked" in metrics(lines)

@@ -1,6 +1,7 @@
 """How a call is answered: repeated requests, and faults in the form that their callers see."""
 
 import json
+import threading
 from types import SimpleNamespace
 from unittest import mock
 
@@ -104,6 +105,26 @@ def test_without_an_id_nothing_is_looked_for(service, monkeypatch):
     """Who names no id pays no request to S3 for it."""
     monkeypatch.setattr(_storage.Bucket, "find_metadata", None)
     assert service.handle({"data": ["a"]}, CONTEXT)["statusCode"] == 200
+
+
+@pytest.mark.parametrize("call", ["find_metadata", "create", "read_range"])
+def test_an_answer_comes_before_the_timeout_while_s3_hangs(service, monkeypatch, call):
+    """A store that is slow is a 503 for the caller; what it goes on to store is found under the same id."""
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 1_500, aws_request_id="invocation")
+    event = {"source": {"key": "inputs/c.txt", "start": 0, "end": 4}, "id": "hung"}
+    hung, right = threading.Event(), getattr(_storage.Bucket, call)
+
+    def hang(*arguments, **named):
+        hung.wait()
+        return right(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_storage.Bucket, call, hang)
+        with pytest.raises(Unavailable, match="S3 did not answer in the time there was"):
+            service.handle(event, context)
+        hung.set()
+    response = service.handle(event, CONTEXT)
+    assert (response["statusCode"], response["body"]["count"]) == (200, 2)
 
 
 def test_an_inline_answer_is_made_anew(service):

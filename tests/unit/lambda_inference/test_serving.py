@@ -177,6 +177,19 @@ def test_a_channel_that_moved_back_serves_what_it_has(store, clock):
     assert store.reads == ["1", "2"]
 
 
+@pytest.mark.parametrize("jump", [-86_400, 86_400])
+def test_a_refused_version_is_tried_again_whichever_way_the_clock_jumps(store, clock, jump):
+    """A clock that is set back does not keep it refused until it has caught up."""
+    models = ModelManager(Predictor)
+    served(models)
+    store.version, Predictor.refused = "2", "2"
+    clock[0] += 60
+    assert served(models) == "1"
+    Predictor.refused = None
+    clock[0] += jump
+    assert served(models) == "2"
+
+
 def test_a_predictor_is_not_used_twice(store, clock):
     """What has failed to load a model may be half of it; the next try has a new one."""
     models = ModelManager(Predictor)
