@@ -1,0 +1,152 @@
+"""A function that answers at once, in this process: its model is a word, which its answers repeat."""
+
+import contextlib
+import json
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Annotated, Any
+from unittest import mock
+
+from msgspec import Meta
+from support.words import FILE
+
+from lambda_inference import (
+    Array,
+    BadRequest,
+    BaseRequest,
+    Deadline,
+    Fault,
+    Model,
+    Prediction,
+    _serving,
+    _storage,
+    _telemetry,
+)
+from lambda_inference._handler import Service
+
+
+class Request(BaseRequest):
+    """A request to shout."""
+
+    data: Annotated[list[str], Meta(min_length=1, max_length=5, description="1 to 5 strings")]
+    marks: Annotated[bool, Meta(description="true or false")] = False
+
+
+class Shout:
+    """The predictor; a text that holds ``?`` is refused, and one that holds ``!`` is a bug."""
+
+    Request = Request
+
+    def load(self, model: Model) -> None:
+        """Take the word."""
+        self.word = bytes(model.files[FILE]).decode()
+
+    def predict(self, request: Request, deadline: Deadline) -> Iterator[Prediction]:
+        """Say each text with the word."""
+        for index, text in enumerate(request.data):
+            deadline.check(index, len(request.data))
+            if "?" in text:
+                raise BadRequest(f"data[{index}] takes no question", field=f"data[{index}]")
+            if "!" in text:
+                raise KeyError(text)
+            yield predict(index, text, self.word, marks=request.marks)
+
+
+def predict(index: int, text: str, word: str, *, marks: bool) -> Prediction:
+    """Return the only right answer."""
+    arrays = {"marks": [Array(struct.pack("<2f", index, len(text)), "f", (2,))]} if marks else {}
+    return Prediction({"index": index, "text": f"{text.upper()} {word}"}, arrays)
+
+
+@dataclass
+class Clock:
+    """The clocks of a function, which may jump; ``monotonic`` goes on as it does."""
+
+    offset: float = 0.0
+
+    def module(self) -> SimpleNamespace:
+        """Return what stands in the place of the module ``time``."""
+        return SimpleNamespace(perf_counter=time.perf_counter, time=lambda: time.time() + self.offset)
+
+
+@dataclass
+class Answer:
+    """An invocation's end.
+
+    Attributes:
+        response: what came back, None if a fault was raised.
+        raised: the fault, whose message Lambda's runtime logs.
+        seconds: how long it took.
+        lines: what the function logged.
+
+    """
+
+    response: dict[str, Any] | None
+    raised: Fault | None
+    seconds: float
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def status(self) -> int:
+        """The status that its caller sees."""
+        if self.raised is not None:
+            return int(json.loads(str(self.raised))["statusCode"])
+        assert self.response is not None
+        return int(self.response.get("statusCode", 200))
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body, decoded."""
+        response = json.loads(str(self.raised)) if self.raised is not None else self.response
+        body = response["body"]
+        return json.loads(body) if isinstance(body, str) else body
+
+
+class Function:
+    """One environment of a function: a process that Lambda starts, freezes and ends."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self.clock = Clock()
+        self.restart()
+
+    def restart(self) -> None:
+        """End the process and start another."""
+        self._service = Service(Shout)
+
+    def invoke(self, event: Any, request_id: str, seconds: float = 20.0) -> Answer:
+        """Send an event."""
+        lines: list[str] = []
+        context = SimpleNamespace(
+            get_remaining_time_in_millis=lambda: int(seconds * 1000), aws_request_id=request_id
+        )
+        event = json.loads(json.dumps(event))
+        with (
+            mock.patch.dict("os.environ", self.environment),
+            mock.patch.object(_serving, "time", self.clock.module()),
+            mock.patch.object(_telemetry, "_write", lambda line: lines.append(json.dumps(line, default=str))),
+        ):
+            start, response, raised = time.monotonic(), None, None
+            try:
+                response = self._service.handle(event, context)
+            except Fault as fault:
+                raised = fault
+            taken = time.monotonic() - start
+        if response is not None:
+            response = json.loads(json.dumps(response))
+        return Answer(response, raised, taken, lines)
+
+
+@contextlib.contextmanager
+def without_pauses() -> Iterator[None]:
+    """Let obstore, and the function, repeat a request at once."""
+    backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=4), "base": 2}
+    with (
+        mock.patch.object(_storage, "_RETRIES", {**_storage._RETRIES, "backoff": backoff}),
+        mock.patch.object(_storage, "_CONFLICT_PAUSES", (0, 0, 0)),
+    ):
+        yield

@@ -1,0 +1,387 @@
+"""The random walk: what may happen next, and what has to hold afterwards."""
+
+import contextlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support import proxy as faults
+from support.operators import FAULTS, Operator
+from support.proxy import Gate
+
+from soak.campaign import promises
+from soak.campaign.corpora import run_batch
+from soak.campaign.shout import Answer
+from soak.campaign.world import CANARY, CHANNELS, REFRESH, Environment, Held, World
+
+SECONDS = 20.0
+WORDS = ("amber", "beryl", "coral", "doryx")
+S3_FAULTS = {
+    "503": faults.refused(503, "SlowDown"),
+    "500": faults.refused(500, "InternalError"),
+    "403": faults.refused(403, "AccessDenied"),
+    "404": faults.refused(404, "NoSuchKey"),
+    "409": faults.refused(409, "ConditionalRequestConflict"),
+    "expired": faults.refused(400, "ExpiredToken"),
+    "skewed": faults.refused(403, "RequestTimeTooSkewed"),
+    "lost": faults.lost,
+    "reset": faults.reset,
+    "truncated": faults.truncated,
+}
+PLACES = {
+    "anywhere": "",
+    "channel": "/channels/",
+    "manifest": "/manifest.json",
+    "file": "/word.txt",
+    "look-up": "HEAD /results/",
+    "arrays": re.compile(r"PUT .*\.npz"),
+    "commit": re.compile(r"PUT .*predictions\.jsonl"),
+    "corpus": "/results/inputs/",
+}
+JUMPS = [-86_400 * 400, -700, -61, 61, 700, 86_400 * 400]
+"""Seconds."""
+TEXTS = [f"{CANARY} {number}" for number in range(4)] + [f"{CANARY}?", f"{CANARY}!", ""]
+FAULT = st.none() | st.tuples(
+    st.sampled_from(sorted(S3_FAULTS)), st.sampled_from(sorted(PLACES)), st.sampled_from([1, 2, 1000])
+)
+EVENT = st.fixed_dictionaries(
+    {"data": st.lists(st.sampled_from(TEXTS), min_size=1, max_size=3)},
+    optional={
+        "marks": st.booleans(),
+        "result": st.sampled_from(["s3", "inline", "auto"]),
+        "id": st.sampled_from(["one", "two", "three"]),
+        "errors": st.just("raise"),
+        "warmup": st.just(True),
+    },
+)
+BAD = st.fixed_dictionaries(
+    {},
+    optional={
+        "data": st.sampled_from([CANARY, [CANARY, 5], [], None, {"x": CANARY}, [[CANARY]]]),
+        "result": st.sampled_from([CANARY, None, 5]),
+        "id": st.sampled_from([f"{CANARY} !", "", 5]),
+        "errors": st.sampled_from(["raise", CANARY]),
+        "model_version": st.sampled_from([CANARY, "0" * 64]),
+        "source": st.sampled_from([CANARY, {"key": CANARY, "start": 0, "end": 1}, {"key": "inputs/x"}]),
+        "warmup": st.sampled_from([CANARY, 1]),
+    },
+)
+
+
+class Walk(RuleBasedStateMachine):
+    """Operators, functions and S3, in any order."""
+
+    s3: Any = None
+    proxy: Any = None
+    totals: Any = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(self.s3, self.proxy)
+
+    def teardown(self) -> None:
+        """Let everything end, look once more, and see the system recover."""
+        world = self.world
+        try:
+            if world.held:
+                self._release()
+            for operator in world.operators:
+                while operator.waiting is not None:
+                    world.step(operator, "none")
+            world.now += 1
+            promises.check_channels(world)
+            promises.check_commands(world)
+            self._recover()
+            promises.check_results(world)
+        finally:
+            self.totals.update(world.counts)
+            world.close()
+
+    def _recover(self) -> None:
+        """Publish once more, and see every environment follow."""
+        world, [operator, _] = self.world, self.world.operators
+        world.publish(operator, "end", "dev")
+        operator.finish()
+        world._note(operator)
+        world.look()
+        for environment in world.environments:
+            if environment.channel == "dev":
+                environment.function.clock.offset += 11 * REFRESH
+                answer = self._invoke(environment, {"data": ["end"], "result": "inline"})
+                promises.check_fresh(world, environment, answer.body)
+
+    # Operators.
+
+    def _free(self) -> list[Operator]:
+        return [one for one in self.world.operators if one.waiting is None]
+
+    def _busy(self) -> list[Operator]:
+        return [one for one in self.world.operators if one.waiting is not None]
+
+    def _begin(self, data: st.DataObject) -> Operator:
+        self.world.now += 1
+        return data.draw(st.sampled_from(self._free()), label="operator")
+
+    @precondition(lambda self: self._free())
+    @rule(data=st.data(), word=st.sampled_from(WORDS), channel=st.sampled_from(["dev", "dev", "prod"]))
+    def publish(self, data: st.DataObject, word: str, channel: str) -> None:
+        """Begin to publish."""
+        self.world.publish(self._begin(data), word, channel)
+
+    @precondition(lambda self: self._free())
+    @rule(data=st.data())
+    def promote(self, data: st.DataObject) -> None:
+        """Begin to promote."""
+        self.world.promote(self._begin(data))
+
+    @precondition(lambda self: self._free())
+    @rule(data=st.data(), channel=st.sampled_from(CHANNELS))
+    def roll_back(self, data: st.DataObject, channel: str) -> None:
+        """Begin to roll back."""
+        self.world.rollback(self._begin(data), channel)
+
+    @precondition(lambda self: self._free())
+    @rule(data=st.data(), keep=st.integers(1, 2))
+    def prune(self, data: st.DataObject, keep: int) -> None:
+        """Begin to prune."""
+        self.world.prune(self._begin(data), keep)
+
+    @precondition(lambda self: self._busy())
+    @rule(data=st.data(), fault=st.just("none") | st.sampled_from(sorted(FAULTS)), times=st.integers(1, 3))
+    def let_pass(self, data: st.DataObject, fault: str, times: int) -> None:
+        """Let a command's request pass, or fail, and perhaps the next ones, too."""
+        operator = data.draw(st.sampled_from(self._busy()), label="operator")
+        for _ in range(times):
+            if operator.waiting is not None:
+                self.world.now += 1
+                self.world.step(operator, fault)
+                self.world.look()
+
+    @precondition(lambda self: self._busy())
+    @rule(data=st.data())
+    def let_end(self, data: st.DataObject) -> None:
+        """Let a command run to its end."""
+        operator = data.draw(st.sampled_from(self._busy()), label="operator")
+        while operator.waiting is not None:
+            self.world.now += 1
+            self.world.step(operator, "none")
+            self.world.look()
+
+    @rule(data=st.data(), days=st.sampled_from([-400, -1, 0, 1, 400]))
+    def set_operators_clock(self, data: st.DataObject, days: int) -> None:
+        """Let an operator's clock jump."""
+        operator = data.draw(st.sampled_from(self.world.operators), label="operator")
+        self.world.skew[operator.name] = timedelta(days=days)
+
+    # Functions.
+
+    def _invoke(self, environment: Environment, event: dict[str, Any], fault: Any = None) -> Answer:
+        world = self.world
+        world.now += 1
+        world.counts["invocations"] += 1
+        world.counts["faults"] += fault is not None
+        known = world.results.keys()
+        request_id = f"r{world.number}-{world.now}"
+        with self._failing(fault):
+            answer = environment.function.invoke(self._own(event), request_id, SECONDS)
+        world.look()
+        self._check(environment, event, answer, faulty=fault is not None)
+        del known
+        return answer
+
+    @contextlib.contextmanager
+    def _failing(self, fault: Any) -> Iterator[None]:
+        if fault is None:
+            yield
+            return
+        name, place, times = fault
+        with self.world.proxy.failing(S3_FAULTS[name], on=PLACES[place], first=times):
+            yield
+
+    def _own(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Return an event whose id is of this world."""
+        if isinstance(event.get("id"), str) and event["id"].isalpha():
+            return event | {"id": f"{event['id']}-{self.world.number}"}
+        return event
+
+    def _check(
+        self, environment: Environment, event: dict[str, Any], answer: Answer, *, faulty: bool
+    ) -> None:
+        promises.check_answer(self.world, environment, self._own(event), answer, SECONDS, faulty=faulty)
+        now = environment.function.clock.offset
+        for line in map(json.loads, answer.lines):
+            if line.get("message") == "the model is refused":
+                environment.refused[line["refused"]] = now
+        if answer.status == 200 and not faulty and not event.get("warmup") and "id" not in event:
+            pointer = self.world.state(environment.channel)
+            since = environment.refused.get(pointer.version) if pointer else None
+            tried = since is None or environment.refresh == 0 or abs(now - since) > 10 * REFRESH
+            if environment.refresh == 0 and tried:
+                promises.check_fresh(self.world, environment, answer.body)
+
+    @rule(number=st.integers(0, 2), event=EVENT, fault=FAULT)
+    def invoke(self, number: int, event: dict[str, Any], fault: Any) -> None:
+        """Ask a function directly."""
+        self._invoke(self.world.environments[number], event, fault)
+
+    @rule(number=st.integers(0, 2), event=EVENT, fault=FAULT)
+    def invoke_over_http(self, number: int, event: dict[str, Any], fault: Any) -> None:
+        """Ask a function over HTTP."""
+        body = json.dumps(self._own(event))
+        world, environment = self.world, self.world.environments[number]
+        world.now += 1
+        world.counts["invocations"] += 1
+        http = {"requestContext": {"http": {"method": "POST"}}, "body": body, "isBase64Encoded": False}
+        with self._failing(fault):
+            answer = environment.function.invoke(http, f"r{world.number}-{world.now}", SECONDS)
+        world.look()
+        assert answer.raised is None, "[named-faults] over HTTP every fault is an answer"
+        promises.check_answer(world, environment, http, answer, SECONDS, faulty=fault is not None)
+
+    @rule(number=st.integers(0, 2), event=BAD | EVENT.map(lambda one: one | {CANARY: 1}))
+    def invoke_badly(self, number: int, event: dict[str, Any]) -> None:
+        """Ask a function what it cannot answer."""
+        world, environment = self.world, self.world.environments[number]
+        world.now += 1
+        answer = environment.function.invoke(event, f"r{world.number}-{world.now}", SECONDS)
+        promises.check_secrecy(world, Answer(answer.response, None, answer.seconds, answer.lines))
+        said = json.dumps(answer.body).lower()
+        assert answer.status in {200, 400, 503}, f"[named-faults] {answer}"
+        assert CANARY not in said or "is no field" in said, f"[silent-logs] {said}"
+
+    @rule(
+        number=st.integers(0, 2),
+        messages=st.lists(EVENT, min_size=1, max_size=3),
+        again=st.booleans(),
+        fault=FAULT,
+    )
+    def deliver(self, number: int, messages: list[dict[str, Any]], again: bool, fault: Any) -> None:
+        """Let a queue deliver messages, and once more those that came back; or all."""
+        world, environment = self.world, self.world.environments[number]
+        world.now += 1
+        names = {f"q{world.number}-{world.now}-{place}": one for place, one in enumerate(messages)}
+        for name, one in names.items():
+            one.pop("id", None)
+            one["result"] = "s3"
+            names[name] = one
+        left = dict(names)
+        for attempt in range(3):
+            event = {
+                "Records": [
+                    {"eventSource": "aws:sqs", "messageId": name, "body": json.dumps(one)}
+                    for name, one in left.items()
+                ]
+            }
+            with self._failing(fault if attempt == 0 else None):
+                answer = environment.function.invoke(event, f"r{world.number}-{world.now}-{attempt}", SECONDS)
+            promises.check_secrecy(world, answer)
+            assert answer.raised is None
+            assert answer.response is not None
+            failed = {one["itemIdentifier"] for one in answer.response["batchItemFailures"]}
+            assert failed <= left.keys(), "[no-lost-item] a message that nobody sent has failed"
+            promises.check_messages(world, {name: one for name, one in left.items() if name not in failed})
+            world.look()
+            if attempt and fault is None and world.state(environment.channel):
+                valid = {name for name, one in left.items() if not set("?!") & set("".join(one["data"]))}
+                assert not failed & valid, f"[no-lost-item] {answer.lines}"
+            left = left if again else {name: left[name] for name in failed}
+            if not left:
+                break
+
+    @precondition(lambda self: self.world.held is None)
+    @rule(
+        number=st.integers(0, 2),
+        event=EVENT,
+        place=st.sampled_from(sorted(PLACES)),
+    )
+    def hold(self, number: int, event: dict[str, Any], place: str) -> None:
+        """Let an invocation wait for S3."""
+        world, environment, gate, answers = self.world, self.world.environments[number], Gate(), []
+        world.now += 1
+        request_id = f"r{world.number}-{world.now}"
+        context = world.proxy.failing(gate, on=PLACES[place], first=1)
+        context.__enter__()
+        own = self._own(event)
+
+        def run() -> None:
+            answers.append(environment.function.invoke(own, request_id, SECONDS))
+            gate.reached.set()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        assert gate.reached.wait(60)
+        world.held = Held(gate, context, thread, event, environment, answers, request_id)
+        if answers:
+            self._release()
+
+    def _release(self) -> None:
+        world, held = self.world, self.world.held
+        assert held is not None
+        world.held = None
+        held.gate.opened.set()
+        held.thread.join(60)
+        held.context.__exit__(None, None, None)
+        assert held.answers, "[deadline] the invocation did not end"
+        world.look()
+        self._check(held.function, held.event, held.answers[0], faulty=True)
+
+    @precondition(lambda self: self.world.held is not None)
+    @rule()
+    def release(self) -> None:
+        """Let the invocation that waits go on."""
+        self.world.now += 1
+        self._release()
+
+    @rule(
+        number=st.integers(0, 2),
+        lines=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=9),
+        most=st.integers(1, 4),
+        fault=FAULT,
+    )
+    def run_a_batch(self, number: int, lines: list[str], most: int, fault: Any) -> None:
+        """Answer a corpus in shards, as the state machine does."""
+        world, environment = self.world, self.world.environments[number]
+        if world.state(environment.channel) is None:
+            return
+        world.now += 1
+        run_batch(world, environment, lines, most, lambda: self._failing(fault))
+
+    @precondition(lambda self: self.world.held is None)
+    @rule(number=st.integers(0, 2))
+    def restart(self, number: int) -> None:
+        """End a function's process; Lambda starts another."""
+        environment = self.world.environments[number]
+        environment.function.restart()
+        environment.refused.clear()
+
+    @rule(number=st.integers(0, 2), seconds=st.sampled_from(JUMPS))
+    def set_functions_clock(self, number: int, seconds: int) -> None:
+        """Let a function's clock jump, as if it had been frozen for as long."""
+        self.world.environments[number].function.clock.offset += seconds
+
+    @precondition(lambda self: self.world.held is None)
+    @rule()
+    def follow(self) -> None:
+        """See the function that looks once a minute look a minute later, whichever way its clock jumped."""
+        world, environment = self.world, self.world.environments[2]
+        pointer = world.state(environment.channel)
+        if pointer is None:
+            return
+        clock = environment.function.clock
+        clock.offset += REFRESH + 1
+        since = environment.refused.get(pointer.version)
+        answer = self._invoke(environment, {"data": ["now"], "result": "inline"})
+        if answer.status == 200 and (since is None or abs(clock.offset - since) > 10 * REFRESH + 1):
+            promises.check_fresh(world, environment, answer.body)
+
+    @invariant()
+    def channels_are_whole(self) -> None:
+        """After every step."""
+        self.world.counts["steps"] += 1
+        promises.check_channels(self.world)
+        promises.check_commands(self.world)
