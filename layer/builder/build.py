@@ -24,6 +24,7 @@ from layer.builder.recipe import ROOT
 from layer.builder.report import facts
 from layer.builder.report.facts import Report
 from layer.builder.report.page import PAGE, write_page
+from layer.builder.report.sbom import SBOM, write_sbom
 from layer.builder.slim import trace
 from layer.builder.slim.split import record
 from layer.builder.slim.split.step import HANDLERS
@@ -65,6 +66,8 @@ def _build(job: Job, say: Say) -> Report:
         say("nothing has changed since this layer was built")
         if not (job.out / PAGE).is_file():
             write_page(report, job.out)
+        if not (job.out / SBOM).is_file():
+            write_sbom(report, lock.wheels, job.work / "wheels", job.out)
         return report
     for abandoned in job.out.glob(f"{_UNFINISHED}*"):  # by a builder that was killed
         shutil.rmtree(abandoned, ignore_errors=True)
@@ -77,6 +80,7 @@ def _build(job: Job, say: Say) -> Report:
         steps.layer.rename(job.out / "layer")
     facts.write(report, job.out)
     write_page(report, job.out)
+    write_sbom(report, lock.wheels, job.work / "wheels", job.out)
     (job.out / _STATE).write_text(json.dumps({"inputs": digest_inputs(job, lock)}) + "\n")
     return report
 
