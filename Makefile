@@ -61,8 +61,8 @@ check: $(VENV)/ready $(VENV)/checkov/bin/checkov $(if $(AREA),,layers) ## run ev
 e2e: $(VENV)/ready ## run the application in containers: sam local, and under Lambda's terms
 	@$(PY) -m pytest -p no:randomly tests/e2e
 
-soak: $(VENV)/ready ## run what takes too long for every change: Lambda's arm64, emulated
-	@$(PY) -m pytest -p no:randomly tests/soak
+soak: $(VENV)/ready ## run what takes too long for every change; AREA=campaign: a random walk, with SEED=, MINUTES=
+	@CAMPAIGN_SEED=$(SEED) CAMPAIGN_MINUTES=$(MINUTES) $(PY) -m pytest -p no:randomly tests/soak$(if $(AREA),/$(AREA))
 
 bench: $(VENV)/ready ## measure every number again, or ROW=store or ROW=store.load_time alone
 	@$(PY) -m bench $(ROW)
@@ -104,19 +104,20 @@ build: $(VENV)/ready ## build the SAM application for this machine's own archite
 clean: ## remove what make made
 	rm -rf $(VENV) .converters .demo .demo-* .demo.lock .e2e .aws-sam .layers
 
-$(VENV)/ready: pyproject.toml
+$(VENV)/ready: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Setting up $(VENV), about 2 GB; this happens once."
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "[1/3] torch $(TORCH), the CPU build"
-	@$(PIP) --quiet "$(TORCH_WHEEL)" 2> $(VENV)/torch.log \
-		|| $(PIP) --quiet "$(TORCH_WHEEL)" --index-url https://download.pytorch.org/whl/cpu \
+	@$(PIP) --quiet --no-deps "$(TORCH_WHEEL)" 2> $(VENV)/torch.log \
+		|| $(PIP) --quiet --no-deps "$(TORCH_WHEEL)" --index-url https://download.pytorch.org/whl/cpu \
 		|| { cat $(VENV)/torch.log; exit 1; }
-	@echo "[2/3] OpenNMT-py, without the dependencies of its training"
-	@$(PIP) --quiet --no-deps OpenNMT-py==3.5.1 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
-	@echo "[3/3] everything else"
-	@$(PIP) --quiet --editable '.[dev]' 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
+	@echo "[2/3] everything else, each file by its hash in requirements.lock"
+	@$(PIP) --quiet --no-deps --require-hashes --only-binary :all: --requirement requirements.lock 2> $(VENV)/pip.log \
+		|| { cat $(VENV)/pip.log; exit 1; }
+	@echo "[3/3] this project itself"
+	@$(PIP) --quiet --no-deps --no-build-isolation --editable . 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
 	@$(PY) -m layer fix opennmt "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	@$(PY) tools/environment.py $(VENV)
 	@touch $@
