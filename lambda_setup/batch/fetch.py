@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -76,7 +77,7 @@ def _join(
         task = progress.add_task("fetching", total=head["ranges"])
         for entry, (data, files) in _read_ahead(pool, bucket, map(decode, entries)):
             arrays = _decode_arrays(bucket, entry, files)
-            for place, record in enumerate(map(decode, _split(bucket, entry, data))):
+            for place, record in enumerate(_split(bucket, entry, data)):
                 failed += "error" in record
                 own = {kind: found.pop(place) for kind, found in arrays.items() if place in found}
                 if writer:
@@ -136,15 +137,19 @@ def _decode_arrays(
     return arrays
 
 
-def _split(bucket: ResultBucket, entry: dict[str, Any], data: bytes) -> Iterator[bytes]:
-    """Yield a shard's lines, an error each if it failed."""
+def _split(bucket: ResultBucket, entry: dict[str, Any], data: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the records of a shard's lines, an error each if it failed."""
     if "error" in entry:
-        yield from [msgspec.json.encode({"index": 0, "error": entry["error"]})] * entry["lines"]
+        yield from [{"index": 0, "error": entry["error"]}] * entry["lines"]
         return
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
     count = 0
-    for line in gzip.GzipFile(fileobj=io.BytesIO(data)):
-        yield line
-        count += 1
+    try:
+        for line in gzip.GzipFile(fileobj=io.BytesIO(data)):
+            yield decode(line)
+            count += 1
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise _damage(bucket, entry["s3_key"], str(error)) from None
     if count != entry["count"]:
         raise _damage(bucket, entry["s3_key"], f"it has {count:,} lines, not {entry['count']:,}")
 

@@ -132,11 +132,11 @@ def _read_error(store: ResultStore, name: str) -> dict[str, str]:
         error = msgspec.json.decode(data or b"")
         if isinstance(error, str):
             error = json.loads(error)
-        code, cause = error["Error"], error["Cause"]
-    except (ValueError, TypeError, KeyError):
+        code, cause = str(error["Error"]), str(error["Cause"])
+    except (ValueError, TypeError, KeyError, RecursionError):
         return {"code": "NotRun", "message": "the run ended before this range was answered; run it again"}
     try:  # the message of a raised fault is the whole response
-        message = json.loads(json.loads(cause)["errorMessage"])["body"]["error"]["message"]
-    except (ValueError, TypeError, KeyError):
+        message = str(json.loads(json.loads(cause)["errorMessage"])["body"]["error"]["message"])
+    except (ValueError, TypeError, KeyError, RecursionError):
         message = cause
     return {"code": code, "message": message}

@@ -12,6 +12,7 @@ import io
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -24,6 +25,11 @@ from lambda_inference._predictor import DTYPES, Array, Prediction
 __all__ = ["decode_arrays", "decode_result", "read_result"]
 
 _CODES = {spelling: code for code, (_, spelling, _) in DTYPES.items()}
+_DAMAGES = (
+    ArithmeticError, EOFError, LookupError, MemoryError, RuntimeError, SyntaxError, TypeError, ValueError,
+    struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What zipfile, zlib and the parsers of headers raise where a byte is another one."""
 _FILE = re.compile(r"(.+)-[0-9a-f]{16}\.npz")
 """An npz of a result."""
 
@@ -82,9 +88,11 @@ def decode_result(records: bytes, files: Mapping[str, bytes]) -> list[Prediction
         ValueError: one of them is damaged, or they do not belong together.
 
     """
-    predictions = [
-        Prediction(msgspec.json.decode(line), {}) for line in gzip.decompress(records).split(b"\n") if line
-    ]
+    try:
+        lines = gzip.decompress(records).split(b"\n")
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"these are not the records of a result ({error}); fetch the file again") from error
+    predictions = [Prediction(msgspec.json.decode(line, type=dict[str, Any]), {}) for line in lines if line]
     for kind, data in files.items():
         for item, arrays in decode_arrays(data).items():
             if item >= len(predictions):
@@ -106,11 +114,11 @@ def decode_arrays(data: bytes) -> dict[int, list[Array]]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            path = msgspec.json.decode(archive.comment) if archive.comment else []
+            path = msgspec.json.decode(archive.comment or b"[]", type=list[str | int | None])
             dtype, _, values = _parse_npy(archive.read("values.npy"))
             _, (rows, columns), numbers = _parse_npy(archive.read("index.npy"))
         index = struct.unpack(f"<{rows * columns}i", numbers)
-    except (zipfile.BadZipFile, LookupError, ValueError, TypeError, struct.error) as error:
+    except _DAMAGES as error:
         raise ValueError(f"these are not the arrays of a result ({error}); fetch the file again") from error
     arrays: dict[int, list[Array]] = {}
     start = 0

@@ -107,6 +107,16 @@ def test_a_kind_of_two_types_does_not_go_into_one_file(tmp_path):
         fetch(bucket, "run", tmp_path / "out.jsonl", tmp_path / "out.npz")
 
 
+@pytest.mark.parametrize("cut", [slice(0, 10), slice(0, -4), slice(4, None)])
+def test_a_result_that_is_damaged_is_named(tmp_path, cut):
+    """By its key, whatever gzip and zlib say of it; half a file stays nowhere."""
+    bucket, objects = build_run(FIRST, SECOND)
+    objects["1/predictions.jsonl.gz"] = objects["1/predictions.jsonl.gz"][cut]
+    with pytest.raises(CommandError, match=r"1/predictions\.jsonl\.gz is damaged: .*run the batch again"):
+        fetch(bucket, "run", tmp_path / "out.jsonl")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_manifest_that_ends_too_early_is_no_whole_run(tmp_path):
     """Lines that it does not name would be lost silently."""
     bucket, objects = build_run(FIRST, 1, SECOND)

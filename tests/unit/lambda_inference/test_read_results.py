@@ -84,3 +84,32 @@ def test_numpy_reads_the_same():
     """The arrays are taken by numpy as they are."""
     array = np.asarray(decode_arrays(encode_npz("mask", predictions()))[0][0])
     assert (array.dtype, array.tolist()) == (np.uint8, [1, 2])
+
+
+def change(data: bytes, place: bytes, offset: int) -> bytes:
+    """Return bytes with the one at an offset from a place inverted."""
+    changed = bytearray(data)
+    changed[data.index(place) + offset] ^= 0xFF
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        change(encode_npz("attention", predictions()), b"values.npy", 40),  # zlib
+        change(encode_npz("attention", predictions()), b"PK\1\2", 10),  # a compression that zipfile lacks
+        encode_npz("attention", predictions()).replace(b'["hypotheses",null]', b'{"hypotheses": null}'[:19]),
+    ],
+)
+def test_what_has_another_byte_says_so(data):
+    """Whatever library meets the damage first."""
+    with pytest.raises(ValueError, match=r"not the arrays of a result.*fetch"):
+        decode_arrays(data)
+
+
+@pytest.mark.parametrize("cut", [slice(0, 0), slice(0, 12), slice(0, -4), slice(5, None)])
+def test_records_that_are_damaged_say_so(cut):
+    """Cut at either end."""
+    data = encode_lines(predictions())
+    with pytest.raises(ValueError, match=r"not the records of a result.*fetch|truncated"):
+        decode_result(data[cut] or b"\x1f\x8b", {})
