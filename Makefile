@@ -36,7 +36,7 @@ ROOM = $(if $(AREA),$(if $(filter $(AREA),$(AREAS)),$(wildcard tests/unit/$(AREA
 PYTEST = $(PY) -m pytest --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check e2e soak bench lint layer layers prove s3 score build clean
+.PHONY: help demo test check e2e soak bench lint layer layers prove site s3 score build clean
 
 help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -68,13 +68,17 @@ bench: $(VENV)/ready ## measure every number again, or ROW=store or ROW=store.lo
 	@$(PY) -m bench $(ROW)
 	@$(PY) -m tools.docs
 
-lint: $(VENV)/ready ## check style, types and the prose of the pages
+lint: $(VENV)/ready ## check style, types, and the prose of pages, messages and descriptions
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/mypy -m layer.__main__
 	@$(PY) -m tools.prose
 	@for folder in $(FUNCTIONS); do MYPYPATH=$$folder $(VENV)/bin/mypy --ignore-missing-imports --no-warn-unused-ignores $$folder || exit 1; done
+
+site: .site/ready ## build the pages as a site with search; needs no .venv
+	@NO_MKDOCS_2_WARNING=1 .site/venv/bin/python -m mkdocs build --quiet --config-file tools/site/mkdocs.yml
+	@echo "The site is in .site/html; python3 -m http.server --directory .site/html shows it."
 
 s3: $(VENV)/ready ## serve the local S3 with the model in it, until Ctrl-C
 	@$(PY) -m lambda_setup s3
@@ -102,7 +106,7 @@ build: $(VENV)/ready ## build the SAM application for this machine's own archite
 	@$(VENV)/bin/sam build --config-env $(if $(filter arm64 aarch64,$(shell uname -m)),default,x86)
 
 clean: ## remove what make made
-	rm -rf $(VENV) .converters .demo .demo-* .demo.lock .e2e .aws-sam .layers
+	rm -rf $(VENV) .converters .demo .demo-* .demo.lock .e2e .aws-sam .layers .site
 
 $(VENV)/ready: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -120,6 +124,12 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	@$(PIP) --quiet --no-deps --no-build-isolation --editable . 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
 	@$(PY) -m layer fix opennmt "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	@$(PY) tools/environment.py $(VENV)
+	@touch $@
+
+# The site's packages are few, and their versions are in its own list.
+.site/ready: tools/site/requirements.txt
+	@$(PYTHON) -m venv .site/venv
+	@.site/venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --requirement $< 2> .site/pip.log || { cat .site/pip.log; exit 1; }
 	@touch $@
 
 # checkov needs an older boto3 than everything else here: it has an environment of its own.

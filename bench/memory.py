@@ -1,7 +1,7 @@
 """The memory that a request takes: the peak of a fresh process that answers it, after others or alone.
 
 Run: ``.venv/bin/python -m bench.memory``. Each number is of a process of its own that loads the shipped
-model, converted for its engine, and answers the requests in their order; the peak is the kernel's
+model, converted for its engine, and answers the requests in their order. The peak is the kernel's
 (VmHWM: ru_maxrss would count the process that this one was forked from).
 """
 

@@ -1,22 +1,10 @@
 """The operator's commands: ``python -m lambda_setup --help``, or ``lambda-inference --help``."""
 
-import argparse
 import sys
 import traceback
 from pathlib import Path
 
-from lambda_setup.commands import (
-    batch,
-    cold_start,
-    cost,
-    invoke,
-    model,
-    new,
-    playground,
-    results,
-    s3,
-    teardown,
-)
+from lambda_setup.commands.parser import build_parser
 from lambda_setup.deployment.local.process import unwind_on_termination
 from lambda_setup.errors import CommandError
 from layer.builder.errors import LayerError
@@ -31,7 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
         from layer.builder.cli import main as layer
 
         return layer(arguments[1:])
-    options = _parser().parse_args(arguments)
+    parser = build_parser(SCRIPT) if Path(sys.argv[0]).name == SCRIPT else build_parser()
+    options = parser.parse_args(arguments)
     try:
         with unwind_on_termination():
             code: int = options.run(options)
@@ -43,18 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return code
-
-
-def _parser() -> argparse.ArgumentParser:
-    name = SCRIPT if Path(sys.argv[0]).name == SCRIPT else "python -m lambda_setup"
-    parser = argparse.ArgumentParser(
-        prog=name, description="Run a function and manage its models, results and costs."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (invoke, s3, model, results, batch, playground, cost, new, cold_start, teardown):
-        command.configure_parser(commands)
-    commands.add_parser("layer", help="build and publish layers; see: python -m layer --help")
-    return parser
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from lambda_setup.costs.comparison import CALLS_PER_DAY, MEASURE, compare_sizes,
 from lambda_setup.costs.comparison import draw_markdown as draw_costs
 from lambda_setup.costs.pricing import load_prices
 from studies.batch_scale import tables as scale
-from tools import packages, parameters, performance
 from tools.demo import picture
 from tools.markers import replace_part
+from tools.pages import commands, decisions, diagrams, packages, parameters, performance
 
 ROOT = Path(__file__).resolve().parents[1]
 COST = "docs/cost.md"
@@ -39,9 +39,13 @@ def make_documents(root: Path = ROOT) -> dict[str, str]:
         COST: replace_part(COST, texts[COST], "cost table", draw_costs(engines)),
         SCALE: replace_part(SCALE, texts[SCALE], "tables", scale.draw_page_part()),
         SCALE_CHART: scale.draw_chart(),
+        commands.DOCUMENT: commands.make_page(),
+        decisions.DOCUMENT: decisions.make_page(root),
         packages.DOCUMENT: packages.make_page(),
         parameters.DOCUMENT: parameters.make_page(),
         picture.PICTURE: picture.draw_demo(),
+        diagrams.REQUEST: diagrams.draw_request(),
+        diagrams.CODE: diagrams.draw_code(),
     }
 
 

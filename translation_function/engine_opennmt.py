@@ -102,7 +102,7 @@ class OpenNMT:
         target = self.vocabs["tgt"]
         scorer = self.search.global_scorer
         if (decoding.length_penalty, decoding.alpha) != ("avg", 1.0):
-            # A penalty to the power of 0 is none; OpenNMT-py warns of it.
+            # A penalty to the power of 0 does nothing; OpenNMT-py warns of it.
             penalty = decoding.length_penalty if decoding.alpha else "none"
             scorer = GNMTGlobalScorer(decoding.alpha or 1.0, 0.0, penalty, "none")
         kind: Any = BatchInvariantBeamSearch

@@ -25,7 +25,7 @@ from lambda_inference.threads import thread_count
 MAX_BEAM = 20
 
 MAX_BATCH = 32
-"""Sentences searched at once; more of them are no faster on a processor without a GPU."""
+"""Sentences searched at once; more of them are not faster on a processor without a GPU."""
 MAX_BATCH_TOKENS = 8192
 """Source tokens times beams in one batch, padding included: bounds the memory of a search."""
 

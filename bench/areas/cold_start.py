@@ -10,7 +10,7 @@ to in Lambda, and the usual function takes no longer without. Both compute with 
 memory pays for: torch would take one a core, which takes a fifth longer where something else runs on the
 cores. The examples' functions are compared in the same way (bench/areas/examples.py).
 
-Before each start what was written is put on the disk, and the kernel drops its page cache; where only root
+Before each start what was written is put on the disk, and the kernel drops its page cache. Where only root
 may ask for that, every file that a side reads is dropped by posix_fadvise(2). mincore(2) then tells whether
 it is gone. All lies on a disk, for files in memory cannot be dropped; a disk may have a cache of its own.
 What a start has written is emptied after it and removed after the last: see bench/areas/unpack.py.
@@ -144,7 +144,7 @@ def translation(answer: dict[str, Any]) -> str:
             return text
         case {"translations": [str(text)]}:
             return text
-    raise RuntimeError(f"this is no translation: {answer}")
+    raise RuntimeError(f"this is not a translation: {answer}")
 
 
 class Bench:
@@ -326,5 +326,5 @@ def measure() -> Iterator[Row]:
         "(bench/baselines/usual_function.py)",
         cause="starting Python takes 8 % of it, importing what every function needs 22 %, the engine's "
         "imports and beside them the model's way from S3 45 %, loading it 10 %, and the first search "
-        "15 %; of the whole a third is waiting for files that are not in memory",
+        "15 %. A third of the whole is waiting for files that are not in memory",
     )

@@ -55,7 +55,7 @@ def prediction(answer: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
     match answer:
         case {"statusCode": 200, "body": {"predictions": [dict(found)]}} | {"predictions": [dict(found)]}:
             return {field: found[field] for field in fields}
-    raise RuntimeError(f"this is no prediction: {answer}")
+    raise RuntimeError(f"this is not a prediction: {answer}")
 
 
 def classes(answer: dict[str, Any]) -> Any:

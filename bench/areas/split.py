@@ -42,7 +42,7 @@ from layer.builder.target import HOST, get_target
 BASELINE = "the nested layer, which unpacks the whole libraries to the disk (bench/areas/split.py)"
 CAUSE = (
     "the imports wait for their files, one after another, on a disk whose cache is empty; those of the "
-    "nested layer are in memory when they are imported, because unpacking has just written them"
+    "nested layer are in memory when they are imported, because unpacking wrote them a moment before"
 )
 SSE = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ONEDNN_MAX_CPU_ISA": "SSE41"}
 SMALL = 16

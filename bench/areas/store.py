@@ -362,9 +362,9 @@ def measure_overlap() -> Iterator[Row]:
         unit=OF_TIME,
         baseline="the longer of the imports alone and the load alone (bench/areas/store.py)",
         goal=1.1,
-        cause=f"the S3 server runs on the same {cores} cores, as whatever else the machine does: shared "
+        cause=f"the S3 server runs on the same {cores} cores, as whatever else the machine does. Shared "
         f"without any loss, the processor time of imports, load and server takes {shared:.2f} times "
-        "the longer of the two; store.overlap_paced has a server that leaves them alone",
+        "the longer of the two. store.overlap_paced has a server that leaves them alone",
     )
 
 

@@ -1,8 +1,8 @@
 """The usual way to load a checkpoint from S3: boto3 into a BytesIO, and torch.load of its bytes.
 
-Written by us from its public description, that of many posts about models in Lambda; with the pointer and
-the manifest read first, as ours are, and ``weights_only``, which is torch's default. boto3's transfer
-manager fetches by ten threads, as it does unless told otherwise. Nothing is checked against a hash.
+Written by us from its public description, that of many posts about models in Lambda. The pointer and
+the manifest are read first, as ours are, and ``weights_only`` is torch's default. boto3's transfer
+manager fetches by ten threads, its default. Nothing is checked against a hash.
 """
 
 import argparse

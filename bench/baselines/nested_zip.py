@@ -1,8 +1,8 @@
 """The recipe that everyone copies for packages that are too big: a zip in the function, extracted to /tmp.
 
 Written by us from its public description, that of serverless-python-requirements' ``zip`` option and
-of many posts after it: delete tests, metadata and bytecode, zip the packages as small as zip can, and
-have a module that the handler imports first extract them and put them on ``sys.path``.
+of many posts after it. It deletes tests, metadata and bytecode, and zips the packages as small as zip can. A
+module that the handler imports first extracts them and puts them on ``sys.path``.
 """
 
 import os

@@ -1,9 +1,9 @@
 """OpenNMT-py's own translate command, and a clock around its translating.
 
-Run: ``python onmt_command.py`` with the arguments of ``onmt_translate``. The command runs as it is; when it
-has ended, the last line that is printed holds, as JSON, the seconds that ``InferenceEnginePY.infer_file``
-took, which reads a file, batches it, translates it and writes another, and the process's peak memory in
-bytes. What comes before, imports and the model's loading, does not count.
+Run: ``python onmt_command.py`` with the arguments of ``onmt_translate``. The command runs as it is.
+The last line that it prints holds, as JSON, the seconds that ``InferenceEnginePY.infer_file`` took, and the
+process's peak memory in bytes. That method reads a file, batches it, translates it and writes another. What
+comes before, imports and the model's loading, does not count.
 
 It runs from a copy without four transforms: importing ``onmt.transforms`` imports them all, and these need
 packages that only prepare training data.

@@ -1,9 +1,10 @@
 """The usual function: packages out of a zip, the checkpoint by boto3 into a BytesIO, OpenNMT-py's own engine.
 
 Written by us from public descriptions: that of the nested zip (nested_zip.py), that of many posts about
-models in Lambda, which load them at the top of the module, for all invocations, and that of OpenNMT-py's
-``InferenceEnginePY``, whose options are those of its ``translate`` command. Nothing of it is ours: no
-fixes, no patches, no hash is computed, and the keys are fixed, so that no pointer is read before the model.
+models in Lambda, and that of OpenNMT-py's ``InferenceEnginePY``. The posts load a model at the top of the
+module, for all invocations. The engine's options are those of its ``translate`` command. Nothing of it is
+ours: no fixes, no patches, no hash is computed, and the keys are fixed, so that no pointer is read before the
+model.
 
 MODEL_BUCKET, MODEL_KEY and TOKENIZER_KEY say where the model is; LAMBDA_TASK_ROOT has the zip.
 """

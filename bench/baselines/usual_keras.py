@@ -1,9 +1,9 @@
 """The usual function with Keras: packages out of a zip, architecture and weights by boto3, model.predict.
 
 Written by us from public descriptions: that of the nested zip (nested_zip.py), that of many posts about
-models in Lambda, which load them at the top of the module, and that of Keras' ``model_from_json`` and
-``load_weights``, which takes a file's name. Nothing of it is ours, and the keys are fixed, so that no pointer
-is read before the model.
+models in Lambda, and that of Keras' ``model_from_json`` and ``load_weights``. The posts load a model at the
+top of the module, and ``load_weights`` takes a file's name. Nothing of it is ours, and the keys are fixed, so
+that no pointer is read before the model.
 
 MODEL_BUCKET says where the model is; LAMBDA_TASK_ROOT has the zip.
 """

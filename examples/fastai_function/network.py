@@ -31,7 +31,7 @@ def build(layers: Sequence[Sequence[Any]]) -> nn.Sequential:
         try:
             name, arguments = entry
             if name not in LAYERS:
-                raise ValueError(f"layer {number} is none of {', '.join(LAYERS)}")
+                raise ValueError(f"layer {number} is not one of {', '.join(LAYERS)}")
             built.append(LAYERS[name](**arguments))
         except (TypeError, RuntimeError, AttributeError) as error:
             raise ValueError(f"layer {number} cannot be built ({type(error).__name__})") from error

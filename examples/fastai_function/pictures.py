@@ -52,7 +52,8 @@ def decode(data: bytes | memoryview, mode: str, field: str) -> tuple[Image.Image
         raise
     except Exception:  # noqa: BLE001 - PIL's readers raise whatever a damaged file leads them to
         raise BadRequest(
-            f"{field} is no image of a format that is taken ({', '.join(FORMATS)}), or has no whole header",
+            f"{field} is not an image of a format that is taken ({', '.join(FORMATS)}), or has no whole "
+            "header",
             field=field,
         ) from None
     width, height = image.size

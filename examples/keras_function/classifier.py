@@ -22,7 +22,7 @@ MAX_ITEMS = int(os.environ.get("MAX_ITEMS", "10000"))
 LIMIT = 1e6
 """Largest absolute value of a feature, far within single precision."""
 BATCH = 1024
-"""Rows in a batch; more are no faster, and take more memory."""
+"""Rows in a batch; more are not faster, and take more memory."""
 
 _TOLERANCE = 1e-3
 

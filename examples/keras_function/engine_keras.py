@@ -91,7 +91,7 @@ class NamedBytes(io.BytesIO):
 def parse_architecture(data: bytes, name: str) -> dict[str, Any]:
     """Return an architecture that this Keras' major version saved, and that names only layers that compute.
 
-    Keras' own safe mode refuses lambdas and what is none of its classes; among these there are still some
+    Keras' own safe mode refuses lambdas and what is not one of its classes; among these there are still some
     that read files, or torch's pickles. How the model was compiled is left out, and what its weights are
     before they are loaded: drawing random ones takes longer than loading.
 

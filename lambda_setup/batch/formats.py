@@ -69,7 +69,7 @@ def recognize(name: str, opened: Callable[[], IO[bytes]], size: int, form: str |
 
 
 def _split_array(name: str, head: bytes, rest: IO[bytes]) -> bytes | None:
-    """Return a JSON array's values as JSON lines, nothing where the content is none."""
+    """Return a JSON array's values as JSON lines, nothing where the content is not one."""
     data = head + rest.read()
     try:
         values = msgspec.json.decode(data, type=list[msgspec.Raw])
@@ -89,7 +89,7 @@ def _whole_lines(head: bytes, size: int) -> list[bytes]:
 
 
 def _parse(line: bytes) -> Any:
-    """Return a line's JSON value, None where it is none."""
+    """Return a line's JSON value, None where it has none."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):

@@ -56,7 +56,7 @@ def run(deployment: Deployment, job: Run) -> Mapping[str, Any]:
     if is_new:
         if not bucket.create(_record_key(job.name), json.dumps(batch).encode()):
             raise CommandError(
-                f"the run {job.name} was begun by somebody else just now, or you may not read its record "
+                f"somebody else began the run {job.name} a moment ago, or you may not read its record "
                 f"s3://{bucket.name}/{_record_key(job.name)}; try again, or choose another name"
             )
     else:

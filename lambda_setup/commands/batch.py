@@ -47,11 +47,11 @@ def configure_parser(commands: Any) -> None:
         "run",
         run,
         help="answer every line of a corpus",
-        description="Put a corpus into S3 unless it is there, cut it into shards of whole lines that take a "
-        "quarter of the function's timeout, as measured on a sample, and have Step Functions answer them, "
-        "all by the model version that the channel points to now. Ctrl-C leaves the run going in AWS; the "
-        "same command takes it up again, and answers only what has no answer yet. Exits 0 if every shard "
-        "was answered; a line that fails has an error in its place.",
+        description="Put a corpus into S3 unless it is there, cut it into shards of whole lines, and have "
+        "Step Functions answer them. A shard takes a quarter of the function's timeout, as measured on a "
+        "sample. The model version that the channel points to now answers all of them. Ctrl-C leaves the run "
+        "going in AWS; the same command takes it up again, and answers only what has no answer yet. Exits 0 "
+        "if every shard was answered; a line that fails has an error in its place.",
         example="python -m lambda_setup batch run corpus.txt --name first --stack translation",
     )
     parser.add_argument("input", metavar="INPUT",

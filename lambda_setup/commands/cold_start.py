@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lambda_setup import functions
 from lambda_setup.commands.options import add_command, add_out, positive
 from lambda_setup.deployment.cold_start.measure import measure
@@ -20,11 +22,11 @@ def configure_parser(commands: Any) -> None:
         "cold-start",
         run,
         help="measure a function's cold start beside a plain script's",
-        description="Start a function of this project again and again, each time in a new process whose "
-        "files are out of the page cache, with its layers and its model in an S3 server on this machine, "
-        "and have it answer its own event. In turns with it starts the usual recipe: the same libraries and "
-        "predictor, but the model by boto3 into a BytesIO, one step after the other. Prints the milliseconds "
-        "of each phase, medians of all starts but the first.",
+        description="Start a function of this project several times, and have it answer its own event. Each "
+        "start is a new process whose files are out of the page cache, with the function's layers, and with "
+        "its model in an S3 server on this machine. In turns with it starts the usual recipe: the same "
+        "libraries and predictor, but the model by boto3 into a BytesIO, one step after the other. Prints "
+        "the milliseconds of each phase, medians of all starts but the first.",
         example="python -m lambda_setup cold-start embedding --out timeline.svg",
     )
     parser.add_argument("name", metavar="NAME", help="function of this project: its folder's name without "
@@ -37,6 +39,7 @@ def configure_parser(commands: Any) -> None:
     parser.add_argument("--repetitions", type=positive, metavar="N", default=5,
                         help="starts of each side (default: %(default)s)")  # fmt: skip
     add_out(parser, "FILE", "file for a picture of both starts, an SVG")
+    parser.add_argument("--json", action="store_true", help="print the seconds of every start as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,9 +55,12 @@ def run(options: argparse.Namespace) -> int:
     count = options.repetitions
     status(f"starting {function.name} and the other side {count + 1} times each, in turns")
     found = measure(function, event, count, options.script)
-    columns = {"ms": "left", found.function.name: "right", found.script.name: "right"}
-    table(columns, make_rows(found))
-    print("\n".join(describe(found)))
+    if options.json:
+        print(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+    else:
+        columns = {"ms": "left", found.function.name: "right", found.script.name: "right"}
+        table(columns, make_rows(found))
+        print("\n".join(describe(found)))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(draw(found), encoding="utf-8")

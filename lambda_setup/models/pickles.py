@@ -29,7 +29,7 @@ class UnsafePickle(CommandError):
 
 
 def check(paths: Iterable[Path], remedies: Mapping[str, str] | None = None) -> None:
-    """Check that files are no pickles, or pickles with admitted content alone; else UnsafePickle.
+    """Check that files are not pickles, or pickles with admitted content alone; else UnsafePickle.
 
     Args:
         paths: the files.

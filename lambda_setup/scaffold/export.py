@@ -203,7 +203,7 @@ def _run_in(python: Path, runner: Path, source: Path, target: Path, data: bytes)
         raise CommandError(
             f"{runner.name} ended without an answer for {source}, and last wrote "
             f"{last[:200] or 'nothing'!r}. "
-            f"Run the command again; if it ends so once more, remove {python.parents[1]}, the environment "
+            f"Run the command again; if it ends so again, remove {python.parents[1]}, the environment "
             "with its packages, which is then made anew"
         ) from None
     if "reason" in result:

@@ -36,7 +36,7 @@ def write_files(files: Mapping[Path, Path | str]) -> None:
 
 
 def remember(places: Places, root: Path = ROOT, records: Path = RECORDS) -> int:
-    """Record every file of a function that was just made, and return how many they are."""
+    """Record every file of a new function, and return how many they are."""
     made = {
         str(path.relative_to(root)): file_sha256(path)
         for folder in places.all

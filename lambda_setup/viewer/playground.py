@@ -5,7 +5,7 @@ Whoever reaches it can spend the credentials, so it answers nobody but the page 
 
 - it listens on 127.0.0.1 alone, and answers to no other host name, which DNS rebinding would need;
 - every call brings a token that is new at each start. It stands in the address's fragment, which browsers
-  send to nobody, and comes back as a header: a cookie would go to every port of this machine, and along with
+  send to nobody, and comes back as a header. A cookie would go to every port of this machine, and along with
   calls that other pages make;
 - a call comes from this page's own origin, and is not larger than what Lambda takes.
 """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lambda_setup.viewer.result import Arrays
 
 _WIDEST = 300
-"""Characters of a value that is no text."""
+"""Characters of a value that is not text."""
 
 
 def print_result(result: Result, item: int, show: ModuleType, event: Any) -> None:
@@ -42,7 +42,7 @@ def print_result(result: Result, item: int, show: ModuleType, event: Any) -> Non
 
 
 def field_table(records: list[dict[str, Any]]) -> "Table":
-    """Return any records as a table, a column a field; long values that are no texts are cut."""
+    """Return any records as a table, a column a field; long values that are not texts are cut."""
     from rich.table import Table
     from rich.text import Text
 

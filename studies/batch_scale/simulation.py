@@ -2,9 +2,9 @@
 
 A run is ranges of lines, each a child of a Distributed Map with one task, the function. A child waits for
 its place among ``concurrency``, for Step Functions to start it, and for Lambda to give it an environment,
-which is new (a cold start) where none is idle; where Lambda has none it is throttled, and retried as the
-state machine's Retry says. The time of a range and its spread are measured; AWS's quotas are in ``Quotas``,
-each with its source in README.md.
+which is new (a cold start) where none is idle. Where Lambda has none, the child is throttled, and retried as
+the state machine's Retry says. The time of a range and its spread are measured; AWS's quotas are in
+``Quotas``, each with its source in README.md.
 
 The event loop is a heap and twelve lines. SimPy would replace those, but not the token buckets, the jitter
 and the order of simultaneous events.

@@ -1,13 +1,14 @@
-"""What is found in a page, by the rules in rules.toml."""
+"""What is found in pages, code and templates, by the rules in rules.toml."""
 
 import re
-import statistics
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.prose.text import read_rows, read_sentences
+from tools.prose.code import read_descriptions, read_python
+from tools.prose.readability import score
+from tools.prose.text import Sentence, read_rows, read_sentences
 
 RULES = Path(__file__).with_name("rules.toml")
 
@@ -23,21 +24,24 @@ class Rule:
 
 @dataclass(frozen=True)
 class Rules:
-    """Every rule: the most words of a page's median sentence and of its longest, generated pages, habits."""
+    """Every rule.
+
+    Attributes:
+        median: the most words of a page's median sentence.
+        longest: the most words of a sentence.
+        made: generated pages, which are checked where their texts are.
+        code: globs of the files of Python and of templates that are checked.
+        foreign: globs of files whose words are upstream's.
+        habits: what not to write.
+
+    """
 
     median: float
     longest: int
     made: tuple[str, ...]
+    code: tuple[str, ...]
+    foreign: tuple[str, ...]
     habits: tuple[Rule, ...]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """A page's sentences, and the words of the median and of the longest one."""
-
-    sentences: int
-    median: float
-    longest: int
 
 
 def load_rules(path: Path = RULES) -> Rules:
@@ -47,31 +51,49 @@ def load_rules(path: Path = RULES) -> Rules:
         Rule(re.compile(one["pattern"], re.IGNORECASE), one["habit"], one["instead"])
         for one in table["rules"]
     )
-    return Rules(table["median"], table["longest"], tuple(table["made"]), tuple(habits))
+    lists = (tuple(table[name]) for name in ("made", "code", "foreign"))
+    return Rules(table["median"], table["longest"], *lists, tuple(habits))
 
 
 def list_pages(root: Path, rules: Rules) -> list[Path]:
     """Return the pages that people read; in place of generated ones, the texts that they are made of."""
     pages = [*root.glob("*.md"), *(root / "docs").rglob("*.md"), *root.glob("examples/*/*.md")]
-    texts = root.glob("tools/texts/*.md")
+    texts = root.glob("tools/pages/texts/*.md")
     return sorted({*pages, *texts} - {root / made for made in rules.made})
 
 
-def count_words(page: str) -> Counts:
-    """Return how long a page's sentences are."""
-    words = [one.words for one in read_sentences(page)] or [0]
-    return Counts(len(words), statistics.median(words), max(words))
+def list_code(root: Path, rules: Rules) -> list[Path]:
+    """Return the files of Python and the templates whose words people read."""
+    foreign = {path for pattern in rules.foreign for path in root.glob(pattern)}
+    return sorted({path for pattern in rules.code for path in root.glob(pattern)} - foreign)
 
 
 def check_page(page: str, rules: Rules) -> Iterator[str]:
     """Yield each finding as its line and what to do."""
-    counts = count_words(page)
+    sentences = read_sentences(page)
+    counts = score(sentences)
     if counts.median > rules.median:
         yield f"1: {counts.median:g} words in the median sentence; at most {rules.median:g}: split long ones"
-    for one in read_sentences(page):
+    yield from _check_lengths(sentences, rules)
+    yield from _check_habits([*sentences, *read_rows(page)], rules)
+
+
+def check_code(path: Path, rules: Rules) -> Iterator[str]:
+    """Yield each finding in a file of Python, or in the descriptions of a template."""
+    text = path.read_text(encoding="utf-8")
+    sentences = list(read_python(text) if path.suffix == ".py" else read_descriptions(text))
+    yield from _check_lengths(sentences, rules)
+    yield from _check_habits(sentences, rules)
+
+
+def _check_lengths(sentences: Iterable[Sentence], rules: Rules) -> Iterator[str]:
+    for one in sentences:
         if one.words > rules.longest:
             yield f"{one.line}: {one.words} words in a sentence; at most {rules.longest}: {one.text[:60]}…"
-    for one in [*read_sentences(page), *read_rows(page)]:
+
+
+def _check_habits(sentences: Iterable[Sentence], rules: Rules) -> Iterator[str]:
+    for one in sentences:
         for rule in rules.habits:
             if match := rule.pattern.search(one.text):
                 yield f"{one.line}: {rule.habit}: {match[0][:60]!r}; write {rule.instead}"

@@ -35,11 +35,11 @@ class Sentence:
 
 def read_sentences(page: str) -> list[Sentence]:
     """Return the sentences of a page's paragraphs and list items."""
-    return [one for text, line in _read_blocks(_hide(page)) for one in _split(text, line)]
+    return [one for text, line in _read_blocks(_hide(page)) for one in split(text, line)]
 
 
 def read_rows(page: str) -> list[Sentence]:
-    """Return the rows of a page's tables, whose cells are no sentences."""
+    """Return the rows of a page's tables, whose cells are not sentences."""
     lines = enumerate(_hide(page).splitlines(), 1)
     return [Sentence(_simplify(line), number) for number, line in lines if line.startswith("|")]
 
@@ -72,7 +72,8 @@ def _read_blocks(page: str) -> Iterator[tuple[str, int]]:
             block.append(_ITEM.sub("", line, count=1).strip())
 
 
-def _split(text: str, line: int) -> Iterator[Sentence]:
+def split(text: str, line: int) -> Iterator[Sentence]:
+    """Yield the sentences of a text that begins in a line."""
     text = _simplify(text)
     start = 0
     for match in _END.finditer(text):

@@ -138,7 +138,7 @@ class Splitter:
                 self._end_word()
                 skip = False
             elif self._options["mode"] == "space" and character == _FEATURE:
-                skip = True  # a feature of the word, which is no text
+                skip = True  # a feature of the word, which is not text
             elif not skip:
                 self._append_safely(character)
 

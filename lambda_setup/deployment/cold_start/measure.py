@@ -243,7 +243,7 @@ def _forget(folders: Sequence[Path]) -> int:
 
 
 def _check(ours: Any, other: Any, *, strict: bool) -> None:
-    """Refuse answers that are none, and of the usual recipe those that differ."""
+    """Refuse answers that are errors, and of the usual recipe those that differ."""
     if not is_success(ours):
         raise CommandError(f"the function answered {json.dumps(ours)[:500]}")
     predictions = get_body(ours)["predictions"]

@@ -136,7 +136,7 @@ class LocalDeployment:
         """Send an event to an idle function and return the response, a raised error as a returned one."""
         if not self._emulators:
             self.start_functions()
-        # Escapes only, as boto3's callers send them: a lone surrogate is no UTF-8.
+        # Escapes only, as boto3's callers send them: a lone surrogate is not UTF-8.
         return parse_response(self._service.send(json.dumps(event).encode("ascii")).decode())
 
     @functools.cached_property

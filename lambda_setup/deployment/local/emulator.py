@@ -96,7 +96,7 @@ class Emulator:
 
     def invoke(self, event: Any) -> Any:
         """Send an event and return the response, a raised error in the form of a returned one."""
-        # Escapes only, as boto3's callers send them: a lone surrogate is no UTF-8.
+        # Escapes only, as boto3's callers send them: a lone surrogate is not UTF-8.
         return parse_response(self.send(json.dumps(event).encode("ascii")).decode())
 
     def send(self, body: bytes) -> bytes:

@@ -203,7 +203,7 @@ class Original:
         if template := self.languages.get("target_prefix"):
             forced = list_tokens(self.model, self.tokenizer).index(template.replace("{target}", target))
         cap = min(MAX_LENGTH, getattr(config, "max_position_embeddings", MAX_LENGTH + 2) - 2)
-        # <pad> is no word, but has a share of the probabilities in transformers, and none in CTranslate2.
+        # <pad> is not a word, but has a share of the probabilities in transformers, and none in CTranslate2.
         banned = [config.pad_token_id] if self.is_marian else []
         self.model.generation_config = GenerationConfig(
             num_beams=BEAM,

@@ -86,11 +86,11 @@ def _add_build(commands: Commands) -> None:
     command = add_command(
         commands, "build", _build, "opennmt --target python3.13-arm64",
         help="build a layer from a recipe",
-        description="Build a layer that fits Lambda, and prove that it still gives the same answers: install "
-        "the recipe's locked wheels for a target, without Docker; remove files matched by rules or never "
-        "opened by the smoke prediction; strip, check and byte-compile the rest; repeat the prediction with "
-        "that alone; then put it into the layer, as files or, if they are too big, as an archive. A CUDA "
-        "build is refused before it is fetched.",
+        description="Build a layer that fits Lambda, and prove that it still gives the same answers. The "
+        "builder installs the recipe's locked wheels for a target, without Docker. It removes files that "
+        "rules name or that the smoke prediction never opens, and strips, checks and byte-compiles the rest. "
+        "It repeats the prediction with that alone. Then it puts the files into the layer as they are or, if "
+        "they are too big, as an archive. A CUDA build is refused before it is fetched.",
     )  # fmt: skip
     command.add_argument(
         "recipe",

@@ -66,7 +66,7 @@ def get_folders(packages: Iterable[str]) -> tuple[str, ...]:
 
 
 def _get_name(path: str) -> str:
-    """Return the name that imports a file, or nothing if it is no module."""
+    """Return the name that imports a file, or nothing if it is not a module."""
     match = _MODULE.fullmatch(path)
     if not match:
         return ""

@@ -30,7 +30,7 @@ class Prediction:
         """
         how = (
             f"{self.recipe.name} for {self.target.name} is unproven: {reason}. --allow-unproven builds it "
-            "all the same, and so does ALLOW_UNPROVEN=1 before sam build. To prove it, "
+            "even so, and so does ALLOW_UNPROVEN=1 before sam build. To prove it, "
         )
         if self.recipe.smoke is None:
             raise BuildError(f"{how}add a [smoke] to the recipe: see docs/layers.md")

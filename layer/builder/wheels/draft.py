@@ -53,7 +53,7 @@ def check(draft: Draft) -> None:
     """Refuse a draft whose name, files or script are wrong, before anything is resolved."""
     name = draft.folder.name
     if not _NAME.fullmatch(name):
-        raise RecipeError(f"{name!r} is no name of a recipe: write lower-case letters, digits and _")
+        raise RecipeError(f"{name!r} is not a name of a recipe: write lower-case letters, digits and _")
     if draft.folder.exists():
         raise RecipeError(f"{draft.folder} exists; `layer pin {name}` renews its pins, or remove it first")
     if not draft.requirements.is_file():

@@ -10,13 +10,13 @@ TEST_EVENT = object()
 """S3's message to a new receiver of notifications, in place of a request."""
 
 _ADVICE = {
-    "aws:s3": "an S3 notification names an object and is no request; remove the bucket's notification, and "
-    "send a request that names the object",
+    "aws:s3": "an S3 notification names an object and is not a request; remove the bucket's notification, "
+    "and send a request that names the object",
     "aws:sns": "an SNS event has one record with a message; this one has not",
 }
-_OTHER = "records of {} are no requests; invoke the function with a request in their place"
+_OTHER = "records of {} are not requests; invoke the function with a request in their place"
 _EVENTBRIDGE = (
-    "an EventBridge event is no request; give the rule's target a constant input, such as "
+    "an EventBridge event is not a request; give the rule's target a constant input, such as "
     '{"warmup": true}, or the input path $.detail where that is the request'
 )
 PREFLIGHT = (

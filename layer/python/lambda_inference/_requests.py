@@ -123,7 +123,8 @@ def parse(payload: Any, request_type: type[R]) -> R | BaseRequest:
         if name not in fields:
             safe_name = ascii(name)[1:-1][:MAX_NAME]
             raise BadRequest(
-                f"'{safe_name}' is no field of a request; the fields are {', '.join(fields)}", field=safe_name
+                f"'{safe_name}' is not a field of a request; the fields are {', '.join(fields)}",
+                field=safe_name,
             )
     if payload.get("warmup") is True or payload.get("source") is not None:
         base = {name: payload[name] for name in BaseRequest.__struct_fields__ if name in payload}
@@ -159,7 +160,7 @@ def describe(value: Any) -> str:  # noqa: PLR0911 - one kind of value a line
         case bool():
             return str(value).lower()
         case int():
-            return str(value) if abs(value) < 10**18 else "a very large number"
+            return str(value) if abs(value) < 10**18 else "a number of more than 18 digits"
         case float():
             return repr(value)
         case str():
@@ -188,7 +189,7 @@ def convert(payload: dict[str, Any], request_type: type[R]) -> R:
             if value == error.object:
                 text = f"{field} takes {_find_description(field, request_type)}; got {describe(value)}"
                 raise BadRequest(text, field=field) from None
-        raise BadRequest("the request holds a lone surrogate, which is no Unicode text") from None
+        raise BadRequest("the request holds a lone surrogate, which is not Unicode text") from None
 
 
 def _describe_mismatch(message: str, payload: dict[str, Any], request_type: type[BaseRequest]) -> BadRequest:

@@ -148,8 +148,8 @@ def encode_npz(kind: str, predictions: Sequence[Prediction]) -> bytes:
     """Encode all arrays of a kind as one npz file, without numpy.
 
     It holds ``values``, all numbers flat in C order, and ``index`` (int32), a row an array: the
-    item's number, the array's number within the item, then the array's shape; it lies column by
-    column (``fortran_order``), where the numbers repeat, in less than half the bytes. The format
+    item's number, the array's number within the item, then the array's shape. The index lies column
+    by column (``fortran_order``), where the numbers repeat, in less than half the bytes. The format
     is numpy's own (numpy.lib.format); the same arrays give the same bytes. The archive's comment is
     the arrays' path as JSON, with null for the array's number; it has none if there are several.
     """

@@ -285,7 +285,7 @@ class ModelManager:
         manifest = BackgroundTask(lambda _: store.read_manifest(pointer.version)).result(
             deadline.remaining() / 4
         )
-        # S3 may just have been slow when the last model was read.
+        # S3 may have been slow when the last model was read.
         needed = min(_MARGIN * seconds, _MAX_SHARE * deadline.seconds) * max(
             1.0, manifest.size / max(old.size, 1)
         )

@@ -238,6 +238,6 @@ class _ErrorTranslator:
             return
         from obstore.exceptions import BaseError, NotModifiedError
 
-        # A response that says "not modified" is no fault.
+        # A response that says "not modified" is not a fault.
         if isinstance(error, BaseError | FileNotFoundError) and not isinstance(error, NotModifiedError):
             raise translate(error, self.url, writing=self.writing) from None

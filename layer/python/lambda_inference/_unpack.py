@@ -216,10 +216,10 @@ def _is_count(value: Any) -> bool:
 
 def _check_path(path: Any) -> None:
     if type(path) is not str:
-        raise ValueError(f"{path!r} is no path")
+        raise ValueError(f"{path!r} is not a path")
     parts, length = path.split("/"), len(path.encode())
     if "\0" in path or not {"", ".", ".."}.isdisjoint(parts):
-        raise ValueError(f"{path[:200]!r} is no path inside a layer")
+        raise ValueError(f"{path[:200]!r} is not a path inside a layer")
     if length >= _PATH_LIMIT or len(parts) > _DEPTH_LIMIT:
         raise ValueError(
             f"{path[:200]!r} is a path of {length} bytes and {len(parts)} parts; that is too long"

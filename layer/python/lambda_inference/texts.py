@@ -97,7 +97,7 @@ def check_unicode(text: str, field: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise BadRequest(
-            f"{field} holds a lone surrogate at character {error.start}, which is no Unicode text; send the "
+            f"{field} holds a lone surrogate at character {error.start}, which is not Unicode text; send the "
             "character as a pair, or U+FFFD in its place",
             field=field,
         ) from None

@@ -66,7 +66,7 @@ def png(pixels: "np.ndarray[Any, Any]") -> bytes:
 
 
 def declare_operators() -> None:
-    """Import torchvision, whose compiled half is for CUDA where only that build is to be had.
+    """Import torchvision, whose compiled half is for CUDA where only that build is available.
 
     fastai needs none of its operators, but torchvision describes two of them while it is imported.
     """

@@ -46,7 +46,7 @@ def finetune(data: Path, out: Path, steps: int) -> None:
 
     Raises:
         FileExistsError: the folder is there.
-        ValueError: the data are no pairs.
+        ValueError: the data are not pairs.
 
     """
     if out.exists():
@@ -80,14 +80,14 @@ def read_pairs(data: Path) -> list[Pair]:
     """Return the pairs in a file.
 
     Raises:
-        ValueError: a line is none, or the file is empty.
+        ValueError: a line is not one, or the file is empty.
 
     """
     pairs = []
     for number, line in enumerate(read_lines(data), start=1):
         source, _, target = (part.strip() for part in line.partition("\t"))
         if not source or not target or "\t" in target:
-            raise ValueError(f"line {number} of {data} is no pair; expected English, a tab and Spanish")
+            raise ValueError(f"line {number} of {data} is not a pair; expected English, a tab and Spanish")
         pairs.append((source, target))
     return pairs
 

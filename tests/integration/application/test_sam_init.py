@@ -84,6 +84,20 @@ class TestCopy:
         assert not list(copy.rglob("__pycache__"))
 
 
+def test_release(copy):
+    """The zip of a tag, as GitHub makes it, gives the same copy, but for what may be executed."""
+    origin = f"--git-dir={copy.parent / 'origin.git'}"
+    archive = copy.parent / "v0.1.0.zip"
+    run(
+        "git", origin, "archive", "--prefix=repository-0.1.0/", f"--output={archive}", "HEAD", cwd=copy.parent
+    )
+    run(SAM, "init", "--location", archive, "--name", "released", "--no-interactive",
+        cwd=copy.parent, HOME=str(copy.parent))  # fmt: skip
+
+    for name in run("git", origin, "ls-files", "-z", cwd=copy).rstrip("\0").split("\0"):
+        assert (copy.parent / "released" / name).read_bytes() == (copy / name).read_bytes(), name
+
+
 @pytest.fixture(scope="module")
 def demo(copy, tmp_path_factory):
     """Return what ``make demo`` prints in the copy.

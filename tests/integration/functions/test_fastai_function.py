@@ -321,7 +321,7 @@ def test_object_that_is_too_large_or_no_image(start_function):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"layers": [["Lambda", {"func": 1}]]}, "layer 0 is none of"),
+        ({"layers": [["Lambda", {"func": 1}]]}, "layer 0 is not one of"),
         ({"layers": [["ConvLayer", {"ni": 1, "channels": 16}]]}, "layer 0 cannot be built"),
         ({"layers": [["ConvLayer", {"ni": 1, "nf": 16, "act_cls": "ReLU"}]]}, "Expected"),
         ({"layers": [["ConvLayer", {"ni": 1, "nf": 8}]]}, "state_dict"),

@@ -102,8 +102,8 @@ def test_the_first_function(project):
 @pytest.mark.parametrize(
     ("data", "out", "told"),
     [
-        ("The table.\tLa mesa.\nThe chair. La silla.\n", "mine", "line 2 of pairs.tsv is no pair"),
-        ("", "mine", "line 1 of pairs.tsv is no pair"),
+        ("The table.\tLa mesa.\nThe chair. La silla.\n", "mine", "line 2 of pairs.tsv is not a pair"),
+        ("", "mine", "line 1 of pairs.tsv is not a pair"),
         ("The table.\tLa mesa.\n", "models", "models is there already"),
     ],
 )

@@ -14,7 +14,7 @@ from support.project import ROOT
 
 from lambda_inference._errors import Fault
 from lambda_inference._requests import BaseRequest
-from lambda_setup.__main__ import _parser as build_setup_parser
+from lambda_setup.commands.parser import build_parser as build_setup_parser
 from layer.builder.cli import build_parser
 from translator import TranslationRequest
 

@@ -15,7 +15,15 @@ from support.project import ROOT, SCRIPTS
 
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ENVIRONMENTS = tomllib.loads((ROOT / "samconfig.toml").read_text())
-ACTIONS = {"actions/checkout", "actions/setup-python", "aws-actions/configure-aws-credentials"}
+ACTIONS = {
+    "actions/checkout", "actions/deploy-pages", "actions/setup-python", "actions/upload-pages-artifact",
+    "aws-actions/configure-aws-credentials",
+}  # fmt: skip
+WRITERS = {
+    ("site.yml", "publish"): {"pages": "write", "id-token": "write"},
+    ("release.yml", "release"): {"contents": "write"},
+}
+"""The jobs that may write something, and what."""
 
 
 def load(path):
@@ -80,10 +88,13 @@ class TestTrust:
 
     @pytest.mark.parametrize("name", WORKFLOWS)
     def test_permissions(self, name):
-        """A job gets what it needs: to read, and to become a role only where something is deployed."""
+        """A job gets what it needs: to read, to become a role where it deploys, else what is listed."""
         workflow = WORKFLOWS[name]
         assert workflow["permissions"] == {}
-        for job in workflow["jobs"].values():
+        for job_name, job in workflow["jobs"].items():
+            if writes := WRITERS.get((name, job_name)):
+                assert job["permissions"] == writes
+                continue
             deploys = "stack.yml" in job.get("uses", "") or "environment" in job
             expected = {"contents": "read"} | ({"id-token": "write"} if deploys else {})
             assert job["permissions"] in ([expected] if "uses" in job or deploys else [expected, {}])
@@ -162,6 +173,26 @@ def commands(script):
             yield words[: words.index("|")] if "|" in words else words
 
 
+class TestSite:
+    """The pages as a site."""
+
+    JOBS = WORKFLOWS["site.yml"]["jobs"]
+
+    def test_only_main_is_published(self):
+        """And only where the repository says so; every change builds it."""
+        publishes = "github.ref == 'refs/heads/main' && vars.SITE == 'on'"
+        assert self.JOBS["publish"]["if"] == publishes
+        assert self.JOBS["publish"]["needs"] == "build"
+        assert "if" not in self.JOBS["build"]
+        assert [step["if"] for step in self.JOBS["build"]["steps"] if "if" in step] == [publishes]
+
+    def test_what_is_built_is_published(self):
+        """The folder is the one that mkdocs writes."""
+        [kept] = [step for step in self.JOBS["build"]["steps"] if "upload" in step.get("uses", "")]
+        assert kept["with"]["path"] == ".site/html"
+        assert "site_dir: ../../.site/html" in (ROOT / "tools" / "site" / "mkdocs.yml").read_text()
+
+
 @pytest.mark.parametrize(
     "words",
     [command for step in STEPS for command in commands(step.values[0].get("run", ""))],
@@ -182,12 +213,17 @@ class TestCommands:
             verbs = arguments[: 1 + (arguments[0] == "remote")]
             told = run(SCRIPTS / "sam", *verbs, "--help").stdout.replace(",", " ").split()
             assert [one for one in arguments if one.startswith("--") and one not in told] == []
+        elif program == "python":
+            assert (ROOT / f"{arguments[1].replace('.', '/')}.py").is_file()
         elif program == ".venv/bin/python":
             done = run(sys.executable, *arguments[:4], "--help")
             assert done.returncode == 0
             assert [one for one in arguments if one.startswith("--") and one not in done.stdout] == []
         else:
-            assert program == "grep" or words[:3] == ["sudo", "sysctl", "--write"]
+            assert program == "grep" or words[:3] in (
+                ["sudo", "sysctl", "--write"],
+                ["gh", "release", "create"],
+            )
 
     def test_files(self, words):
         """What a command names is in the repository."""

@@ -9,7 +9,7 @@ from bench.packages import catalogue, records, summary, timing
 from bench.packages.measure import shorten
 from bench.packages.records import Record
 from layer.builder.recipe import ROOT
-from tools import packages as page
+from tools.pages import packages as page
 
 PACKAGES = catalogue.read()
 RECORD = Record(

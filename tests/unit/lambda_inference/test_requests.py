@@ -39,7 +39,7 @@ def test_a_fitting_payload_is_the_request():
             "names[1]",
             "names[1] does not fit: names takes a list of strings; got 1.5",
         ),
-        ({"size": 1, "sise": 1}, "sise", "'sise' is no field of a request"),
+        ({"size": 1, "sise": 1}, "sise", "'sise' is not a field of a request"),
         ({"size": 1, "result": "disk"}, "result", 'result takes one of "s3", "inline" and "auto"'),
         ([], None, "a request is a JSON object; got a list of 0 items"),
     ],
@@ -82,7 +82,7 @@ def test_descriptions_quote_no_text():
     """A value is described by its kind and size."""
     assert describe("secret") == "a string of 6 characters"
     assert describe({"secret": 1}) == "an object"
-    assert describe(10**400) == "a very large number"
+    assert describe(10**400) == "a number of more than 18 digits"
     assert [describe(value) for value in (None, False, 2, 2.5, [1])] == [
         "null", "false", "2", "2.5", "a list of 1 item",
     ]  # fmt: skip

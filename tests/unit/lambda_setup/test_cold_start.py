@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
 from lambda_setup.__main__ import main
@@ -72,6 +73,13 @@ def test_picture_is_to_scale():
     assert widths["wait for the model from S3: 50 ms"] == pytest.approx(0.05 / 1.5 * 700, abs=0.1)
     assert widths["the layer is unpacked, beside: 270 ms"] == pytest.approx(0.27 / 1.5 * 700, abs=0.1)
     assert "Cold starts: a<b and plain script" in [text.text for text in picture.iter()]
+
+
+def test_json_holds_what_was_measured():
+    """A picture can be drawn of it again."""
+    found = measure.Comparison(OURS, RECIPE, 5, 0)
+    again = msgspec.json.decode(msgspec.json.encode(found), type=measure.Comparison)
+    assert timeline.draw(again) == timeline.draw(found)
 
 
 def make_side(folder: Path, program: str) -> measure.Side:

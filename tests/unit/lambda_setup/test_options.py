@@ -4,8 +4,9 @@ import argparse
 
 import pytest
 
-from lambda_setup.__main__ import _parser, main
+from lambda_setup.__main__ import main
 from lambda_setup.commands import options
+from lambda_setup.commands.parser import build_parser
 from lambda_setup.deployment.aws import open_session
 
 
@@ -19,7 +20,7 @@ def leaves(parser: argparse.ArgumentParser, name: str = ""):
             yield from leaves(below, f"{name} {verb}")
 
 
-COMMANDS = {name: parser for name, parser in leaves(_parser()) if name != "layer"}
+COMMANDS = {name: parser for name, parser in leaves(build_parser()) if name != "layer"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -7,7 +7,7 @@ import pytest
 from samcli.yamlhelper import yaml_parse
 from support.project import ROOT
 
-from tools import parameters
+from tools.pages import parameters
 
 PAGE = parameters.make_page()
 

@@ -12,7 +12,7 @@ from support.project import ROOT
 from bench import __main__ as bench
 from bench.results import RESULTS as FILE
 from bench.row import OF_TIME, meets
-from tools import performance, posts
+from tools.pages import performance, posts
 
 RESULTS = json.loads(FILE.read_text())
 TEXTS = {name: (ROOT / name).read_text() for name in (performance.README, performance.EXAMPLES)}

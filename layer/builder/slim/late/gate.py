@@ -46,7 +46,7 @@ class Lazy:
     """What is compared of a tree with and without the patches of the stage ``lazy``.
 
     ``verified`` are the targets for which they are applied, by the folders of their records, such as
-    ``python3.13-arm64`` and ``host/python3.11-linux-x86_64``: another Python, and another torch for it,
+    ``python3.13-arm64`` and ``host/python3.11-linux-x86_64``. Another Python, and another torch for it,
     registers other things while it imports, and a build by somebody else should not stop for that.
     """
 

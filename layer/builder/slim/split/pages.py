@@ -52,7 +52,7 @@ def format_runs(runs: Iterable[Run]) -> str:
 
 
 def parse_runs(line: str) -> list[Run]:
-    """Return the runs of a line; one that is none is a ValueError."""
+    """Return the runs of a line; ValueError if a word of it is not one."""
     runs = []
     for text in line.split():
         first, _, count = text.partition("+")

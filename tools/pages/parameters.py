@@ -9,7 +9,7 @@ from samcli.yamlhelper import yaml_parse
 from bench.table import escape
 
 DOCUMENT = "docs/reference/parameters.md"
-TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
+TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 _TEXT = (Path(__file__).parent / "texts" / "parameters.md").read_text(encoding="utf-8").rstrip("\n")
 
 

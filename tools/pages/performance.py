@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bench.table import SIGNS, Record, covers, draw, escape, format_number
 from layer.builder.report.treemap import format_bytes
-from tools import chart, posts
 from tools.markers import replace_part
+from tools.pages import chart, posts
 
 HIGHLIGHTS = (
     "cold_start",

@@ -1,0 +1,49 @@
+"""The pictures that explain show what is so: modules that there are, starts and pages that were recorded."""
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from support.project import ROOT
+
+from lambda_inference import _errors
+from lambda_inference._errors import Fault
+from tools.pages import diagrams
+
+
+@pytest.mark.parametrize("step", diagrams.STEPS)
+def test_a_request_goes_through_modules_that_there_are(step: diagrams.Step) -> None:
+    """Each step is a module's, and an error on the way has a status of the library's."""
+    assert (ROOT / "layer" / "python" / "lambda_inference" / f"{step.module}.py").is_file()
+    statuses = {
+        one.status for one in vars(_errors).values() if isinstance(one, type) and issubclass(one, Fault)
+    }
+    assert {int(status) for status in re.findall(r"^\d{3}", step.aside)} <= statuses
+
+
+def test_the_way_begins_and_ends_with_the_caller() -> None:
+    """And each step starts where the one before left the function, or the caller."""
+    assert (diagrams.STEPS[0].start, diagrams.STEPS[-1].end) == ("caller", "caller")
+    assert {step.start for step in diagrams.STEPS[1:]} == {"function"}
+
+
+@pytest.mark.parametrize("draw", [diagrams.draw_request, diagrams.draw_code])
+def test_pictures_are_xml_with_a_title(draw) -> None:
+    """On white ground, so that a dark page can show them."""
+    picture = ET.fromstring(draw())  # noqa: S314 - our own
+    assert picture.find("{*}title").text
+    assert picture.find("{*}rect").get("fill") == "#ffffff"
+
+
+def test_every_page_of_code_has_its_place(tmp_path: Path) -> None:
+    """A cell is so many pages; what is more than half hot is darker, and cells in a row are one square."""
+    record = tmp_path / "hot.json"
+    record.write_text(json.dumps({"lib.so": {"sha256": "", "pages": "0+8 9+1 40+16 63+1"}}))
+    picture = ET.fromstring(diagrams.draw_code(record, "lib.so", columns=2, block=16))  # noqa: S314
+    everything, some, most = (path.get("d") for path in picture.iter("{http://www.w3.org/2000/svg}path"))
+    assert everything == "M12 44h10v5h-10zM12 49h10v5h-10z"
+    assert most == "M12 44h5v5h-5zM17 49h5v5h-5z"  # 9 of 16 pages
+    assert some == "M12 49h5v5h-5z"  # 8 of 16
+    assert "0 of 0 MB" in picture.find("{*}title").text
