@@ -468,7 +468,7 @@ def prune(options: argparse.Namespace) -> int:
             stream = sys.stderr if options.json else sys.stdout
             print(f"{verb} {version.version[:SHORT_VERSION]}  {version.bytes:,} bytes", file=stream)
             if not options.dry_run and not bucket.delete_unused(options.name, version):
-                status(f"{version.version[:SHORT_VERSION]} stays: a channel has just moved to it")
+                status(f"{version.version[:SHORT_VERSION]} stays: a channel has moved to it meanwhile")
                 versions.remove(version)
     size = sum(version.bytes for version in versions)
     result = {"removed": [version.version for version in versions], "bytes": size}

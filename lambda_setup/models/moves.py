@@ -81,7 +81,7 @@ def _move(
         # A `model prune` that looked at the channels before the move may have removed what it did not find.
         if not bucket.has_manifest(name, version):
             raise CommandError(
-                f"{channel} of {name} has moved to {version[:SHORT_VERSION]}, and somebody has just removed "
+                f"{channel} of {name} has moved to {version[:SHORT_VERSION]}, and somebody has removed "
                 "that version; roll back, or publish it again. Functions keep the model that they have"
             )
     before = pointer.version if pointer else None

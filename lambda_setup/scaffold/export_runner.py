@@ -102,7 +102,7 @@ class Exported(torch.nn.Module):
 def check_weights(report: dict[str, Any]) -> None:
     """Refuse weights that leave parts of the network to chance, or have no place in it.
 
-    A pooler is no part of any answer here, and what is above the layers is another task's head. ValueError
+    A pooler is not part of any answer here, and what is above the layers is another task's head. ValueError
     names some of them.
     """
     missing = sorted(name for name in report["missing_keys"] if "pooler." not in name)

@@ -70,7 +70,7 @@ def read_example(path: Path, inputs: list[Any]) -> dict[str, Any]:
     if not isinstance(data, list) or not data or any(set(item) != set(names) for item in data):
         raise ValueError(
             f'{path.name} beside it holds another thing than {{"data": [{{INPUT: numbers, …}}, …]}} with a '
-            f"value for each of {', '.join(names)}; mend it, or move it away"
+            f"value for each of {', '.join(names)}; fix it, or move it away"
         )
     return {one.name: np.array([item[one.name] for item in data], TYPES[one.type]) for one in inputs}
 
@@ -144,7 +144,7 @@ def answer(session: Any, example: Path) -> tuple[dict[str, Any], list[Any]]:
 
 
 def check_answer(names: list[str], right: list[Any], items: int) -> None:
-    """Refuse outputs that are not the items', or are no numbers; ValueError names one."""
+    """Refuse outputs that are not the items', or are not numbers; ValueError names one."""
     for name, output in zip(names, right, strict=True):
         if not np.shape(output) or len(output) != items:
             raise ValueError(f"its output {name} has shape {np.shape(output)} for {items} items")

@@ -308,7 +308,7 @@ def test_an_example_of_your_own(python, packages, tmp_path):
     )  # fmt: skip
     assert "data[0] is refused by the network: indices element out of data bounds, idx=50" in wrong.stderr
     path.with_name("example.json").write_text('{"data": [{"tokens": [1]}]}')
-    with pytest.raises(CommandError, match="with a value for each of tokens, mask; mend it, or move it away"):
+    with pytest.raises(CommandError, match="with a value for each of tokens, mask; fix it, or move it away"):
         export_graph(path, model, "mine")
 
 

@@ -1,4 +1,4 @@
-"""Folders that are no whole model, or of a form that is not exported: refused with the way to one that is."""
+"""Folders that are not a whole model, or are not exported: refused with the way to one that is."""
 
 import json
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ def read_json(path: Path) -> Any:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a path that is no model's folder.
+    """Refuse a path that is not a model's folder.
 
     Raises:
-        CommandError: it is none, a cache's, or an adapter's.
+        CommandError: it is not a folder, a cache's, or an adapter's.
 
     """
     if not folder.is_dir():

@@ -63,7 +63,7 @@ def recognize(folder: Path) -> Network:
     """Return what a folder holds, by its settings alone.
 
     Raises:
-        CommandError: it is no such folder, not a whole one, or the network is of a kind that is not exported.
+        CommandError: it is not such a folder, not a whole one, or the network's kind is not exported.
 
     """
     checks.check_folder(folder)

@@ -193,7 +193,7 @@ class TestPrune:
             team.published(word)
         team.prune(team.ada)
         assert team.ada.finish() == [version]
-        with pytest.raises(CommandError, match="has just removed that version; roll back, or publish it"):
+        with pytest.raises(CommandError, match="has removed that version; roll back, or publish it"):
             team.bob.finish()
 
 
