@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+from msgspec import Struct
+
 from lambda_setup.errors import CommandError
 
 if TYPE_CHECKING:
@@ -44,7 +47,14 @@ class Pointer:
     @property
     def previous(self) -> str | None:
         """The version before the last move, None before the second version."""
-        return self.history[-1]["from"] if self.history else None
+        return self.history[-1].get("from") if self.history else None
+
+
+class _Fields(Struct):
+    """A pointer's object."""
+
+    version: str
+    history: list[dict[str, str | None]] = []
 
 
 def key(name: str, channel: str) -> str:
@@ -59,9 +69,9 @@ def read(client: "S3Client", bucket: str, name: str, channel: str) -> Pointer | 
     except client.exceptions.NoSuchKey:
         return None
     try:
-        fields = json.loads(response["Body"].read())
-        return Pointer(fields["version"], tuple(fields.get("history", ())), response["ETag"])
-    except (ValueError, LookupError, TypeError, AttributeError):
+        fields = msgspec.json.decode(response["Body"].read(), type=_Fields)
+        return Pointer(fields.version, tuple(fields.history), response["ETag"])
+    except (ValueError, RecursionError):
         raise DamagedPointer(f"s3://{bucket}/{key(name, channel)}", response["ETag"]) from None
 
 

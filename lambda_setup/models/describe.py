@@ -56,6 +56,21 @@ class Smoke(Struct, frozen=True):
     predictions: list[Any]
 
 
+class _Description(Struct, frozen=True, kw_only=True):
+    """A ``model.toml`` with all that it has to say."""
+
+    name: str
+    engine: str
+    precision: str
+    libraries: dict[str, str]
+    files: list[str]
+    card: str = ""
+    smoke: Smoke | None = None
+    tokenizer: dict[str, Any] = {}
+    decoding: dict[str, Any] = {}
+    languages: dict[str, Any] = {}
+
+
 class PublishedManifest(Manifest, frozen=True, kw_only=True):
     """A manifest with the fields that only operators' commands read."""
 
@@ -72,26 +87,23 @@ def describe(folder: Path) -> PublishedManifest:
         raise CommandError(f"{path} lacks {', '.join(sorted(missing))}; see models/en-es/model.toml")
     fetch(folder)
     try:
-        validate_file_names(description["files"])
-        smoke = msgspec.convert(description.get("smoke"), Smoke | None)
-        tables = msgspec.convert(
-            {name: description.get(name, {}) for name in TABLES}, dict[str, dict[str, Any]]
-        )
+        fields = msgspec.convert(description, _Description)
+        validate_file_names(fields.files)
     except (CommandError, msgspec.ValidationError) as error:
         raise CommandError(f"{path}: {error}") from None
     return PublishedManifest(
-        name=validate_name(description["name"]),
-        engine=description["engine"],
-        precision=description["precision"],
-        libraries=description["libraries"],
-        files=[_hash_file(folder / name, path) for name in description["files"]],
-        smoke=smoke,
+        name=validate_name(fields.name),
+        engine=fields.engine,
+        precision=fields.precision,
+        libraries=fields.libraries,
+        files=[_hash_file(folder / name, path) for name in fields.files],
+        smoke=fields.smoke,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        card=description.get("card", ""),
-        requires=[name for name, table in tables.items() if table],
-        tokenizer=tables["tokenizer"],
-        decoding=tables["decoding"],
-        languages=tables["languages"],
+        card=fields.card,
+        requires=[name for name in TABLES if getattr(fields, name)],
+        tokenizer=fields.tokenizer,
+        decoding=fields.decoding,
+        languages=fields.languages,
     )
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,7 @@ def load_saved(path: Path) -> Result:
     name = folder.resolve().name if complete else path.name
     try:
         records = list(read_records(path))
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise CommandError(f"{path} is not JSON lines, or not whole: {error}; name a {PREDICTIONS}") from None
     return Result(name, str(path), records, files, [], folder)
 

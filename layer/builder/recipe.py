@@ -176,6 +176,10 @@ def load(name: str) -> Recipe:
         return parse(table, records, text, folders)
     except (FileNotFoundError, tomllib.TOMLDecodeError, RecipeError) as error:
         raise RecipeError(f"{path}: {error}") from None
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RecipeError(
+            f"{path}: an entry is not of the type that it takes ({error}); docs/layers.md has each entry"
+        ) from error
 
 
 def _read(path: Path, children: tuple[Path, ...] = ()) -> tuple[dict[str, Any], str, list[Path]]:

@@ -197,11 +197,12 @@ class TestPrune:
             team.bob.finish()
 
 
-def test_a_damaged_pointer_is_written_anew(team):
+@pytest.mark.parametrize("damage", [b"{", b"[]", b'{"version": []}', b'{"version": "1", "history": [1]}'])
+def test_a_damaged_pointer_is_written_anew(team, damage):
     """``publish`` does what every command that meets such a pointer says that it does."""
     team.published("one")
     key = channels.key(team.name, "dev")
-    team.stack.client.put_object(Bucket=MODEL_BUCKET, Key=key, Body=b"{")
+    team.stack.client.put_object(Bucket=MODEL_BUCKET, Key=key, Body=damage)
     with pytest.raises(CommandError, match="publish again, which writes it anew"):
         team.pointer()
     version = team.published("two")

@@ -152,6 +152,25 @@ def test_tables_make_the_version_and_are_required(folder):
     assert manifest.version != version
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ('name = "a"', 'name = ["a"]'),
+        ('engine = "opennmt"', "engine = []"),
+        ('files = ["w.pt"]', "files = 5"),
+        ('files = ["w.pt"]', "files = [5]"),
+        ('torch = "2"', "torch = 2"),
+        ("[libraries]", "card = 1\n[libraries]"),
+        ("[libraries]", "smoke = []\n[libraries]"),
+    ],
+)
+def test_an_entry_of_another_type_is_told(folder, right, wrong):
+    """It is refused where it stands, and not published for a function to refuse."""
+    (folder / "model.toml").write_text(TOML.replace(right, wrong))
+    with pytest.raises(CommandError, match=r"model\.toml: Expected"):
+        describe(folder)
+
+
 def test_a_table_alone_is_enough(tmp_path):
     """What else the manifest needs, the files say."""
     (tmp_path / "x.pt").write_bytes(b"1")

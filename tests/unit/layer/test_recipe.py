@@ -187,6 +187,17 @@ class TestLoad:
         with pytest.raises(RecipeError, match=r"more\.toml: .*nothing\.toml"):
             load(str(path))
 
+    @pytest.mark.parametrize(
+        "line",
+        ["requirements = [5]", "patches = ['x']", "smoke = 5", "rules = 1", "targets = []",
+         "include = 5", "[[split]]\nlibraries = 5", "[lazy]\nverified = 1\npackages = 1", "patches = [1]"],
+    )  # fmt: skip
+    def test_other_type(self, line, tmp_path):
+        """An entry of another type than it takes is an error that names the file."""
+        (tmp_path / "recipe.toml").write_text(f"{line}\n")
+        with pytest.raises(RecipeError, match=r"recipe\.toml: "):
+            load(str(tmp_path / "recipe.toml"))
+
     def test_extends_itself(self, tmp_path):
         """Recipes that extend each other are refused, with the chain."""
         (tmp_path / "one.toml").write_text('name = "one"\nextends = "other"')

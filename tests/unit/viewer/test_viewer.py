@@ -14,6 +14,7 @@ from support.project import ROOT
 from lambda_setup import functions
 from lambda_setup.__main__ import main
 from lambda_setup.commands import results
+from lambda_setup.errors import CommandError
 from lambda_setup.viewer.page import BLOCK, build_page, page_items
 from lambda_setup.viewer.result import is_error, load_saved, read_arrays, result_key
 from lambda_setup.viewer.show import load_show
@@ -250,3 +251,14 @@ def test_a_show_py_gets_the_arrays_of_its_records(tmp_path, capsys, monkeypatch)
     assert (
         main(["results", "show", str(saved), "--function", "own", "--html", str(tmp_path / "page.html")]) == 0
     )
+
+
+@pytest.mark.parametrize("offset", [0, 20, -6])
+def test_a_result_with_another_byte_is_named(tmp_path, offset):
+    """Whatever gzip and zlib say of it."""
+    path = tmp_path / "predictions.jsonl.gz"
+    data = bytearray(gzip.compress(b'{"index": 0, "text": "a text of some length"}\n', mtime=0))
+    data[offset] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(CommandError, match=r"predictions\.jsonl\.gz is not JSON lines, or not whole"):
+        load_saved(path)
