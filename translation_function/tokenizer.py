@@ -77,8 +77,15 @@ def load(table: Mapping[str, Any], files: Files) -> Sides:
     kind = table.get("kind") or _recognize(files)
     if kind not in _KEYS:
         raise Unavailable(f"[tokenizer] kind takes {', '.join(_KEYS)}; got {kind!r}")
-    if unknown := table.keys() - _KEYS[kind] - {"kind", "source", "target"}:
-        takes = ", ".join(sorted({"source", "target"} | _KEYS[kind]))
+    asked = [table[side] for side in ("source", "target") if side in table]
+    if asked and kind in _WITHOUT_FILES:
+        raise Unavailable(
+            f"[tokenizer] of kind {kind} takes no file, and names {asked[0]!r}; write the kind of that file, "
+            'such as kind = "bpe"'
+        )
+    keys = _KEYS[kind] | (set() if kind in _WITHOUT_FILES else {"source", "target"})
+    if unknown := table.keys() - keys - {"kind"}:
+        takes = ", ".join(sorted(keys)) or "nothing else"
         raise Unavailable(f"[tokenizer] of kind {kind} takes {takes}; got {', '.join(sorted(unknown))}")
     names = None if kind in _WITHOUT_FILES else _find_files(kind, table, files)
     if names is None:

@@ -147,7 +147,12 @@ def test_a_table_names_the_sides():
     ("table", "files", "told"),
     [
         ({"kind": "morfessor"}, {}, "kind takes sentencepiece, tokenizers, bpe"),
-        ({"kind": "space", "pattern": "a"}, {}, "got pattern"),
+        ({"kind": "space", "pattern": "a"}, {}, "takes nothing else; got pattern"),
+        (
+            {"source": "codes.txt"},
+            {"codes_txt": OLD_CODES},
+            "kind space takes no file, and names 'codes.txt'",
+        ),
         ({"kind": "regex"}, {}, "takes pattern"),
         ({"kind": "regex", "pattern": "("}, {}, "not a regular expression"),
         ({"kind": "bpe"}, {}, "0 files"),
