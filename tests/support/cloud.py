@@ -11,22 +11,28 @@ deploys is added here, each by what AWS does, and goes when moto has it (5.2 has
 - the number of a function's version;
 - aliases;
 - policies that stand beside their role;
-- outputs of a nested stack as its attributes.
+- outputs of a nested stack as its attributes;
+- the number of parts in an upload's composite checksum;
+- the tags of a stack's bucket, and that the bucket stays when the stack goes (``RetainExceptOnCreate``).
 """
 
 import contextlib
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
+from urllib.parse import unquote
 
 import boto3
 from moto.awslambda.models import LambdaVersion, LayerVersion, lambda_backends
 from moto.cloudformation import parsing
 from moto.cloudformation.models import CloudFormationBackend, cloudformation_backends
 from moto.cloudformation.models import Stack as NestedStack
+from moto.core.responses import BaseResponse
 from moto.iam.models import iam_backends
+from moto.s3.models import FakeBucket, MultipartChecksumBuilder, s3_backends
 from moto.server import ThreadedMotoServer
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
@@ -42,6 +48,7 @@ class Account:
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self.resolved: dict[str, dict[str, Any]] = {}
+        self.calls: list[tuple[str, str, str]] = []  # access keys, IAM's actions, and resources
         self.environment = {
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": "any",
@@ -144,10 +151,52 @@ class RolePolicy:
         return True
 
 
+ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction", "s3:HeadBucket": "s3:ListBucket"}
+"""Operations whose permission has another name."""
+SERVICES = {"awslambda": "lambda", "resourcegroupstaggingapi": "tag", "stepfunctions": "states"}
+
+
+def _permission(asked: Any, resource: str) -> tuple[str, str]:
+    """Return the action that IAM asks for before it lets a request through, and the resource."""
+    action = f"{SERVICES.get(asked.service_name, asked.service_name)}:{asked._get_action()}"
+    action = ACTIONS.get(action, action)
+    place = f"{action.partition(':')[0]}:{REGION}:{ACCOUNT}"
+    if action.startswith("s3:"):
+        if "encryption" in (asked.querystring or {}):  # moto takes it for a listing
+            return "s3:GetEncryptionConfiguration", resource
+        keys = action == "s3:DeleteObject" and "/" not in resource
+        return action, f"{resource}/several" if keys else resource
+    if action.startswith("cloudformation:") and (name := asked._get_param("StackName")):
+        return action, name if name.startswith("arn:") else f"arn:aws:{place}:stack/{name}/id"
+    if function := re.search(r"/functions/([^/?]+)", unquote(asked.raw_path)):
+        name = re.sub(r".*:function:|:live$", "", function[1])
+        return action, f"arn:aws:{place}:function:{name}"
+    if action.startswith("logs:"):
+        return action, f"arn:aws:{place}:log-group:{asked._get_param('logGroupName')}:*"
+    return action, resource
+
+
+def _tag_buckets(stack: Any) -> None:
+    """Give a stack's buckets the tags by which they are found."""
+    for name, resource in stack.resource_map.items():
+        if isinstance(resource, FakeBucket):
+            tags = {"aws:cloudformation:stack-name": stack.name, "aws:cloudformation:logical-id": name}
+            s3_backends[ACCOUNT]["aws"].put_bucket_tagging(resource.name, tags)
+
+
 def _stack_output(_: Any, stack: str, output: str) -> str:
     """Return what ``Fn::GetStackOutput`` is."""
     (found,) = (one for one in cloudformation_backends[ACCOUNT][REGION].stacks.values() if one.name == stack)
     return found.output_map[output].value
+
+
+_build = MultipartChecksumBuilder.build
+
+
+def composite_checksum(builder: MultipartChecksumBuilder) -> Any:
+    """Return an upload's checksum as S3 does: of parts, with their number."""
+    kind, value, parts = _build(builder)
+    return kind, f"{value}-{parts}" if kind == "COMPOSITE" else value, parts
 
 
 def _output(stack: NestedStack, attribute: str) -> str:
@@ -175,7 +224,12 @@ def _completed(account: Account) -> Iterator[None]:
         execute(self, change_set_name, stack_name)
         stack._parse_template()
         stack.output_map = stack._create_output_map()
+        _tag_buckets(stack)
         self.exports.update({export.name: export for export in stack.exports})
+
+    def authorize(self, _, resource="*"):
+        key = re.search(r"Credential=(\w+)/", self.headers.get("Authorization", ""))
+        account.calls.append((key[1] if key else "", *_permission(self, resource)))
 
     def parse_resource(name, resource, resources):
         values = parsing.clean_json(resource.get("Properties", {}), resources)
@@ -187,9 +241,12 @@ def _completed(account: Account) -> Iterator[None]:
             (CloudFormationBackend, "create_change_set", create_change_set),
             (CloudFormationBackend, "create_stack", create_stack),
             (CloudFormationBackend, "execute_change_set", execute_change_set),
+            (BaseResponse, "_authenticate_and_authorize_action", authorize),
+            (MultipartChecksumBuilder, "build", composite_checksum),
             (parsing, "clean_json", clean_json),
             (parsing, "parse_resource_and_generate_name", parse_resource),
             (LayerVersion, "cloudformation_name_type", staticmethod(lambda: "LayerName")),
+            (FakeBucket, "delete_from_cloudformation_json", classmethod(lambda *_: None)),
         ):
             patches.enter_context(mock.patch.object(owner, name, replacement))
         for owner, name, value in (

@@ -13,12 +13,15 @@ from pathlib import Path
 import boto3
 import pytest
 from moto import mock_aws
+from moto.s3.models import MultipartChecksumBuilder, s3_backends
+from support import cloud
 from support.iam import FOLDER, VALUES, allows, load
 from support.project import MODEL, SCRIPTS
 from support.template import Stack
 
+from lambda_setup.__main__ import main
+from lambda_setup.models import moves
 from lambda_setup.models.bucket import ModelBucket
-from lambda_setup.models.moves import rollback
 from lambda_setup.models.upload import publish
 
 REGION = VALUES["REGION"]
@@ -120,6 +123,7 @@ def calls(monkeypatch):
         action = S3_ACTIONS.get(model.name, f"s3:{model.name}")
         found.add((action, f"arn:aws:s3:::{name}"))
 
+    monkeypatch.setattr(MultipartChecksumBuilder, "build", cloud.composite_checksum)
     with mock_aws():
         client = boto3.client("s3", region_name=REGION)
         location = {"LocationConstraint": REGION}
@@ -139,22 +143,52 @@ def test_publisher(calls):
     assert not allows(policy, "s3:PutObject", "arn:aws:s3:::mine-models/models/en-es/channels/prod.json")
 
 
-def test_promoter(calls):
+def test_promoter(calls, monkeypatch):
     """Who promotes may move prod, and write nothing else."""
     client, found = calls
-    publish(MODEL, client, VALUES["MODEL_BUCKET"], "prod")
+    publish(MODEL, client, VALUES["MODEL_BUCKET"])
     pointer = f"{VALUES['MODEL_BUCKET']}/models/en-es/channels/prod.json"
+    monkeypatch.setattr(moves, "run_smoke_test", lambda *_: [])
     found.clear()
     bucket = ModelBucket(client, VALUES["MODEL_BUCKET"])
-    bucket.versions("en-es")
+    assert moves.promote(bucket, "en-es", lambda *_: None)["moved"]
     with pytest.raises(Exception, match="has not moved"):
-        rollback(bucket, "en-es", "prod")
+        moves.rollback(bucket, "en-es", "prod")
+    assert ("s3:PutObject", f"arn:aws:s3:::{pointer}") in found
     policy = load("promoter")
 
     assert [one for one in sorted(found) if not allows(policy, *one)] == []
     assert allows(policy, "s3:PutObject", f"arn:aws:s3:::{pointer}")
     assert not allows(policy, "s3:PutObject", f"arn:aws:s3:::{pointer.replace('prod', 'dev')}")
     assert not allows(policy, "s3:PutObject", "arn:aws:s3:::mine-models/models/en-es/versions/1/en-es.pt")
+
+
+def test_remover(monkeypatch):
+    """Who deploys and may empty a stack's buckets may tear it down; without the second he may not."""
+    template = {
+        "Parameters": {
+            name: {"Type": "String", "Default": ""} for name in ("Engine", "ModelName", "Channel")
+        },
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+    }
+    with cloud.account() as account:
+        for name, value in (account.environment | {"AWS_DEFAULT_REGION": REGION}).items():
+            monkeypatch.setenv(name, value)
+        s3 = account.client("s3")
+        s3.create_bucket(Bucket="mine-models-1", CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_object(Bucket="mine-models-1", Key="one", Body=b"1")
+        tags = {"aws:cloudformation:stack-name": "mine", "aws:cloudformation:logical-id": "ModelBucket"}
+        s3_backends[VALUES["ACCOUNT"]]["aws"].put_bucket_tagging("mine-models-1", tags)
+        account.client("cloudformation").create_stack(StackName="mine", TemplateBody=json.dumps(template))
+        account.calls.clear()
+        assert main(["teardown", "--stack", "mine", "--yes"]) == 0
+        asked = {(action, place) for _, action, place in account.calls}
+
+    assert {action for action, _ in asked} >= {"s3:DeleteObject", "s3:ListBucketVersions", "s3:DeleteBucket"}
+    deployer = load("deployer")
+    assert [one for one in sorted(asked) if not allows([*deployer, *load("remover")], *one)] == []
+    assert [one for one in sorted(asked) if not allows(deployer, *one)]
+    assert not allows(load("remover"), "s3:DeleteObject", "arn:aws:s3:::theirs/one")
 
 
 def test_trust():

@@ -53,6 +53,8 @@ def test_template_names_what_is_there(one):
             shared = ROOT_TEMPLATE["Parameters"][name]
             assert template["Parameters"][name]["Type"] == shared["Type"]
     assert set(template["Parameters"]["Engine"]["AllowedValues"]) == one.engines
+    # By these `teardown` says that a new stack takes buckets over.
+    assert {"ModelBucketName", "ResultBucketName"} <= properties["Parameters"].keys()
     assert (one.model / "model.toml").is_file()
 
 
