@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lambda_inference import _credentials
+from lambda_inference._buffers import copy_bytes
 from lambda_inference._errors import AccessDenied, Refused, Unavailable
 from lambda_inference._storage_errors import Missing, is_conflict, translate
 
@@ -124,10 +125,10 @@ class Bucket:
         import obstore
 
         with self._translate_errors(key):
-            part = memoryview(obstore.get_range(self._connect(), key, start=start, length=len(buffer)))
+            part = obstore.get_range(self._connect(), key, start=start, length=len(buffer))
         if len(part) != len(buffer):
             raise Unavailable(f"s3://{self.name}/{key} ends before byte {start + len(buffer)}")
-        buffer[:] = part
+        copy_bytes(part, buffer)
 
     def replace(self, key: str, data: bytes, content_type: str) -> None:
         """Write an object, in place of one that exists.
