@@ -12,6 +12,7 @@ def late(
     """Return the ``__getattr__`` of a package.
 
     ``submodules`` are those that it finds; ``names`` holds, by name, the module that a name is taken from.
+    A package without ``__all__`` gives all of them to ``from package import *``.
     """
 
     def find(name: str) -> Any:
@@ -23,6 +24,9 @@ def late(
             value = getattr(importlib.import_module(names[name]), name)
             setattr(module, name, value)
             return value
+        if name == "__all__":
+            known = {*vars(module), *submodules, *(names or ())}
+            return sorted(one for one in known if not one.startswith("_"))
         raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=module)
 
     return find

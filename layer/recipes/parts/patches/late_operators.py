@@ -46,3 +46,13 @@ def dump_cache_stats() -> None:
 
 dump_cache_stats.__module__ = "torch._subclasses.fake_tensor"  # it stands for that module's function
 atexit.register(dump_cache_stats)
+
+
+def _set_python_exit_flag() -> None:
+    """Tell a module that was imported that the process ends."""
+    if module := sys.modules.get("torch.utils.data._utils"):
+        module._set_python_exit_flag()  # noqa: SLF001 - it is the function that this one stands for
+
+
+_set_python_exit_flag.__module__ = "torch.utils.data._utils"  # it stands for that module's function
+atexit.register(_set_python_exit_flag)
