@@ -15,6 +15,7 @@ TORCH_WHEEL := torch==$(TORCH)
 endif
 
 CHECKOV := 3.3.30
+PIP_AUDIT := 2.10.1
 
 # pip writes absolute paths: after the folder was copied or moved, its environment follows.
 $(shell [ ! -e "$(VENV)/ready" ] || [ "$$(cat "$(VENV)/prefix" 2>/dev/null)" = "$(abspath $(VENV))" ] \
@@ -36,7 +37,7 @@ ROOM = $(if $(AREA),$(if $(filter $(AREA),$(AREAS)),$(wildcard tests/unit/$(AREA
 PYTEST = $(PY) -m pytest --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check e2e soak bench lint layer layers prove site s3 score build clean
+.PHONY: help demo test check e2e soak bench lint coverage audit layer layers prove site s3 score build clean
 
 help: ## show this
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -79,6 +80,14 @@ lint: $(VENV)/ready ## check style, types, and the prose of pages, messages and 
 site: .site/ready ## build the pages as a site with search; needs no .venv
 	@NO_MKDOCS_2_WARNING=1 .site/venv/bin/python -m mkdocs build --quiet --config-file tools/site/mkdocs.yml
 	@echo "The site is in .site/html; python3 -m http.server --directory .site/html shows it."
+
+coverage: $(VENV)/ready ## run the quick unit tests, and print the share of lines that they run, by room
+	@$(PY) -m coverage run -m pytest -q -m "not check" tests/unit
+	@$(PY) -m coverage combine --quiet
+	@$(PY) -m tools.rooms
+
+audit: $(VENV)/audit/bin/pip-audit ## look for known vulnerabilities of what is installed and what layers hold
+	@$(PY) -m tools.audit
 
 s3: $(VENV)/ready ## serve the local S3 with the model in it, until Ctrl-C
 	@$(PY) -m lambda_setup s3
@@ -131,6 +140,11 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	@$(PYTHON) -m venv .site/venv
 	@.site/venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --requirement $< 2> .site/pip.log || { cat .site/pip.log; exit 1; }
 	@touch $@
+
+# pip-audit, alone with what it needs.
+$(VENV)/audit/bin/pip-audit: | $(VENV)/ready
+	@$(PY) -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip install --disable-pip-version-check --quiet pip-audit==$(PIP_AUDIT)
 
 # checkov needs an older boto3 than everything else here: it has an environment of its own.
 $(VENV)/checkov/bin/checkov: | $(VENV)/ready

@@ -1,8 +1,8 @@
 """Lock what ``make`` installs: ``python -m tools.lock`` writes ``requirements.lock``.
 
-Every wheel is there by version and by the hashes of all its files, for any system and Python; torch alone is
-named by its version in the Makefile, because its CPU build and the ordinary one are different files under
-nearly the same name. It needs uv (``pip install uv``). Versions stay as they are here, unless ``--upgrade``.
+Every wheel is there by version and by the hashes of all its files, for any system and Python. torch alone is
+named by its version, in the Makefile: its CPU build and the ordinary one have the same version. It needs uv
+(``pip install uv``). Versions stay as they are here, unless ``--upgrade``.
 """
 
 import argparse

@@ -16,12 +16,14 @@ from support.project import ROOT, SCRIPTS
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ENVIRONMENTS = tomllib.loads((ROOT / "samconfig.toml").read_text())
 ACTIONS = {
-    "actions/checkout", "actions/deploy-pages", "actions/setup-python", "actions/upload-pages-artifact",
+    "actions/attest-build-provenance", "actions/checkout", "actions/deploy-pages", "actions/setup-python",
+    "actions/upload-pages-artifact",
     "aws-actions/configure-aws-credentials",
 }  # fmt: skip
 WRITERS = {
     ("site.yml", "publish"): {"pages": "write", "id-token": "write"},
     ("release.yml", "release"): {"contents": "write"},
+    ("release.yml", "layers"): {"contents": "write", "id-token": "write", "attestations": "write"},
 }
 """The jobs that may write something, and what."""
 
@@ -116,6 +118,16 @@ class TestTrust:
         assert set(WORKFLOWS[name]["concurrency"]) == {"group", "cancel-in-progress"}
         for job in WORKFLOWS[name]["jobs"].values():
             assert "uses" in job or 0 < job["timeout-minutes"] <= 60
+
+
+class TestRelease:
+    """What a tag becomes."""
+
+    def test_attested(self):
+        """Every layer that is added to a release is attested before."""
+        *_, attest, upload = WORKFLOWS["release.yml"]["jobs"]["layers"]["steps"]
+        assert attest["with"] == {"subject-path": "dist/*"}
+        assert upload["run"].endswith(" dist/*")
 
 
 class TestDeploy:
@@ -223,6 +235,7 @@ class TestCommands:
             assert program == "grep" or words[:3] in (
                 ["sudo", "sysctl", "--write"],
                 ["gh", "release", "create"],
+                ["gh", "release", "upload"],
             )
 
     def test_files(self, words):
