@@ -404,11 +404,11 @@ def promote(options: argparse.Namespace) -> int:
         bucket = _open_bucket(options)
         invoke = functools.partial(_invoke_candidate, options, bucket)
         move = moves.promote(bucket, options.name, invoke, dry_run=options.dry_run)
+    print_result(options.json, move, lambda: _print_promotion(move))
     if options.snapshot and not options.dry_run and not move["faults"]:
         status(f"publishing the function of stack {options.stack} with a snapshot of its model")
         if not aws.publish_again(session, options.stack, move["to"][:RELEASE_LENGTH]):
             status("it has a snapshot of this version already")
-    print_result(options.json, move, lambda: _print_promotion(move))
     return 1 if move["faults"] else 0
 
 

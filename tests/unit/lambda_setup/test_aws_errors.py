@@ -3,15 +3,18 @@
 import json
 
 import boto3
+import botocore.waiter
 import pytest
 from boto3.exceptions import S3UploadFailedError
-from botocore.exceptions import ClientError, SSOTokenLoadError
+from botocore.exceptions import ClientError, SSOTokenLoadError, WaiterError
 from moto import mock_aws
 from moto.cloudformation.models import cloudformation_backends
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from support.project import MODEL
 
 from lambda_setup.__main__ import main
+from lambda_setup.commands import model
+from lambda_setup.deployment import aws
 from lambda_setup.deployment.aws import (
     check_bucket,
     check_snapshot,
@@ -292,6 +295,29 @@ def test_a_snapshot_that_would_be_none(stack, capsys, parameters, text):
     assert main(["model", "promote", "en-es", "--snapshot", *options]) == 2
     # Where nothing is against a snapshot, the command goes on to the bucket, which this stack has not.
     assert (text or "no output ModelBucketName") in capsys.readouterr().err
+
+
+def test_a_snapshot_that_fails_after_prod_has_moved(stack, monkeypatch, capsys):
+    """The move is told, then why the stack was not published again, and how to go on."""
+    session, _ = stack
+    move = {"name": "en-es", "channel": "prod", "from": None, "to": "a" * 64, "moved": True, "faults": []}
+    monkeypatch.setattr(model, "_open_bucket", lambda _: None)
+    monkeypatch.setattr(model.moves, "promote", lambda *_, **__: move)
+    monkeypatch.setattr(aws, "explain_failure", lambda *_: "Version: no room for another one")
+    monkeypatch.setattr(botocore.waiter.Waiter, "wait", fail)
+    options = ["--stack", "mine", "--region", session.region_name]
+    assert main(["model", "promote", "en-es", "--snapshot", *options]) == 2
+    said = capsys.readouterr()
+    assert said.out == f"moved prod of en-es from nothing to {'a' * 12}\n"
+    assert (
+        "stack mine was not published again, and serves as before. Version: no room for another one. "
+        "The same command tries it again"
+    ) in said.err
+
+
+def fail(*_: object, **__: object) -> None:
+    """End a waiter as a rollback does."""
+    raise WaiterError(name="StackUpdateComplete", reason="terminal failure", last_response={})
 
 
 class Events:
