@@ -4,10 +4,20 @@ import sys
 import traceback
 from pathlib import Path
 
-from lambda_setup.commands.parser import build_parser
-from lambda_setup.deployment.local.process import unwind_on_termination
-from lambda_setup.errors import CommandError
-from layer.builder.errors import LayerError
+try:
+    from lambda_setup.commands.parser import build_parser
+    from lambda_setup.deployment.local.process import unwind_on_termination
+    from lambda_setup.errors import CommandError
+    from layer.builder.errors import LayerError
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith(("lambda_setup", "layer")):
+        raise
+    print(
+        f"error: {sys.executable} has no {error.name}; `make demo` makes the environment that has, and "
+        "`source .venv/bin/activate` takes it",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 SCRIPT = "lambda-inference"
 

@@ -1,8 +1,11 @@
 """Options that mean the same in every command."""
 
 import argparse
+import subprocess
+import sys
 
 import pytest
+from support.project import ROOT
 
 from lambda_setup.__main__ import main
 from lambda_setup.commands import options
@@ -104,3 +107,12 @@ def test_region_and_profile_choose_the_session(monkeypatch, tmp_path):
     session = open_session(profile="mine")
     assert (session.region_name, session.get_credentials().access_key) == ("eu-west-1", "A")
     assert open_session("eu-central-1", "mine").region_name == "eu-central-1"
+
+
+def test_a_python_without_the_packages_is_told_of_the_environment():
+    """It is the first command that somebody types who has not taken the environment."""
+    command = [sys.executable, "-S", "-m", "lambda_setup", "new", "mine"]
+    done = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"error: {sys.executable} has no lambda_inference; `make demo` makes" in done.stderr
+    assert "source .venv/bin/activate" in done.stderr
