@@ -21,9 +21,10 @@ from tools.pages import commands, decisions, diagrams, packages, parameters, per
 
 ROOT = Path(__file__).resolve().parents[1]
 COST = "docs/cost.md"
+FORKING = "docs/forking.md"
 SCALE = "studies/batch_scale/README.md"
 SCALE_CHART = f"{performance.IMAGES}/batch_scale.svg"
-PAGES = (performance.README, performance.EXAMPLES, COST, SCALE)
+PAGES = (performance.README, performance.EXAMPLES, COST, FORKING, SCALE)
 """Those with a part between markers."""
 
 
@@ -33,8 +34,11 @@ def make_documents(root: Path = ROOT) -> dict[str, str]:
     engines = json.loads(ENGINES.read_text(encoding="utf-8"))
     made = performance.make_documents(read(), texts)
     readme = replace_part(performance.README, made[performance.README], "cost", summarize_costs(engines))
+    starts, timeline = diagrams.show_cold_start()
     return {
         **made,
+        FORKING: replace_part(FORKING, texts[FORKING], "cold start", starts),
+        **({diagrams.COLD_START: timeline} if timeline else {}),
         performance.README: readme,
         COST: replace_part(COST, texts[COST], "cost table", draw_costs(engines)),
         SCALE: replace_part(SCALE, texts[SCALE], "tables", scale.draw_page_part()),

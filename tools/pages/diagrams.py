@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from lambda_setup.deployment.cold_start.measure import Comparison
+from lambda_setup.deployment.cold_start.timeline import describe
 from lambda_setup.deployment.cold_start.timeline import draw as draw_timeline
 from layer.builder.slim.split.pages import parse_runs
 
@@ -21,7 +22,7 @@ COLD_START = "docs/images/cold_start.svg"
 CODE = "docs/images/hot_code.svg"
 ROOT = Path(__file__).resolve().parents[2]
 STARTS = ROOT / "bench" / "cold_start.json"
-"""What ``python -m lambda_setup cold-start translation --json`` printed."""
+"""What ``python -m lambda_setup cold-start NAME --json`` printed while the machine did nothing else."""
 HOT = ROOT / "layer/recipes/opennmt/host/python3.11-linux-x86_64/hot.json"
 LIBRARY = "torch/lib/libtorch_cpu.so"
 PAGE = 4096
@@ -71,7 +72,7 @@ STEPS = (
         "504: the timeout would cut it off",
     ),
     Step("function", "S3", "_results", "stores arrays, then the record: the commit"),
-    Step("function", "caller", "_events", "the keys, or the answer, if it fits"),
+    Step("function", "caller", "_events", "keys, or the answer if it fits"),
 )
 
 
@@ -85,9 +86,19 @@ def draw_request() -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
-def draw_cold_start(path: Path = STARTS) -> str:
-    """Return the SVG of recorded cold starts."""
-    return draw_timeline(msgspec.json.decode(path.read_bytes(), type=Comparison))
+def show_cold_start(path: Path = STARTS) -> tuple[str, str]:
+    """Return a page's part about recorded cold starts, and their picture; both empty without a record."""
+    if not path.exists():
+        return "", ""
+    found = msgspec.json.decode(path.read_bytes(), type=Comparison)
+    sentences = "".join(f"- {sentence}\n" for sentence in describe(found))
+    alt = f"Cold starts of {found.function.name} and {found.script.name}, phase by phase, to scale"
+    picture = Path(COLD_START).relative_to("docs").as_posix()
+    words = (
+        f"Measured on the machine of [Performance](performance.md), medians of {len(found.function.starts)} "
+        "starts. The thin bars are what goes on beside the imports:"
+    )
+    return f"{words}\n\n![{alt}]({picture})\n\n{sentences}", draw_timeline(found)
 
 
 def draw_code(path: Path = HOT, library: str = LIBRARY, columns: int = 150, block: int = 16) -> str:

@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 from support.project import ROOT
 
 from lambda_inference import _errors
 from lambda_inference._errors import Fault
+from lambda_setup.deployment.cold_start.measure import Comparison, Measured, Start
 from tools.pages import diagrams
 
 
@@ -35,6 +37,21 @@ def test_pictures_are_xml_with_a_title(draw) -> None:
     picture = ET.fromstring(draw())  # noqa: S314 - our own
     assert picture.find("{*}title").text
     assert picture.find("{*}rect").get("fill") == "#ffffff"
+
+
+def test_recorded_starts_are_drawn(tmp_path: Path) -> None:
+    """With what they say; without a record there is neither picture nor part."""
+    ends = {"interpreter": 0.1, "package": 0.2, "imports": 0.5, "model": 0.6, "load": 0.7, "answer": 0.8}
+    starts = [Start(ends, {"model": (0.2, 0.6)})] * 3
+    path = tmp_path / "starts.json"
+    assert diagrams.show_cold_start(path) == ("", "")
+    found = Comparison(Measured("mine", starts), Measured("plain script", starts), 5_000_000, 0)
+    path.write_bytes(msgspec.json.encode(found))
+    part, picture = diagrams.show_cold_start(path)
+    assert "medians of 3 starts" in part
+    assert "](images/cold_start.svg)" in part
+    assert "- mine answers after 800 ms, plain script after 800: 1.00 of its time" in part
+    assert ET.fromstring(picture).find("{*}title").text == "Cold starts: mine and plain script"  # noqa: S314
 
 
 def test_every_page_of_code_has_its_place(tmp_path: Path) -> None:
