@@ -138,7 +138,7 @@ $(VENV)/ready: pyproject.toml requirements.lock
 # The site's packages are few, and their versions are in its own list.
 .site/ready: tools/site/requirements.txt
 	@$(PYTHON) -m venv .site/venv
-	@.site/venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --requirement $< 2> .site/pip.log || { cat .site/pip.log; exit 1; }
+	@.site/venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes --requirement $< 2> .site/pip.log || { cat .site/pip.log; exit 1; }
 	@touch $@
 
 # pip-audit, alone with what it needs.

@@ -79,3 +79,13 @@ def test_a_section_of_a_page_is_not_listed_twice(tmp_path: Path) -> None:
         "# I\n\n## One\n| [A](a.md) |\n## Two\n| [B](a.md#b) |\n| [A](a.md) |\n"
     )
     assert build_navigation(tmp_path)[1:-1] == [{"One": [{"A": "a.md"}]}]
+
+
+def test_every_package_of_the_site_is_pinned_by_hash() -> None:
+    """A file that is another one is refused."""
+    text = (ROOT / "tools" / "site" / "requirements.txt").read_text(encoding="utf-8")
+    entries = [one for one in re.split(r"(?m)^(?=[A-Za-z])", text) if not one.startswith("#")]
+    assert any(one.startswith("mkdocs-material==") for one in entries)
+    for one in entries:
+        assert re.match(r"[\w.-]+==\S+ ", one), one
+        assert "--hash=sha256:" in one, one
