@@ -10,9 +10,8 @@ from typing import Any
 from lambda_setup.batch import corpus as corpora
 from lambda_setup.batch.fetch import fetch
 from lambda_setup.batch.store import ResultBucket
-from lambda_setup.models import channels
 from soak.campaign import promises
-from soak.campaign.world import MODELS, RESULTS, Environment, World
+from soak.campaign.world import RESULTS, Environment, World
 
 _ATTEMPTS = 3
 SECONDS = 20.0
@@ -32,7 +31,7 @@ def run_batch(
     file.write_text(text)
     corpus = corpora.find(world.client, RESULTS, str(file), "text")
     corpora.upload(corpus)
-    version = channels.read(world.client, MODELS, world.name, environment.channel).version
+    version = world.pointers[environment.channel].version
     request = {"model_version": version, "errors": "raise"}
     shards = list(corpora.cut(corpus, name, 1 << 20, most, lambda _: None))
     bucket = ResultBucket(world.client, RESULTS)
@@ -46,7 +45,6 @@ def run_batch(
         promises.check_secrecy(world, answer)
         if answer.raised is None:
             break
-    world.look()
     assert answer.raised is None, f"[no-lost-item] no manifest: {answer}"
     counts = answer.body
     assert counts["done"] + counts["failed"] == len(lines), f"[no-lost-item] {counts} of {len(lines)} lines"

@@ -38,7 +38,7 @@ def check_channels(world: World) -> None:
 def check_commands(world: World) -> None:
     """Hold every command that has ended to what it said."""
     for channel in CHANNELS:
-        pointer = world.state(channel)
+        pointer = world.pointers[channel]
         moved = [step["by"] for step in pointer.history] if pointer else []
         ended = [one for one in world.commands if one.channel == channel and one.ended is not None]
         for command in ended:
@@ -101,13 +101,13 @@ def check_answer(
         assert answer.status in {400, 500}, answer
     if answer.status == 200 and not request.get("warmup"):
         check_result(world, request, answer.body)
-    if answer.status == 503 and not faulty and world.state(environment.channel):
+    if answer.status == 503 and not faulty and world.pointers[environment.channel]:
         raise AssertionError(f"[available] S3 is well, and the answer is {answer.body} {answer.lines}")
 
 
 def check_fresh(world: World, environment: Environment, body: dict[str, Any]) -> None:
     """See that a function whose channel has moved serves the version that it points to."""
-    pointer = world.state(environment.channel)
+    pointer = world.pointers[environment.channel]
     assert pointer is not None
     assert body["model"]["version"] == pointer.version, (
         f"[followed-channels] {environment.channel} serves {world.words[body['model']['version']]}, "

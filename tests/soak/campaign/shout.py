@@ -3,6 +3,7 @@
 import contextlib
 import json
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 from typing import Annotated, Any
 from unittest import mock
 
-from msgspec import Meta
+from msgspec import Meta, structs
 from support.words import FILE
 
 from lambda_inference import (
@@ -27,6 +28,7 @@ from lambda_inference import (
     _telemetry,
 )
 from lambda_inference._handler import Service
+from lambda_inference._settings import Settings
 
 
 class Request(BaseRequest):
@@ -62,15 +64,30 @@ def predict(index: int, text: str, word: str, *, marks: bool) -> Prediction:
     return Prediction({"index": index, "text": f"{text.upper()} {word}"}, arrays)
 
 
-@dataclass
-class Clock:
-    """The clocks of a function, which may jump; ``monotonic`` goes on as it does."""
+_own = threading.local()
+"""What one invocation's thread sees as its environment, its clock and its log: several wait at once."""
 
-    offset: float = 0.0
 
-    def module(self) -> SimpleNamespace:
-        """Return what stands in the place of the module ``time``."""
-        return SimpleNamespace(perf_counter=time.perf_counter, time=lambda: time.time() + self.offset)
+class _Clock:
+    """What stands in the place of the module ``time``."""
+
+    perf_counter = staticmethod(time.perf_counter)
+
+    @staticmethod
+    def time() -> float:
+        return time.time() + getattr(_own, "offset", 0.0)
+
+
+_read = Settings.read
+
+
+def _read_settings() -> Settings:
+    environment = getattr(_own, "environment", {})
+    return structs.replace(_read(), **environment)
+
+
+def _write_line(line: dict[str, Any]) -> None:
+    getattr(_own, "lines", []).append(json.dumps(line, default=str))
 
 
 @dataclass
@@ -107,11 +124,17 @@ class Answer:
 
 
 class Function:
-    """One environment of a function: a process that Lambda starts, freezes and ends."""
+    """One environment of a function: a process that Lambda starts, freezes and ends.
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
-        self.clock = Clock()
+    Attributes:
+        settings: fields of its Settings.
+        offset: seconds by which its wall clock is wrong.
+
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.offset = 0.0
         self.restart()
 
     def restart(self) -> None:
@@ -124,29 +147,32 @@ class Function:
         context = SimpleNamespace(
             get_remaining_time_in_millis=lambda: int(seconds * 1000), aws_request_id=request_id
         )
-        event = json.loads(json.dumps(event))
-        with (
-            mock.patch.dict("os.environ", self.environment),
-            mock.patch.object(_serving, "time", self.clock.module()),
-            mock.patch.object(_telemetry, "_write", lambda line: lines.append(json.dumps(line, default=str))),
-        ):
-            start, response, raised = time.monotonic(), None, None
-            try:
-                response = self._service.handle(event, context)
-            except Fault as fault:
-                raised = fault
+        before = dict(vars(_own))
+        vars(_own).update(environment=self.settings, offset=self.offset, lines=lines)
+        start, response, raised = time.monotonic(), None, None
+        try:
+            response = self._service.handle(json.loads(json.dumps(event)), context)
+        except Fault as fault:
+            raised = fault
+        finally:
             taken = time.monotonic() - start
+            vars(_own).clear()
+            vars(_own).update(before)
         if response is not None:
             response = json.loads(json.dumps(response))
         return Answer(response, raised, taken, lines)
 
 
 @contextlib.contextmanager
-def without_pauses() -> Iterator[None]:
-    """Let obstore, and the function, repeat a request at once."""
+def installed(environment: dict[str, str]) -> Iterator[None]:
+    """Let functions of this process find an S3, and each its own settings, clock and log."""
     backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=4), "base": 2}
     with (
         mock.patch.object(_storage, "_RETRIES", {**_storage._RETRIES, "backoff": backoff}),
         mock.patch.object(_storage, "_CONFLICT_PAUSES", (0, 0, 0)),
+        mock.patch.object(Settings, "read", _read_settings),
+        mock.patch.object(_serving, "time", _Clock),
+        mock.patch.object(_telemetry, "_write", _write_line),
+        mock.patch.dict("os.environ", environment),
     ):
         yield

@@ -13,7 +13,7 @@ from support.proxy import Proxy
 
 from lambda_inference import _storage
 from lambda_setup.deployment.local.s3 import S3Server
-from soak.campaign.shout import without_pauses
+from soak.campaign.shout import installed
 from soak.campaign.walk import Walk
 from soak.campaign.world import MODELS, RESULTS
 
@@ -28,6 +28,7 @@ SETTINGS = hypothesis.settings(
     database=None,
     print_blob=True,
     report_multiple_bugs=False,
+    phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 
@@ -35,11 +36,11 @@ SETTINGS = hypothesis.settings(
 @pytest.fixture(scope="module")
 def system():
     """Serve a real S3, and a proxy before it."""
-    with S3Server() as s3, no_pauses(), without_pauses():
+    with S3Server() as s3, Proxy(s3.endpoint) as proxy, no_pauses():
         for bucket in (MODELS, RESULTS):
             s3.client().create_bucket(Bucket=bucket)
         _storage._buckets.clear()
-        with Proxy(s3.endpoint) as proxy:
+        with installed({**s3.environment(), "AWS_ENDPOINT_URL_S3": proxy.endpoint}):
             Walk.s3, Walk.proxy, Walk.totals = s3, proxy, Counter()
             yield s3
         _storage._buckets.clear()

@@ -78,20 +78,31 @@ class Environment:
     refused: dict[str, float] = field(default_factory=dict)  # by version, when on its clock
 
 
+_clients: dict[str, tuple[Any, list[Operator]]] = {}
+
+
+def _open_clients(s3: S3Server) -> tuple[Any, list[Operator]]:
+    """Return clients that outlive a walk: to make one takes as long as many steps."""
+    if s3.endpoint not in _clients:
+        _clients[s3.endpoint] = s3.client(), [Operator(s3, name) for name in ("ada", "bob")]
+    return _clients[s3.endpoint]
+
+
 class World:
     """One model in a real S3, two operators, three environments of its function."""
 
     def __init__(self, s3: S3Server, proxy: Proxy) -> None:
         self.s3, self.proxy = s3, proxy
-        self.client = s3.client()
+        self.client, self.operators = _open_clients(s3)
         self.number = next(_numbers)
         self.name = f"m{self.number}"
         self.folder = Path(tempfile.mkdtemp(prefix="campaign-"))
         self.now = 0  # the number of the event
         self.words: dict[str, str] = {}  # of versions
+        self.pointers: dict[str, channels.Pointer | None] = dict.fromkeys(CHANNELS)
+        self.changed = False  # operators have done something since the last check
         self.states: dict[str, list[tuple[int, str | None]]] = {channel: [(0, None)] for channel in CHANNELS}
         self.commands: list[Command] = []
-        self.operators = [Operator(s3, name) for name in ("ada", "bob")]
         self.running: dict[str, Command] = {}
         self.skew = {operator.name: timedelta() for operator in self.operators}
         self.results: dict[str, dict[str, Any]] = {}  # by id: the event that made it, its answer, its bytes
@@ -99,25 +110,26 @@ class World:
         self.counts = {"steps": 0, "faults": 0, "invocations": 0, "checks": 0}
         environments = [("dev", 0.0), ("prod", 0.0), ("dev", float(REFRESH))]
         self.environments = [
-            Environment(channel, Function(self.environment(channel, refresh)), refresh)
+            Environment(channel, Function(self.settings(channel, refresh)), refresh)
             for channel, refresh in environments
         ]
 
-    def environment(self, channel: str, refresh: float) -> dict[str, str]:
-        """Return a function's environment variables, as the template gives them."""
+    def settings(self, channel: str, refresh: float) -> dict[str, Any]:
+        """Return a function's settings, as the template gives them."""
         return {
-            **self.s3.environment(),
-            "AWS_ENDPOINT_URL_S3": self.proxy.endpoint,
-            "MODEL_BUCKET": MODELS,
-            "MODEL_NAME": self.name,
-            "MODEL_CHANNEL": channel,
-            "MODEL_REFRESH_SECONDS": str(refresh),
-            "RESULT_BUCKET": RESULTS,
-            "ENGINE": ENGINE,
+            "engine": ENGINE,
+            "model_bucket": MODELS,
+            "model_name": self.name,
+            "model_channel": channel,
+            "model_refresh_seconds": refresh,
+            "result_bucket": RESULTS,
         }
 
     def close(self) -> None:
-        """Remove what is on this machine; the server goes with all else."""
+        """Remove what is on this machine, and end what operators do; the server goes with all else."""
+        for operator in self.operators:
+            while operator.waiting is not None:
+                operator.step("killed before")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # What operators do.
@@ -159,7 +171,7 @@ class World:
         """Begin to promote dev's version."""
 
         def invoke(_: PublishedManifest, event: Any) -> Any:
-            answer = Function(self.environment("dev", 0.0)).invoke(event, "promotion")
+            answer = Function(self.settings("dev", 0.0)).invoke(event, "promotion")
             return answer.response if answer.raised is None else json.loads(str(answer.raised))
 
         def act(by: str) -> Any:
@@ -192,6 +204,8 @@ class World:
         command.uncertain |= fault in {"lost", "reset", "overdue", "killed after"}
         self.counts["faults"] += fault != "none"
         operator.step(fault)
+        self.changed = True
+        self.look()
         self._note(operator)
 
     def _note(self, operator: Operator) -> None:
@@ -204,18 +218,16 @@ class World:
 
     # What is there.
 
-    def state(self, channel: str) -> channels.Pointer | None:
-        """Return a channel's pointer as it is."""
-        return channels.read(self.client, MODELS, self.name, channel)
-
     def look(self) -> dict[str, channels.Pointer | None]:
-        """Take note of the channels' versions, and return their pointers."""
-        pointers = {channel: self.state(channel) for channel in CHANNELS}
-        for channel, pointer in pointers.items():
+        """Take note of the channels' pointers, which operators alone move, and return them."""
+        self.pointers = {
+            channel: channels.read(self.client, MODELS, self.name, channel) for channel in CHANNELS
+        }
+        for channel, pointer in self.pointers.items():
             version = pointer.version if pointer else None
             if self.states[channel][-1][1] != version:
                 self.states[channel].append((self.now, version))
-        return pointers
+        return self.pointers
 
     def had(self, channel: str, version: str, since: int) -> bool:
         """Return whether a channel pointed to a version at some moment from an event on."""
