@@ -1,0 +1,219 @@
+"""Which faults would a room's tests notice? ``python -m tools.mutants ROOM`` tries a sample of them.
+
+A mutant is the room with one small fault: another comparison, a negated condition, another number, an ``and``
+for an ``or``, a statement or a value that is left out. The sample is drawn with a seed from all places where
+one can be. Each mutant runs the room's quick tests in a copy of the project. A mutant that passes them is
+printed: it wants a test, or a reason. The score comes with its 95 % interval (Wilson).
+"""
+
+import argparse
+import ast
+import copy
+import math
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = {
+    "lambda_inference": (
+        "layer/python/lambda_inference",
+        ["tests/unit/lambda_inference", "tests/attacks/layer", "tests/unit/layer"],
+    ),
+    "builder": ("layer/builder", ["tests/unit/layer"]),
+    "deployment": ("lambda_setup/deployment", ["tests/unit/lambda_setup", "tests/unit/batch"]),
+    "models": ("lambda_setup/models", ["tests/unit/lambda_setup", "tests/unit/models"]),
+}
+"""Each room's folder, and its quick tests."""
+NEEDED = (
+    "tests", "layer", "lambda_setup", "translation_function", "examples", "events", "statemachines", "models",
+    "docs", "tools", "bench", "template.yaml", "samconfig.toml", "pyproject.toml", "Makefile",
+)  # fmt: skip
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: the file, the line, what was there, what is there now, and the file's text."""
+
+    path: Path
+    line: int
+    before: str
+    after: str
+    text: str
+
+
+def list_faults(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what may stand in the place of a node."""
+    match node:
+        case ast.Compare(ops=[op, *_]) if type(op) in COMPARISONS:
+            changed = copy.deepcopy(node)
+            changed.ops[0] = COMPARISONS[type(op)]()
+            yield changed
+        case ast.BoolOp():
+            changed = copy.deepcopy(node)
+            changed.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+            yield changed
+        case ast.BinOp(op=op, left=left) if type(op) in OPERATORS and not isinstance(left, ast.JoinedStr):
+            changed = copy.deepcopy(node)
+            changed.op = OPERATORS[type(op)]()
+            yield changed
+        case ast.UnaryOp(op=ast.Not()):
+            yield copy.deepcopy(node.operand)
+        case ast.Constant(value=bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int(value) | float(value)):
+            yield ast.Constant(value + 1)
+        case ast.If() | ast.While() | ast.IfExp():
+            changed = copy.deepcopy(node)
+            changed.test = ast.UnaryOp(ast.Not(), changed.test)
+            yield changed
+        case ast.Return(value=value) if value is not None and not isinstance(value, ast.Constant):
+            yield ast.Return(ast.Constant(None))
+        case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise():
+            yield ast.Pass()
+
+
+def list_places(tree: ast.Module) -> Iterator[tuple[ast.AST, str, int | None, ast.AST, ast.AST]]:
+    """Yield a parent, its field and index, the node there, and a fault that may stand in its place.
+
+    Annotations, and what is not in a function, are left as they are.
+    """
+    seen = set()
+    for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
+        for parent in ast.walk(function):
+            if isinstance(parent, ast.arguments | ast.AnnAssign | ast.arg):
+                continue
+            for field, value in ast.iter_fields(parent):
+                for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
+                    if not isinstance(node, ast.AST) or field in {"annotation", "returns", "decorator_list"}:
+                        continue
+                    for fault in list_faults(node):
+                        if (id(node), type(fault)) not in seen:
+                            yield parent, field, index, node, fault
+                        seen.add((id(node), type(fault)))
+
+
+def _put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
+    if index is None:
+        setattr(parent, field, node)
+    else:
+        getattr(parent, field)[index] = node
+
+
+def _show(node: ast.AST) -> str:
+    return ast.unparse(ast.fix_missing_locations(copy.deepcopy(node))).partition("\n")[0][:80]
+
+
+def draw(folder: Path, count: int, seed: int) -> list[Mutant]:
+    """Return a sample of the mutants of all files below a folder."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.py"))}
+    places = [(path, *place) for path, tree in trees.items() for place in list_places(tree)]
+    mutants = []
+    for path, parent, field, index, node, fault in random.Random(seed).sample(  # noqa: S311 - a sample
+        places, min(count, len(places))
+    ):
+        _put(parent, field, index, fault)
+        text = ast.unparse(ast.fix_missing_locations(trees[path]))
+        _put(parent, field, index, node)
+        mutants.append(Mutant(path, getattr(node, "lineno", 0), _show(node), _show(fault), text))
+    return mutants
+
+
+def calculate_interval(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson, 1927)."""
+    share, square = hits / total, z * z
+    centre = (share + square / (2 * total)) / (1 + square / total)
+    half = z * math.sqrt(share * (1 - share) / total + square / (4 * total * total)) / (1 + square / total)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def order_tests(folder: Path, tests: list[str], name: str) -> list[str]:
+    """Return the files of tests, those first whose names have the module's.
+
+    The first folder is the room's own; of the others only such files are taken.
+    """
+    word = name.strip("_") or "-"
+    own, *others = [sorted((folder / place).rglob("test_*.py")) for place in tests]
+    files = [*own, *(path for group in others for path in group if word in path.name)]
+    return [str(path) for path in sorted(files, key=lambda path: (word not in path.name, path.name))]
+
+
+def survives(project: Path, tests: list[str], seconds: float) -> bool:
+    """Return whether the tests pass; tests that do not end in time have noticed the fault."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider",
+               "-m", "not check", *tests]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{project / 'layer' / 'python'}"}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, start_new_session=True) as running:  # fmt: skip
+        try:
+            return running.wait(seconds) == 0
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            return False
+
+
+def copy_project(target: Path) -> None:
+    """Copy what the tests need."""
+    listed = subprocess.run(
+        ["/usr/bin/env", "git", "-C", str(ROOT), "ls-files", *NEEDED],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    for name in listed:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target / name)
+    (target / ".venv").symlink_to(ROOT / ".venv")
+
+
+def main() -> None:
+    """Try a sample of a room's mutants."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("room", choices=ROOMS)
+    parser.add_argument("--count", type=int, default=300, help="mutants to try (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=300, help="for the tests (default: %(default)s)")
+    options = parser.parse_args()
+    room, tests = ROOMS[options.room]
+    noticed = tried = 0
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
+        project = Path(name)
+        copy_project(project)
+        if not survives(project, order_tests(project, tests, ""), options.seconds):
+            sys.exit("the tests fail without a fault; fix that first")
+        for one in draw(ROOT / room, options.count, options.seed):
+            path = project / one.path.relative_to(ROOT)
+            right = path.read_text(encoding="utf-8")
+            path.write_text(one.text, encoding="utf-8")
+            passed = survives(project, order_tests(project, tests, one.path.stem), options.seconds)
+            path.write_text(right, encoding="utf-8")
+            tried += 1
+            noticed += not passed
+            if passed:
+                print(
+                    f"survived {one.path.relative_to(ROOT)}:{one.line}: {one.before} → {one.after}",
+                    flush=True,
+                )
+            low, high = calculate_interval(noticed, tried)
+            status = f"{noticed} of {tried} noticed: {noticed / tried:.0%} ({low:.0%} to {high:.0%})"
+            print(status, file=sys.stderr, flush=True)
+    print(f"{options.room}, seed {options.seed}: {status}")
+
+
+if __name__ == "__main__":
+    main()
