@@ -84,10 +84,10 @@ site: .site/ready ## build the pages as a site with search; needs no .venv
 coverage: $(VENV)/ready ## run the quick unit tests, and print the share of lines that they run, by room
 	@$(PY) -m coverage run -m pytest -q -m "not check" tests/unit
 	@$(PY) -m coverage combine --quiet
-	@$(PY) -m tools.rooms
+	@$(PY) -m tools.trust.rooms
 
 audit: $(VENV)/audit/bin/pip-audit ## look for known vulnerabilities of what is installed and what layers hold
-	@$(PY) -m tools.audit
+	@$(PY) -m tools.trust.audit
 
 s3: $(VENV)/ready ## serve the local S3 with the model in it, until Ctrl-C
 	@$(PY) -m lambda_setup s3

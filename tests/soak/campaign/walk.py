@@ -261,7 +261,7 @@ class Walk(RuleBasedStateMachine):
         promises.check_secrecy(world, Answer(answer.response, None, answer.seconds, answer.lines))
         said = json.dumps(answer.body).lower()
         assert answer.status in {200, 400, 503}, f"[named-faults] {answer}"
-        assert CANARY not in said or "is no field" in said, f"[silent-logs] {said}"
+        assert CANARY not in said or "a field of a request" in said, f"[silent-logs] {said}"
 
     @rule(
         number=st.integers(0, 2),

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from tools.assets import collect
+from tools.trust.assets import collect
 
 
 @pytest.fixture

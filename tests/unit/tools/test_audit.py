@@ -1,6 +1,6 @@
 """What is audited: every lock, by names and versions that a database knows."""
 
-from tools.audit import list_locks, read_pins
+from tools.trust.audit import list_locks, read_pins
 
 
 def test_pins_of_both_kinds_of_locks():

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tools.mutants import calculate_interval, draw, order_tests
+from tools.trust.mutants import calculate_interval, draw, order_tests
 
 CODE = '''
 LIMIT = 3

@@ -2,7 +2,7 @@
 
 from support.project import ROOT
 
-from tools.rooms import ROOMS, sum_rooms
+from tools.trust.rooms import ROOMS, sum_rooms
 
 
 def test_a_rooms_files_are_summed():

@@ -1,4 +1,4 @@
-"""Lock what ``make`` installs: ``python -m tools.lock`` writes ``requirements.lock``.
+"""Lock what ``make`` installs: ``python -m tools.trust.lock`` writes ``requirements.lock``.
 
 Every wheel is there by version and by the hashes of all its files, for any system and Python. torch alone is
 named by its version, in the Makefile: its CPU build and the ordinary one have the same version. It needs uv
@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements.lock"
 PYTHON = "3.11"
 """The oldest one; the lock has what newer ones need, too."""
@@ -20,7 +20,7 @@ WITHOUT_DEPENDENCIES = ["OpenNMT-py==3.5.1"]
 """Its declared ones are those of its training, and of an older torch."""
 BESIDE = ["setuptools>=77"]
 """What installs this project itself."""
-_HEADER = "# Made by `python -m tools.lock`; `make` installs from it by hash. See CONTRIBUTING.md.\n"
+_HEADER = "# Made by `python -m tools.trust.lock`; `make` installs from it by hash. See CONTRIBUTING.md.\n"
 
 
 def read_torch() -> str:

@@ -1,4 +1,4 @@
-"""Collect the layers of a release: ``python -m tools.assets DIR``.
+"""Collect the layers of a release: ``python -m tools.trust.assets DIR``.
 
 Each layer for Lambda that was built: a zip, and its bill of materials; and the sha256 of all of them.
 """
@@ -11,7 +11,7 @@ from layer.builder.publish.package import pack
 from layer.builder.report.sbom import SBOM
 from layer.builder.tree import file_sha256
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SUMS = "SHA256SUMS"
 
 

@@ -1,4 +1,4 @@
-"""Which faults would a room's tests notice? ``python -m tools.mutants ROOM`` tries a sample of them.
+"""Which faults would a room's tests notice? ``python -m tools.trust.mutants ROOM`` tries a sample of them.
 
 A mutant is the room with one small fault: another comparison, a negated condition, another number, an ``and``
 for an ``or``, a statement or a value that is left out. The sample is drawn with a seed from all places where
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {
     "lambda_inference": (
         "layer/python/lambda_inference",

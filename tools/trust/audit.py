@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 AUDITOR = ROOT / ".venv" / "audit" / "bin" / "pip-audit"
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s+]+)", re.MULTILINE)
 

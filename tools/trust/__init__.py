@@ -1,0 +1,1 @@
+"""Locks, audits, releases, and how much tests notice."""
