@@ -42,7 +42,7 @@ SAVERS = {
 }
 NEWER = {
     "multi-query", "parallel residual", "rotary, RMSNorm, gated SiLU", "relative buckets", "grouped keys",
-    "experts", "larger norm_eps",
+    "experts", "larger norm_eps", "sliding window",
 }  # fmt: skip
 """Architectures that releases 3.0 did not have."""
 BEAM, N_BEST, TOLERANCE = 5, 3, 1e-4

@@ -44,6 +44,11 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "LSTM": {"encoder_type": "brnn", "decoder_type": "rnn", "rnn_type": "LSTM"},
     "GRU": {"encoder_type": "rnn", "decoder_type": "rnn", "rnn_type": "GRU"},
     "coverage": {"encoder_type": "rnn", "decoder_type": "rnn", "coverage_attn": True},
+    "sliding window": TRANSFORMER | {"sliding_window": 3},
+    "no input feeding": {"encoder_type": "brnn", "decoder_type": "rnn", "input_feed": 0,
+                         "global_attention": "mlp"},
+    "mean encoder": {"encoder_type": "mean", "decoder_type": "rnn"},
+    "mean encoder, transformer": TRANSFORMER | {"encoder_type": "mean"},
 }  # fmt: skip
 REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "copy attention": ("copy_attn = True", {"copy_attn": True}),
