@@ -151,9 +151,18 @@ def test_a_bad_line_costs_few_questions(answered):
 
 def test_running_out_of_time_is_no_lines_fault(bucket):
     """It ends the range, to be tried again."""
+    left = iter([60.0])
+
+    class Passing(Deadline):
+        """A deadline that has passed once the lines are read."""
+
+        def remaining(self) -> float:
+            return next(left, 0.0)
+
     obstore.put(bucket, "inputs/c.txt", b"a\nb\n")
+    shard = asked({"key": "inputs/c.txt", "start": 0, "end": 4})
     with pytest.raises(OutOfTime):
-        predict(asked({"key": "inputs/c.txt", "start": 0, "end": 4}), Shout(), 0)
+        shard.predict(lambda *_: pytest.fail("a line was predicted"), Passing(0, 60))
 
 
 @pytest.mark.parametrize(

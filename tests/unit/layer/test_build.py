@@ -237,6 +237,7 @@ class TestFirst:
             "layer",
             "report.html",
             "report.json",
+            "sbom.cdx.json",
         ]
         assert report.read(built.out / "report.json") == built.report
         assert "toy" in (built.out / "report.html").read_text()

@@ -132,7 +132,7 @@ def test_bare_file(requirements, tmp_path):
 @pytest.mark.parametrize(
     ("name", "script", "message"),
     [
-        ("Mine", SMOKE, "no name of a recipe"),
+        ("Mine", SMOKE, "not a name of a recipe"),
         ("there", SMOKE, "layer pin there"),
         ("mine", "print(1)\n", r"no function answer; .*\n    def answer\(\):\n        return"),
         ("mine", "def answer(:\n", "cannot be read"),
