@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         if CASES[test] % mark.args[0]:
             item.add_marker("check")
         CASES[test] += 1
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported out of garbage collections: functions collect where they swap models."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
