@@ -45,7 +45,8 @@ Send = Callable[[Any], AWSResponse]
 Fault = Callable[[Any, Send], AWSResponse]
 
 
-def _refused(status: int, code: str) -> Fault:
+def refuse(status: int, code: str) -> Fault:
+    """Return the fault of an S3 that answers with a status and a code."""
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>secret</Message></Error>".encode()
     headers = {"Content-Type": "application/xml", "Content-Length": str(len(body))}
 
@@ -58,7 +59,7 @@ def _refused(status: int, code: str) -> Fault:
 
 def _lost(request: Any, send: Send) -> AWSResponse:
     send(request)
-    return _refused(503, "SlowDown")(request, send)
+    return refuse(503, "SlowDown")(request, send)
 
 
 def _reset(request: Any, send: Send) -> AWSResponse:
@@ -86,15 +87,15 @@ def _killed_after(request: Any, send: Send) -> AWSResponse:
 
 FAULTS: dict[str, Fault] = {
     "none": lambda request, send: send(request),
-    "503": _refused(503, "SlowDown"),
-    "500": _refused(500, "InternalError"),
+    "503": refuse(503, "SlowDown"),
+    "500": refuse(500, "InternalError"),
     "lost": _lost,  # done, and answered with a 503
     "reset": _reset,  # done, and the connection is reset
     "overdue": _overdue,  # done, and the answer comes too late
     "unreachable": _unreachable,
-    "expired": _refused(400, "ExpiredToken"),
-    "denied": _refused(403, "AccessDenied"),
-    "conflict": _refused(409, "ConditionalRequestConflict"),
+    "expired": refuse(400, "ExpiredToken"),
+    "denied": refuse(403, "AccessDenied"),
+    "conflict": refuse(409, "ConditionalRequestConflict"),
     "killed before": _killed_before,
     "killed after": _killed_after,
 }

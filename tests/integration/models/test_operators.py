@@ -36,7 +36,7 @@ class Team:
         who.begin(lambda: upload(folder, manifest, who.client, MODEL_BUCKET, channel, by=who.name))
         return manifest.version
 
-    def published(self, word: str, channel: str = "dev") -> str:
+    def publish_and_finish(self, word: str, channel: str = "dev") -> str:
         """Publish a word, and return its version."""
         version = self.publish(self.ada, word, channel)
         self.ada.finish()
@@ -86,7 +86,7 @@ class TestLostAnswers:
     @pytest.mark.parametrize("fault", LOST)
     def test_a_move_whose_answer_is_lost_is_made(self, team, fault):
         """The command meets its own move when it repeats the request, and does not take it for another's."""
-        first = team.published("one")
+        first = team.publish_and_finish("one")
         second = team.publish(team.ada, "two")
         team.ada.step_to(f"PUT /{MODEL_BUCKET}/models/{team.name}/channels", fault)
         team.ada.finish()
@@ -94,7 +94,7 @@ class TestLostAnswers:
 
     def test_a_move_is_made_though_another_one_followed(self, team):
         """The history still has it when the request is repeated."""
-        team.published("one")
+        team.publish_and_finish("one")
         second = team.publish(team.ada, "two")
         team.ada.step_to("/channels/dev.json", "none")  # reads it
         team.ada.step_to("/channels/dev.json", "lost")
@@ -106,8 +106,8 @@ class TestLostAnswers:
     @pytest.mark.parametrize("fault", LOST)
     def test_a_rollback_whose_answers_are_all_lost_is_told_as_made(self, team, fault):
         """Otherwise its operator would run it again, and be back where they were."""
-        first = team.published("one")
-        team.published("two")
+        first = team.publish_and_finish("one")
+        team.publish_and_finish("two")
         team.ada.begin(lambda: moves.rollback(team.bucket(team.ada), team.name, "dev"))
         team.ada.step_to("PUT", fault)
         while team.ada.waiting and team.ada.waiting.startswith("PUT"):
@@ -117,7 +117,7 @@ class TestLostAnswers:
 
     def test_another_operators_move_is_still_told(self, team):
         """Of two who move a channel at once, one is told that the other was first."""
-        team.published("one")
+        team.publish_and_finish("one")
         team.publish(team.ada, "two")
         team.ada.wait_at(
             "PUT /models/" if MODEL_BUCKET == "" else f"PUT /{MODEL_BUCKET}/models/{team.name}/ch"
@@ -143,7 +143,7 @@ class TestPrune:
 
     def test_an_upload_on_its_way_stays(self, team, monkeypatch):
         """A version without a manifest is pruned once nobody can be uploading it any more."""
-        team.published("one")
+        team.publish_and_finish("one")
         version = team.publish(team.ada, "two")
         team.ada.wait_at(f"{version}/manifest.json")
         assert team.objects(version) == {FILE}
@@ -158,22 +158,22 @@ class TestPrune:
 
     def test_what_a_channel_has_just_moved_to_stays(self, team):
         """The channels are read again before each version goes."""
-        old = team.published("one")
+        old = team.publish_and_finish("one")
         for word in ("two", "three"):
-            team.published(word)
+            team.publish_and_finish(word)
         team.prune(team.bob)
         while not team.bob.waiting.endswith(f"{old}/manifest.json"):
             team.bob.step()
         team.bob.wait_at("/channels/")
-        assert team.published("one") == old
+        assert team.publish_and_finish("one") == old
         assert team.bob.finish() == []
         assert team.objects(old) == WHOLE
 
     def test_what_is_removed_at_the_same_moment_is_uploaded_again(self, team):
         """Whoever publishes it looks once more after the move."""
-        old = team.published("one")
+        old = team.publish_and_finish("one")
         for word in ("two", "three"):
-            team.published(word)
+            team.publish_and_finish(word)
         team.prune(team.bob)
         team.bob.wait_at("DELETE")
         assert team.publish(team.ada, "one") == old
@@ -186,11 +186,11 @@ class TestPrune:
 
     def test_a_promotion_to_what_is_removed_at_the_same_moment_says_so(self, team):
         """Nothing else could be done: whoever promotes has not got the model."""
-        version = team.published("one")
+        version = team.publish_and_finish("one")
         team.promote(team.bob)
         team.bob.wait_at("PUT")
         for word in ("two", "three"):
-            team.published(word)
+            team.publish_and_finish(word)
         team.prune(team.ada)
         assert team.ada.finish() == [version]
         with pytest.raises(CommandError, match="has removed that version; roll back, or publish it"):
@@ -200,18 +200,18 @@ class TestPrune:
 @pytest.mark.parametrize("damage", [b"{", b"[]", b'{"version": []}', b'{"version": "1", "history": [1]}'])
 def test_a_damaged_pointer_is_written_anew(team, damage):
     """``publish`` does what every command that meets such a pointer says that it does."""
-    team.published("one")
+    team.publish_and_finish("one")
     key = channels.key(team.name, "dev")
     team.stack.client.put_object(Bucket=MODEL_BUCKET, Key=key, Body=damage)
     with pytest.raises(CommandError, match="publish again, which writes it anew"):
         team.pointer()
-    version = team.published("two")
+    version = team.publish_and_finish("two")
     assert (team.pointer().version, team.pointer().previous) == (version, None)
 
 
 def test_a_file_that_changes_while_it_is_uploaded_is_no_version(team):
     """The channel stays where it is; the version would be damaged."""
-    first = team.published("one")
+    first = team.publish_and_finish("one")
     version = team.publish(team.ada, "two")
     team.ada.wait_at("HEAD")
     (team.folder / "two" / FILE).write_text("new")

@@ -164,7 +164,7 @@ class Function:
 
 
 @contextlib.contextmanager
-def installed(environment: dict[str, str]) -> Iterator[None]:
+def install_s3(environment: dict[str, str]) -> Iterator[None]:
     """Let functions of this process find an S3, and each its own settings, clock and log."""
     backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=4), "base": 2}
     with (

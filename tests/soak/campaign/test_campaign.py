@@ -13,7 +13,7 @@ from support.proxy import Proxy
 
 from lambda_inference import _storage
 from lambda_setup.deployment.local.s3 import S3Server
-from soak.campaign.shout import installed
+from soak.campaign.shout import install_s3
 from soak.campaign.walk import Walk
 from soak.campaign.world import MODELS, RESULTS
 
@@ -40,7 +40,7 @@ def system():
         for bucket in (MODELS, RESULTS):
             s3.client().create_bucket(Bucket=bucket)
         _storage._buckets.clear()
-        with installed({**s3.environment(), "AWS_ENDPOINT_URL_S3": proxy.endpoint}):
+        with install_s3({**s3.environment(), "AWS_ENDPOINT_URL_S3": proxy.endpoint}):
             Walk.s3, Walk.proxy, Walk.totals = s3, proxy, Counter()
             yield s3
         _storage._buckets.clear()

@@ -200,7 +200,7 @@ class Walk(RuleBasedStateMachine):
         world.counts["faults"] += fault is not None
         request_id = f"r{world.number}-{world.now}"
         with self._failing(fault):
-            answer = environment.function.invoke(self._own(event), request_id, SECONDS)
+            answer = environment.function.invoke(self._name_in_world(event), request_id, SECONDS)
         self._check(environment, event, answer, faulty=fault is not None)
         return answer
 
@@ -213,7 +213,7 @@ class Walk(RuleBasedStateMachine):
         with self.world.proxy.failing(S3_FAULTS[name], on=PLACES[place], first=times):
             yield
 
-    def _own(self, event: dict[str, Any]) -> dict[str, Any]:
+    def _name_in_world(self, event: dict[str, Any]) -> dict[str, Any]:
         """Return an event whose id is of this world."""
         if isinstance(event.get("id"), str) and event["id"].isalpha():
             return event | {"id": f"{event['id']}-{self.world.number}"}
@@ -222,7 +222,9 @@ class Walk(RuleBasedStateMachine):
     def _check(
         self, environment: Environment, event: dict[str, Any], answer: Answer, *, faulty: bool
     ) -> None:
-        promises.check_answer(self.world, environment, self._own(event), answer, SECONDS, faulty=faulty)
+        promises.check_answer(
+            self.world, environment, self._name_in_world(event), answer, SECONDS, faulty=faulty
+        )
         now = environment.function.offset
         for line in map(json.loads, answer.lines):
             if line.get("message") == "the model is refused":
@@ -242,7 +244,7 @@ class Walk(RuleBasedStateMachine):
     @rule(number=st.integers(0, 2), event=EVENT, fault=FAULT)
     def invoke_over_http(self, number: int, event: dict[str, Any], fault: Any) -> None:
         """Ask a function over HTTP."""
-        body = json.dumps(self._own(event))
+        body = json.dumps(self._name_in_world(event))
         world, environment = self.world, self.world.environments[number]
         world.now += 1
         world.counts["invocations"] += 1
@@ -314,7 +316,7 @@ class Walk(RuleBasedStateMachine):
         request_id = f"r{world.number}-{world.now}"
         context = world.proxy.failing(gate, on=PLACES[place])
         context.__enter__()
-        own = self._own(event)
+        own = self._name_in_world(event)
 
         def run() -> None:
             answers.append(environment.function.invoke(own, request_id, SECONDS))

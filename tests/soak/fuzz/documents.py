@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 ODD = st.sampled_from(
     [None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, 1e308, float("inf"), float("nan"), "", " ", "\ud800",
      "null", "[]", "..", "/", "a/b", "\x00", "a" * 300, [], {}, [[]], [None], ["a", 5], {"a": {}}, [1, 2, 3]]
-)  # fmt: skip
+).map(copy.deepcopy)  # fmt: skip
 JSON = st.recursive(
     ODD | st.text(max_size=8) | st.integers() | st.floats(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -26,7 +26,7 @@ def list_places(value: Any) -> list[tuple[Any, Any]]:
 
 
 @st.composite
-def mutated(draw: st.DrawFn, documents: list[Any], values: st.SearchStrategy[Any] = JSON) -> Any:
+def draw_mutation(draw: st.DrawFn, documents: list[Any], values: st.SearchStrategy[Any] = JSON) -> Any:
     """Draw one of some documents, in which up to three places hold another value, are gone, or are new."""
     whole = [copy.deepcopy(draw(st.sampled_from(documents)))]
     for _ in range(draw(st.integers(1, 3))):
@@ -44,7 +44,7 @@ def mutated(draw: st.DrawFn, documents: list[Any], values: st.SearchStrategy[Any
 
 
 @st.composite
-def damaged(draw: st.DrawFn, files: list[bytes]) -> bytes:
+def draw_damage(draw: st.DrawFn, files: list[bytes]) -> bytes:
     """Draw one of some files, in which a few bytes are others, are gone, or were inserted."""
     data = bytearray(draw(st.sampled_from(files)))
     for _ in range(draw(st.integers(1, 3))):

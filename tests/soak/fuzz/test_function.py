@@ -20,7 +20,7 @@ from lambda_inference._predictor import Array, Prediction
 from lambda_inference._requests import parse
 from lambda_inference._results import encode_lines, encode_npz
 from lambda_inference.results import decode_arrays, decode_result
-from soak.fuzz.documents import JSON, damaged, mutated
+from soak.fuzz.documents import JSON, draw_damage, draw_mutation
 
 TRIED = int(os.environ.get("FUZZ_EXAMPLES") or 5000)
 TRIES = settings(max_examples=TRIED, deadline=None, database=None)
@@ -36,7 +36,7 @@ class Request(BaseRequest):
 
 
 @TRIES
-@given(event=mutated(EVENTS) | JSON)
+@given(event=draw_mutation(EVENTS) | JSON)
 def test_events(event: Any) -> None:
     """Each is a number of calls whose requests are read, or refused in the answer's form."""
     calls, _ = parse_event(event)
@@ -61,7 +61,10 @@ MANIFEST = Manifest(
 
 
 @TRIES
-@given(data=mutated([msgspec.to_builtins(MANIFEST)]).map(json.dumps).map(str.encode) | st.binary(max_size=50))
+@given(
+    data=draw_mutation([msgspec.to_builtins(MANIFEST)]).map(json.dumps).map(str.encode)
+    | st.binary(max_size=50)
+)
 def test_manifests(data: bytes) -> None:
     """One is what its version says, or unavailable."""
     BUCKET.read = lambda _: memoryview(data)
@@ -78,7 +81,7 @@ def test_manifests(data: bytes) -> None:
 
 
 @TRIES
-@given(data=mutated([{"version": "0" * 64}]).map(json.dumps).map(str.encode) | st.binary(max_size=50))
+@given(data=draw_mutation([{"version": "0" * 64}]).map(json.dumps).map(str.encode) | st.binary(max_size=50))
 def test_pointers(data: bytes) -> None:
     """One names a version, or is unavailable."""
     BUCKET.read_if_changed = lambda *_: (memoryview(data), None)
@@ -111,9 +114,9 @@ class Objects(dict[str, bytes]):
 
 @TRIES
 @given(
-    batch=mutated([BATCH]) | st.just(BATCH),
-    index=mutated([INDEX]) | st.just(INDEX),
-    error=mutated([{"Error": "E", "Cause": CAUSE}, json.dumps({"Error": "E", "Cause": CAUSE})]),
+    batch=draw_mutation([BATCH]) | st.just(BATCH),
+    index=draw_mutation([INDEX]) | st.just(INDEX),
+    error=draw_mutation([{"Error": "E", "Cause": CAUSE}, json.dumps({"Error": "E", "Cause": CAUSE})]),
 )
 def test_batches(batch: Any, index: Any, error: Any) -> None:
     """A manifest is written in which each range has an error as text, or the batch is refused."""
@@ -140,7 +143,7 @@ LINES = encode_lines(PREDICTIONS)
 
 
 @TRIES
-@given(data=damaged([NPZ]))
+@given(data=draw_damage([NPZ]))
 def test_arrays(data: bytes) -> None:
     """They are as many bytes as their index says, or a ValueError says that they are damaged."""
     try:
@@ -151,7 +154,7 @@ def test_arrays(data: bytes) -> None:
 
 
 @TRIES
-@given(records=damaged([LINES]), files=st.just({"v": NPZ}) | st.just({}))
+@given(records=draw_damage([LINES]), files=st.just({"v": NPZ}) | st.just({}))
 def test_results(records: bytes, files: dict[str, bytes]) -> None:
     """A result is read, or a ValueError says that it is damaged."""
     try:
@@ -169,7 +172,7 @@ ARCHIVE = {
 
 
 @TRIES
-@given(index=mutated([ARCHIVE]))
+@given(index=draw_mutation([ARCHIVE]))
 def test_archives(index: Any) -> None:
     """An index is wrong, or all its files lie inside of the folder and of the stream."""
     index = json.loads(json.dumps(index))

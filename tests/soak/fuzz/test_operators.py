@@ -11,6 +11,7 @@ from typing import Any
 import tomlkit
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.libraries import make_library
 from support.project import ROOT
 
 from lambda_inference._predictor import Prediction
@@ -22,14 +23,17 @@ from lambda_setup.models.describe import describe
 from lambda_setup.viewer.result import load_saved
 from layer.builder import recipe as recipes
 from layer.builder.errors import ElfError, LayerError
+from layer.builder.slim.split import layout
 from layer.builder.slim.split.observe import read_log
 from layer.builder.slim.split.restore import read_index
+from layer.builder.slim.split.write import split
 from layer.builder.verify import proof
-from soak.fuzz.documents import JSON, damaged, mutated
+from soak.fuzz.documents import JSON, draw_damage, draw_mutation
 
 TRIED = int(os.environ.get("FUZZ_EXAMPLES") or 2000)
 TRIES = settings(max_examples=TRIED, deadline=None, database=None)
-FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
+_TEMPORARY = tempfile.TemporaryDirectory(prefix="fuzz-")  # removed at the end of the process
+FOLDER = Path(_TEMPORARY.name)
 MODEL = {
     "name": "m",
     "engine": "opennmt",
@@ -56,7 +60,7 @@ def write_toml(path: Path, document: Any) -> None:
 
 
 @TRIES
-@given(document=mutated([MODEL]))
+@given(document=draw_mutation([MODEL]))
 def test_models(document: Any) -> None:
     """A model.toml becomes a manifest that a function reads, or an error that names the file."""
     folder = FOLDER / "model"
@@ -82,7 +86,7 @@ RECIPES = [
 
 
 @TRIES
-@given(document=mutated(RECIPES))
+@given(document=draw_mutation(RECIPES))
 def test_recipes(document: Any) -> None:
     """A recipe is read, or refused with the path of its file."""
     folder = FOLDER / "recipes" / "mine"
@@ -99,7 +103,7 @@ LOG = {"message": "code was unpacked", "cold_code": {"/opt/python/a.so": {"pages
 
 
 @TRIES
-@given(lines=st.lists(mutated([LOG]).map(json.dumps) | st.text(max_size=20), max_size=3))
+@given(lines=st.lists(draw_mutation([LOG]).map(json.dumps) | st.text(max_size=20), max_size=3))
 def test_logs(lines: list[str]) -> None:
     """Lines that are none of the layer's are passed over; two layers in one log are refused."""
     try:
@@ -111,7 +115,9 @@ def test_logs(lines: list[str]) -> None:
 
 @TRIES
 @given(
-    document=mutated([{"answer": [1], "digest": "a", "interpreter": "b", "prediction": "c", "terms": "d"}])
+    document=draw_mutation(
+        [{"answer": [1], "digest": "a", "interpreter": "b", "prediction": "c", "terms": "d"}]
+    )
 )
 def test_proofs(document: Any) -> None:
     """A record that is not whole is none."""
@@ -137,7 +143,7 @@ CORPORA = [
 
 
 @TRIES
-@given(data=damaged(CORPORA), name=st.sampled_from(["c.txt", "c.json", "c", "c.jsonl", "c.tsv"]))
+@given(data=draw_damage(CORPORA), name=st.sampled_from(["c.txt", "c.json", "c", "c.jsonl", "c.tsv"]))
 def test_corpora(data: bytes, name: str) -> None:
     """A corpus has a format, or an error says which it may have."""
     try:
@@ -153,7 +159,7 @@ RESULT = encode_lines(
 
 
 @TRIES
-@given(data=damaged([RESULT, b'{"index": 0}\n']))
+@given(data=draw_damage([RESULT, b'{"index": 0}\n']))
 def test_saved_results(data: bytes) -> None:
     """A result on this machine is shown, or named as damaged."""
     path = FOLDER / "result" / "predictions.jsonl.gz"
@@ -186,7 +192,7 @@ STEP = {"from": None, "to": "1", "when": "2026", "by": "me", "id": "i"}
 
 
 @TRIES
-@given(document=mutated([{"version": "1", "history": [STEP]}]) | JSON)
+@given(document=draw_mutation([{"version": "1", "history": [STEP]}]) | JSON)
 def test_pointers(document: Any) -> None:
     """A pointer says where its channel was before, or is damaged."""
     try:
@@ -197,14 +203,13 @@ def test_pointers(document: Any) -> None:
     assert pointer.previous is None or isinstance(pointer.previous, str)
 
 
-SPLIT = next(iter(sorted(ROOT.glob(".layers/*/layer/python/torch/lib/libtorch_global_deps.so"))), None)
-SMALL = (SPLIT.read_bytes() if SPLIT else Path(os.__file__).read_bytes())[:40_000]
+SPLIT = split(layout.parse(make_library()), [(0, 2)], level=1, block=4)
 
 
 @TRIES
-@given(data=damaged([SMALL]))
+@given(data=draw_damage([SPLIT]))
 def test_split_libraries(data: bytes) -> None:
-    """What is no split library is refused."""
+    """A split library's index is read, or the library is refused as none."""
     try:
         read_index(data)
     except ElfError:

@@ -3,9 +3,10 @@
 import pytest
 from support.libraries import make_library
 
+from layer.builder.errors import ElfError
 from layer.builder.recipe import RecipeError, parse
 from layer.builder.report.facts import Split
-from layer.builder.slim.split import restore, step
+from layer.builder.slim.split import layout, restore, step
 from layer.builder.slim.split.layout import PAGE
 from layer.builder.slim.split.restore import whole
 from layer.builder.slim.split.write import split
@@ -121,3 +122,14 @@ def test_cache(make, monkeypatch):
     second.finish()
     assert len(calls) == 2
     assert len(list(second.cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("kept", [0, 3, 64, 100, 0x1000, -1])
+def test_a_library_that_ends_too_early_is_refused(kept):
+    """Wherever it ends, its index is an error of the layer and no traceback."""
+    data = split(layout.parse(make_library()), [(0, 2)], level=1, block=4)
+    assert restore.read_index(data).hot
+    with pytest.raises(ElfError, match="split"):
+        restore.read_index(data[:kept])
+    with pytest.raises(ElfError, match="not a split library"):
+        restore.read_index(b"\0" + data[:-1])

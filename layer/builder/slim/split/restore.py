@@ -1,5 +1,6 @@
 """Read a split library as a loader and the handler see it, and compare it with the original."""
 
+import struct
 from typing import NamedTuple
 
 from layer.builder.errors import ElfError
@@ -69,7 +70,14 @@ class Index(NamedTuple):
 
 
 def read_index(data: bytes) -> Index:
-    """Return where the code of a split library is; ElfError if it is not one, or has another size."""
+    """Return where the code of a split library is; ElfError if it is not one, is damaged, or not whole."""
+    try:
+        return _parse_index(data)
+    except (ValueError, struct.error) as error:
+        raise ElfError(f"it is not a split library: {error}") from None
+
+
+def _parse_index(data: bytes) -> Index:
     start = next((one.offset for one in parse_segments(data) if one.kind == layout.PT_HOTCOLD), None)
     if start is None:
         raise ElfError("it is not a split library")
