@@ -35,6 +35,10 @@ class Item(Struct, forbid_unknown_fields=True):
 class ImageRequest(BaseRequest, kw_only=True):
     """Images to classify, and the number of classes to return."""
 
+    content_types: ClassVar[tuple[str, ...]] = (
+        "image/bmp", "image/gif", "image/jpeg", "image/png", "image/webp",
+    )  # fmt: skip
+
     data: Annotated[list[Item], Meta(min_length=1, max_length=MAX_ITEMS, description=_DATA)]
     top: Annotated[
         int, Meta(ge=1, le=1000, description="an integer from 1 to the number of the model's classes")
@@ -47,6 +51,11 @@ class ImageRequest(BaseRequest, kw_only=True):
                 raise BadRequest(
                     f'data[{index}] takes either "image" or "key"; got {which}', field=f"data[{index}]"
                 )
+
+    @classmethod
+    def from_body(cls, data: bytes) -> dict[str, Any]:
+        """Return the request for one image, whose file an HTTP body is."""
+        return {"data": [{"image": base64.b64encode(data).decode()}]}
 
 
 class ImageClassifier:

@@ -1,6 +1,5 @@
 """The forms in which Lambda delivers requests and expects answers."""
 
-import base64
 import re
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +7,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from lambda_inference._errors import BadRequest, ForeignEvent
-from lambda_inference._foreign import PREFLIGHT, unwrap
-from lambda_inference._requests import ID_PATTERN, decode_json
+from lambda_inference._errors import ForeignEvent
+from lambda_inference._foreign import PREFLIGHT, decode_message, unwrap
+from lambda_inference._requests import ID_PATTERN, BaseRequest
 
 
 class Call(Struct, frozen=True):
@@ -43,18 +42,23 @@ class Call(Struct, frozen=True):
         }
 
 
-def parse_event(event: Any) -> tuple[list[Call], bool]:
+def parse_event(event: Any, request_type: type[BaseRequest] = BaseRequest) -> tuple[list[Call], bool]:
     """Return the calls that an event holds, and whether a queue sent them.
 
     Events are direct invocations, API Gateway's payloads 1.0 and 2.0, function URLs, SQS messages, and the
     tasks of statemachines/: a request with the number of its attempt, or a batch whose manifest to write.
-    ``_foreign`` has what other services send.
+    ``_foreign`` has what other services send, ``_bodies`` what an HTTP body may be.
+
+    Args:
+        event: what Lambda delivers.
+        request_type: the function's, which says what bodies beside JSON it takes.
+
     """
     if not isinstance(event, dict):
         return [Call(lambda: event)], False
     context = event.get("requestContext")
     if isinstance(context, dict) and ("httpMethod" in event or "http" in context):
-        return [Call(lambda: _decode_http(event), http=True)], False
+        return [Call(lambda: _decode_http(event, request_type), http=True)], False
     records = event.get("Records")
     if isinstance(records, list) and records and all(map(_is_message, records)):
         return [_parse_message(record) for record in records], True
@@ -76,40 +80,13 @@ def _is_message(record: Any) -> bool:
 
 
 def _parse_message(record: dict[str, Any]) -> Call:
-    return Call(lambda: unwrap(decode_json(record["body"], "body")), message_id=record["messageId"])
+    return Call(lambda: decode_message(record["body"], "body"), message_id=record["messageId"])
 
 
-def _decode_http(event: dict[str, Any]) -> Any:
-    """Decode the body of an HTTP request; an error says also of what type the body is, if it is not JSON."""
+def _decode_http(event: dict[str, Any], request_type: type[BaseRequest]) -> Any:
     http = event["requestContext"].get("http")
     if "OPTIONS" in (event.get("httpMethod"), http.get("method") if isinstance(http, dict) else None):
         raise ForeignEvent(PREFLIGHT)
-    try:
-        return _decode_body(event)
-    except BadRequest as error:
-        headers = event.get("headers")
-        names = headers.items() if isinstance(headers, dict) else ()
-        types = [str(value) for name, value in names if name.lower() == "content-type"]
-        kind = re.match(r"(image|audio|video|text|multipart)/[\w.+-]{1,64}", types[0]) if types else None
-        if kind is None:
-            raise
-        raise BadRequest(
-            f"{error.message}; a body of type {kind[0]} is not taken: POST JSON, bytes as base64 in a field",
-            field=error.field,
-        ) from None
+    from lambda_inference._bodies import decode_body
 
-
-def _decode_body(event: dict[str, Any]) -> Any:
-    body = event.get("body")
-    if not body:
-        raise BadRequest("the HTTP request has no body; POST a JSON object", field="body")
-    if not isinstance(body, str):
-        raise BadRequest("the HTTP event's body is not a string", field="body")
-    if event.get("isBase64Encoded"):
-        try:
-            body = base64.b64decode(body, validate=True).decode()
-        except UnicodeDecodeError:
-            raise BadRequest("body is not UTF-8", field="body") from None
-        except ValueError:  # not base64, or not even ASCII
-            raise BadRequest("body is marked as base64 and is not", field="body") from None
-    return decode_json(body, "body")
+    return decode_body(event, request_type)

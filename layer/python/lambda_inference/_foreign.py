@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from lambda_inference._errors import ForeignEvent
+from lambda_inference._errors import BadRequest, ForeignEvent
 from lambda_inference._requests import decode_json
 
 TEST_EVENT = object()
@@ -25,18 +25,35 @@ PREFLIGHT = (
 )
 
 
+def decode_message(text: str, field: str) -> Any:
+    """Return the request in a queue's or a topic's message, or ``TEST_EVENT``.
+
+    Nobody waits for the answer, so the log is to have what is wrong.
+
+    Raises:
+        ForeignEvent: another service made it, or it is not JSON.
+
+    """
+    try:
+        payload = decode_json(text, field)
+    except BadRequest as error:
+        raise ForeignEvent(
+            f"{error.message}; a message has to be a request, which is a JSON object", field=field
+        ) from None
+    return unwrap(payload)
+
+
 def unwrap(payload: Any) -> Any:
     """Return the request inside an SNS envelope, ``TEST_EVENT``, or else the payload.
 
     Raises:
         ForeignEvent: another service made it, and it holds no request.
-        BadRequest: an SNS message is not JSON.
 
     """
     if not isinstance(payload, dict):
         return payload
     if payload.get("Type") == "Notification" and isinstance(payload.get("TopicArn"), str):
-        return decode_json(str(payload.get("Message")), "Message")
+        return decode_message(str(payload.get("Message")), "Message")
     if payload.get("Event") == "s3:TestEvent":
         return TEST_EVENT
     if payload.keys() >= {"detail-type", "source", "detail"}:
@@ -50,5 +67,5 @@ def unwrap(payload: Any) -> Any:
         return payload
     message = records[0].get("Sns")
     if source == "aws:sns" and len(records) == 1 and isinstance(message, dict):
-        return decode_json(str(message.get("Message")), "Message")
+        return decode_message(str(message.get("Message")), "Message")
     raise ForeignEvent(_ADVICE.get(source, _OTHER.format(source)))

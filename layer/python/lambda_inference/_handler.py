@@ -74,7 +74,7 @@ class Service:
             _telemetry.count("ColdStart")
             self.cold = False
         try:
-            calls, queued = parse_event(event)
+            calls, queued = parse_event(event, self.predictor_type.Request)
             if not queued:
                 return self._answer(calls[0], deadline, context.aws_request_id)
             return self._answer_messages(calls, deadline, context.aws_request_id)

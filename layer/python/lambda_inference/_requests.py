@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -44,6 +44,9 @@ class BaseRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     callers read it after a mistake.
     """
 
+    content_types: ClassVar[tuple[str, ...]] = ()
+    """Of HTTP bodies that ``from_body`` takes, such as ``image/png``; JSON is always taken."""
+
     warmup: Annotated[bool, Meta(description="true or false")] = False
     result: Annotated[
         Literal["s3", "inline", "auto"], Meta(description='one of "s3", "inline" and "auto"')
@@ -80,6 +83,11 @@ class BaseRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     def item(cls, value: Any) -> Any:
         """Return the item of ``data`` that a JSON value in a line of a corpus stands for."""
         return value
+
+    @classmethod
+    def from_body(cls, data: bytes) -> dict[str, Any]:
+        """Return the fields of the request that an HTTP body of one of ``content_types`` stands for."""
+        raise NotImplementedError
 
     def digest(self) -> str:
         """Return the sha256 of all fields that decide the answer; those of the delivery do not count.

@@ -10,7 +10,7 @@ For predictors of networks that take tokens: ``load_tokenizer``, ``plan_batches`
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -45,6 +45,8 @@ class TextRequest(BaseRequest, kw_only=True):
     A ``__post_init__`` of your own calls ``super().__post_init__()``.
     """
 
+    content_types: ClassVar[tuple[str, ...]] = ("text/plain",)
+
     data: TextData
 
     def __post_init__(self) -> None:
@@ -54,6 +56,12 @@ class TextRequest(BaseRequest, kw_only=True):
     def item(cls, value: Any) -> Any:
         """Return the text of a JSON value in a line of a corpus: itself, or an object's ``text``."""
         return _extract_text(value)
+
+    @classmethod
+    def from_body(cls, data: bytes) -> dict[str, Any]:
+        """Return the request for the lines of a text, as those of a corpus."""
+        lines = data.decode("utf-8-sig").removesuffix("\n").split("\n")
+        return {"data": [line.removesuffix("\r") for line in lines]}
 
 
 def _extract_text(value: Any) -> Any:
