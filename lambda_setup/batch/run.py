@@ -114,7 +114,7 @@ def read_version(deployment: Deployment) -> str:
         verb = f"promote {model}" if settings["MODEL_CHANNEL"] == "prod" else "publish DIR"
         raise CommandError(
             f"s3://{bucket} has no model {model} yet in the channel {settings['MODEL_CHANNEL']}; put one "
-            f"there: python -m lambda_setup model {verb}"
+            f"there: python -m lambda_setup model {verb} {deployment.arguments}"
         )
     return pointer.version
 

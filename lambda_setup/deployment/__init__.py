@@ -32,6 +32,7 @@ class Deployment(Protocol):
     """A function with its buckets, in AWS or on this machine."""
 
     where: str  # it runs, for people
+    arguments: str  # by which a command that is printed finds it
     client: "S3Client"  # of the S3 that has both buckets
 
     @property

@@ -31,6 +31,7 @@ class AwsDeployment:
         self._stack = stack
         self._function = function
         self.where = f"stack {stack}" if stack else f"function {function}"
+        self.arguments = f"--stack {stack}{account_arguments(session)}"
         with readable_errors(self.where):
             self.client = session.client("s3")
 
@@ -107,6 +108,12 @@ def open_session(region: str | None = None, profile: str | None = None) -> "Sess
         return session
 
 
+def account_arguments(session: "Session") -> str:
+    """Return ``--region`` and ``--profile`` of a session, to be put behind a command that is printed."""
+    profile = session.profile_name
+    return f" --region {session.region_name}" + (f" --profile {profile}" if profile != "default" else "")
+
+
 def check_bucket(client: "S3Client", bucket: str, parameters: Mapping[str, str]) -> None:
     """Refuse a bucket that a stack's function could not reach.
 
@@ -164,12 +171,12 @@ def _check_key(client: "S3Client", bucket: str, given: str) -> None:
 
 def open_model_bucket(session: "Session", *, stack: str = "", bucket: str = "") -> ModelBucket:
     """Return a model bucket by its name, or by the stack that has it."""
-    bucket = bucket or get_stack_output(session, stack, "ModelBucketName")
     return ModelBucket(
         session.client("s3"),
-        bucket,
+        bucket or get_stack_output(session, stack, "ModelBucketName"),
         identify=lambda: get_caller(session),
         environment=session_environment(session),
+        arguments=(f"--stack {stack}" if stack else f"--bucket {bucket}") + account_arguments(session),
     )
 
 
@@ -211,12 +218,15 @@ def get_parameters(session: "Session", stack: str) -> dict[str, str]:
     }
 
 
-def explain_failure(client: Any, stack: str) -> str:
+def explain_failure(session: "Session", stack: str) -> str:
     """Return why CloudFormation's last operation on a stack failed, as far as its events say."""
     from botocore.exceptions import BotoCoreError, ClientError
 
+    events: Any
     try:
-        events = client.describe_stack_events(StackName=stack)["StackEvents"]  # the latest first
+        events = session.client("cloudformation").describe_stack_events(StackName=stack)[
+            "StackEvents"
+        ]  # the latest first
     except (BotoCoreError, ClientError):
         events = []
     reasons: list[str] = []
@@ -226,7 +236,9 @@ def explain_failure(client: Any, stack: str) -> str:
             break
         if status.endswith("_FAILED") and event.get("ResourceStatusReason"):
             reasons.append(f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}")
-    return reasons[-1] if reasons else f"see: sam list resources --stack-name {stack}"
+    if reasons:
+        return reasons[-1]
+    return f"see: sam list resources --stack-name {stack}{account_arguments(session)}"
 
 
 def check_snapshot(session: "Session", stack: str, model: str) -> None:
@@ -289,7 +301,7 @@ def publish_again(session: "Session", stack: str, release: str) -> bool:
         except WaiterError:
             raise CommandError(
                 f"stack {stack} was not published again, and serves as before. "
-                f"{explain_failure(client, stack)}. The same command tries it again"
+                f"{explain_failure(session, stack)}. The same command tries it again"
             ) from None
     return True
 

@@ -119,7 +119,7 @@ def remove(session: "Session", remains: Remains, say: Callable[[str], None]) -> 
         except WaiterError:
             raise CommandError(
                 f"stack {remains.stack} could not be deleted, and its buckets are as they were. "
-                f"{explain_failure(client, remains.stack)}. Fix that, and give the same command again"
+                f"{explain_failure(session, remains.stack)}. Fix that, and give the same command again"
             ) from None
     for bucket in remains.buckets:
         say(f"emptying s3://{bucket.name}")

@@ -54,11 +54,13 @@ class ModelBucket:
         *,
         identify: Callable[[], str] = lambda: "unknown",
         environment: Mapping[str, str] = MappingProxyType({}),
+        arguments: str = "",
     ) -> None:
         self.client = client
         self.name = name
         self.identify = identify  # returns the identity to record when a channel moves
         self.environment = {**environment, "MODEL_BUCKET": name}
+        self.arguments = arguments or f"--bucket {name}"  # by which a command that is printed finds it
 
     def models(self) -> list[str]:
         """Return the names of all models."""
@@ -106,7 +108,7 @@ class ModelBucket:
         if len(matches) != 1:
             raise CommandError(
                 f"{len(matches) or 'no'} versions of {model} in s3://{self.name} begin with {start}; "
-                f"see: python -m lambda_setup model show {model}"
+                f"see: python -m lambda_setup model show {model} {self.arguments}"
             )
         return matches[0]
 
@@ -117,7 +119,7 @@ class ModelBucket:
             verb = f"promote {model}" if channel == "prod" else "publish DIR"
             raise CommandError(
                 f"there is no channel {channel} of {model} in s3://{self.name}; put a model there: "
-                f"python -m lambda_setup model {verb}"
+                f"python -m lambda_setup model {verb} {self.arguments}"
             )
         return self.version(model, pointer.version)
 

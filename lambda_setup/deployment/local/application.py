@@ -41,6 +41,7 @@ class LocalDeployment:
     """S3, a model in it, and as many functions as asked for, as a deployed stack has them."""
 
     where = "on this machine"
+    arguments = "--local"
     result_bucket = RESULT_BUCKET
 
     s3: S3
@@ -177,6 +178,7 @@ def open_model_bucket() -> ModelBucket:
         MODEL_BUCKET,
         identify=lambda: f"local:{_get_user()}",
         environment=server.environment(),
+        arguments="--local",
     )
 
 

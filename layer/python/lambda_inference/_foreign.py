@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from lambda_inference._errors import BadRequest, ForeignEvent
-from lambda_inference._requests import decode_json
+from lambda_inference._requests import decode_json, describe
 
 TEST_EVENT = object()
 """S3's message to a new receiver of notifications, in place of a request."""
@@ -31,11 +31,13 @@ def decode_message(text: str, field: str) -> Any:
     Nobody waits for the answer, so the log is to have what is wrong.
 
     Raises:
-        ForeignEvent: another service made it, or it is not JSON.
+        ForeignEvent: another service made it, or it is not a JSON object.
 
     """
     try:
         payload = decode_json(text, field)
+        if not isinstance(payload, dict):
+            raise BadRequest(f"{field} is {describe(payload)}", field=field)
     except BadRequest as error:
         raise ForeignEvent(
             f"{error.message}; a message has to be a request, which is a JSON object", field=field

@@ -105,6 +105,25 @@ def test_what_is_no_request_is_refused(start_function, one, event):
 
 
 @each
+def test_a_body_that_is_not_json(start_function, one):
+    """A type that no function takes is named in a 400; lines of a text are the same request as a list."""
+    function, event = start_function(one.name), event_of(one)
+    wave = {"headers": {"content-type": "audio/wav"}, "body": "UklGRiQAAAA=", "isBase64Encoded": True}
+    refused = function.invoke(http(None) | wave)
+    error = json.loads(refused["body"])["error"]
+    assert (refused["statusCode"], error["field"]) == (400, "body")
+    assert "a body of type audio/wav is not taken: POST JSON" in error["message"]
+
+    texts = all(isinstance(item, str) for item in event["data"])
+    assert ("text/plain" in error["message"]) == texts
+    if texts:
+        plain = {"headers": {"Content-Type": "text/plain; charset=utf-8"}, "body": "\n".join(event["data"])}
+        answered = json.loads(function.invoke(http(None) | plain)["body"])
+        listed = function.invoke({"data": event["data"], "result": "inline"})["body"]
+        assert answered["predictions"] == listed["predictions"]
+
+
+@each
 def test_warmup(start_function, one):
     """A warm-up needs no data."""
     response = start_function(one.name).invoke({"warmup": True})

@@ -1,7 +1,8 @@
 """Deployments one after the other, in CloudFormation's order: nobody is refused, and nothing is lost.
 
 The model of CloudFormation is that of its user guide: a resource is created or updated after those that it
-refers to or depends on ("DependsOn attribute"); one whose create-only property changes is created anew first
+refers to or depends on ("DependsOn attribute"), and those that do not wait for each other come in any order,
+here a random one; one whose create-only property changes is created anew first
 ("Update behaviors of stack resources", replacement); what was replaced or is no longer in the template is
 deleted after everything else, in UPDATE_COMPLETE_CLEANUP_IN_PROGRESS, or kept as its policy says. A failed
 update takes the same steps back. What is create-only stands in AWS's registry, of which cfn-lint has a copy:
@@ -43,8 +44,8 @@ CHOICES = {
 }
 
 
-def order(stack: Stack) -> list[str]:
-    """Return a stack's resources in the order in which CloudFormation makes them."""
+def order(stack: Stack, dice: random.Random | None = None) -> list[str]:
+    """Return a stack's resources in an order in which CloudFormation may make them."""
     graph = {}
     for name in stack.resources:
         resource = stack.template["Resources"][name]
@@ -55,7 +56,14 @@ def order(stack: Stack) -> list[str]:
         depends = resource.get("DependsOn", [])
         named |= set([depends] if isinstance(depends, str) else depends)
         graph[name] = named & stack.resources.keys() - {name}
-    return list(TopologicalSorter(graph).static_order())
+    sorter, steps, ready = TopologicalSorter(graph), [], []
+    sorter.prepare()
+    while sorter.is_active():
+        ready += sorter.get_ready()
+        name = ready.pop(dice.randrange(len(ready)) if dice else 0)
+        sorter.done(name)
+        steps.append(name)
+    return steps
 
 
 def needs(stack: Stack) -> set[Need]:
@@ -133,6 +141,7 @@ class Account:
     queued: bool = False
     number: int = 0
     s3: Any = None  # a server's client: what is in the buckets is there, too
+    dice: random.Random | None = None  # for what CloudFormation does in any order
 
     def __post_init__(self) -> None:
         if self.s3:
@@ -188,7 +197,7 @@ class Account:
     def clean_up(self, former: Stack, stack: Stack) -> None:
         """Delete what a stack had and the next one has not, or keep it as its policy says."""
         kept = {properties["PolicyName"] for properties in stack.all("IAM::RolePolicy")}
-        for name in reversed(order(former)):
+        for name in reversed(order(former, self.dice)):
             resource = former.resources[name]
             properties = resource["Properties"]
             if resource["Type"] == "AWS::Lambda::EventSourceMapping" and name not in stack.resources:
@@ -210,7 +219,7 @@ class Account:
 
     def deploy(self, stack: Stack, fails_after: int | None = None) -> None:
         """Create or update the stack; where a step fails, take back those before it."""
-        former, steps = self.stack, order(stack)
+        former, steps = self.stack, order(stack, self.dice)
         before = set(self.buckets)
         for name in steps[:fails_after]:
             self.put(stack, name)
@@ -220,7 +229,7 @@ class Account:
                 self.clean_up(former, stack)
             self.stack = stack
         else:
-            for name in order(former):
+            for name in order(former, self.dice):
                 self.put(former, name)
                 self.check(f"rollback of {name}")
             self.clean_up(stack, former)
@@ -237,7 +246,7 @@ class Account:
         """Delete the stack, what uses something before what it uses: its buckets stay."""
         assert self.stack
         self.live, self.queued = None, False
-        for name in reversed(order(self.stack)):
+        for name in reversed(order(self.stack, self.dice)):
             resource = self.stack.resources[name]
             if resource["Type"] == "AWS::S3::Bucket":
                 self.leave(name, resource)
@@ -315,7 +324,7 @@ class Operator:
 
     def __init__(self, dice: random.Random, s3: Any = None) -> None:
         self.dice = dice
-        self.account = Account(s3=s3)
+        self.account = Account(s3=s3, dice=dice)
         self.parameters: dict = {}
         self.used: dict[tuple[str, str], int] = {}
         self.day = self.runs = 0

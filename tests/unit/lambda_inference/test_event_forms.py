@@ -124,6 +124,7 @@ def test_a_test_event_is_acknowledged(event):
         (in_queue(SCHEDULE), "constant input"),
         (in_queue(by_topic(SCHEDULE)), "constant input"),
         (ENVELOPE | {"Message": "Backup is done."}, "Message is not JSON: .*; a message has to be a request"),
+        (in_queue("Hello"), "body is a string of 5 characters; a message has to be a request"),
         ({"Records": [SQS | {"body": "Hello"}]}, "body is not JSON: .*; a message has to be a request"),
         ({"Records": [{"eventSource": "aws:kinesis", "kinesis": {}}]}, "records of aws:kinesis"),
         ({"httpMethod": "OPTIONS", "requestContext": {}}, "CORS settings"),

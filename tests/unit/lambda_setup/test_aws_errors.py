@@ -13,13 +13,16 @@ from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from support.project import MODEL
 
 from lambda_setup.__main__ import main
+from lambda_setup.batch.run import read_version
 from lambda_setup.commands.model import channels
 from lambda_setup.deployment import aws
 from lambda_setup.deployment.aws import (
+    AwsDeployment,
     check_bucket,
     check_snapshot,
     explain_failure,
     get_stack_output,
+    open_model_bucket,
     open_session,
     publish_again,
     readable_errors,
@@ -332,6 +335,11 @@ class Events:
             for place, status, reason in events
         ]  # fmt: skip
 
+    region_name, profile_name = "eu-central-1", "mine"
+
+    def client(self, _):
+        return self
+
     def describe_stack_events(self, **_):
         return {"StackEvents": self.events}
 
@@ -339,17 +347,37 @@ class Events:
 def test_why_a_stack_failed():
     """The first failure of the last operation is the cause; those of former operations are none."""
     former = [("Role", "CREATE_FAILED", "long ago"), ("mine", "CREATE_IN_PROGRESS", "")]
-    client = Events(
+    session = Events(
         ("mine", "UPDATE_ROLLBACK_COMPLETE", ""),
         ("Alias", "UPDATE_FAILED", "Resource update cancelled"),
         ("Version", "CREATE_FAILED", "Timed out waiting for the snapshot"),
         ("mine", "UPDATE_IN_PROGRESS", ""),
         *former,
     )
-    assert explain_failure(client, "mine") == "Version: Timed out waiting for the snapshot"
+    assert explain_failure(session, "mine") == "Version: Timed out waiting for the snapshot"
     assert explain_failure(Events(("mine", "DELETE_IN_PROGRESS", ""), *former), "mine") == (
-        "see: sam list resources --stack-name mine"
+        "see: sam list resources --stack-name mine --region eu-central-1 --profile mine"
     )
+
+
+def test_a_command_that_is_printed_names_bucket_and_region(monkeypatch):
+    """What is missing in a bucket is put there by a command that finds the same bucket again."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    with mock_aws():
+        session = boto3.Session(region_name="eu-central-1")
+        location = {"LocationConstraint": "eu-central-1"}
+        session.client("s3").create_bucket(Bucket="mine", CreateBucketConfiguration=location)
+        bucket = open_model_bucket(session, bucket="mine")
+        with pytest.raises(CommandError, match=r"model promote en-es --bucket mine --region eu-central-1$"):
+            bucket.channel_version("en-es", "prod")
+        with pytest.raises(CommandError, match=r"model show en-es --bucket mine --region eu-central-1$"):
+            bucket.version("en-es", "1")
+        deployment = AwsDeployment(session, "mine")
+        variables = {"MODEL_BUCKET": "mine", "MODEL_NAME": "en-es", "MODEL_CHANNEL": "dev"}
+        deployment.environment = lambda: variables  # type: ignore[method-assign]
+        with pytest.raises(CommandError, match=r"publish DIR --stack mine --region eu-central-1$"):
+            read_version(deployment)
 
 
 @pytest.mark.parametrize(
