@@ -36,13 +36,13 @@ def decode_message(text: str, field: str) -> Any:
     """
     try:
         payload = decode_json(text, field)
-        if not isinstance(payload, dict):
-            raise BadRequest(f"{field} is {describe(payload)}", field=field)
     except BadRequest as error:
-        raise ForeignEvent(
-            f"{error.message}; a message has to be a request, which is a JSON object", field=field
-        ) from None
-    return unwrap(payload)
+        reason = error.message
+    else:
+        if isinstance(payload, dict):
+            return unwrap(payload)
+        reason = f"{field} is {describe(payload)}"
+    raise ForeignEvent(f"{reason}; a message has to be a request, which is a JSON object", field=field)
 
 
 def unwrap(payload: Any) -> Any:
