@@ -17,7 +17,7 @@ from lambda_setup.costs.pricing import load_prices
 from studies.batch_scale import tables as scale
 from tools.demo import picture
 from tools.markers import replace_part
-from tools.pages import commands, decisions, diagrams, packages, parameters, performance
+from tools.pages import commands, decisions, diagrams, fields, packages, parameters, performance
 
 ROOT = Path(__file__).resolve().parents[1]
 COST = "docs/cost.md"
@@ -47,6 +47,7 @@ def make_documents(root: Path = ROOT) -> dict[str, str]:
         decisions.DOCUMENT: decisions.make_page(root),
         packages.DOCUMENT: packages.make_page(),
         parameters.DOCUMENT: parameters.make_page(),
+        **fields.make_pages(),
         picture.PICTURE: picture.draw_demo(),
         diagrams.REQUEST: diagrams.draw_request(),
         diagrams.CODE: diagrams.draw_code(),

@@ -56,7 +56,7 @@ class Smoke(Struct, frozen=True):
     predictions: list[Any]
 
 
-class _Description(Struct, frozen=True, kw_only=True):
+class Description(Struct, frozen=True, kw_only=True):
     """A ``model.toml`` with all that it has to say."""
 
     name: str
@@ -87,7 +87,7 @@ def describe(folder: Path) -> PublishedManifest:
         raise CommandError(f"{path} lacks {', '.join(sorted(missing))}; see models/en-es/model.toml")
     fetch(folder)
     try:
-        fields = msgspec.convert(description, _Description)
+        fields = msgspec.convert(description, Description)
         validate_file_names(fields.files)
     except (CommandError, msgspec.ValidationError) as error:
         raise CommandError(f"{path}: {error}") from None

@@ -10,6 +10,8 @@ from support.project import ROOT
 from layer.builder import recipe as recipes
 from layer.builder.errors import RecipeError
 from layer.builder.recipe import RECIPES, Contents, Recipe, Smoke, load, normalise, parse
+from layer.builder.slim.late.gate import Lazy
+from layer.builder.slim.patch import Patch
 from layer.builder.verify import inputs
 from layer.builder.verify.inputs import check_model, list_code_files
 from layer.builder.wheels.draft import check_script
@@ -322,22 +324,35 @@ class TestPage:
     TEXT = (ROOT / "docs" / "layers.md").read_text(encoding="utf-8").partition("## From a requirements")[2]
 
     def test_keys(self):
-        """Each key has a row."""
+        """Each key has a row, and no row is about something else."""
         derived = {"common", "folder", "text", "donors"}
         keys = {field.name for kind in (Recipe, Contents, Smoke) for field in fields(kind)} - derived
-        spelled = {
-            "targets": "[targets.NAME]",
-            "smoke": "[smoke]",
-            "rules": "[[rules]]",
-            "patches": "[[patches]]",
-            "split": "[[split]]",
-        }
+        spelled = {"targets": "[targets.NAME]", "lazy": "[lazy]"}
+        spelled |= {name: f"[[{name}]]" for name in ("rules", "patches", "split")}
 
-        assert [key for key in sorted(keys) if f"`{spelled.get(key, key)}`" not in self.TEXT] == []
+        assert self.list_keys("## A recipe", "### A patch") == sorted(
+            {spelled.get(key, key) for key in keys - {"smoke"}} | {"extends", "include"}
+        )
+        assert "`[smoke]`" in self.TEXT
+
+    def test_keys_of_patches(self):
+        """Each key of a patch and of the gate has a row, and no row is about something else."""
+        patch = {field.name for field in fields(Patch)} - {"action"} | {"remove", "empty"}
+        lazy = {field.name for field in fields(Lazy)} - {"later"} | {"[[lazy.later]]"}
+
+        assert self.list_keys("### A patch", "## Publish") == sorted(
+            [*patch, *lazy, "[[patches]]", "[lazy]"]  # the last two in the tables' heads
+        )
+
+    def list_keys(self, start, end):
+        """Return what the first cells of the rows between two headings name."""
+        part = self.TEXT.partition(start)[2].partition(end)[0]
+        rows = re.findall(r"^\| ([^|]*`[^|]+) \|", part, re.MULTILINE)
+        return sorted(name for row in rows for name in re.findall(r"`([^`]+)`", row))
 
     def test_examples(self, tmp_path):
-        """The recipe is one, and the smoke script has an answer in at most ten lines."""
-        (recipe,) = re.findall(r"```toml\n(.*?)```", self.TEXT, re.DOTALL)
+        """The recipe and the patch are such, and the smoke script has an answer in at most ten lines."""
+        recipe, patch = re.findall(r"```toml\n(.*?)```", self.TEXT, re.DOTALL)
         (script,) = re.findall(r"```python\n(.*?)```", self.TEXT, re.DOTALL)
         (tmp_path / "smoke.py").write_text(script)
 
@@ -346,6 +361,7 @@ class TestPage:
         check_script(mine.smoke.script)
         assert mine.contents("host").donors == {"scikit-learn"}
         assert len(script.splitlines()) <= 10
+        assert parse({**MINIMAL, **tomllib.loads(patch)}).patches[0].action == "replace"
 
 
 def test_a_model_without_its_weights_is_refused_with_the_command_that_fetches_them(tmp_path, monkeypatch):

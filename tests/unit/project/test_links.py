@@ -45,9 +45,11 @@ def test_the_index_has_every_page() -> None:
             assert f"]({path})" in index, name
 
 
-@pytest.mark.parametrize("name", [name for name in WRITTEN if re.fullmatch(r"docs/(?!decisions/).*", name)])
+@pytest.mark.parametrize(
+    "name", [name for name in WRITTEN if re.match(r"docs/|examples/|studies/|(?!README)[A-Z]+\.md$", name)]
+)
 def test_a_page_says_who_it_is_for(name: str) -> None:
-    """In the line below its title, so that a reader who is not meant can leave."""
+    """In the line below its title, so that a reader who is not meant can leave; the README is for all."""
     title, empty, line = (ROOT / name).read_text(encoding="utf-8").splitlines()[:3]
     assert title.startswith("# ")
     assert not empty
