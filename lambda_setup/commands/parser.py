@@ -11,7 +11,7 @@ from lambda_setup.commands import (
     new,
     playground,
     results,
-    s3,
+    servers,
     teardown,
 )
 
@@ -22,7 +22,7 @@ def build_parser(program: str = "python -m lambda_setup") -> argparse.ArgumentPa
         prog=program, description="Run a function and manage its models, results and costs."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (invoke, s3, model, results, batch, playground, cost, new, cold_start, teardown):
+    for command in (invoke, servers, model, results, batch, playground, cost, new, cold_start, teardown):
         command.configure_parser(commands)
     commands.add_parser("layer", help="build and publish layers; see: python -m layer --help")
     return parser

@@ -91,10 +91,12 @@ class LocalDeployment:
         """Layers that its functions run in, built at the first look."""
         return build_layers(self.engine)
 
-    def function(self, *, env: Mapping[str, str] | None = None, **options: Any) -> Emulator:
-        """Return a function of its own, to be started by ``with``."""
+    def function(
+        self, *, code: Path | None = None, env: Mapping[str, str] | None = None, **options: Any
+    ) -> Emulator:
+        """Return a function of its own, to be started by ``with``: its engine's, or the one in a folder."""
         return Emulator(
-            functions.for_engine(self.engine).code,
+            code or functions.for_engine(self.engine).code,
             layers=self.layers,
             # One /tmp for all: what the first function unpacks, the others find.
             temporary=options.pop("temporary", self.temporary),

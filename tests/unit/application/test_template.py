@@ -729,13 +729,13 @@ class TestLocally:
 
     def test_what_make_s3_serves(self):
         """The values in events/env.json are those of the S3 that ``make s3`` starts."""
-        from lambda_setup.commands import s3 as serve
+        from lambda_setup.commands import servers
         from lambda_setup.deployment.local import application as stack
 
         values = json.loads((ROOT / "events" / "env.json").read_text())["TranslationFunction"]
         assert (values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"]) == (
-            serve.ACCESS_KEY,
-            serve.SECRET_KEY,
+            servers.ACCESS_KEY,
+            servers.SECRET_KEY,
         )
         assert (values["MODEL_BUCKET"], values["RESULT_BUCKET"]) == (stack.MODEL_BUCKET, stack.RESULT_BUCKET)
         (host,) = SAMCONFIG["default"]["local_invoke"]["parameters"]["add_host"]
