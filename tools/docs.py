@@ -50,6 +50,7 @@ def make_documents(root: Path = ROOT) -> dict[str, str]:
         **fields.make_pages(),
         picture.PICTURE: picture.draw_demo(),
         diagrams.REQUEST: diagrams.draw_request(),
+        diagrams.QUEUES: diagrams.draw_queues(),
         diagrams.CODE: diagrams.draw_code(),
     }
 

@@ -1,4 +1,4 @@
-"""Pictures that explain: a request's way, a cold start's timeline, and a library's hot and cold code.
+"""Pictures that explain: a request's way, queues, a cold start's timeline, a library's hot and cold code.
 
 The timeline is of measured starts, and the map of code of recorded pages. All stand on white ground, so that
 they can be read on a dark page too.
@@ -18,6 +18,7 @@ from lambda_setup.deployment.cold_start.timeline import draw as draw_timeline
 from layer.builder.slim.split.pages import parse_runs
 
 REQUEST = "docs/images/request.svg"
+QUEUES = "docs/images/queues.svg"
 COLD_START = "docs/images/cold_start.svg"
 CODE = "docs/images/hot_code.svg"
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,63 @@ STEPS = (
     Step("function", "S3", "_results", "stores arrays, then the record: the commit"),
     Step("function", "caller", "_events", "keys, or the answer if it fits"),
 )
+
+
+PLACES = {
+    "sender": (66, 66),
+    "RequestQueue": (276, 66),
+    "FailureQueue": (276, 146),
+    "caller": (66, 226),
+    "Lambda's own queue": (276, 226),
+    "function, alias live": (560, 146),
+    "S3": (730, 146),
+}
+"""The middle of each box."""
+WAYS = (
+    ("sender", "RequestQueue", "message"),
+    ("RequestQueue", "function, alias live", "up to QueueBatchSize messages"),
+    ("RequestQueue", "FailureQueue", "received five times"),
+    ("caller", "Lambda's own queue", "event"),
+    ("Lambda's own queue", "function, alias live", "event"),
+    ("Lambda's own queue", "FailureQueue", "failed three times"),
+    ("function, alias live", "S3", "results"),
+)
+HALF = 76, 16
+"""Half of a box's width and height."""
+
+
+def draw_queues() -> str:
+    """Return the SVG of the ways by which a queue's messages and asynchronous events reach the function."""
+    lines = [*_begin(800, 262, "Messages and asynchronous events, with Queue=on")]
+    for start, end, text in WAYS:
+        lines += _draw_way(PLACES[start], PLACES[end], text, failed=end == "FailureQueue")
+    for name, (x, y) in PLACES.items():
+        half = 30 if name in {"sender", "caller", "S3"} else HALF[0]
+        box = f'x="{x - half}" y="{y - HALF[1]}" width="{2 * half}" height="{2 * HALF[1]}" rx="4"'
+        words = f'<text x="{x}" y="{y + 4}" text-anchor="middle" fill="#ffffff">{html.escape(name)}</text>'
+        lines += [f'<rect {box} fill="{INK}"/>', words]
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def _draw_way(start: tuple[int, int], end: tuple[int, int], text: str, *, failed: bool) -> Iterator[str]:
+    """Yield an arrow from one box to another, and its words: down or up, or to the right."""
+    color = ORANGE if failed else BLUE
+    (x1, y1), (x2, y2) = start, end
+    if x1 == x2:
+        tip = y2 + (HALF[1] if y1 > y2 else -HALF[1])
+        side = 8 if y1 > y2 else -8
+        yield f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{tip + side}" stroke="{color}" stroke-width="2"/>'
+        yield f'<path d="M{x2} {tip}l-4 {side}h8z" fill="{color}"/>'
+        yield f'<text x="{x1 + 10}" y="{(y1 + y2) // 2 + 4}">{text}</text>'
+        return
+    tip = x2 - (30 if x2 > 700 else HALF[0])  # noqa: PLR2004 - the last box is a narrow one
+    bend = x2 - HALF[0] - 24 if y1 != y2 else x1
+    yield (
+        f'<path d="M{x1} {y1}H{bend}V{y2}H{tip - 7}" fill="none" stroke="{color}" stroke-width="2"/>'
+        f'<path d="M{tip} {y2}l-7 -4v8z" fill="{color}"/>'
+    )
+    left = x1 + (30 if x1 < HALF[0] else HALF[0])
+    yield f'<text x="{left + 8}" y="{y1 - 7}">{text}</text>'
 
 
 def draw_request() -> str:

@@ -31,7 +31,17 @@ def test_the_way_begins_and_ends_with_the_caller() -> None:
     assert {step.start for step in diagrams.STEPS[1:]} == {"function"}
 
 
-@pytest.mark.parametrize("draw", [diagrams.draw_request, diagrams.draw_code])
+def test_the_queues_are_those_of_the_template() -> None:
+    """And the numbers of tries; asynchronous invocations have Lambda's default."""
+    template = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    assert {f"\n  {name}:" in template for name in diagrams.PLACES if name.endswith("Queue")} == {True}
+    assert re.search(r"maxReceiveCount: 5\b", template)
+    assert ("RequestQueue", "FailureQueue", "received five times") in diagrams.WAYS
+    assert "QueueBatchSize" in template
+    assert {place for way in diagrams.WAYS for place in way[:2]} == set(diagrams.PLACES)
+
+
+@pytest.mark.parametrize("draw", [diagrams.draw_request, diagrams.draw_queues, diagrams.draw_code])
 def test_pictures_are_xml_with_a_title(draw) -> None:
     """On white ground, so that a dark page can show them."""
     picture = ET.fromstring(draw())  # noqa: S314 - our own
