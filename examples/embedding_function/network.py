@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from lambda_inference import Deadline, Model
+from lambda_inference.networks import open_network
 from lambda_inference.texts import load_tokenizer, pad_batch, plan_batches
-from lambda_inference.threads import thread_count
 
 BUDGET = 4096
 """Most tokens of a batch, padding included. Larger batches take more memory and no less time."""
@@ -19,25 +19,16 @@ class Network:
     def __init__(self) -> None:
         # Imported while the model is on its way from S3.
         import numpy as np
-        import onnxruntime
+        import onnxruntime  # noqa: F401 - for open_network
         import tokenizers  # noqa: F401 - for load_tokenizer
 
-        self.numpy, self._runtime = np, onnxruntime
+        self.numpy = np
 
     def load(self, model: Model) -> None:
         """Load the network, its weights, its tokenizer and its settings."""
         self.settings: dict[str, Any] = msgspec.json.decode(model.only("settings.json"))
         self.tokenizer: Any = load_tokenizer(model, self.settings["longest"])
-        options = self._runtime.SessionOptions()
-        options.intra_op_num_threads = thread_count()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # The graph was optimised when it was exported.
-        options.graph_optimization_level = self._runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        names = [name for name in model.files if name.endswith(".data")]
-        weights = [model.files[name] for name in names]
-        options.add_external_initializers_from_files_in_memory(names, weights, list(map(len, weights)))
-        graph = bytes(model.only(".onnx"))
-        self._session = self._runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._session = open_network(model)
         self._inputs = [one.name for one in self._session.get_inputs()]
         self.shapes: list[list[Any]] = [one.shape for one in self._session.get_outputs()]
 

@@ -125,3 +125,14 @@ def test_values_that_a_module_refuses(module, item, message):
     """They are the request's error, as every value that the network cannot take."""
     with pytest.raises(BadRequest, match=message):
         module(item)
+
+
+def test_the_bytes_of_long_outputs_are_known_before_a_prediction(load):
+    """Of those whose length the network says: an inline answer that cannot fit is refused at once."""
+    outputs = [
+        ("float", ["items", 384]), ("double", ["items", 2, 100]), ("float", ["items", 64]),
+        ("float", ["items", "tokens", 8]), ("int64", ["items", 500]), ("float", ["items"]),
+    ]  # fmt: skip
+    network = load("onnx", "predictor").Network.__new__(load("onnx", "predictor").Network)
+    network._outputs = [SimpleNamespace(type=f"tensor({kind})", shape=shape) for kind, shape in outputs]
+    assert network.count_array_bytes(None) == 4 * (384 + 200)

@@ -28,7 +28,7 @@ class Greeting(TextRequest, kw_only=True):
             raise BadRequest("mark takes one character", field="mark")
 
 
-PUBLIC = ["inputs", "results", "tensors", "texts", "threads"]
+PUBLIC = ["inputs", "networks", "results", "tensors", "texts", "threads"]
 FORMER = [
     ("lambda_inference.tensors", "checkpoint", "from lambda_inference.tensors import load_checkpoint"),
     ("lambda_inference.tensors", "safetensors", "from lambda_inference.tensors import load_safetensors"),

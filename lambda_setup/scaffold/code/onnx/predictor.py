@@ -1,11 +1,12 @@
 """Numbers and strings in, a network's outputs out; their names, types and shapes are the network's."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any, ClassVar
 
 from lambda_inference import Array, BadRequest, BaseRequest, Deadline, Model, Prediction
-from lambda_inference.threads import thread_count
+from lambda_inference.networks import open_network
 from request import NetworkRequest, read_item
 
 BATCH = 64
@@ -18,6 +19,9 @@ WIDER = {"float16": "float32", "int8": "int32", "int16": "int32", "uint16": "int
 """Types of outputs that arrays have none of, and the ones that hold all their values."""
 
 
+FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
+
+
 class Network:
     """A network in ONNX Runtime, whose inputs and outputs have the items as their first dimension."""
 
@@ -26,24 +30,14 @@ class Network:
     def __init__(self) -> None:
         # Imported while the model is on its way from S3.
         import numpy as np
-        import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-        self._numpy, self._runtime = np, onnxruntime
+        self._numpy = np
         self._refusals = (errors.InvalidArgument, errors.Fail, errors.RuntimeException)
 
     def load(self, model: Model) -> None:
         """Load the network and its weights, which are in memory and never on disk."""
-        options = self._runtime.SessionOptions()
-        options.intra_op_num_threads = thread_count()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # The graph was optimised when it was exported.
-        options.graph_optimization_level = self._runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        names = [name for name in model.files if name.endswith(".data")]
-        weights = [model.files[name] for name in names]
-        options.add_external_initializers_from_files_in_memory(names, weights, list(map(len, weights)))
-        graph = bytes(model.only(".onnx"))
-        self._session = self._runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._session = open_network(model)
         self._inputs = {one.name: one for one in self._session.get_inputs()}
         self._outputs = self._session.get_outputs()
         # Some networks are exported for one item at a time.
@@ -67,6 +61,13 @@ class Network:
             for place in range(len(items)):
                 yield self._describe(start + place, found[place])
 
+    def count_array_bytes(self, _: NetworkRequest) -> int:
+        """Return the bytes of an item's long outputs, as far as the network says how long they are."""
+        shapes = [
+            one.shape[1:] for one in self._outputs if one.type in FLOATS and not _is_short(one.shape[1:])
+        ]
+        return 4 * sum(prod(shape) for shape in shapes if all(isinstance(size, int) for size in shape))
+
     def _run(self, feed: dict[str, Any], fields: list[str]) -> list[Any]:
         """Return the network's outputs; BadRequest if it refuses its inputs' values or shapes."""
         try:
@@ -83,11 +84,15 @@ class Network:
         """Return the prediction of an item: short outputs in its record, the others as arrays."""
         record, arrays = {"index": index}, {}
         for one, value in zip(self._outputs, map(self._numpy.asarray, outputs), strict=True):
-            name, shape = re.sub(r"\W", "_", one.name), one.shape[1:]
-            short = not shape or (len(shape) == 1 and isinstance(shape[0], int) and shape[0] <= SHORT)
-            if short or value.dtype.kind in "OSU":
+            name = re.sub(r"\W", "_", one.name)
+            if _is_short(one.shape[1:]) or value.dtype.kind in "OSU":
                 record[name] = value.tolist()
             else:
                 wide = value.astype(WIDER.get(str(value.dtype), value.dtype), copy=False)
                 arrays[name] = [Array(wide.tobytes(), CODES[str(wide.dtype)], wide.shape)]
         return Prediction(record, arrays)
+
+
+def _is_short(shape: Sequence[Any]) -> bool:
+    """Return whether an item's output stands in its record."""
+    return not shape or (len(shape) == 1 and isinstance(shape[0], int) and shape[0] <= SHORT)
