@@ -11,7 +11,8 @@
     cpu_index = "https://…"             # index of CPU builds, for when pip finds only CUDA builds
     requirements = ["six==1.17.0", …]   # complete and pinned; no dependency is added
     no_deps = ["OpenNMT-py==3.5.1"]     # pins whose declared dependencies are ignored
-    exclude = ["sympy", …]              # distributions that stay out, pinned or not
+    exclude = ["sympy", …]              # distributions that stay out, pinned or not; a part's does not
+                                        # count for what the recipe that includes it pins
     protect = ["pkg/data/**", …]        # globs of files to keep, whatever rules and trace say
     libraries = { "libx.so.1" = "y==1" }  # libraries that a wheel lacks, and a wheel to take each from
     package_data = ["**/*.json", …]     # globs of files to keep in every package that is used
@@ -198,6 +199,7 @@ def _read(path: Path, children: tuple[Path, ...] = ()) -> tuple[dict[str, Any], 
         parent, parent_text, parent_folders = _read(sibling, (*children, path))
         table = _merge(parent, table, {"requirements"})
         text, folders = text + parent_text, folders + parent_folders
+    own = _list_pinned(table)
     for name in table.pop("include", []):
         file = PARTS / f"{name}.toml"
         if not file.is_file():
@@ -206,9 +208,18 @@ def _read(path: Path, children: tuple[Path, ...] = ()) -> tuple[dict[str, Any], 
         part_text = file.read_text(encoding="utf-8")
         part = _rename_old_keys(tomllib.loads(part_text), file)
         _check(part, set(), _LISTS | _SHARED, f"part {name}")
+        for contents in (part, *part.get("targets", {}).values()):
+            contents["exclude"] = [one for one in contents.get("exclude", []) if normalise(one) not in own]
         table = _merge(part, table, _JOINED)
         text, folders = text + part_text, [*folders, PARTS]
     return table, text, folders
+
+
+def _list_pinned(table: dict[str, Any]) -> set[str]:
+    """Return the normalised names that a recipe pins for any target, whatever its parts exclude."""
+    contents = (table, *table.get("targets", {}).values())
+    pins = (pin for one in contents for key in ("requirements", "no_deps") for pin in one.get(key, []))
+    return {normalise(pin.partition("==")[0]) for pin in pins}
 
 
 def _rename_old_keys(table: dict[str, Any], path: Path) -> dict[str, Any]:

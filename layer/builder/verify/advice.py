@@ -63,8 +63,14 @@ def explain_missing(
     if match := _MISSING_MODULE.search(output):
         stem = match[1].replace(".", "/")
         found = [path for path in installed if path.startswith((f"{stem}.", f"{stem}/__init__."))]
-        others = f", or take it out of exclude ({', '.join(sorted(exclude))})" if exclude else ""
+        name = re.sub(r"[-_.]+", "-", match[1].partition(".")[0]).lower()
+        others = f"; exclude has {', '.join(sorted(exclude))}" if exclude else ""
         missing = f"no wheel of the recipe has {match[1]}: add its distribution to requirements{others}"
+        if name in exclude:
+            missing = (
+                f"exclude has {name}, in the recipe or in a part that it includes: pin {name} in the "
+                "recipe's requirements, and take it out of an exclude of the recipe's own"
+            )
     elif match := _MISSING_FILE.search(output):
         found = [path for path in installed if match[1].endswith(f"/{path}")]
         missing = f"{match[1]} is not in the layer: name it in [smoke] inputs, if the prediction brings it"

@@ -236,6 +236,23 @@ class TestLoad:
         assert [rule.name for rule in mine.rules] == ["shared"]
         assert "six==1.16.0" in mine.text  # a change of the part is a change of the recipe
 
+    def test_a_pin_outweighs_a_parts_exclude(self, tmp_path, monkeypatch):
+        """What a recipe pins is in its layer, though a part leaves it out; its own exclude counts."""
+        monkeypatch.setattr(recipes, "PARTS", tmp_path / "parts")
+        (tmp_path / "parts").mkdir()
+        (tmp_path / "parts" / "shared.toml").write_text(
+            'exclude = ["Sym_Py", "other", "own"]\n[targets.host]\nexclude = ["there"]\n'
+        )
+        (tmp_path / "mine.toml").write_text(
+            'name = "mine"\ninclude = ["shared"]\nexclude = ["own"]\nrequirements = ["sym-py==1", "own==1"]\n'
+            '[targets.host]\nrequirements = ["there==1"]\n'
+        )
+
+        contents = load(str(tmp_path / "mine.toml")).contents("host")
+
+        assert contents.requirements == ("sym-py==1", "there==1")
+        assert contents.exclude == {"other", "own"}
+
     @pytest.mark.parametrize(
         ("part", "include", "message"),
         [
