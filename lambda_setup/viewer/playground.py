@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from lambda_setup.deployment import Deployment, aws
 from lambda_setup.deployment.responses import get_body, is_success
 from lambda_setup.viewer.page import build_playground, pack_items, page_items
-from lambda_setup.viewer.result import list_facts, load_stored
+from lambda_setup.viewer.result import list_facts, load_stored, take_arrays
 
 if TYPE_CHECKING:
     from lambda_setup.viewer.result import Arrays
@@ -67,7 +67,7 @@ class Playground(ThreadingHTTPServer):
         started = time.monotonic()
         try:
             with self._one:  # the function on this machine takes one event after the other
-                response = self._deployment.invoke({"result": "auto", **request})
+                response = self._deployment.invoke({"result": "auto", "arrays": "base64", **request})
             body = get_body(response)
             if not is_success(response):
                 unknown = {"code": "NoError", "message": json.dumps(response)[:500]}
@@ -88,7 +88,8 @@ class Playground(ThreadingHTTPServer):
     ) -> "tuple[list[dict[str, Any]], Mapping[int, Arrays], list[str]]":
         """Return an answer's records and arrays, and their location if that is S3."""
         if "s3_key" not in body:
-            return body.get("predictions", []), {}, []  # arrays are inside the records
+            taken = [take_arrays(record) for record in body.get("predictions", [])]
+            return [record for record, _ in taken], {place: own for place, (_, own) in enumerate(taken)}, []
         with aws.readable_errors("result bucket"):
             result = load_stored(self._deployment.client, body["s3_bucket"], body["s3_key"])
             return result.records, result.arrays(), [result.location]

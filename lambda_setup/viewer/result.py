@@ -1,5 +1,6 @@
 """Results as they are stored: predictions as gzipped JSON lines, and files of arrays beside them."""
 
+import base64
 import functools
 import gzip
 import io
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     """An item's arrays, by kind."""
 
 PREDICTIONS = "predictions.jsonl.gz"
+_INLINE = {"dtype", "shape", "base64"}
+"""Fields of an array in an inline answer whose request asked for base64."""
 _SHOWN = 4
 """Numbers of an array that stand in a table."""
 
@@ -63,6 +66,40 @@ def is_error(record: Mapping[str, Any]) -> bool:
     """Return whether a record is an error in the place of a prediction."""
     error = record.get("error")
     return isinstance(error, dict) and "code" in error and "message" in error
+
+
+def take_arrays(record: Mapping[str, Any]) -> "tuple[dict[str, Any], Arrays]":
+    """Return a record of an inline answer without its arrays in base64, and these by kind."""
+    arrays: dict[str, list[Any]] = {}
+
+    def copy(value: Any) -> Any:
+        match value:
+            case dict():
+                found = {name: _decode_inline(one) for name, one in value.items()}
+                for name, group in found.items():
+                    arrays.setdefault(name, []).extend(group)
+                return {name: copy(one) for name, one in value.items() if not found[name]}
+            case list():
+                return [copy(one) for one in value]
+        return value
+
+    kept = copy(dict(record))
+    return kept, {kind: group for kind, group in arrays.items() if group}
+
+
+def _decode_inline(value: Any) -> "list[np.ndarray[Any, Any]]":
+    """Return the arrays that a field of an inline answer holds, one or several; none of another field."""
+    import numpy as np
+
+    group = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, dict) and one.keys() == _INLINE for one in group):
+        return []
+    return [
+        np.frombuffer(base64.b64decode(one["base64"]), np.dtype(one["dtype"]).newbyteorder("<")).reshape(
+            one["shape"]
+        )
+        for one in group
+    ]
 
 
 def describe_arrays(arrays: "Arrays") -> dict[str, str]:

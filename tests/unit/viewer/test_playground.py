@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from msgspec import Meta
 
+from lambda_inference import Array, Prediction
+from lambda_inference._inline import build_record
 from lambda_setup import functions
 from lambda_setup.viewer.page import pack_items, page_items
 from lambda_setup.viewer.playground import LIMIT, Playground
@@ -71,7 +73,7 @@ def test_the_page_asks_and_is_answered(server, events):
     """A call with all that it takes reaches the function, which may answer inline or by S3."""
     response, body = call(server, body=b'{"data": ["a b"]}')
     assert response.status == 200
-    assert events == [{"result": "auto", "data": ["a b"]}]
+    assert events == [{"result": "auto", "arrays": "base64", "data": ["a b"]}]
     answer = json.loads(body)
     assert answer["about"][0] == "here"
     assert unpacked(answer["blocks"][0]) == [SHOW.page_item(RECORD, {})]
@@ -161,15 +163,41 @@ def test_a_taken_port_says_what_to_do(server):
         Playground(server._deployment, "test", SHOW.FORM, SHOW, server.server_port)
 
 
-def test_inline_attention_becomes_maps():
+@pytest.mark.parametrize("form", ["list", "base64"])
+def test_inline_attention_becomes_maps(form):
     """The numbers inside the records come to the page as maps, as those of an npz do."""
     weights = [[0.25, 0.75]]
-    record = RECORD | {"hypotheses": [RECORD["hypotheses"][0] | {"attention": weights}]}
+    attention = Array(np.array(weights, np.float32).tobytes(), "f", (1, 2), ("hypotheses", 0))
+    record = build_record(Prediction(RECORD, {"attention": [attention]}), form)
     with serving(lambda _: {"statusCode": 200, "body": {"predictions": [record]}}) as server:
         answer = server.ask({})
     arrays = {0: {"attention": [np.array(weights, np.float32)]}}
     packed = pack_items(page_items([RECORD], arrays, SHOW))
     assert (answer["index"], answer["blocks"]) == (packed.index, packed.blocks)
+
+
+def test_inline_arrays_of_any_kind_are_a_show_pys():
+    """Its page_item gets them as those of an npz, several of a kind in their order, none in the record."""
+    numbers = [np.array(one, np.int32) for one in ([[1, 2, 3]], [[4], [5]], [[]])]
+    arrays = [Array(one.tobytes(), "i", one.shape, ("parts",)) for one in numbers]
+    vector = Array(np.array([0.5, 1e-30], np.float64).tobytes(), "d", (2,))
+    made = Prediction(
+        {"index": 0, "parts": {"words": ["a", {"b": []}]}}, {"word": arrays, "vector": [vector]}
+    )
+    record = build_record(made, "base64")
+    got = []
+    show = SimpleNamespace(page_item=lambda *one: got.append(one) or {"index": 0})
+    with serving(lambda _: {"statusCode": 200, "body": {"predictions": [record]}}) as server:
+        server._show = show
+        server.ask({})
+    [(kept, found)] = got
+    assert kept == made.record
+    assert found.keys() == {"word", "vector"}
+    for one, other in zip(
+        [*found["word"], *found["vector"]], [*numbers, np.array([0.5, 1e-30])], strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
 
 
 @pytest.mark.parametrize(
