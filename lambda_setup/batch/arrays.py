@@ -1,7 +1,7 @@
-"""Arrays of any number of lines as one npz, written in constant memory.
+"""Arrays of any number of lines as one file, written in constant memory.
 
-Of each kind it holds ``<kind>_values``, all numbers flat in C order, and ``<kind>_index`` (int64), a row an
-array: the line, the array's number within it, its shape. The members lie uncompressed.
+Of each kind an npz holds ``<kind>_values``, all numbers flat in C order, and ``<kind>_index`` (int64), a row
+an array: the line, the array's number within it, its shape. The members lie uncompressed.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass
-class _Kind:
+class Kind:
     """The arrays of a kind so far, in files whose lengths become known at the end."""
 
     dtype: str
@@ -39,7 +39,7 @@ class ArraysWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._kinds: dict[str, _Kind] = {}
+        self._kinds: dict[str, Kind] = {}
         self._files = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -66,8 +66,17 @@ class ArraysWriter:
     def finish(self) -> dict[str, int]:
         """Write the file, and return the number of arrays of each kind."""
         partial = self._path.with_name(f".{self._path.name}.partial")
-        with zipfile.ZipFile(partial, "w") as archive:
-            for name, kind in self._kinds.items():
+        try:
+            self._write(partial, self._kinds)
+            partial.replace(self._path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return {name: kind.rows for name, kind in self._kinds.items()}
+
+    def _write(self, path: Path, kinds: Mapping[str, Kind]) -> None:
+        """Write a file of all kinds."""
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, kind in kinds.items():
                 _, spelling, itemsize = DTYPES[kind.dtype]
                 shape = (kind.rows, 2 + kind.rank)
                 headers = (encode_header(spelling, (kind.bytes // itemsize,)), encode_header("<i8", shape))
@@ -78,15 +87,13 @@ class ArraysWriter:
                     with archive.open(f"{name}_{member}.npy", "w", force_zip64=True) as out:
                         out.write(header)
                         shutil.copyfileobj(file, out, _BLOCK)
-        partial.replace(self._path)
-        return {name: kind.rows for name, kind in self._kinds.items()}
 
-    def _begin(self, name: str, array: Array) -> _Kind:
+    def _begin(self, name: str, array: Array) -> Kind:
         def spool() -> IO[bytes]:
             file = tempfile.TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - the stack closes it
             return self._files.enter_context(file)
 
-        return self._kinds.setdefault(name, _Kind(array.dtype, len(array.shape), spool(), spool()))
+        return self._kinds.setdefault(name, Kind(array.dtype, len(array.shape), spool(), spool()))
 
 
 def _describe(dtype: str, rank: int) -> str:

@@ -17,6 +17,7 @@ from lambda_inference._batches import manifest_key
 from lambda_inference._inline import build_record
 from lambda_inference.results import decode_arrays
 from lambda_setup.batch.arrays import ArraysWriter
+from lambda_setup.batch.parquet import ParquetWriter
 from lambda_setup.batch.store import ResultBucket
 from lambda_setup.errors import CommandError
 from lambda_setup.output import status
@@ -36,17 +37,21 @@ def fetch(bucket: ResultBucket, name: str, out: Path, arrays: Path | None = None
         bucket: with the run's results.
         name: of the run.
         out: JSON lines to write.
-        arrays: npz to write the arrays into; without it they stand in the lines, as in an inline answer.
+        arrays: npz or Parquet to write the arrays into; without it they stand in the lines, as in an inline
+            answer.
 
     Raises:
-        CommandError: an object of the run is missing or damaged, so that a line or an array would be lost.
+        CommandError: an object of the run is missing or damaged, so that a line or an array would be lost;
+            or a Parquet file is asked for, and there is no pyarrow.
 
     """
+    writes = ParquetWriter if arrays and arrays.suffix == ".parquet" else ArraysWriter
+    opened = writes(arrays) if arrays else nullcontext()
     lines = _open(bucket, manifest_key(name)).iter_lines()
     head = msgspec.json.decode(next(lines))
     partial = out.with_name(f".{out.name}.partial")
     try:
-        with ArraysWriter(arrays) if arrays else nullcontext() as writer:
+        with opened as writer:
             with partial.open("wb") as file:
                 count, failed = _join(bucket, lines, head, file, writer)
             kinds = writer.finish() if writer else {}

@@ -84,8 +84,9 @@ def configure_parser(commands: Any) -> None:
     )
     parser.add_argument("run_name", type=_parse_name, metavar="RUN", help="name of the run")
     add_out(parser, "FILE", "file to write", required=True)
-    parser.add_argument("--arrays", type=_parse_npz, metavar="FILE",
-                        help="npz to write arrays into (default: they stand in the lines)")  # fmt: skip
+    parser.add_argument("--arrays", type=_parse_arrays, metavar="FILE",
+                        help="npz, or Parquet by pyarrow, to write arrays into (default: they stand in the "
+                        "lines)")  # fmt: skip
     _add_target(parser)
 
     add_command(
@@ -179,10 +180,10 @@ def _parse_name(text: str) -> str:
     return text
 
 
-def _parse_npz(text: str) -> Path:
-    if not text.endswith(".npz"):
+def _parse_arrays(text: str) -> Path:
+    if not text.endswith((".npz", ".parquet")):
         raise argparse.ArgumentTypeError(
-            "the arrays are written as numpy's npz; give a name that ends in .npz"
+            "arrays are written as numpy's npz or as Parquet; give a name that ends in .npz or .parquet"
         )
     return Path(text)
 
