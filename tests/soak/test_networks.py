@@ -145,6 +145,102 @@ def test_answers_are_transformers_own(python, packages, tmp_path, kind, head):
     assert differences(found, smoke(model), CLOSE) == []
 
 
+REFERENCE = (
+    "sentence-transformers==6.2.0", "scipy==1.17.1", "scikit-learn==1.9.1", "joblib==1.6.0", "loky==3.7.0",
+    "cloudpickle==3.1.3", "narwhals==2.29.0", "threadpoolctl==3.8.0",
+)  # fmt: skip
+ENCODE = """
+import json, sys, torch
+from sentence_transformers import SentenceTransformer
+
+# Weights of bfloat16 are exported in float32, which has their values; left alone, it computes in bfloat16.
+model = SentenceTransformer(sys.argv[1], device="cpu", model_kwargs={"dtype": torch.float32})
+print(json.dumps(model.encode(json.load(sys.stdin), batch_size=1).tolist()))
+"""
+FOREIGN = ("a", "  Zug nach Köln 🙂 ", "COFFEE and Rain", "it " * 90)
+"""Texts that settings of case, length and blanks decide."""
+
+
+@pytest.fixture(scope="session")
+def encode(python, tmp_path_factory):
+    """Return what asks sentence-transformers itself, of an environment beside the converters'."""
+    folder = tmp_path_factory.mktemp("reference")
+    pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, *REFERENCE]
+    subprocess.run(pip, capture_output=True, check=True)
+
+    def ask(model: Path, texts: list[str]) -> np.ndarray:
+        done = subprocess.run(
+            [python, "-c", ENCODE, model], input=json.dumps(texts), check=True, capture_output=True,
+            text=True, env=os.environ | {"PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"},
+        )  # fmt: skip
+        return np.array(json.loads(done.stdout.splitlines()[-1]))
+
+    return ask
+
+
+def make_form(python: str, form: str, folder: Path) -> Path:
+    """Return the folder of a small network in a form that people have."""
+    done = subprocess.run(
+        [python, SUPPORT / "hub_forms.py", form, folder], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["sharded", "bfloat16", "vocabulary", "pieces", "cls", "max", "mean_sqrt", "joined", "joined-6", "prompt",
+     "prompts", "lowercase", "own-folder"],
+)  # fmt: skip
+def test_vectors_are_those_of_sentence_transformers(python, packages, encode, tmp_path, form):
+    """Whatever the form of weights, tokenizer and modules."""
+    folder, model, code = tmp_path / "hub", tmp_path / "model", tmp_path / "code"
+    network = recognize(make_form(python, form, folder))
+    model.mkdir()
+    code.mkdir()
+    event = blank.read_event("embedding")
+    request = event | {"data": [*event["data"], *FOREIGN]}
+    export(network, model, "mine", request)
+    found = predict(python, packages, "embedding", model, request, code)
+    assert differences(found, smoke(model), CLOSE) == []
+    vectors = np.array([one["vector"] for one in found])
+    assert np.abs(vectors - encode(folder, request["data"])).max() < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("form", "task", "data"),
+    [("regression", "pairs", [TEXTS[2], [TEXTS[2], "coffee"]]), ("labels", "classification", TEXTS[1:])],
+)
+def test_heads_of_other_problems(python, packages, tmp_path, form, task, data):
+    """A number for each text or pair, and labels that do not exclude each other, as by transformers."""
+    network = recognize(make_form(python, form, tmp_path / "hub"))
+    assert network.task == task
+    model, code = tmp_path / "model", tmp_path / "code"
+    model.mkdir()
+    code.mkdir()
+    request = blank.read_event(task) | {"data": data}
+    export(network, model, "mine", request)
+    found = predict(python, packages, task, model, request, code)
+    assert differences(found, smoke(model), CLOSE) == []
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("headless", r"its weights lack classifier\.bias, classifier\.weight, which would be random"),
+        ("adapted", r"its weights hold .*lora_A\.weight, for which transformers' network has no place"),
+    ],
+)
+def test_weights_of_another_network_are_refused(python, tmp_path, form, message):
+    """They are named; transformers fills in random ones, and leaves out what it does not know."""
+    network = recognize(make_form(python, form, tmp_path / "hub"))
+    model = tmp_path / "model"
+    model.mkdir()
+    with pytest.raises(CommandError, match=message):
+        export(network, model, "mine", blank.read_event(network.task))
+    assert not (model / "model.toml").exists()
+
+
 ODD = [
     "word " * 2_000, "a" * 5_000, "🙂" * 300, "-" * 600, "\t \n", "\u200b\u200d",
     "\ufb01 \xbd \u2167 \U0001d518", "العربية עברית", "東京へ行く。",
@@ -325,11 +421,15 @@ class Network(torch.nn.Module):
         return {"classes": self.last(hidden).softmax(-1), "hidden": hidden}
 """
 SAVE = "import sys; from network import Network; from safetensors.torch import save_file; \
-save_file(Network(100).state_dict(), sys.argv[1])"
+save_file(getattr(Network(100), sys.argv[2])().state_dict(), sys.argv[1])"
 
 
-def test_a_module_of_torch(python, packages, tmp_path):
-    """It answers as it did where it was saved, with its own names, and long outputs are arrays."""
+@pytest.mark.parametrize("kind", ["float", "half"])
+def test_a_module_of_torch(python, packages, tmp_path, kind):
+    """It answers as it did where it was saved, with its own names, and long outputs are arrays.
+
+    Weights that were saved in another type than the module's are written in its own.
+    """
     folder, model, code = tmp_path / "mine", tmp_path / "model", tmp_path / "code"
     for one in (folder, model, code):
         one.mkdir()
@@ -337,7 +437,8 @@ def test_a_module_of_torch(python, packages, tmp_path):
     (folder / "config.json").write_text('{"size": 100}')
     example = {"data": [{"rows": [1, 2.5, 3], "shift": 1}, {"rows": [0.5, 0, 0], "shift": 2}]}
     (folder / "example.json").write_text(json.dumps(example))
-    subprocess.run([python, "-c", SAVE, "weights.safetensors"], cwd=folder, capture_output=True, check=True)
+    save = [python, "-c", SAVE, "weights.safetensors", kind]
+    subprocess.run(save, cwd=folder, capture_output=True, check=True)
     request, arrays = export_module(folder, model, "mine")
     assert (request, arrays) == (example, ["hidden"])
     (code / "network.py").write_text(MODULE)
