@@ -23,9 +23,9 @@ _EXEC = b"""#!/bin/sh
 
 
 def main(environment: Path) -> None:
-    """Rewrite the paths of an environment, if it is the one that runs this."""
+    """Rewrite the paths of an environment, if it is the one that runs this, and not a link to another's."""
     prefix, record = Path(sys.prefix), environment / "prefix"
-    if prefix.resolve() != environment.resolve():
+    if environment.is_symlink() or prefix.resolve() != environment.resolve():
         return
     former = record.read_text(encoding="utf-8") if record.exists() else str(prefix)
     library = sysconfig.get_path("purelib")

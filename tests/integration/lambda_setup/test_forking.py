@@ -46,6 +46,8 @@ def copy(tmp_path_factory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(ROOT / ".venv")
+    for name in ("pyproject.toml", "requirements.lock"):  # make would install it again, for this folder
+        os.utime(folder / name, (0, 0))
     (folder / ".layers").mkdir()
     (folder / ".layers" / "wheels").symlink_to(ROOT / ".layers" / "wheels")
     for name in BUILT:

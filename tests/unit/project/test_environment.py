@@ -69,3 +69,16 @@ def test_other_environment(project, tmp_path):
     subprocess.run([sys.executable, tool, copy / ".venv"], check=True)
 
     assert not (copy / ".venv" / "prefix").exists()
+
+
+def test_link(project, tmp_path):
+    """An environment that another copy of the project links to stays as it is."""
+    original = shutil.copytree(project, tmp_path / "original", symlinks=True)
+    follow(original)
+    script = (original / ".venv" / "bin" / "probe").read_text()
+    other = shutil.copytree(project, tmp_path / "other", ignore=shutil.ignore_patterns(".venv"))
+    (other / ".venv").symlink_to(original / ".venv")
+    follow(other)
+
+    assert (original / ".venv" / "bin" / "probe").read_text() == script
+    assert imported(original / ".venv" / "bin" / "probe") == own(original)
