@@ -58,7 +58,7 @@ def find(client: "S3Client", bucket: str, text: str, form: str | None = None) ->
         if owner != bucket or not key.startswith(PREFIX):
             raise CommandError(
                 f"the function reads corpora below s3://{bucket}/{PREFIX}; copy it there first: "
-                f"aws s3 cp {text} s3://{bucket}/{PREFIX}"
+                f"aws s3 cp {text} s3://{bucket}/{PREFIX} --region {client.meta.region_name}"
             )
         head = client.head_object(Bucket=bucket, Key=key)
         corpus = Corpus(client, bucket, key, head["ContentLength"], head["ETag"], None)

@@ -203,12 +203,13 @@ def _add_publish(commands: Commands) -> None:
         help="publish a built layer in one or several regions",
         description="Zip DIR/layer, upload it to S3, publish it as a new version of a Lambda layer in all "
         "regions at the same time, and print the ARNs. The same layer is uploaded only once. You need boto3, "
-        "and credentials that boto3 finds: AWS_PROFILE, or `aws configure`. Exits 0 if it was published "
-        "everywhere, and 1 if a region failed, which does not stop the others.",
+        "and credentials that boto3 finds: --profile, AWS_PROFILE, or `aws configure`. Exits 0 if it was "
+        "published everywhere, and 1 if a region failed, which does not stop the others.",
     )  # fmt: skip
     command.add_argument("folder", type=Path, metavar="DIR", help="the --out of `layer build`")
     command.add_argument("--region", action="append", required=True, metavar="R",
                          help="region to publish in, such as eu-west-1; may be repeated")  # fmt: skip
+    command.add_argument("--profile", metavar="NAME", help="AWS profile (default: AWS_PROFILE's)")
     command.add_argument("--bucket", required=True, metavar="NAME",
                          help="bucket for the zip. Lambda takes it only from a bucket of the same region, so "
                          "for several regions write {region} into the name")  # fmt: skip
@@ -246,7 +247,7 @@ def _publish(options: argparse.Namespace) -> int:
             else:
                 print("\n".join(map(str, calls)))
             return 0
-        arns, failures = execute(calls, report)
+        arns, failures = execute(calls, report, options.profile)
     if options.json:
         print(json.dumps(arns, indent=2))
     else:

@@ -12,12 +12,14 @@ from layer.builder.publish.plan import Answer, Call, Progress, UploadPackage
 Say = Callable[[str], None]
 
 
-def execute(calls: list[Call], say: Say) -> tuple[dict[str, str], dict[str, PublishError]]:
-    """Make the calls, and return the new version's ARN or the error of each region."""
+def execute(
+    calls: list[Call], say: Say, profile: str | None = None
+) -> tuple[dict[str, str], dict[str, PublishError]]:
+    """Make the calls by a profile, and return the new version's ARN or the error of each region."""
     import boto3
 
     with readable_errors("boto3", PublishError):
-        make_client: Any = boto3.Session().client
+        make_client: Any = boto3.Session(profile_name=profile).client
         # Clients may be used by another thread, the session may not.
         clients = {
             (call.region, call.service): make_client(call.service, region_name=call.region) for call in calls

@@ -251,6 +251,19 @@ def test_not_what_was_zipped(out, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("aws")
+def test_profile(out, tmp_path, monkeypatch, capsys):
+    """Credentials are those of the profile that is given; one that is not there is named."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    config = tmp_path / "config"
+    config.write_text("[profile mine]\naws_access_key_id = any\naws_secret_access_key = any\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    assert run(out, "--profile", "mine") == 0
+    assert run(out, "--profile", "nobody") == 2
+    assert "nobody" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("aws")
 def test_no_credentials(out, tmp_path, monkeypatch, capsys):
     """Somebody new to AWS is told what to run."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

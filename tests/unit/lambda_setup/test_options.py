@@ -11,6 +11,7 @@ from lambda_setup.__main__ import main
 from lambda_setup.commands import options
 from lambda_setup.commands.parser import build_parser
 from lambda_setup.deployment.aws import open_session
+from layer.builder import cli
 
 
 def leaves(parser: argparse.ArgumentParser, name: str = ""):
@@ -107,6 +108,18 @@ def test_region_and_profile_choose_the_session(monkeypatch, tmp_path):
     session = open_session(profile="mine")
     assert (session.region_name, session.get_credentials().access_key) == ("eu-west-1", "A")
     assert open_session("eu-central-1", "mine").region_name == "eu-central-1"
+
+
+def test_what_reaches_an_account_takes_region_and_profile():
+    """Every command that finds a stack or a bucket, this package's and the layer builder's."""
+    parsers = [*leaves(build_parser(), "lambda_setup"), *leaves(cli.build_parser(), "layer")]
+    found = {
+        name: {option for action in parser._actions for option in action.option_strings}
+        for name, parser in parsers
+    }
+    reaching = {name for name, options in found.items() if options & {"--stack", "--bucket"}}
+    assert reaching > {"lambda_setup teardown", "lambda_setup batch fetch", "layer publish"}
+    assert {name for name in reaching if not found[name] > {"--region", "--profile"}} == set()
 
 
 def test_a_python_without_the_packages_is_told_of_the_environment():
