@@ -9,7 +9,7 @@ from pathlib import Path
 
 PART = (Path(__file__).parent / "texts" / "posts.md").read_text(encoding="utf-8")
 
-_ROW = re.compile(r"\{([a-z_.]+)\}")
+_ROW = re.compile(r"\{([a-z0-9_.]+)\}")
 
 
 def list_rows() -> list[str]:
