@@ -76,10 +76,10 @@ def show(options: argparse.Namespace) -> int:
 
     def text() -> None:
         table(
-            {"version": "left", "published": "left", "engine": "left", "precision": "left", "bytes": "right",
-             "channels": "left"},
+            {"version": "left", "published, UTC": "left", "engine": "left", "precision": "left",
+             "bytes": "right", "channels": "left"},
             [
-                [one.version[:SHORT_VERSION], one.created or "incomplete",
+                [one.version[:SHORT_VERSION], _drop_zone(one.created) or "incomplete",
                  one.manifest.engine if one.manifest else "",
                  one.manifest.precision if one.manifest else "", f"{one.bytes:,}",
                  ", ".join(name for name, pointer in pointers.items() if pointer.version == one.version)]
@@ -89,10 +89,10 @@ def show(options: argparse.Namespace) -> int:
         steps = [(step, name) for name, pointer in pointers.items() for step in pointer.history]
         print()
         table(
-            {"moved": "left", "channel": "left", "from": "left", "to": "left", "by": "left"},
+            {"moved, UTC": "left", "channel": "left", "from": "left", "to": "left", "by": "left"},
             [
-                [step["when"] or "", name, *((step[end] or "")[:SHORT_VERSION] for end in ("from", "to")),
-                 step["by"] or ""]
+                [_drop_zone(step["when"] or ""), name,
+                 *((step[end] or "")[:SHORT_VERSION] for end in ("from", "to")), step["by"] or ""]
                 for step, name in sorted(steps, key=lambda pair: pair[0]["when"] or "", reverse=True)
             ],
         )  # fmt: skip
@@ -134,3 +134,8 @@ def prune(options: argparse.Namespace) -> int:
     size = sum(version.bytes for version in versions)
     result = {"removed": [version.version for version in versions], "bytes": size}
     return print_result(options.json, result, lambda: print(f"total {size:,} bytes"))
+
+
+def _drop_zone(moment: str) -> str:
+    """Return a moment without its zone, which is always UTC: both tables then fit into a terminal."""
+    return moment.removesuffix("+00:00")
