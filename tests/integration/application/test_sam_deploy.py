@@ -593,6 +593,8 @@ class TestGuided:
         before = (project / "samconfig.toml").read_bytes()
         parameters = (project / "template.yaml").read_text().split("Rules:")[0].count("    Default: ")
         first = 2 + parameters + 3  # name and region; the parameters; confirm, create roles, no rollback
+        page = (ROOT / "docs" / "tutorial" / "first_deployment.md").read_text(encoding="utf-8")
+        assert f"asks {first + 2} questions" in page
         printed = succeeded(
             "deploy", "--guided", cwd=project, answers="\n" * first + "n\n" + "y\n", **aws.environment
         )
