@@ -92,7 +92,8 @@ def show(options: argparse.Namespace) -> int:
             {"moved, UTC": "left", "channel": "left", "from": "left", "to": "left", "by": "left"},
             [
                 [_drop_zone(step["when"] or ""), name,
-                 *((step[end] or "")[:SHORT_VERSION] for end in ("from", "to")), step["by"] or ""]
+                 *((step[end] or "")[:SHORT_VERSION] for end in ("from", "to")),
+                 _shorten_identity(step["by"] or "")]
                 for step, name in sorted(steps, key=lambda pair: pair[0]["when"] or "", reverse=True)
             ],
         )  # fmt: skip
@@ -139,3 +140,8 @@ def prune(options: argparse.Namespace) -> int:
 def _drop_zone(moment: str) -> str:
     """Return a moment without its zone, which is always UTC: both tables then fit into a terminal."""
     return moment.removesuffix("+00:00")
+
+
+def _shorten_identity(arn: str) -> str:
+    """Return the user, or the role and its session, that an ARN names; --json has the whole."""
+    return arn.rpartition(":")[2].partition("/")[2] or arn
