@@ -66,7 +66,8 @@ class Network:
         shapes = [
             one.shape[1:] for one in self._outputs if one.type in FLOATS and not _is_short(one.shape[1:])
         ]
-        return 4 * sum(prod(shape) for shape in shapes if all(isinstance(size, int) for size in shape))
+        numbers: int = sum(prod(shape) for shape in shapes if all(isinstance(size, int) for size in shape))
+        return 4 * numbers
 
     def _run(self, feed: dict[str, Any], fields: list[str]) -> list[Any]:
         """Return the network's outputs; BadRequest if it refuses its inputs' values or shapes."""
