@@ -17,7 +17,7 @@ from lambda_setup.costs.pricing import load_prices
 from studies.batch_scale import tables as scale
 from tools.demo import picture
 from tools.markers import replace_part
-from tools.pages import commands, decisions, diagrams, fields, packages, parameters, performance
+from tools.pages import api, commands, decisions, diagrams, fields, packages, parameters, performance
 
 ROOT = Path(__file__).resolve().parents[1]
 COST = "docs/cost.md"
@@ -43,6 +43,7 @@ def make_documents(root: Path = ROOT) -> dict[str, str]:
         COST: replace_part(COST, texts[COST], "cost table", draw_costs(engines)),
         SCALE: replace_part(SCALE, texts[SCALE], "tables", scale.draw_page_part()),
         SCALE_CHART: scale.draw_chart(),
+        api.DOCUMENT: api.make_page(),
         commands.DOCUMENT: commands.make_page(),
         decisions.DOCUMENT: decisions.make_page(root),
         packages.DOCUMENT: packages.make_page(),
