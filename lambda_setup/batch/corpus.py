@@ -41,7 +41,7 @@ class Corpus:
         return self.client.get_object(Bucket=self.bucket, Key=self.key, IfMatch=self.identity)["Body"]  # type: ignore[return-value]
 
 
-def find(client: "S3Client", bucket: str, text: str, form: str | None = None) -> Corpus:
+def find(client: "S3Client", bucket: str, text: str, form: str | None = None, account: str = "") -> Corpus:
     """Return the corpus that an argument of the command line names: a file, or an object in the bucket.
 
     Args:
@@ -49,6 +49,7 @@ def find(client: "S3Client", bucket: str, text: str, form: str | None = None) ->
         bucket: the result bucket.
         text: the argument.
         form: ``text`` or ``jsonl``; None lets the name and the content say it.
+        account: ``--region`` and ``--profile`` for a command that an error prints.
 
     """
     if Path(text).suffix in {".gz", ".bz2", ".xz", ".zst", ".zip"}:
@@ -58,7 +59,7 @@ def find(client: "S3Client", bucket: str, text: str, form: str | None = None) ->
         if owner != bucket or not key.startswith(PREFIX):
             raise CommandError(
                 f"the function reads corpora below s3://{bucket}/{PREFIX}; copy it there first: "
-                f"aws s3 cp {text} s3://{bucket}/{PREFIX} --region {client.meta.region_name}"
+                f"aws s3 cp {text} s3://{bucket}/{PREFIX}{account}"
             )
         head = client.head_object(Bucket=bucket, Key=key)
         corpus = Corpus(client, bucket, key, head["ContentLength"], head["ETag"], None)

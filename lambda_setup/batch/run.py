@@ -45,7 +45,7 @@ class Run:
 def run(deployment: Deployment, job: Run) -> Mapping[str, Any]:
     """Answer a corpus, and return the first line of the run's manifest."""
     bucket = ResultBucket(deployment.client, deployment.result_bucket)
-    corpus = corpora.find(bucket.client, bucket.name, job.source, job.format)
+    corpus = corpora.find(bucket.client, bucket.name, job.source, job.format, deployment.account)
     batch, is_new = _prepare(deployment, bucket, corpus, job)
     before = read_manifest(bucket, job.name)
     if before and not before["failed_ranges"]:
@@ -81,7 +81,7 @@ def run(deployment: Deployment, job: Run) -> Mapping[str, Any]:
 def plan(deployment: Deployment, job: Run) -> list[str]:
     """Return the writes and the call that a run would make, nothing if it is complete."""
     bucket = ResultBucket(deployment.client, deployment.result_bucket)
-    corpus = corpora.find(bucket.client, bucket.name, job.source, job.format)
+    corpus = corpora.find(bucket.client, bucket.name, job.source, job.format, deployment.account)
     batch, _ = _prepare(deployment, bucket, corpus, job)
     before = read_manifest(bucket, job.name)
     if before and not before["failed_ranges"]:

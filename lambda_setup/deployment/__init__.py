@@ -33,6 +33,7 @@ class Deployment(Protocol):
 
     where: str  # it runs, for people
     arguments: str  # by which a command that is printed finds it
+    account: str  # the same for a command of AWS's own: --region and --profile
     client: "S3Client"  # of the S3 that has both buckets
 
     @property

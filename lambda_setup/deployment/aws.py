@@ -31,7 +31,8 @@ class AwsDeployment:
         self._stack = stack
         self._function = function
         self.where = f"stack {stack}" if stack else f"function {function}"
-        self.arguments = f"--stack {stack}{account_arguments(session)}"
+        self.account = account_arguments(session)
+        self.arguments = f"--stack {stack}{self.account}"
         with readable_errors(self.where):
             self.client = session.client("s3")
 

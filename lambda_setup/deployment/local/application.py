@@ -42,6 +42,7 @@ class LocalDeployment:
 
     where = "on this machine"
     arguments = "--local"
+    account = ""
     result_bucket = RESULT_BUCKET
 
     s3: S3

@@ -29,7 +29,11 @@ def execute(
         plans.setdefault(call.region, []).append(call)
     arns, failures = {}, {}
     with ThreadPoolExecutor(len(plans)) as pool:
-        waiting = {region: pool.submit(_publish, plans[region], clients, say) for region in plans}
+        profiled = f" --profile {profile}" if profile else ""
+        waiting = {
+            region: pool.submit(_publish, plans[region], clients, say, f" --region {region}{profiled}")
+            for region in plans
+        }
         for region, future in waiting.items():
             try:
                 arns[region] = future.result()
@@ -38,9 +42,9 @@ def execute(
     return arns, failures
 
 
-def _publish(calls: list[Call], clients: dict[tuple[str, str], Any], say: Say) -> str:
+def _publish(calls: list[Call], clients: dict[tuple[str, str], Any], say: Say, account: str) -> str:
     """Make one region's calls and return the ARN of the new version."""
-    progress = Progress()
+    progress = Progress(account)
     for call in calls:
         if isinstance(call, UploadPackage) and progress.uploaded:
             say(f"{call.region}: the zip is there already")

@@ -30,8 +30,12 @@ VERSION = Answer("Version")
 
 @dataclass
 class Progress:
-    """What a region's calls have answered so far: ``version`` is the response that made the version."""
+    """What a region's calls have answered so far: ``version`` is the response that made the version.
 
+    ``account`` stands behind a command that an error prints.
+    """
+
+    account: str = ""
     uploaded: bool = False
     version: dict[str, Any] = field(default_factory=dict)
 
@@ -82,12 +86,12 @@ class CheckBucket(Call):
     # 301 and 403 name the region, too: a role that may write to a bucket need not be allowed to look at it.
     accepted = frozenset({301, 403, _NOT_FOUND})
 
-    def take(self, response: Any, progress: Progress) -> None:  # noqa: ARG002
+    def take(self, response: Any, progress: Progress) -> None:
         """Refuse a bucket that does not exist, or in another region."""
         bucket, metadata = self.arguments["Bucket"], response["ResponseMetadata"]
         if metadata["HTTPStatusCode"] == _NOT_FOUND:
             raise PublishError(
-                f"there is no bucket {bucket}; make one: aws s3 mb s3://{bucket} --region {self.region}"
+                f"there is no bucket {bucket}; make one: aws s3 mb s3://{bucket}{progress.account}"
             )
         region = metadata["HTTPHeaders"].get("x-amz-bucket-region", self.region)
         if region != self.region:

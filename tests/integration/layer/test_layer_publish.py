@@ -259,6 +259,8 @@ def test_profile(out, tmp_path, monkeypatch, capsys):
     config.write_text("[profile mine]\naws_access_key_id = any\naws_secret_access_key = any\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     assert run(out, "--profile", "mine") == 0
+    assert run(out, "--profile", "mine", bucket="none-{region}") == 1
+    assert "aws s3 mb s3://none-us-east-1 --region us-east-1 --profile mine" in capsys.readouterr().err
     assert run(out, "--profile", "nobody") == 2
     assert "nobody" in capsys.readouterr().err
 

@@ -118,7 +118,7 @@ def test_a_corpus_in_the_bucket_stays_where_it_is(s3, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("s3://other/inputs/c.txt", "below s3://results/inputs/; copy it there first"),
+        ("s3://other/inputs/c.txt", "below s3://results/inputs/; copy it there first: .* --profile mine$"),
         ("s3://results/c.txt", "below s3://results/inputs/"),
         ("c.txt.gz", "decompress it first"),
         ("empty.txt", "is empty"),
@@ -130,7 +130,7 @@ def test_what_cannot_be_read_in_ranges_is_refused(s3, tmp_path, monkeypatch, tex
     (tmp_path / "empty.txt").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CommandError, match=message):
-        corpus.find(s3, "results", text)
+        corpus.find(s3, "results", text, None, " --region eu-west-1 --profile mine")
 
 
 @pytest.mark.parametrize(
