@@ -72,6 +72,8 @@ def serve(options: argparse.Namespace) -> int:
         deployment = stack.enter_context(deployment)
         server = stack.enter_context(FunctionUrl(deployment.invoke, options.port))
         deployment.start_functions(**({"code": options.code.resolve()} if options.code else {}))
+        # Whoever ends it otherwise than by Ctrl-C wants the server and the function to end, too.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         print(server.url, flush=True)
         status("serving; the first request waits for the model, and Ctrl-C ends it")
         try:

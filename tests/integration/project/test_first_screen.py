@@ -35,6 +35,7 @@ def address(tmp_path_factory) -> Iterator[str]:
     ) as serving:
         yield serving.stdout.readline().strip()
         serving.terminate()
+        assert serving.wait(60) == 0
 
 
 def run(command: str, **variables: str) -> str:
