@@ -42,6 +42,7 @@ class Stack:
     """A deployment whose S3 is behind a proxy, and whose state machine is never reached."""
 
     where = "stack mine"
+    account = " --region eu-central-1"
     result_bucket = RESULTS
     parameters = {}  # noqa: RUF012 - nobody writes it
     facts = FunctionFacts(timeout=100, memory=1769, architecture="arm64", workers=1)
