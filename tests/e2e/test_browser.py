@@ -567,7 +567,7 @@ def test_a_request_may_be_json(look):
         page.fill("textarea", '{"rows": []}')
         page.click("#send")
         expect(page.locator(".field .fault")).to_have_text("400 No bad")
-    assert events == [{"result": "auto", "rows": []}]
+    assert events == [{"result": "auto", "arrays": "base64", "rows": []}]
 
 
 def test_without_the_token_nothing_is_asked(look, served):
