@@ -13,14 +13,14 @@ Whoever reaches it can spend the credentials, so it answers nobody but the page 
 import http.client
 import json
 import secrets
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lambda_setup.deployment import Deployment, aws
+from lambda_setup.deployment.local.loopback import LoopbackServer
 from lambda_setup.deployment.responses import get_body, is_success
 from lambda_setup.viewer.page import build_playground, pack_items, page_items
 from lambda_setup.viewer.result import list_facts, load_stored, take_arrays
@@ -34,7 +34,7 @@ IDLE = 30
 """Seconds in which a request has to arrive."""
 
 
-class Playground(ThreadingHTTPServer):
+class Playground(LoopbackServer):
     """A server on the loopback interface for one page and its calls, which bring a secret token."""
 
     def __init__(
@@ -46,27 +46,22 @@ class Playground(ThreadingHTTPServer):
         port: int = 0,
     ) -> None:
         """Listen on a port, 0 for any free one; OSError if it is taken, or not allowed."""
-        try:
-            super().__init__(("127.0.0.1", port), _Handler)
-        except OSError as error:
-            raise OSError(f"cannot listen on port {port}; choose another with --port ({error})") from None
+        super().__init__(_Handler, port)
         self.token = secrets.token_urlsafe(32)
-        self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
         self.page, self.policy = build_playground(f"Playground: {name}", [deployment.where], form)
         self._deployment = deployment
         self._show = show
-        self._one = threading.Lock()
 
     @property
     def url(self) -> str:
         """The address that lets a browser in."""
-        return f"http://127.0.0.1:{self.server_port}/#token={self.token}"
+        return f"{super().url}#token={self.token}"
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request to the function, and return the answer's items and facts, or an error."""
         started = time.monotonic()
         try:
-            with self._one:  # the function on this machine takes one event after the other
+            with self.turn:
                 response = self._deployment.invoke({"result": "auto", "arrays": "base64", **request})
             body = get_body(response)
             if not is_success(response):

@@ -6,13 +6,14 @@ other host name, which DNS rebinding would need, and no page of a browser.
 
 import base64
 import json
-import threading
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from lambda_setup.deployment.local.loopback import LoopbackServer
 
 LIMIT = 6 * 1024 * 1024
 """Bytes of a request's body that Lambda takes."""
@@ -20,29 +21,17 @@ IDLE = 60
 """Seconds in which a request has to arrive."""
 
 
-class FunctionUrl(ThreadingHTTPServer):
-    """A server in front of a function, which takes one event after the other."""
-
-    daemon_threads = True
+class FunctionUrl(LoopbackServer):
+    """A server that answers requests of programs as the function does."""
 
     def __init__(self, invoke: Callable[[Any], Any], port: int) -> None:
         """Listen on a port, 0 for any free one; OSError if it is taken, or not allowed."""
-        try:
-            super().__init__(("127.0.0.1", port), _Handler)
-        except OSError as error:
-            raise OSError(f"cannot listen on port {port}; choose another with --port ({error})") from None
-        self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
+        super().__init__(_Handler, port)
         self._invoke = invoke
-        self._one = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        """The address to send requests to."""
-        return f"http://127.0.0.1:{self.server_port}/"
 
     def ask(self, event: dict[str, Any]) -> tuple[int, str]:
         """Send an event to the function, and return the status and the body of its answer."""
-        with self._one:
+        with self.turn:
             answer = self._invoke(event)
         if not isinstance(answer, dict) or "statusCode" not in answer:
             return HTTPStatus.BAD_GATEWAY, json.dumps({"Message": "Internal Server Error"})
@@ -62,9 +51,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Send the function's answer."""
         length = self.headers.get("Content-Length") or "0"
         size = int(length) if length.isascii() and length.isdigit() else -1
-        body = self.rfile.read(
-            min(max(size, 0), 10 * LIMIT)
-        )  # a client that is still sending reads no refusal
+        # A client that is still sending reads no refusal.
+        body = self.rfile.read(min(max(size, 0), 10 * LIMIT))
         if self.headers.get_all("Host") not in [[host] for host in self.server.hosts]:
             self._send(HTTPStatus.MISDIRECTED_REQUEST, _say(f"this server is {self.server.url}"))
         elif self.headers.get("Origin") is not None:
