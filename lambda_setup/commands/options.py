@@ -86,6 +86,14 @@ def add_function(
     )
 
 
+def add_port(parser: argparse.ArgumentParser, default: int) -> None:
+    """Declare ``--port``, on which a server of this machine listens; 0 takes any free one."""
+    text = "%(default)s" if default else "any free one"
+    parser.add_argument(
+        "--port", type=int, default=default, metavar="N", help=f"port to listen on (default: {text})"
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Declare ``--json``."""
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_setup import functions
-from lambda_setup.commands.options import add_command, add_function, add_target
+from lambda_setup.commands.options import add_command, add_function, add_port, add_target
 from lambda_setup.deployment import Deployment, aws
 from lambda_setup.deployment.local import LocalDeployment
 from lambda_setup.output import status
@@ -36,9 +36,7 @@ def configure_parser(commands: Any) -> None:
         model="folder of the model (default: the function's)",
     )
     add_function(command)
-    command.add_argument(
-        "--port", type=int, default=0, metavar="N", help="port to listen on (default: any free one)"
-    )
+    add_port(command, 0)
     command.add_argument("--open", action="store_true", help="open the page in the browser")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_setup import functions
-from lambda_setup.commands.options import add_command, add_function, add_target
+from lambda_setup.commands.options import add_command, add_function, add_port, add_target
 from lambda_setup.deployment.aws import readable_errors
 from lambda_setup.deployment.local import SHIPPED_MODEL, LocalDeployment, S3Server
 from lambda_setup.deployment.local.application import ACCESS_KEY, PORT, SECRET_KEY
@@ -40,9 +40,7 @@ def configure_parser(commands: Any) -> None:
         model="folder of the model (default: the function's)",
     )
     add_function(parser)
-    parser.add_argument(
-        "--port", type=int, default=8080, metavar="N", help="port to listen on (default: %(default)s)"
-    )
+    add_port(parser, 8080)
     parser = add_command(
         commands,
         "s3",
@@ -51,9 +49,7 @@ def configure_parser(commands: Any) -> None:
         description="Serve an S3 on the loopback interface with the model in it, for `sam local invoke` or "
         "any S3 client, until Ctrl-C. The data live in a temporary folder.",
     )
-    parser.add_argument(
-        "--port", type=int, default=PORT, metavar="N", help="port to listen on (default: %(default)s)"
-    )
+    add_port(parser, PORT)
     parser.add_argument("--model", type=Path, default=SHIPPED_MODEL, metavar="DIR",
                         help="folder of the model (default: the shipped one)")  # fmt: skip
 

@@ -223,11 +223,9 @@ def explain_failure(session: "Session", stack: str) -> str:
     """Return why CloudFormation's last operation on a stack failed, as far as its events say."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    events: Any
+    client: Any = session.client("cloudformation")
     try:
-        events = session.client("cloudformation").describe_stack_events(StackName=stack)[
-            "StackEvents"
-        ]  # the latest first
+        events = client.describe_stack_events(StackName=stack)["StackEvents"]  # the latest first
     except (BotoCoreError, ClientError):
         events = []
     reasons: list[str] = []

@@ -64,7 +64,10 @@ def show(options: argparse.Namespace) -> int:
         bucket = open_bucket(options)
         versions, pointers = bucket.versions(options.name), bucket.pointers(options.name)
     if not versions:
-        raise CommandError(f"there is no model {options.name} in s3://{bucket.name}; see: model list")
+        raise CommandError(
+            f"s3://{bucket.name} has no model {options.name}; "
+            f"see: python -m lambda_setup model list {bucket.arguments}"
+        )
     result = {
         "versions": [
             {"version": one.version, "bytes": one.bytes,

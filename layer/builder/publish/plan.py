@@ -91,7 +91,7 @@ class CheckBucket(Call):
         bucket, metadata = self.arguments["Bucket"], response["ResponseMetadata"]
         if metadata["HTTPStatusCode"] == _NOT_FOUND:
             raise PublishError(
-                f"there is no bucket {bucket}; make one: aws s3 mb s3://{bucket}{progress.account}"
+                f"the bucket {bucket} does not exist; make it: aws s3 mb s3://{bucket}{progress.account}"
             )
         region = metadata["HTTPHeaders"].get("x-amz-bucket-region", self.region)
         if region != self.region:

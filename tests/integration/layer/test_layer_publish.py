@@ -225,7 +225,7 @@ def test_one_region_fails(out, capsys):
     assert f"eu-west-1  arn:aws:lambda:eu-west-1:123456789012:layer:{NAME}:1" in said.out
     assert "us-east-1  FAILED" in said.out
     assert said.err == (
-        "error: us-east-1: there is no bucket layers-us-east-1; make one: "
+        "error: us-east-1: the bucket layers-us-east-1 does not exist; make it: "
         "aws s3 mb s3://layers-us-east-1 --region us-east-1\n"
     )
 

@@ -117,7 +117,10 @@ class TestLook:
         assert (command("list").returncode, command("list", "--json").stdout) == (0, "[]\n")
         done = command("show", "nobody")
         assert done.returncode == 2
-        assert done.stderr == "error: there is no model nobody in s3://operated; see: model list\n"
+        assert done.stderr.startswith(
+            "error: s3://operated has no model nobody; see: "
+            "python -m lambda_setup model list --bucket operated"
+        )
 
 
 class TestVerify:

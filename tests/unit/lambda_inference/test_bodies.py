@@ -114,7 +114,7 @@ def test_a_declared_type_may_be_marked_as_base64_and_not_be():
 
 
 def test_deeply_nested_text_is_a_text():
-    """What Python's parser refuses to read is no JSON request, and no crash."""
+    """A body that Python's parser refuses to read is answered as text."""
     text = "[" * 100_000
     assert send(text, "text/plain", TextRequest)["data"] == [text]
     assert json.dumps(send("[" + "9" * 5000 + "]", "text/plain", TextRequest))
