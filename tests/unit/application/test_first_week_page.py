@@ -3,9 +3,7 @@
 import re
 import shlex
 
-import click
 import pytest
-from samcli.cli.main import cli
 from support.project import ROOT
 
 from lambda_setup.commands.parser import build_parser
@@ -34,18 +32,6 @@ def test_ours(command):
     """Verb, arguments and options are those that the command takes."""
     parsed = build_parser().parse_args(shlex.split(command)[3:])
     assert callable(parsed.run)
-
-
-@pytest.mark.parametrize("command", SAM)
-def test_sams(command):
-    """The subcommand is one of SAM's, and has each option."""
-    context, found = click.Context(cli, obj=object()), cli  # without one SAM does not import its commands
-    words = shlex.split(command)[1:]
-    while isinstance(found, click.Group):
-        found = found.get_command(context, words.pop(0))
-    assert found
-    known = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    assert {word for word in words if word.startswith("--")} <= known
 
 
 @pytest.mark.parametrize("command", COMMANDS)
