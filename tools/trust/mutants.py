@@ -4,11 +4,15 @@ A mutant is the room with one small fault: another comparison, a negated conditi
 for an ``or``, a statement or a value that is left out. The sample is drawn with a seed from all places where
 one can be. Each mutant runs the room's quick tests in a copy of the project. A mutant that passes them is
 printed: it wants a test, or a reason. The score comes with its 95 % interval (Wilson).
+
+``survivors.toml`` beside this file records what was found: a survivor with a reason why nothing has to notice
+it, which is not printed again, or with the test that notices it since. ``--again`` tries the latter alone.
 """
 
 import argparse
 import ast
 import copy
+import json
 import math
 import os
 import random
@@ -17,11 +21,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+RECORD = Path(__file__).with_name("survivors.toml")
 ROOMS = {
     "lambda_inference": (
         "layer/python/lambda_inference",
@@ -44,16 +50,40 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult,
 }  # fmt: skip
 
+Entry = dict[str, str]
+"""A survivor in the record: its file, statement, before and after, and a test or a reason."""
+Place = tuple[ast.Module, ast.AST, str, int | None, ast.AST, ast.AST]
+"""A tree; in it a parent, its field and index, the node there, and a fault for its place."""
+
 
 @dataclass(frozen=True)
 class Mutant:
-    """A fault: the file, the line, what was there, what is there now, and the file's text."""
+    """A fault: the file, the statement and what of it was there, what is there now, and the file's text.
+
+    A statement is its first line, without comments, so that a record of it outlives what moves it.
+    """
 
     path: Path
     line: int
+    statement: str
     before: str
     after: str
-    text: str
+    make: Callable[[], str] = field(compare=False)
+
+    @property
+    def text(self) -> str:
+        """The text of the file with the fault."""
+        return self.make()
+
+    @property
+    def entry(self) -> Entry:
+        """What the record calls it."""
+        return {
+            "file": str(self.path.relative_to(ROOT)),
+            "statement": self.statement,
+            "before": self.before,
+            "after": self.after,
+        }
 
 
 def list_faults(node: ast.AST) -> Iterator[ast.AST]:
@@ -97,14 +127,22 @@ def list_places(tree: ast.Module) -> Iterator[tuple[ast.AST, str, int | None, as
         for parent in ast.walk(function):
             if isinstance(parent, ast.arguments | ast.AnnAssign | ast.arg):
                 continue
-            for field, value in ast.iter_fields(parent):
+            for name, value in ast.iter_fields(parent):
                 for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
-                    if not isinstance(node, ast.AST) or field in {"annotation", "returns", "decorator_list"}:
+                    if not isinstance(node, ast.AST) or name in {"annotation", "returns", "decorator_list"}:
                         continue
                     for fault in list_faults(node):
                         if (id(node), type(fault)) not in seen:
-                            yield parent, field, index, node, fault
+                            yield parent, name, index, node, fault
                         seen.add((id(node), type(fault)))
+
+
+def name_statements(tree: ast.Module) -> dict[int, str]:
+    """Return the first line of the innermost statement around each node, by the node's ``id``."""
+    names: dict[int, str] = {}
+    for statement in (node for node in ast.walk(tree) if isinstance(node, ast.stmt)):  # the outer ones first
+        names |= dict.fromkeys(map(id, ast.walk(statement)), ast.unparse(statement).partition("\n")[0])
+    return names
 
 
 def _put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
@@ -118,19 +156,39 @@ def _show(node: ast.AST) -> str:
     return ast.unparse(ast.fix_missing_locations(copy.deepcopy(node))).partition("\n")[0][:80]
 
 
+def list_mutants(folder: Path) -> Iterator[Mutant]:
+    """Yield the mutants of all files below a folder; each makes its text when it is asked for it."""
+    for path in sorted(folder.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        statements = name_statements(tree)
+        for parent, name, index, node, fault in list_places(tree):
+
+            def make(place: Place = (tree, parent, name, index, node, fault)) -> str:
+                tree, parent, name, index, node, fault = place
+                _put(parent, name, index, fault)
+                text = ast.unparse(ast.fix_missing_locations(tree))
+                _put(parent, name, index, node)
+                return text
+
+            line = getattr(node, "lineno", 0)
+            yield Mutant(path, line, statements[id(node)], _show(node), _show(fault), make)
+
+
 def draw(folder: Path, count: int, seed: int) -> list[Mutant]:
     """Return a sample of the mutants of all files below a folder."""
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.py"))}
-    places = [(path, *place) for path, tree in trees.items() for place in list_places(tree)]
-    mutants = []
-    for path, parent, field, index, node, fault in random.Random(seed).sample(  # noqa: S311 - a sample
-        places, min(count, len(places))
-    ):
-        _put(parent, field, index, fault)
-        text = ast.unparse(ast.fix_missing_locations(trees[path]))
-        _put(parent, field, index, node)
-        mutants.append(Mutant(path, getattr(node, "lineno", 0), _show(node), _show(fault), text))
-    return mutants
+    mutants = list(list_mutants(folder))
+    return random.Random(seed).sample(mutants, min(count, len(mutants)))  # noqa: S311 - a sample
+
+
+def read_record(path: Path, room: str) -> list[Entry]:
+    """Return the recorded survivors of a room's folder."""
+    with path.open("rb") as file:
+        return [one for one in tomllib.load(file)["survivor"] if Path(one["file"]).is_relative_to(room)]
+
+
+def find_entry(record: list[Entry], mutant: Mutant) -> Entry:
+    """Return what is recorded of a mutant, or an empty entry."""
+    return next((one for one in record if one.items() >= mutant.entry.items()), {})
 
 
 def calculate_interval(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
@@ -181,6 +239,37 @@ def copy_project(target: Path) -> None:
     (target / ".venv").symlink_to(ROOT / ".venv")
 
 
+def try_all(mutants: list[Mutant], tests: list[str], record: list[Entry], seconds: float) -> str:
+    """Try mutants, print those that survive without a reason as the record has them, and return the score."""
+    noticed = reasons = 0
+    status = "nothing to try"
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
+        project = Path(name)
+        copy_project(project)
+        if not survives(project, order_tests(project, tests, ""), seconds):
+            sys.exit("the tests fail without a fault; fix that first")
+        for tried, one in enumerate(mutants, 1):
+            path = project / one.path.relative_to(ROOT)
+            right = path.read_text(encoding="utf-8")
+            path.write_text(one.text, encoding="utf-8")
+            passed = survives(project, order_tests(project, tests, one.path.stem), seconds)
+            path.write_text(right, encoding="utf-8")
+            if not passed:
+                noticed += 1
+            elif "reason" in find_entry(record, one):
+                reasons += 1
+            else:
+                lines = [
+                    f"{name} = {json.dumps(text, ensure_ascii=False)}" for name, text in one.entry.items()
+                ]
+                print("\n[[survivor]]", f"# line {one.line}", *lines, sep="\n", flush=True)
+            low, high = calculate_interval(noticed, tried)
+            status = f"{noticed} of {tried} noticed: {noticed / tried:.0%} ({low:.0%} to {high:.0%})"
+            status += f", {reasons} more have a reason" * bool(reasons)
+            print(status, file=sys.stderr, flush=True)
+    return status
+
+
 def main() -> None:
     """Try a sample of a room's mutants."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -188,31 +277,22 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300, help="mutants to try (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the sample (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=300, help="for the tests (default: %(default)s)")
+    parser.add_argument("--again", action="store_true", help="try the recorded survivors that have a test")
     options = parser.parse_args()
     room, tests = ROOMS[options.room]
-    noticed = tried = 0
-    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
-        project = Path(name)
-        copy_project(project)
-        if not survives(project, order_tests(project, tests, ""), options.seconds):
-            sys.exit("the tests fail without a fault; fix that first")
-        for one in draw(ROOT / room, options.count, options.seed):
-            path = project / one.path.relative_to(ROOT)
-            right = path.read_text(encoding="utf-8")
-            path.write_text(one.text, encoding="utf-8")
-            passed = survives(project, order_tests(project, tests, one.path.stem), options.seconds)
-            path.write_text(right, encoding="utf-8")
-            tried += 1
-            noticed += not passed
-            if passed:
-                print(
-                    f"survived {one.path.relative_to(ROOT)}:{one.line}: {one.before} → {one.after}",
-                    flush=True,
-                )
-            low, high = calculate_interval(noticed, tried)
-            status = f"{noticed} of {tried} noticed: {noticed / tried:.0%} ({low:.0%} to {high:.0%})"
-            print(status, file=sys.stderr, flush=True)
-    print(f"{options.room}, seed {options.seed}: {status}")
+    record = read_record(RECORD, room)
+    known = [(one, entry) for one in list_mutants(ROOT / room) if (entry := find_entry(record, one))]
+    for entry in record:
+        if not any(entry is other for _, other in known):
+            print(
+                f"{entry['file']} does not have it any more; take it out of the record: {entry['statement']}"
+            )
+    if options.again:
+        mutants = [one for one, entry in known if "test" in entry]
+    else:
+        mutants = draw(ROOT / room, options.count, options.seed)
+    status = try_all(mutants, tests, record, options.seconds)
+    print(f"{options.room}, {'recorded survivors' if options.again else f'seed {options.seed}'}: {status}")
 
 
 if __name__ == "__main__":

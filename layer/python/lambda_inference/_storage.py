@@ -235,7 +235,7 @@ class _ErrorTranslator:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is None or not isinstance(error, Exception):
+        if not isinstance(error, Exception):
             return
         from obstore.exceptions import BaseError, NotModifiedError
 

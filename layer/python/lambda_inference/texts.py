@@ -88,7 +88,7 @@ def _decode_texts(data: str) -> list[str]:
     except BadRequest as error:
         raise BadRequest(f"data takes {_TAKES}; got a string: {error.message}", field="data") from None
     try:
-        return msgspec.convert(value, _Texts, strict=True)
+        return msgspec.convert(value, _Texts)
     except msgspec.ValidationError as error:
         path = str(error).partition(" - at `$")[2].rstrip("`")
         field = f"data{path}"

@@ -72,6 +72,18 @@ def test_npz_is_read_by_numpy():
     assert file["index"].tolist() == [[0, 0, 2, 3], [0, 1, 1, 2], [2, 0, 2, 2], [2, 1, 0, 4]]
 
 
+@pytest.mark.parametrize("shape", [(1,), (7, 2), (10**9, 10**9), (1,) * 32])
+@pytest.mark.parametrize("by_column", [False, True])
+def test_a_header_is_numpys(shape, by_column):
+    """It says what numpy's own reader wants, and numbers after it lie at a multiple of 64 bytes."""
+    header = _results.encode_header("<f4", shape, by_column=by_column)
+    file = io.BytesIO(header)
+    assert np.lib.format.read_magic(file) == (1, 0)
+    assert np.lib.format.read_array_header_1_0(file) == (shape, by_column, np.dtype("<f4"))
+    assert file.tell() == len(header)
+    assert len(header) % 64 == 0
+
+
 def test_npz_keeps_order_over_many_chunks(monkeypatch: pytest.MonkeyPatch):
     """However the numbers are handed to deflate, they come in the order of the items."""
     monkeypatch.setattr(_results, "CHUNK", 64)

@@ -194,6 +194,13 @@ class TestFetch:
         self.apt(path, "http://mirror.invalid/ubuntu/")
         assert "DEBIAN_MIRROR" in self.refusal(cache)
 
+    @pytest.mark.parametrize("named", ["", "http://named.invalid/other"])
+    def test_mirror(self, path, monkeypatch, named):
+        """One that is named comes before the one that apt uses."""
+        self.apt(path, "http://mirror.invalid/debian/")
+        monkeypatch.setenv("DEBIAN_MIRROR", named)
+        assert interpreter.find_debian_mirror() == (named or "http://mirror.invalid/debian/")
+
     def test_no_emulator(self, cache, path):
         """An interpreter of another architecture needs QEMU; the machine's own is fetched without."""
         fetched(cache, X86_64)

@@ -1,0 +1,86 @@
+"""How a model's files are read: parts, attempts, and what ends them; the bucket is a dictionary."""
+
+import hashlib
+import threading
+
+import pytest
+
+from lambda_inference._errors import AccessDenied, Refused, Unavailable
+from lambda_inference._model_store import ModelStore
+from lambda_inference._models import File, Manifest
+from lambda_inference._storage_errors import Missing
+
+CONTENT = {"a": bytes(range(250)) * 3, "b": b"", "c": b"xyz"}
+PART = 100
+DAMAGED = b"not what was written"
+
+
+class Bucket:
+    """Objects by the last letter of their keys, and what goes wrong with reads of one part, in turn."""
+
+    name = "bucket"
+
+    def __init__(self, *faults: Exception | bytes) -> None:
+        self.faults = list(faults)
+        self.reads = 0
+
+    def read_into(self, key: str, buffer: memoryview, start: int) -> None:
+        buffer[:] = CONTENT[key[-1]][start : start + len(buffer)]
+        if (key[-1], start) == ("a", PART):
+            self.reads += 1
+            fault = self.faults.pop(0) if self.faults else b""
+            if isinstance(fault, Exception):
+                raise fault
+            buffer[: len(fault)] = fault
+
+
+def read(bucket: Bucket, stop: threading.Event | None = None) -> dict[str, bytes]:
+    """Read the model, and return its files."""
+    parts = {
+        name: [data[start : start + PART] for start in range(0, len(data), PART)]
+        for name, data in CONTENT.items()
+    }
+    files = [
+        File(name, len(CONTENT[name]), PART, [hashlib.sha256(part).hexdigest() for part in parts[name]])
+        for name in CONTENT
+    ]
+    manifest = Manifest(name="m", engine="e", precision="p", libraries={}, files=files)
+    model = ModelStore(bucket, "m", "dev").read(manifest, stop)
+    assert (model.manifest, model.version) == (manifest, manifest.version)
+    return {name: bytes(view) for name, view in model.files.items()}
+
+
+@pytest.mark.parametrize("faults", [[], [DAMAGED], [Unavailable("slow"), DAMAGED]])
+def test_a_part_has_three_attempts(faults):
+    """Whether it does not come, or comes damaged."""
+    bucket = Bucket(*faults)
+    assert read(bucket) == CONTENT
+    assert bucket.reads == len(faults) + 1
+
+
+@pytest.mark.parametrize(
+    ("faults", "reads", "message"),
+    [
+        ([DAMAGED] * 4, 3, r"s3://bucket/models/m/versions/\w+/a is damaged in the part at byte 100"),
+        ([DAMAGED, DAMAGED, Unavailable("slow"), DAMAGED], 3, "slow"),
+        ([AccessDenied("denied")], 1, "denied"),
+        ([DAMAGED, Refused("refused")], 2, "refused"),
+        ([Missing("key a")], 1, "of model m is incomplete: no key a"),
+    ],
+)
+def test_what_does_not_come_is_a_fault(faults, reads, message):
+    """One that another attempt cannot mend is told at once."""
+    bucket = Bucket(*faults)
+    with pytest.raises(Unavailable, match=message):
+        read(bucket)
+    assert bucket.reads == reads
+
+
+def test_a_reading_that_is_stopped_has_no_more_attempts():
+    """And what it has is no model."""
+    stop = threading.Event()
+    stop.set()
+    bucket = Bucket(DAMAGED)
+    with pytest.raises(Unavailable, match="in the time there was"):
+        read(bucket, stop)
+    assert bucket.reads == 0
