@@ -257,6 +257,15 @@ class TestLayer:
         assert DAMAGED in done.stderr.splitlines()[-1]
         assert names(temporary) == []
 
+    def test_no_decompressor(self, layer, temporary):
+        """A layer that was packed without it is told with what to change."""
+        done = self.run(
+            layer, temporary, "import sys; sys.modules['zstandard'] = None; import unzip_requirements"
+        )
+        assert "UnpackError: " in done.stderr
+        assert f"{layer / ARCHIVE}: zstandard, which unpacks it, is missing beside it; add it" in done.stderr
+        assert names(temporary) == []
+
     def test_an_import_fails(self, layer, temporary):
         """A damaged archive is told by the import of what is in it, and by no other."""
         self.damage(layer)

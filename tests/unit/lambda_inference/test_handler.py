@@ -155,8 +155,9 @@ def test_a_manifest_is_a_call_of_its_own(service):
 
 def test_the_log_has_the_reason_that_a_queue_does_not_see(service, monkeypatch):
     """A 5xx, and an event that is none of ours, are logged with their message; a request's text never is."""
-    logged = []
+    logged, counted = [], []
     monkeypatch.setattr(_telemetry, "warn", lambda text, **fields: logged.append((text, fields)))
+    monkeypatch.setattr(_telemetry, "count", counted.append)
     monkeypatch.setattr(service.models, "select", mock.Mock(side_effect=Refused("S3 answered 301 …")))
     body = {"Service": "Amazon S3", "Event": "s3:TestEvent"}
     assert service.handle(message(body), CONTEXT) == {"batchItemFailures": []}
@@ -166,6 +167,7 @@ def test_the_log_has_the_reason_that_a_queue_does_not_see(service, monkeypatch):
     assert reasons[0] == "S3 answered 301 …"
     assert "constant input" in reasons[1]
     assert reasons[2] is None
+    assert counted == ["ColdStart", "Failed", "Rejected", "Rejected"]
 
 
 def test_what_initialisation_measured_is_reported_then(service, monkeypatch):
@@ -175,3 +177,24 @@ def test_what_initialisation_measured_is_reported_then(service, monkeypatch):
     monkeypatch.setattr(service.models, "initialise", mock.Mock(side_effect=Refused("no")), raising=False)
     service.initialise()
     flushed.assert_called_once_with()
+
+
+def test_an_invocation_reports_what_it_cost(service, monkeypatch, capsys):
+    """Counts of its predictions are summed, and only the first one is a cold start."""
+    monkeypatch.setattr(_telemetry, "_metrics", {})
+    made = [
+        Prediction({}, counts={"Tokens": 3}, truncated=1),
+        Prediction({}),
+        Prediction({}, {}, {"Tokens": 4}, 2),
+    ]
+    monkeypatch.setattr(Counting, "predict", lambda *_: made)
+    found = []
+    for _ in range(2):
+        response = service.handle({"data": ["a", "b", "c"]}, CONTEXT)
+        [metrics] = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "_aws" in line]
+        timings = {name.lower(): metrics.pop(name)[0] for name in ("Predict", "Store")}
+        assert timings == response["body"]["timings_ms"]
+        assert response["body"]["truncated"] == 3
+        found.append({name: value for name, value in metrics.items() if name not in {"_aws", "service"}})
+    again = {"Items": [3], "Tokens": [7], "Truncated": [3]}
+    assert found == [again | {"ColdStart": [1]}, again]

@@ -34,8 +34,8 @@ def tensor(name: str, dtype: int, shape: list[int], *, packed: bool = False, **p
 
 def network(*tensors: bytes) -> bytes:
     """Return a network with initializers, and with fields that are skipped."""
-    node = field(1, field(4, b"Add") + number(2 << 3 | 5) + b"half" + number(3 << 3 | 1) + b"a double")
-    return field(1, 9) + field(7, node + b"".join(field(5, one) for one in tensors)) + field(8, b"opset")
+    skipped = field(1, field(4, b"Add")) + number(20 << 3 | 1) + b"a double" + number(21 << 3 | 5) + b"half"
+    return field(1, 9) + field(7, skipped + b"".join(field(5, one) for one in tensors)) + field(8, b"opset")
 
 
 @pytest.fixture
