@@ -2,8 +2,9 @@
 
 A mutant is the room with one small fault: another comparison, a negated condition, another number, an ``and``
 for an ``or``, a statement or a value that is left out. The sample is drawn with a seed from all places where
-one can be. Each mutant runs the room's quick tests in a copy of the project. A mutant that passes them is
-printed: it wants a test, or a reason. The score comes with its 95 % interval (Wilson).
+one can be. Each mutant runs, in a copy of the project, those of the room's quick tests that run the line, or
+all of them if none does: a process of its own may. A mutant that passes them is printed: it wants a test, or a
+reason. The score comes with its 95 % interval (Wilson).
 
 ``survivors.toml`` beside this file records what was found: a survivor with a reason why nothing has to notice
 it, which is not printed again, or with the test that notices it since. ``--again`` tries the latter alone.
@@ -16,15 +17,18 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from coverage import CoverageData
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = Path(__file__).with_name("survivors.toml")
@@ -137,11 +141,12 @@ def list_places(tree: ast.Module) -> Iterator[tuple[ast.AST, str, int | None, as
                         seen.add((id(node), type(fault)))
 
 
-def name_statements(tree: ast.Module) -> dict[int, str]:
-    """Return the first line of the innermost statement around each node, by the node's ``id``."""
-    names: dict[int, str] = {}
+def name_statements(tree: ast.Module) -> dict[int, tuple[int, str]]:
+    """Return the number and text of the first line of the statement around each node, by the node's ``id``."""
+    names: dict[int, tuple[int, str]] = {}
     for statement in (node for node in ast.walk(tree) if isinstance(node, ast.stmt)):  # the outer ones first
-        names |= dict.fromkeys(map(id, ast.walk(statement)), ast.unparse(statement).partition("\n")[0])
+        name = statement.lineno, ast.unparse(statement).partition("\n")[0]
+        names |= dict.fromkeys(map(id, ast.walk(statement)), name)
     return names
 
 
@@ -170,8 +175,7 @@ def list_mutants(folder: Path) -> Iterator[Mutant]:
                 _put(parent, name, index, node)
                 return text
 
-            line = getattr(node, "lineno", 0)
-            yield Mutant(path, line, statements[id(node)], _show(node), _show(fault), make)
+            yield Mutant(path, *statements[id(node)], _show(node), _show(fault), make)
 
 
 def draw(folder: Path, count: int, seed: int) -> list[Mutant]:
@@ -210,19 +214,53 @@ def order_tests(folder: Path, tests: list[str], name: str) -> list[str]:
     return [str(path) for path in sorted(files, key=lambda path: (word not in path.name, path.name))]
 
 
-def survives(project: Path, tests: list[str], seconds: float) -> bool:
-    """Return whether the tests pass; tests that do not end in time have noticed the fault."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider",
-               "-m", "not check", *tests]  # fmt: skip
+def run_tests(project: Path, tests: Iterable[str], seconds: float | None, *before: str) -> int:
+    """Return pytest's status; tests that do not end in time have failed."""
+    command = [sys.executable, *before, "-m", "pytest", "-q", "-x", "-p", "no:randomly",
+               "-p", "no:cacheprovider", "-m", "not check", *tests]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{project / 'layer' / 'python'}"}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL, start_new_session=True) as running:  # fmt: skip
         try:
-            return running.wait(seconds) == 0
+            return running.wait(seconds)
         except subprocess.TimeoutExpired:
             os.killpg(running.pid, signal.SIGKILL)
-            return False
+            return 1
+
+
+def survives(project: Path, tests: list[str], seconds: float) -> bool:
+    """Return whether the tests pass with a fault."""
+    status = run_tests(project, tests, seconds)
+    if status in {4, 5}:  # pytest does not find one by its name
+        status = run_tests(project, dict.fromkeys(test.partition("::")[0] for test in tests), seconds)
+    return status in {0, 5}
+
+
+def find_runners(project: Path, room: str, tests: list[str]) -> dict[tuple[str, int], set[str]]:
+    """Run all tests without a fault, and return which of them run a line, by file and line."""
+    settings, data = project / ".runners", CoverageData(str(project / ".runners-data"))
+    settings.write_text(
+        f"[run]\ndynamic_context = test_function\nsource = {room}\ndata_file = {data.data_filename()}\n"
+    )
+    if run_tests(project, tests, None, "-m", "coverage", "run", f"--rcfile={settings}"):
+        sys.exit("the tests fail without a fault; fix that first")
+    data.read()
+    modules = {Path(test).stem: Path(test) for test in tests}
+    texts = {stem: path.read_text(encoding="utf-8") for stem, path in modules.items()}
+    runners: dict[tuple[str, int], set[str]] = {}
+    for file in data.measured_files():
+        for line, contexts in data.contexts_by_lineno(file).items():
+            names = [context.split(".") for context in contexts if context]
+            runners[str(Path(file).relative_to(project)), line] = {
+                # An inherited test has not its own class's name.
+                "::".join([str(modules[stem]), *rest])
+                if all(re.search(rf"^ *(class|def) {one}\b", texts[stem], re.MULTILINE) for one in rest)
+                else str(modules[stem])
+                for stem, *rest in names
+                if stem in modules
+            }
+    return runners
 
 
 def copy_project(target: Path) -> None:
@@ -239,20 +277,23 @@ def copy_project(target: Path) -> None:
     (target / ".venv").symlink_to(ROOT / ".venv")
 
 
-def try_all(mutants: list[Mutant], tests: list[str], record: list[Entry], seconds: float) -> str:
+def try_all(mutants: list[Mutant], room: str, tests: list[str], record: list[Entry], seconds: float) -> str:
     """Try mutants, print those that survive without a reason as the record has them, and return the score."""
     noticed = reasons = 0
     status = "nothing to try"
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         project = Path(name)
         copy_project(project)
-        if not survives(project, order_tests(project, tests, ""), seconds):
-            sys.exit("the tests fail without a fault; fix that first")
+        runners = find_runners(project, room, order_tests(project, tests, ""))
         for tried, one in enumerate(mutants, 1):
             path = project / one.path.relative_to(ROOT)
             right = path.read_text(encoding="utf-8")
             path.write_text(one.text, encoding="utf-8")
-            passed = survives(project, order_tests(project, tests, one.path.stem), seconds)
+            files = order_tests(project, tests, one.path.stem)
+            chosen = runners.get((one.entry["file"], one.line)) or files
+            passed = survives(
+                project, sorted(chosen, key=lambda test: files.index(test.partition("::")[0])), seconds
+            )
             path.write_text(right, encoding="utf-8")
             if not passed:
                 noticed += 1
@@ -291,7 +332,7 @@ def main() -> None:
         mutants = [one for one, entry in known if "test" in entry]
     else:
         mutants = draw(ROOT / room, options.count, options.seed)
-    status = try_all(mutants, tests, record, options.seconds)
+    status = try_all(mutants, room, tests, record, options.seconds)
     print(f"{options.room}, {'recorded survivors' if options.again else f'seed {options.seed}'}: {status}")
 
 
