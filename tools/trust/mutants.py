@@ -3,8 +3,8 @@
 A mutant is the room with one small fault: another comparison, a negated condition, another number, an ``and``
 for an ``or``, a statement or a value that is left out. The sample is drawn with a seed from all places where
 one can be. Each mutant runs, in a copy of the project, those of the room's quick tests that run the line, or
-all of them if none does: a process of its own may. A mutant that passes them is printed: it wants a test, or a
-reason. The score comes with its 95 % interval (Wilson).
+all of them if none does: a process of its own may. A mutant that passes them is printed: it wants a test, or
+a reason. The score comes with its 95 % interval (Wilson).
 
 ``survivors.toml`` beside this file records what was found: a survivor with a reason why nothing has to notice
 it, which is not printed again, or with the test that notices it since. ``--again`` tries the latter alone.
@@ -142,7 +142,7 @@ def list_places(tree: ast.Module) -> Iterator[tuple[ast.AST, str, int | None, as
 
 
 def name_statements(tree: ast.Module) -> dict[int, tuple[int, str]]:
-    """Return the number and text of the first line of the statement around each node, by the node's ``id``."""
+    """Return the number and text of the first line of each node's statement, by the node's ``id``."""
     names: dict[int, tuple[int, str]] = {}
     for statement in (node for node in ast.walk(tree) if isinstance(node, ast.stmt)):  # the outer ones first
         name = statement.lineno, ast.unparse(statement).partition("\n")[0]
