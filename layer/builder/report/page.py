@@ -187,7 +187,7 @@ def _draw_maps(nodes: Sequence[Node], total: int, other: int, label: str) -> str
 
 def _draw_removals(report: Report) -> str:
     steps, total = by_step(report), report.removed_bytes
-    nodes = [_make_step_node(one) for one in steps]
+    nodes = [node for one in steps if (node := _make_step_node(one)).weight]
     legend = [("out", "whole files", total - report.stripped.savings)]
     rows = [(one.step, one.reason, _format_shares(one.packages), one.files, one.bytes) for one in steps]
     if saved := report.stripped.savings:
@@ -199,19 +199,24 @@ def _draw_removals(report: Report) -> str:
         f"<h2>What was taken out</h2><p>{format_bytes(total)}, by step or rule and package, on the scale of "
         f"the map above.</p>{_draw_legend(legend)}"
         + _draw_maps(
-            nodes, total, sum(file.bytes for file in report.files), "What was taken out, by step or rule"
+            nodes,
+            sum(node.weight for node in nodes),
+            sum(file.bytes for file in report.files),
+            "What was taken out, by step or rule",
         )
         + _draw_table(("Step or rule", "Reason", "Of", "Files", "Bytes"), rows, total=True)
     )
 
 
 def _make_step_node(step: Step) -> Node:
+    """Return a node of what a step took out; a patch that made a package larger has no place in a map."""
     name = plain(step.step)
     packages = tuple(
         Node(plain(package), f"{plain(package)}: {count:,} bytes, by {name}", count, "out")
         for package, count in step.packages
+        if count > 0
     )
-    return _make_node(name, step.bytes, "out", packages)
+    return _make_node(name, sum(node.weight for node in packages), "out", packages)
 
 
 def _format_shares(packages: Sequence[tuple[str, int]]) -> str:

@@ -1,7 +1,5 @@
 """Inline answers: records with their arrays inside, as many as Lambda's response takes."""
 
-import base64
-import copy
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
@@ -26,6 +24,8 @@ def build_record(prediction: Prediction, form: Form = "list") -> dict[str, Any]:
 
     Several arrays of a kind with one path become a list of them.
     """
+    import copy
+
     record = copy.deepcopy(prediction.record)
     for kind, arrays in prediction.arrays.items():
         places: dict[tuple[str | int, ...], list[Any]] = {}
@@ -43,6 +43,8 @@ def encode_array(array: Array, form: Form) -> Any:
     """Return an array as JSON: nested lists, or its bytes in base64, little-endian and in C order."""
     if form == "list":
         return array.tolist()
+    import base64
+
     text = base64.b64encode(array.data).decode()
     return {"dtype": DTYPES[array.dtype][0], "shape": list(array.shape), "base64": text}
 

@@ -6,7 +6,6 @@
     models/<name>/channels/<channel>.json                     {"version": …}, the pointer that moves
 """
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +16,6 @@ from msgspec import Struct
 
 from lambda_inference import _compatibility
 from lambda_inference._background import slow_storage
-from lambda_inference._buffers import PreallocatedBytes
 from lambda_inference._errors import AccessDenied, MissingVersion, Refused, Unavailable
 from lambda_inference._hints import publish_command
 from lambda_inference._models import Manifest, Model
@@ -124,6 +122,8 @@ class ModelStore:
             Unavailable: a file is missing or damaged, or S3 did not answer.
 
         """
+        from lambda_inference._buffers import PreallocatedBytes
+
         prefix = f"models/{self.name}/versions/{manifest.version}"
         files = {file.name: PreallocatedBytes(file.size) for file in manifest.files}
         parts = _share(
@@ -170,6 +170,8 @@ class ModelStore:
         self, key: str, view: memoryview, start: int, expected: str, stop: threading.Event | None
     ) -> None:
         """Read a part and compare its hash, in up to three attempts."""
+        import hashlib
+
         for attempt in range(1, _ATTEMPTS + 1):
             last = attempt == _ATTEMPTS or bool(stop and stop.is_set())
             try:

@@ -1,6 +1,5 @@
 """Models: the manifest of a version, and a version in memory."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,6 +70,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     @property
     def version(self) -> str:
         """The sha256 of the canonical JSON of what decides the answers; name, date and card do not count."""
+        import hashlib
+
         content = {
             "engine": self.engine,
             "precision": self.precision,

@@ -1,9 +1,8 @@
 """The contract between a fork's model and everything around it."""
 
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
 
 from msgspec import Struct
 
@@ -11,6 +10,9 @@ from lambda_inference._deadline import Deadline
 from lambda_inference._models import Model
 from lambda_inference._requests import BaseRequest
 from lambda_inference._settings import Settings
+
+if TYPE_CHECKING:
+    from array import array
 
 DTYPES = {
     "f": ("float32", "<f4", 4), "d": ("float64", "<f8", 8), "i": ("int32", "<i4", 4),
@@ -56,6 +58,8 @@ class Array(Struct, frozen=True):
 
 def _shorten(data: memoryview) -> "array[float]":
     """Return float32 numbers as the float64 ones with the fewest digits that are read as the same float32."""
+    from array import array
+
     numbers = data.cast("f").tolist()
     shortened, places = array("d", numbers), list(range(len(numbers)))
     for digits in (7, 8, 9):  # float32 keeps any 6 digits, and 9 tell all numbers apart

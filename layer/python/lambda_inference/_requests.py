@@ -1,6 +1,5 @@
 """Requests: their fields, and errors that name the field, the value and the type."""
 
-import hashlib
 import json
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
@@ -109,6 +108,8 @@ class BaseRequest(Struct, forbid_unknown_fields=True, kw_only=True):
 
 def digest(fields: dict[str, Any]) -> str:
     """Return the sha256 of the canonical JSON of fields."""
+    import hashlib
+
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 

@@ -10,10 +10,6 @@ model's version and the arrays that belong to it, so that a repeated request get
 result, and two versions of a model never mix.
 """
 
-import hashlib
-import io
-import struct
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +87,7 @@ class ResultStore:
             Unavailable: S3 did not answer, or denied access.
 
         """
+        import hashlib
         from concurrent.futures import ThreadPoolExecutor
 
         prefix = f"{PREFIX}/{origin.id}"
@@ -135,6 +132,8 @@ def commit_key(name: str) -> str:
 
 def encode_lines(predictions: Sequence[Prediction]) -> bytes:
     """Encode the records as gzipped JSON lines; the same records give the same bytes."""
+    import zlib
+
     encode = msgspec.json.Encoder().encode_lines
     compressor = zlib.compressobj(LEVEL, wbits=16 + zlib.MAX_WBITS)  # with gzip's header, without a date
     parts = [
@@ -153,9 +152,12 @@ def encode_npz(kind: str, predictions: Sequence[Prediction]) -> bytes:
     is numpy's own (numpy.lib.format); the same arrays give the same bytes. The archive's comment is
     the arrays' path as JSON, with null for the array's number; it has none if there are several.
     """
+    import io
+    import struct
+    import zipfile
+
     groups = [prediction.arrays.get(kind, ()) for prediction in predictions]
     arrays = [array for group in groups for array in group]
-    import zipfile
 
     _, descr, itemsize = DTYPES[arrays[0].dtype]
     rows, rank = len(arrays), len(arrays[0].shape)

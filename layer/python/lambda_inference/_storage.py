@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lambda_inference import _credentials
-from lambda_inference._buffers import copy_bytes
 from lambda_inference._errors import AccessDenied, Refused, Unavailable
 from lambda_inference._storage_errors import Missing, is_conflict, translate
 
@@ -123,6 +122,8 @@ class Bucket:
 
         """
         import obstore
+
+        from lambda_inference._buffers import copy_bytes
 
         with self._translate_errors(key):
             part = obstore.get_range(self._connect(), key, start=start, length=len(buffer))

@@ -23,8 +23,10 @@ def run_batch(
     lines: list[str],
     most: int,
     failing: Callable[[], AbstractContextManager[None]],
+    *,
+    faulty: bool,
 ) -> None:
-    """Answer a corpus whose first attempts meet a fault, and hold what is fetched to the promises."""
+    """Answer a corpus whose attempts may meet a fault, and hold what is fetched to the promises."""
     name = f"b{world.number}-{world.now}"
     text = "".join(f"{line}\n" for line in lines)
     file = world.folder / f"{name}.txt"
@@ -59,6 +61,7 @@ def run_batch(
         elif "error" not in record:
             assert record["text"] == f"{line.upper()} {word}", f"[one-model] {record}"
         else:
+            assert faulty, f"[no-lost-item] {record}"
             assert record["error"]["code"] in {"Unavailable", "Refused"}, f"[no-lost-item] {record}"
     Path(out).unlink()
 

@@ -5,7 +5,7 @@ import json
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
@@ -27,6 +27,7 @@ from lambda_inference import (
     _storage,
     _telemetry,
 )
+from lambda_inference._background import BackgroundTask
 from lambda_inference._handler import Service
 from lambda_inference._settings import Settings
 
@@ -65,7 +66,7 @@ def predict(index: int, text: str, word: str, *, marks: bool) -> Prediction:
 
 
 _own = threading.local()
-"""What one invocation's thread sees as its environment, its clock and its log: several wait at once."""
+"""What an invocation's threads see as its environment, its clock and its log: several wait at once."""
 
 
 class _Clock:
@@ -79,6 +80,17 @@ class _Clock:
 
 
 _read = Settings.read
+_begin = BackgroundTask.__init__
+
+
+def _begin_in_invocation(self: BackgroundTask[Any], function: Callable[[threading.Event], Any]) -> None:
+    own = dict(vars(_own))
+
+    def run(stop: threading.Event) -> Any:
+        vars(_own).update(own)
+        return function(stop)
+
+    _begin(self, run)
 
 
 def _read_settings() -> Settings:
@@ -171,6 +183,7 @@ def install_s3(environment: dict[str, str]) -> Iterator[None]:
         mock.patch.object(_storage, "_RETRIES", {**_storage._RETRIES, "backoff": backoff}),
         mock.patch.object(_storage, "_CONFLICT_PAUSES", (0, 0, 0)),
         mock.patch.object(Settings, "read", _read_settings),
+        mock.patch.object(BackgroundTask, "__init__", _begin_in_invocation),
         mock.patch.object(_serving, "time", _Clock),
         mock.patch.object(_telemetry, "_write", _write_line),
         mock.patch.dict("os.environ", environment),

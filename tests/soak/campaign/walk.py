@@ -358,7 +358,7 @@ class Walk(RuleBasedStateMachine):
         if world.pointers[environment.channel] is None:
             return
         world.now += 1
-        run_batch(world, environment, lines, most, lambda: self._failing(fault))
+        run_batch(world, environment, lines, most, lambda: self._failing(fault), faulty=fault is not None)
 
     @precondition(lambda self: self.world.held is None)
     @rule(number=st.integers(0, 2))

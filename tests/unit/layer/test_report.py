@@ -87,8 +87,16 @@ HOSTILE = replace(
     checks=(Check(EVIL, EVIL),),
     wheels=(InstalledWheel(EVIL, EVIL, EVIL, 9),),
 )
-EVERY = {"fits": REPORT, "unproven": UNPROVEN, "too big": TOO_BIG, "nested": NESTED, "empty": EMPTY,
-         "hostile": HOSTILE}  # fmt: skip
+LARGER = replace(
+    REPORT,
+    removed=(
+        *REPORT.removed,
+        Removed("patch", "it is late now", "msgspec", 1, -90),
+        Removed("tests", "", "six", 1, -9),
+    ),
+)
+EVERY = {"fits": REPORT, "patches that add": LARGER, "unproven": UNPROVEN, "too big": TOO_BIG,
+         "nested": NESTED, "empty": EMPTY, "hostile": HOSTILE}  # fmt: skip
 every = pytest.mark.parametrize("report", EVERY.values(), ids=EVERY)
 
 
