@@ -1,7 +1,8 @@
 """A new function as a copy of one that works: code, events, template, recipe and model under another name.
 
-Code is copied as it is: a function's engine is ENGINE, and a recipe's name is its folder's. Only documents
-have the name, and are edited as such: template, samconfig.toml, recipe.toml, model.toml, recorded answers.
+Code is copied as it is: a function's engine is ENGINE, and a recipe's name is its folder's. Template and
+samconfig.toml are those of every new function. What else has the name is data, and read and written as such:
+recipe.toml, model.toml, recorded answers.
 """
 
 import json
@@ -47,8 +48,7 @@ class Copy:
         for path in self._list_events():
             answer = path.name.endswith(".answer.json")
             yield self.code / path.relative_to(source.home), self._edit_answer(path) if answer else path
-        # The project's own template is the one that all others deploy.
-        yield from plan_deployment(self._places, source.home if source.home != ROOT else None).items()
+        yield from plan_deployment(self._places).items()
         yield self.code / "README.md", f"# {self.name}\n\nWhat it answers, with which model, and how well.\n"
 
     def _plan_model(self) -> Iterator[tuple[Path, Path | str]]:

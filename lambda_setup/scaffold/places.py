@@ -25,11 +25,6 @@ class Places:
         return self.code, self.model, self.recipe
 
     @property
-    def up(self) -> str:
-        """Path from the code to the project's root."""
-        return "/".join([".."] * len(self.code.relative_to(ROOT).parts))
-
-    @property
     def model_name(self) -> str:
         """The model's name, which may hold - and no _."""
         return self.model.name
