@@ -1,4 +1,4 @@
-"""Random events and random kills against the real function: by the hundred, each reproducible by its seed."""
+"""Random events, kills and freezes against the real function: by the hundred, each reproducible by its seed."""
 
 import json
 import random
@@ -11,6 +11,7 @@ from support.events import case, cases
 
 SEEDS = range(1500)
 KILLS = 60
+"""And freezes."""
 ODD = [None, True, False, 0, -1, 2**63, 1e308, "", " ", "\ud800", "null", "[]", "a" * 10_001, [], {}, [[]],
        ["a", 5], {"data": ["a"]}, "\x00", "ﷺ" * 3]  # fmt: skip
 
@@ -83,6 +84,35 @@ def test_random_kills(stack, tmp_path, seed):
             paths = stack.save(answer, tmp_path / str(number))
             assert len(paths) == 2
             assert [path.read_bytes() for path in paths if path.suffix == ".gz"] == [_whole(stack)]
+
+
+@pytest.mark.parametrize("seed", [8])
+def test_random_freezes(stack, tmp_path, seed):
+    """A function that is stopped at any instant, for as long as it may be, goes on as if nothing had been."""
+    source = random.Random(seed)  # noqa: S311
+    sentences = case("event").event["data"]
+    with stack.function() as function:
+        function.invoke({"data": sentences, "return_attention": True, "id": "whole"})
+        start = time.monotonic()
+        function.invoke({"data": sentences, "return_attention": True, "id": "warm"})
+        longest = time.monotonic() - start
+        for number in range(KILLS):
+            event = {"data": sentences, "return_attention": True, "id": f"frozen-{seed}-{number}"}
+            timer = threading.Timer(
+                source.uniform(0, longest), _freeze, [function, source.choice([0.01, 0.2, 2])]
+            )
+            timer.start()
+            answer = function.invoke(event)
+            timer.join()
+            assert answer["statusCode"] == 200, (number, answer)
+            paths = stack.save(answer, tmp_path / str(number))
+            assert [path.read_bytes() for path in paths if path.suffix == ".gz"] == [_whole(stack)]
+
+
+def _freeze(function, seconds):
+    function.freeze()
+    time.sleep(seconds)
+    function.thaw()
 
 
 def _whole(stack):

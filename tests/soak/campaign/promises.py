@@ -37,6 +37,7 @@ def check_channels(world: World) -> None:
 
 def check_commands(world: World) -> None:
     """Hold every command that has ended to what it said."""
+    world.counts["checks"] += 1
     for channel in CHANNELS:
         pointer = world.pointers[channel]
         moved = [step["by"] for step in pointer.history] if pointer else []
@@ -73,6 +74,7 @@ def _check_command(world: World, command: Command, moved: list[str]) -> None:
 
 def check_secrecy(world: World, answer: Answer) -> None:
     """No text of a request, and no credential, is in what a function logs; nor in what it raises."""
+    world.counts["checks"] += 1
     logged = "\n".join([*answer.lines, str(answer.raised or "")])
     assert CANARY not in logged.lower(), f"[silent-logs] {logged}"
     assert world.s3.secret_key not in logged, "[silent-logs] the log has a credential"
@@ -107,6 +109,7 @@ def check_answer(
 
 def check_fresh(world: World, environment: Environment, body: dict[str, Any]) -> None:
     """See that a function whose channel has moved serves the version that it points to."""
+    world.counts["checks"] += 1
     pointer = world.pointers[environment.channel]
     assert pointer is not None
     assert body["model"]["version"] == pointer.version, (
@@ -117,6 +120,7 @@ def check_fresh(world: World, environment: Environment, body: dict[str, Any]) ->
 
 def check_result(world: World, request: dict[str, Any], body: dict[str, Any]) -> None:
     """See that a result is whole, of one model and in its order."""
+    world.counts["checks"] += 1
     word = world.words[body["model"]["version"]]
     right = [
         predict(index, text, word, marks=request.get("marks", False))
@@ -158,6 +162,7 @@ def check_stored(world: World, key: str, right: list[Any], body: dict[str, Any])
 
 def check_results(world: World) -> None:
     """Every result that was ever answered is as it was."""
+    world.counts["checks"] += 1
     for key, before in world.results.items():
         found = world.client.get_object(Bucket=RESULTS, Key=key)
         assert before == {"data": found["Body"].read(), "metadata": found["Metadata"]}, f"[write-once] {key}"
@@ -165,6 +170,7 @@ def check_results(world: World) -> None:
 
 def check_messages(world: World, messages: dict[str, dict[str, Any]]) -> None:
     """Every message that did not come back has its result, or warmed up."""
+    world.counts["checks"] += 1
     for name, request in messages.items():
         if request.get("warmup"):
             continue

@@ -46,10 +46,12 @@ class Shout:
 
     def load(self, model: Model) -> None:
         """Take the word."""
+        _starve("load")
         self.word = bytes(model.files[FILE]).decode()
 
     def predict(self, request: Request, deadline: Deadline) -> Iterator[Prediction]:
         """Say each text with the word."""
+        _starve("predict")
         for index, text in enumerate(request.data):
             deadline.check(index, len(request.data))
             if "?" in text:
@@ -67,6 +69,11 @@ def predict(index: int, text: str, word: str, *, marks: bool) -> Prediction:
 
 _own = threading.local()
 """What an invocation's threads see as its environment, its clock and its log: several wait at once."""
+
+
+def _starve(place: str) -> None:
+    if getattr(_own, "starved", "") == place:
+        raise MemoryError
 
 
 class _Clock:
@@ -141,12 +148,16 @@ class Function:
     Attributes:
         settings: fields of its Settings.
         offset: seconds by which its wall clock is wrong.
+        starved: ``load`` or ``predict``, where its memory is at its limit.
+        invocations: how many events it was sent.
 
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
         self.offset = 0.0
+        self.starved = ""
+        self.invocations = 0
         self.restart()
 
     def restart(self) -> None:
@@ -155,12 +166,13 @@ class Function:
 
     def invoke(self, event: Any, request_id: str, seconds: float = 20.0) -> Answer:
         """Send an event."""
+        self.invocations += 1
         lines: list[str] = []
         context = SimpleNamespace(
             get_remaining_time_in_millis=lambda: int(seconds * 1000), aws_request_id=request_id
         )
         before = dict(vars(_own))
-        vars(_own).update(environment=self.settings, offset=self.offset, lines=lines)
+        vars(_own).update(environment=self.settings, offset=self.offset, starved=self.starved, lines=lines)
         start, response, raised = time.monotonic(), None, None
         try:
             response = self._service.handle(json.loads(json.dumps(event)), context)

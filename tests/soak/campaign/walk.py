@@ -74,18 +74,28 @@ BAD = st.fixed_dictionaries(
 
 
 class FirstGate(Gate):
-    """A gate that holds the first request back, and no other one."""
+    """A gate that holds the first request back, and no other one.
+
+    Attributes:
+        fault: what becomes of that request once the gate is opened, if anything.
+
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
+        self.fault: faults.Fault | None = None
 
     def __call__(self, ask: Any) -> Any:
         """Hold a request back, if it is the first."""
         with self._lock:
             first = not self.reached.is_set()
             self.reached.set()
-        return super().__call__(ask) if first else ask()
+        if first:
+            self.opened.wait()
+            if self.fault is not None:
+                return self.fault(ask)
+        return ask()
 
 
 class Walk(RuleBasedStateMachine):
@@ -114,7 +124,7 @@ class Walk(RuleBasedStateMachine):
             self._recover()
             promises.check_results(world)
         finally:
-            self.totals.update(world.counts)
+            self.totals.update(world.count())
             world.close()
 
     def _recover(self) -> None:
@@ -189,19 +199,31 @@ class Walk(RuleBasedStateMachine):
     def set_operators_clock(self, data: st.DataObject, days: int) -> None:
         """Let an operator's clock jump."""
         operator = data.draw(st.sampled_from(self.world.operators), label="operator")
+        self.world.injected.append("clock")
         self.world.skew[operator.name] = timedelta(days=days)
 
     # Functions.
 
-    def _invoke(self, environment: Environment, event: dict[str, Any], fault: Any = None) -> Answer:
+    def _free_environment(self, number: int) -> Environment:
+        """Return an environment that answers nothing now: Lambda gives each one event at a time."""
+        environments, held = self.world.environments, self.world.held
+        busy = held is not None and held.function is environments[number]
+        return environments[(number + busy) % len(environments)]
+
+    def _invoke(
+        self, environment: Environment, event: dict[str, Any], fault: Any = None, starved: str = ""
+    ) -> Answer:
         world = self.world
         world.now += 1
-        world.counts["invocations"] += 1
-        world.counts["faults"] += fault is not None
         request_id = f"r{world.number}-{world.now}"
+        environment.function.starved = starved
         with self._failing(fault):
             answer = environment.function.invoke(self._name_in_world(event), request_id, SECONDS)
-        self._check(environment, event, answer, faulty=fault is not None)
+        environment.function.starved = ""
+        if starved == "predict" and answer.status == 500:
+            promises.check_secrecy(world, answer)
+        else:
+            self._check(environment, event, answer, faulty=bool(fault or starved))
         return answer
 
     @contextlib.contextmanager
@@ -210,7 +232,12 @@ class Walk(RuleBasedStateMachine):
             yield
             return
         name, place, times = fault
-        with self.world.proxy.failing(S3_FAULTS[name], on=PLACES[place], first=times):
+
+        def fail(ask: Any) -> Any:
+            self.world.injected.append(name)
+            return S3_FAULTS[name](ask)
+
+        with self.world.proxy.failing(fail, on=PLACES[place], first=times):
             yield
 
     def _name_in_world(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -239,15 +266,20 @@ class Walk(RuleBasedStateMachine):
     @rule(number=st.integers(0, 2), event=EVENT, fault=FAULT)
     def invoke(self, number: int, event: dict[str, Any], fault: Any) -> None:
         """Ask a function directly."""
-        self._invoke(self.world.environments[number], event, fault)
+        self._invoke(self._free_environment(number), event, fault)
+
+    @rule(number=st.integers(0, 2), event=EVENT, place=st.sampled_from(["load", "predict"]))
+    def invoke_without_memory(self, number: int, event: dict[str, Any], place: str) -> None:
+        """Ask a function whose memory is at its limit."""
+        self.world.injected.append(f"no memory to {place}")
+        self._invoke(self._free_environment(number), event, starved=place)
 
     @rule(number=st.integers(0, 2), event=EVENT, fault=FAULT)
     def invoke_over_http(self, number: int, event: dict[str, Any], fault: Any) -> None:
         """Ask a function over HTTP."""
         body = json.dumps(self._name_in_world(event))
-        world, environment = self.world, self.world.environments[number]
+        world, environment = self.world, self._free_environment(number)
         world.now += 1
-        world.counts["invocations"] += 1
         http = {"requestContext": {"http": {"method": "POST"}}, "body": body, "isBase64Encoded": False}
         with self._failing(fault):
             answer = environment.function.invoke(http, f"r{world.number}-{world.now}", SECONDS)
@@ -257,7 +289,7 @@ class Walk(RuleBasedStateMachine):
     @rule(number=st.integers(0, 2), event=BAD | EVENT.map(lambda one: one | {CANARY: 1}))
     def invoke_badly(self, number: int, event: dict[str, Any]) -> None:
         """Ask a function what it cannot answer."""
-        world, environment = self.world, self.world.environments[number]
+        world, environment = self.world, self._free_environment(number)
         world.now += 1
         answer = environment.function.invoke(event, f"r{world.number}-{world.now}", SECONDS)
         promises.check_secrecy(world, Answer(answer.response, None, answer.seconds, answer.lines))
@@ -273,7 +305,7 @@ class Walk(RuleBasedStateMachine):
     )
     def deliver(self, number: int, messages: list[dict[str, Any]], again: bool, fault: Any) -> None:
         """Let a queue deliver messages, and once more those that came back; or all."""
-        world, environment = self.world, self.world.environments[number]
+        world, environment = self.world, self._free_environment(number)
         world.now += 1
         names = {f"q{world.number}-{world.now}-{place}": one for place, one in enumerate(messages)}
         for name, one in names.items():
@@ -314,6 +346,7 @@ class Walk(RuleBasedStateMachine):
         world, environment, gate, answers = self.world, self.world.environments[number], FirstGate(), []
         world.now += 1
         request_id = f"r{world.number}-{world.now}"
+        world.injected.append("frozen")
         context = world.proxy.failing(gate, on=PLACES[place])
         context.__enter__()
         own = self._name_in_world(event)
@@ -329,7 +362,8 @@ class Walk(RuleBasedStateMachine):
         if answers:
             self._release()
 
-    def _release(self) -> None:
+    def _let_go(self) -> Held:
+        """Open the gate, and return the invocation that waited, which has ended."""
         world, held = self.world, self.world.held
         assert held is not None
         world.held = None
@@ -337,6 +371,10 @@ class Walk(RuleBasedStateMachine):
         held.thread.join(60)
         held.context.__exit__(None, None, None)
         assert held.answers, "[deadline] the invocation did not end"
+        return held
+
+    def _release(self) -> None:
+        held = self._let_go()
         self._check(held.function, held.event, held.answers[0], faulty=True)
 
     @precondition(lambda self: self.world.held is not None)
@@ -346,6 +384,21 @@ class Walk(RuleBasedStateMachine):
         self.world.now += 1
         self._release()
 
+    @precondition(lambda self: self.world.held is not None)
+    @rule(done=st.booleans())
+    def kill(self, *, done: bool) -> None:
+        """End the process of the invocation that waits, before or after S3 does what it was asked."""
+        world, held = self.world, self.world.held
+        assert held is not None
+        world.now += 1
+        world.injected.append("killed")
+        held.gate.fault = S3_FAULTS["lost" if done else "503"]
+        with world.proxy.failing(S3_FAULTS["503"]):  # a dead process asks nothing more
+            self._let_go()
+        promises.check_secrecy(world, held.answers[0])
+        held.function.function.restart()
+        held.function.refused.clear()
+
     @rule(
         number=st.integers(0, 2),
         lines=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=9),
@@ -354,11 +407,14 @@ class Walk(RuleBasedStateMachine):
     )
     def run_a_batch(self, number: int, lines: list[str], most: int, fault: Any) -> None:
         """Answer a corpus in shards, as the state machine does."""
-        world, environment = self.world, self.world.environments[number]
+        world, environment = self.world, self._free_environment(number)
         if world.pointers[environment.channel] is None:
             return
         world.now += 1
-        run_batch(world, environment, lines, most, lambda: self._failing(fault), faulty=fault is not None)
+        errors = {"Unavailable", "Refused"} if fault else set()
+        if fault and fault[0] == "404":
+            errors.add("BadRequest")  # the version that the run pins is missing, if S3 says so
+        run_batch(world, environment, lines, most, lambda: self._failing(fault), frozenset(errors))
 
     @precondition(lambda self: self.world.held is None)
     @rule(number=st.integers(0, 2))
@@ -371,6 +427,7 @@ class Walk(RuleBasedStateMachine):
     @rule(number=st.integers(0, 2), seconds=st.sampled_from(JUMPS))
     def set_functions_clock(self, number: int, seconds: int) -> None:
         """Let a function's clock jump, as if it had been frozen for as long."""
+        self.world.injected.append("clock")
         self.world.environments[number].function.offset += seconds
 
     @precondition(lambda self: self.world.held is None)

@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -107,7 +108,8 @@ class World:
         self.skew = {operator.name: timedelta() for operator in self.operators}
         self.results: dict[str, dict[str, Any]] = {}  # by id: the event that made it, its answer, its bytes
         self.held: Held | None = None
-        self.counts = {"steps": 0, "faults": 0, "invocations": 0, "checks": 0}
+        self.counts = {"walks": 1, "steps": 0, "checks": 0}
+        self.injected: list[str] = []  # faults
         environments = [("dev", 0.0), ("prod", 0.0), ("dev", float(REFRESH))]
         self.environments = [
             Environment(channel, Function(self.settings(channel, refresh)), refresh)
@@ -131,6 +133,16 @@ class World:
             while operator.waiting is not None:
                 operator.step("killed before")
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def count(self) -> dict[str, int]:
+        """Return how much of everything happened."""
+        return {
+            **self.counts,
+            "commands": len(self.commands),
+            "invocations": sum(one.function.invocations for one in self.environments),
+            "faults": len(self.injected),
+            **Counter(f"fault: {name}" for name in self.injected),
+        }
 
     # What operators do.
 
@@ -202,7 +214,8 @@ class World:
         """Let an operator's request pass, or fail."""
         command = self.running[operator.name]
         command.uncertain |= fault in {"lost", "reset", "overdue", "killed after"}
-        self.counts["faults"] += fault != "none"
+        if fault != "none":
+            self.injected.append(f"operator's {fault}")
         operator.step(fault)
         self.changed = True
         self.look()
