@@ -1,4 +1,4 @@
-"""Random events, kills and freezes against the real function: by the hundred, each reproducible by its seed."""
+"""Random events, kills and freezes against the real function, each reproducible by its seed."""
 
 import json
 import random
