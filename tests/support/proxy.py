@@ -73,7 +73,8 @@ def reset(ask: Callable[[], Answer]) -> Answer:
 def truncated(ask: Callable[[], Answer]) -> Answer:
     """End the connection after half of the body that was promised."""
     answer = ask()
-    return replace(shortened(lambda: answer), promised=len(answer.body), end="closed")
+    promised = len(answer.body) if answer.promised is None else answer.promised  # to a HEAD, what a GET gets
+    return replace(shortened(lambda: answer), promised=promised, end="closed")
 
 
 def shortened(ask: Callable[[], Answer]) -> Answer:

@@ -412,8 +412,8 @@ class Walk(RuleBasedStateMachine):
             return
         world.now += 1
         errors = {"Unavailable", "Refused"} if fault else set()
-        if fault and fault[0] == "404":
-            errors.add("BadRequest")  # the version that the run pins is missing, if S3 says so
+        if fault and fault[0] in {"403", "404"}:
+            errors.add("BadRequest")  # the pinned version, or the corpus, is missing, if S3 says so
         run_batch(world, environment, lines, most, lambda: self._failing(fault), frozenset(errors))
 
     @precondition(lambda self: self.world.held is None)
