@@ -133,6 +133,12 @@ class TestPlace:
         assert again.bytes == sum(file.size for file in index_of(nested))
         assert changes(nested.final(temporary)) == before
 
+    def test_no_file_stays_open(self, nested, temporary):
+        """A process may have a thousand, and a layer has more files."""
+        before = len(names(Path("/dev/fd")))
+        nested.unpack(temporary)
+        assert len(names(Path("/dev/fd"))) == before
+
     def test_a_removed_tree_is_made_again(self, nested, temporary):
         """A temporary folder that was cleaned is no reason to fail."""
         nested.unpack(temporary)

@@ -71,7 +71,9 @@ PATHS = {
     "nul-and-parent": "made\0/../../made",
     "long-path": "a/" * 2048 + "a",
     "long-path-in-utf-8": "é/" * 2000 + "é",
+    "longest-path-and-one": ("a" * 127 + "/") * 31 + "a" * 128,
     "deep-path": "a/" * 1500 + "a",
+    "deepest-path-and-one": "a/" * 64 + "a",
     "half-a-character": "\ud800",
     "number": 7,
     "null": None,
@@ -225,7 +227,12 @@ class TestHostile:
 
     def test_the_forger_can_be_honest(self, temporary, tmp_path):
         """What the other tests forge is refused for its lie, and nothing else."""
-        files = [["a/run", 5, 0, 1], ["...", 0, 5], ["a/..b\n~", 10, 5], ["C:\\é", 1, len(DATA) - 1]]
+        files = [
+            ["a/run", 5, 0, 1],
+            ["...", 0, 5],
+            ["a/" * 63 + "..b\n~", 10, 5],
+            ["C:\\é", 1, len(DATA) - 1],
+        ]
         forged = forge(tmp_path / "forged.tar.zst", *honest(files))
         assert not forged.unpack(temporary).reused
         folder = forged.final(temporary)

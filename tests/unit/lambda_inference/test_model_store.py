@@ -33,6 +33,9 @@ class Bucket:
                 raise fault
             buffer[: len(fault)] = fault
 
+    def read_if_changed(self, *_: object) -> None:
+        raise self.faults.pop()
+
 
 def read(bucket: Bucket, stop: threading.Event | None = None) -> dict[str, bytes]:
     """Read the model, and return its files."""
@@ -74,6 +77,26 @@ def test_what_does_not_come_is_a_fault(faults, reads, message):
     with pytest.raises(Unavailable, match=message):
         read(bucket)
     assert bucket.reads == reads
+
+
+@pytest.mark.parametrize("fault", [Missing("no key"), AccessDenied("denied")])
+@pytest.mark.parametrize(
+    ("variables", "command"),
+    [
+        ({}, "publish models/NAME --stack STACK"),
+        ({"MODEL_NAME": "m", "STACK_NAME": "s", "AWS_REGION": "r"}, "publish models/m --stack s --region r"),
+        ({"MODEL_NAME": "m", "MODEL_CHANNEL": "prod"}, "promote m --stack STACK"),
+    ],
+)
+def test_a_channel_without_a_model_names_the_command(monkeypatch, fault, variables, command):
+    """To a role that may not list a bucket, what is missing is denied."""
+    for name in ("MODEL_NAME", "MODEL_CHANNEL", "STACK_NAME", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Unavailable) as caught:
+        ModelStore(Bucket(fault), "m", "dev").read_pointer()
+    assert caught.value.message.endswith(f": python -m lambda_setup model {command}")
 
 
 def test_a_reading_that_is_stopped_has_no_more_attempts():

@@ -82,7 +82,8 @@ def test_descriptions_quote_no_text():
     """A value is described by its kind and size."""
     assert describe("secret") == "a string of 6 characters"
     assert describe({"secret": 1}) == "an object"
-    assert describe(10**400) == "a number of more than 18 digits"
+    assert describe(1 - 10**18) == "-999999999999999999"
+    assert describe(10**18) == describe(-(10**400)) == "a number of more than 18 digits"
     assert [describe(value) for value in (None, False, 2, 2.5, [1])] == [
         "null", "false", "2", "2.5", "a list of 1 item",
     ]  # fmt: skip

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -320,6 +321,24 @@ def test_a_snapshot_waits_for_its_model(store, monkeypatch):
     assert process.initialise() == 46
     assert process.steps == ["construct", "load"]
     assert store.reads == ["1"]
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    ("kind", "looks"), [("snap-start", 2), ("on-demand", 1), ("provisioned-concurrency", 1)]
+)
+def test_a_restored_snapshot_looks_at_its_channel(store, monkeypatch, kind, looks):
+    """It may be older than the channel's last move; what was no snapshot is never restored."""
+    restored = []
+    hooks = SimpleNamespace(register_after_restore=restored.append)
+    monkeypatch.setitem(sys.modules, "snapshot_restore_py", hooks)
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", kind)
+    models = ModelManager(Predictor)
+    models.initialise(lambda: 0)
+    for hook in restored:
+        hook()
+    assert served(models) == "1"
+    assert store.looks == looks
 
 
 def test_the_age_of_a_process():

@@ -54,6 +54,7 @@ def test_levels(capsys, monkeypatch, variable, level, written):
     _telemetry.warn("b")
     _telemetry.log_failure(ValueError("a user's text"))
     assert len(lines(capsys)) == written
+    assert _telemetry.is_debugging() == (level == "DEBUG")
 
 
 def fail(error):
