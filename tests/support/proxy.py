@@ -84,10 +84,11 @@ def shortened(ask: Callable[[], Answer]) -> Answer:
 
 
 def flipped(ask: Callable[[], Answer]) -> Answer:
-    """Flip a bit in the middle of the body."""
+    """Flip a bit in the middle of the body, if there is one."""
     answer = ask()
     body = bytearray(answer.body)
-    body[len(body) // 2] ^= 1
+    if body:
+        body[len(body) // 2] ^= 1
     return replace(answer, body=bytes(body))
 
 

@@ -20,6 +20,7 @@ from soak.campaign.shout import Answer
 from soak.campaign.world import CANARY, CHANNELS, REFRESH, Environment, Held, World
 
 SECONDS = 20.0
+HANG_SECONDS = 3.0
 WORDS = ("amber", "beryl", "coral", "doryx")
 S3_FAULTS = {
     "503": faults.refused(503, "SlowDown"),
@@ -32,6 +33,9 @@ S3_FAULTS = {
     "lost": faults.lost,
     "reset": faults.reset,
     "truncated": faults.truncated,
+    "shortened": faults.shortened,
+    "flipped": faults.flipped,
+    "hanging": faults.hanging,
 }
 PLACES = {
     "anywhere": "",
@@ -47,7 +51,9 @@ JUMPS = [-86_400 * 400, -700, -61, 61, 700, 86_400 * 400]
 """Seconds."""
 TEXTS = [f"{CANARY} {number}" for number in range(4)] + [f"{CANARY}?", f"{CANARY}!", ""]
 FAULT = st.none() | st.tuples(
-    st.sampled_from(sorted(S3_FAULTS)), st.sampled_from(sorted(PLACES)), st.sampled_from([1, 2, 1000])
+    st.sampled_from([name for name in sorted(S3_FAULTS) if name != "hanging"]),
+    st.sampled_from(sorted(PLACES)),
+    st.sampled_from([1, 2, 1000]),
 )
 EVENT = st.fixed_dictionaries(
     {"data": st.lists(st.sampled_from(TEXTS), min_size=1, max_size=3)},
@@ -211,19 +217,25 @@ class Walk(RuleBasedStateMachine):
         return environments[(number + busy) % len(environments)]
 
     def _invoke(
-        self, environment: Environment, event: dict[str, Any], fault: Any = None, starved: str = ""
+        self,
+        environment: Environment,
+        event: dict[str, Any],
+        fault: Any = None,
+        *,
+        starved: str = "",
+        seconds: float = SECONDS,
     ) -> Answer:
         world = self.world
         world.now += 1
         request_id = f"r{world.number}-{world.now}"
         environment.function.starved = starved
         with self._failing(fault):
-            answer = environment.function.invoke(self._name_in_world(event), request_id, SECONDS)
+            answer = environment.function.invoke(self._name_in_world(event), request_id, seconds)
         environment.function.starved = ""
         if starved == "predict" and answer.status == 500:
             promises.check_secrecy(world, answer)
         else:
-            self._check(environment, event, answer, faulty=bool(fault or starved))
+            self._check(environment, event, answer, faulty=bool(fault or starved), seconds=seconds)
         return answer
 
     @contextlib.contextmanager
@@ -247,10 +259,16 @@ class Walk(RuleBasedStateMachine):
         return event
 
     def _check(
-        self, environment: Environment, event: dict[str, Any], answer: Answer, *, faulty: bool
+        self,
+        environment: Environment,
+        event: dict[str, Any],
+        answer: Answer,
+        *,
+        faulty: bool,
+        seconds: float = SECONDS,
     ) -> None:
         promises.check_answer(
-            self.world, environment, self._name_in_world(event), answer, SECONDS, faulty=faulty
+            self.world, environment, self._name_in_world(event), answer, seconds, faulty=faulty
         )
         now = environment.function.offset
         for line in map(json.loads, answer.lines):
@@ -273,6 +291,13 @@ class Walk(RuleBasedStateMachine):
         """Ask a function whose memory is at its limit."""
         self.world.injected.append(f"no memory to {place}")
         self._invoke(self._free_environment(number), event, starved=place)
+
+    @precondition(lambda self: not self.world.hung)
+    @rule(number=st.integers(0, 2), event=EVENT, place=st.sampled_from(sorted(PLACES)))
+    def invoke_while_s3_hangs(self, number: int, event: dict[str, Any], place: str) -> None:
+        """Ask a function while S3 takes requests and never answers; once in a walk, for it takes seconds."""
+        self.world.hung = True
+        self._invoke(self._free_environment(number), event, ("hanging", place, 1000), seconds=HANG_SECONDS)
 
     @rule(number=st.integers(0, 2), event=EVENT, fault=FAULT)
     def invoke_over_http(self, number: int, event: dict[str, Any], fault: Any) -> None:
@@ -412,8 +437,8 @@ class Walk(RuleBasedStateMachine):
             return
         world.now += 1
         errors = {"Unavailable", "Refused"} if fault else set()
-        if fault and fault[0] in {"403", "404"}:
-            errors.add("BadRequest")  # the pinned version, or the corpus, is missing, if S3 says so
+        if fault and fault[0] in {"403", "404", "shortened", "flipped"}:
+            errors.add("BadRequest")  # the pinned version or the corpus is missing or damaged, if S3 says so
         run_batch(world, environment, lines, most, lambda: self._failing(fault), frozenset(errors))
 
     @precondition(lambda self: self.world.held is None)

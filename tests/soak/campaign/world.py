@@ -108,6 +108,7 @@ class World:
         self.skew = {operator.name: timedelta() for operator in self.operators}
         self.results: dict[str, dict[str, Any]] = {}  # by id: the event that made it, its answer, its bytes
         self.held: Held | None = None
+        self.hung = False
         self.counts = {"walks": 1, "steps": 0, "checks": 0}
         self.injected: list[str] = []  # faults
         environments = [("dev", 0.0), ("prod", 0.0), ("dev", float(REFRESH))]
