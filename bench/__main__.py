@@ -13,8 +13,8 @@ from bench import results, table
 from bench.row import Measurement, measurements
 
 AREAS = (
-    "cold_start", "split", "unpack", "layers", "packages", "store", "translate", "encode", "examples",
-    "batch", "scale",
+    "cold_start", "start", "split", "unpack", "layers", "packages", "store", "translate", "encode",
+    "examples", "batch", "scale",
 )  # fmt: skip
 """The modules of bench/areas, in the order of the table."""
 

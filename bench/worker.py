@@ -113,10 +113,18 @@ def _time(function: Callable[..., Any], clock: list[float]) -> Callable[..., Any
     return measure
 
 
-def translate_bare(count: str, precision: str, model: str) -> dict[str, float]:
-    """Return the ``seconds`` of CTranslate2's own calls for as many sentences as asked for."""
+def translate_bare(count: str, precision: str, model: str, *patient: str) -> dict[str, float]:
+    """Return the ``seconds`` of CTranslate2's own calls for as many sentences as asked for.
+
+    With ``patient``, they are as long as the engine's, whose hypotheses are OpenNMT-py's.
+    """
     batches = bare_batches(sentences(int(count)), Path(model))
-    return {"seconds": time_search(bare(Path(model), precision), batches)}
+    patience = 1.0
+    if patient:
+        from engine_ctranslate2 import PATIENCE
+
+        patience = PATIENCE
+    return {"seconds": time_search(bare(Path(model), precision, patience), batches), "patience": patience}
 
 
 def time_search(search: Callable[[list[list[str]]], Any], batches: list[list[list[str]]]) -> float:
@@ -192,7 +200,7 @@ def growth(*counts: str) -> dict[str, list[float]]:
     return found
 
 
-def bare(model: Path, precision: str = "int8") -> Callable[[list[list[str]]], Any]:
+def bare(model: Path, precision: str = "int8", patience: float = 1.0) -> Callable[[list[list[str]]], Any]:
     """Return CTranslate2's own call, with the options that the engine gives it in int8."""
     import ctranslate2
 
@@ -206,7 +214,7 @@ def bare(model: Path, precision: str = "int8") -> Callable[[list[list[str]]], An
         batch,
         beam_size=BEAM,
         num_hypotheses=1,
-        patience=1.0,
+        patience=patience,
         length_penalty=1.0,
         max_decoding_length=max(DEFAULT.cap(len(tokens)) for tokens in batch),
         min_decoding_length=0,

@@ -151,17 +151,17 @@ class Bench:
     """Functions side by side, and an S3 server with their models."""
 
     def __init__(self, sides: Mapping[str, Side], scratch: Path, data: Path) -> None:
-        self._sides = sides
+        self.sides = sides
         self._scratch = scratch
         self._data = data
         self.usage: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
 
     def take_turns(self, repetitions: int) -> dict[str, list[float]]:
         """Return the seconds of every start of each side; RuntimeError if one answers otherwise."""
-        times: dict[str, list[float]] = {name: [] for name in self._sides}
+        times: dict[str, list[float]] = {name: [] for name in self.sides}
         answers = []
         for repetition in range(repetitions + 1):
-            for name, side in self._sides.items():
+            for name, side in self.sides.items():
                 scratch = MEMORY / self._scratch.name if side.in_memory else self._scratch
                 temporary = scratch / f"{name}-{repetition}"
                 temporary.mkdir(parents=True)
@@ -181,9 +181,9 @@ class Bench:
 
     def _forget(self) -> None:
         """Have the kernel forget what the sides read; RuntimeError if it has not."""
-        folders = {folder for side in self._sides.values() for folder in side.folders}
+        folders = {folder for side in self.sides.values() for folder in side.folders}
         # What is linked is read by others, too.
-        copied = [self._data, *(folder for side in self._sides.values() for folder in side.folders[:-1])]
+        copied = [self._data, *(folder for side in self.sides.values() for folder in side.folders[:-1])]
         for _ in range(PATIENCE):  # the server may write a file of its own in the meantime
             os.sync()
             try:
