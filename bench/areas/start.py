@@ -1,8 +1,8 @@
 """A start beside the same start of earlier commits, and what its imports take of the processor's time.
 
 Run: ``make bench ROW=start``. Functions are deployed and timed as in bench/areas/cold_start.py. Those of
-earlier commits are their code with the layers of their own builders (bench/baselines/earlier.py), and find the same
-models in the same S3. Where the history is missing, nothing is measured.
+earlier commits are their code with the layers of their own builders (bench/baselines/earlier.py), and find
+the same models in the same S3. Where the history is missing, nothing is measured.
 """
 
 import functools
@@ -15,9 +15,9 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from bench.baselines import earlier
 from bench.areas.cold_start import REPETITIONS, Deploy, Place, Side, deploy, ours, translator
 from bench.areas.examples import classes, prediction
+from bench.baselines import earlier
 from bench.row import AS_FAST, OF_TIME, ROOT, Row, measures, ratio
 from bench.usual import MODELS
 from bench.worker import sentences
