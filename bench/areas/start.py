@@ -1,8 +1,9 @@
 """A start beside the same start of earlier commits, and what its imports take of the processor's time.
 
 Run: ``make bench ROW=start``. Functions are deployed and timed as in bench/areas/cold_start.py. Those of
-earlier commits are their code with the layers of their own builders (bench/baselines/earlier.py), and find
-the same models in the same S3. Where the history is missing, nothing is measured.
+earlier commits are their code with the layers of their own builders, kept below ``.layers`` between runs, and
+find the same models in the same S3. Where the history is missing, as in a download without it, nothing is
+measured.
 """
 
 import functools
@@ -12,18 +13,23 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench.areas.cold_start import REPETITIONS, Deploy, Place, Side, deploy, ours, translator
 from bench.areas.examples import classes, prediction
-from bench.baselines import earlier
 from bench.row import AS_FAST, OF_TIME, ROOT, Row, measures, ratio
 from bench.usual import MODELS
 from bench.worker import sentences
 from lambda_setup import functions
 from lambda_setup.deployment.cold_start.folders import copy, merge_layers
+from layer.builder.build import WORK
 
+RELEASE = "d9c8673"
+"""The release before split libraries and late imports: torch is unpacked at a start."""
+EAGER = "95c18ff^"
+"""The commit before torch's imports were made late; its layers are split already."""
 OF_CPU = "× of the baseline's processor time"  # noqa: RUF001
 IMPORTS = 15
 """Times that a process imports something, on each side."""
@@ -54,16 +60,65 @@ print("seconds", time.process_time() - start, flush=True)
 """
 
 
+def checkout(commit: str) -> Path | None:
+    """Return a folder with a commit's files, None where the history does not have it."""
+    named = subprocess.run(
+        ["git", "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if named.returncode:
+        return None
+    folder = WORK / f"earlier-{named.stdout[:12]}"
+    if not (folder / "template.yaml").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        archive = subprocess.Popen(
+            ["git", "archive", named.stdout.strip()],  # noqa: S607
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+        )
+        subprocess.run(["tar", "-x", "-C", folder], stdin=archive.stdout, check=True)  # noqa: S607
+        if archive.wait():
+            raise RuntimeError(f"git archive ended with {archive.returncode}")
+    return folder
+
+
+def build_layer(folder: Path, recipe: str, *options: str) -> Path:
+    """Return the ``python`` folder of a recipe's layer for this machine, as that commit builds it."""
+    out = folder / ".layers" / "-".join([recipe, "host", *(one.strip("-") for one in options)])
+    layer = out / "layer" / "python"
+    if not layer.exists():
+        subprocess.run(
+            [sys.executable, "-m", "layer", "build", recipe, *options, "--out", out],
+            cwd=folder,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(folder), str(folder / "layer" / "python")]),
+            },
+            check=True,
+            stdout=sys.stderr,
+        )
+    return layer
+
+
+def find_package(folder: Path) -> Path:
+    """Return the folder that holds the package lambda_inference and nothing else."""
+    (found,) = folder.glob("layer/**/lambda_inference/__init__.py")
+    return found.parent
+
+
 def make_earlier(commit: str, current: Deploy, engine: str, *options: str) -> Deploy:
     """Return how a function of a commit is deployed, with the variables and the event of the current one."""
 
     def prepare(place: Place) -> Side:
-        side, folder = current(place), earlier.checkout(commit)
+        side, folder = current(place), checkout(commit)
         assert folder is not None  # noqa: S101 - the caller has asked
         scratch = place.scratch / f"{engine}-{folder.name}"
         copy(folder / functions.for_engine(engine).code.relative_to(ROOT), scratch / "task")
-        layers = [earlier.build(folder, engine, *options), earlier.build(folder, "inference")]
-        copy(earlier.find_package(folder), scratch / "python" / "lambda_inference")
+        layers = [build_layer(folder, engine, *options), build_layer(folder, "inference")]
+        copy(find_package(folder), scratch / "python" / "lambda_inference")
         merge_layers(layers, scratch / "python")
         return Side(
             side.module,
@@ -80,7 +135,7 @@ def compare(
     name: str, current: Deploy, commit: str, engine: str, *options: str, goal: float, cause: str = ""
 ) -> Iterator[Row]:
     """Yield the row of a function's start beside the same function's at a commit."""
-    folder = earlier.checkout(commit)
+    folder = checkout(commit)
     if folder is None:
         print(f"{name}: the history does not have {commit}", flush=True)
         return
@@ -103,8 +158,8 @@ def compare(
 @measures("start.opennmt", "start.opennmt_released", "start.ctranslate2")
 def measure_translator() -> Iterator[Row]:
     """Compare the translator's start with that before torch's late imports, and with the release before."""
-    opennmt, release = translator("opennmt"), earlier.RELEASE
-    yield from compare("start.opennmt", opennmt, earlier.EAGER, "opennmt", goal=0.76)
+    opennmt, release = translator("opennmt"), RELEASE
+    yield from compare("start.opennmt", opennmt, EAGER, "opennmt", goal=0.76)
     nested = ("--strategy", "nested")
     yield from compare("start.opennmt_released", opennmt, release, "opennmt", *nested, goal=0.45)
     yield from compare("start.ctranslate2", translator("ctranslate2"), release, "ctranslate2", goal=0.8)
@@ -126,7 +181,7 @@ def measure_examples() -> Iterator[Row]:
     for engine, (model, data, read, goal) in asked.items():
         event = {"data": data, "result": "inline"}
         current = partial(ours, model=MODELS / model, event=event, read=read)
-        yield from compare(f"start.{engine}", current, earlier.RELEASE, engine, goal=goal)
+        yield from compare(f"start.{engine}", current, RELEASE, engine, goal=goal)
 
 
 def take_turns(sides: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, list[float]]:
@@ -162,7 +217,7 @@ def run_program(side: Side, program: str, argument: str) -> float:
 @measures("start.import_lambda_inference", "start.import_torch", "start.second_answer")
 def measure_imports() -> Iterator[Row]:
     """Compare the processor time of imports, and of answers after them, on trees from before."""
-    released, eager = earlier.checkout(earlier.RELEASE), earlier.checkout(earlier.EAGER)
+    released, eager = checkout(RELEASE), checkout(EAGER)
     if released is None or eager is None:
         print("start.import_*: the history does not have the commits", flush=True)
         return
@@ -170,8 +225,8 @@ def measure_imports() -> Iterator[Row]:
     nested = ("--strategy", "nested")
     functions_of = {
         "now": once,
-        "eager": make_earlier(earlier.EAGER, once, "opennmt"),
-        "released": make_earlier(earlier.RELEASE, once, "opennmt", *nested),
+        "eager": make_earlier(EAGER, once, "opennmt"),
+        "released": make_earlier(RELEASE, once, "opennmt", *nested),
     }
     with deploy(functions_of) as bench:
         sides = bench.sides
@@ -192,7 +247,7 @@ def measure_imports() -> Iterator[Row]:
         name="start.import_lambda_inference",
         **ratio(package["now"], package["released"]),
         unit=OF_CPU,
-        baseline=f"the package and its layer at {earlier.RELEASE}",
+        baseline=f"the package and its layer at {RELEASE}",
         goal=0.5,
     )
     yield Row(
