@@ -16,6 +16,7 @@ REGISTERED = [name for measurement in bench.collect() for name in measurement.na
 FIELDS = {"name", "value", "better", "unit", "baseline", "goal", "met", "runs"}
 
 TO_MEASURE = {
+    "cold_start.embedding_bare",
     "start.opennmt", "start.opennmt_released", "start.ctranslate2", "start.spacy", "start.fastai",
     "start.onnxruntime", "start.keras", "start.import_lambda_inference", "start.import_torch",
     "start.second_answer", "throughput.bare_float32", "throughput.two_cores_ctranslate2",
