@@ -58,8 +58,8 @@ FAULT = st.none() | st.tuples(
 EVENT = st.fixed_dictionaries(
     {"data": st.lists(st.sampled_from(TEXTS), min_size=1, max_size=3)},
     optional={
-        "marks": st.booleans(),
-        "result": st.sampled_from(["s3", "inline", "auto"]),
+        "marks": st.sampled_from([True, True, False]),
+        "result": st.sampled_from(["s3", "s3", "inline", "auto"]),
         "id": st.sampled_from(["one", "two", "three"]),
         "errors": st.just("raise"),
         "warmup": st.just(True),
@@ -224,10 +224,11 @@ class Walk(RuleBasedStateMachine):
         *,
         starved: str = "",
         seconds: float = SECONDS,
+        request_id: str = "",
     ) -> Answer:
         world = self.world
         world.now += 1
-        request_id = f"r{world.number}-{world.now}"
+        request_id = request_id or f"r{world.number}-{world.now}"
         environment.function.starved = starved
         with self._failing(fault):
             answer = environment.function.invoke(self._name_in_world(event), request_id, seconds)
@@ -281,10 +282,14 @@ class Walk(RuleBasedStateMachine):
             if environment.refresh == 0 and tried:
                 promises.check_fresh(self.world, environment, answer.body)
 
-    @rule(number=st.integers(0, 2), event=EVENT, fault=FAULT)
-    def invoke(self, number: int, event: dict[str, Any], fault: Any) -> None:
-        """Ask a function directly."""
-        self._invoke(self._free_environment(number), event, fault)
+    @rule(number=st.integers(0, 2), event=EVENT, fault=FAULT, again=st.booleans())
+    def invoke(self, number: int, event: dict[str, Any], fault: Any, *, again: bool) -> None:
+        """Ask a function directly, and perhaps once more, as Lambda does."""
+        environment = self._free_environment(number)
+        request_id = f"r{self.world.number}-{self.world.now}-first"
+        self._invoke(environment, event, fault, request_id=request_id)
+        if again:
+            self._invoke(environment, event, request_id=request_id)
 
     @rule(number=st.integers(0, 2), event=EVENT, place=st.sampled_from(["load", "predict"]))
     def invoke_without_memory(self, number: int, event: dict[str, Any], place: str) -> None:
@@ -412,7 +417,10 @@ class Walk(RuleBasedStateMachine):
     @precondition(lambda self: self.world.held is not None)
     @rule(done=st.booleans())
     def kill(self, *, done: bool) -> None:
-        """End the process of the invocation that waits, before or after S3 does what it was asked."""
+        """End the process of the invocation that waits, before or after S3 does what it was asked.
+
+        Lambda sends its event to another one.
+        """
         world, held = self.world, self.world.held
         assert held is not None
         world.now += 1
@@ -423,6 +431,7 @@ class Walk(RuleBasedStateMachine):
         promises.check_secrecy(world, held.answers[0])
         held.function.function.restart()
         held.function.refused.clear()
+        self._invoke(held.function, held.event, request_id=held.request_id)
 
     @rule(
         number=st.integers(0, 2),
