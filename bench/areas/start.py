@@ -6,7 +6,6 @@ find the same models in the same S3. Where the history is missing, as in a downl
 measured.
 """
 
-import functools
 import json
 import os
 import subprocess
@@ -109,6 +108,18 @@ def find_package(folder: Path) -> Path:
     return found.parent
 
 
+def share(make: Deploy) -> Deploy:
+    """Return what deploys a function once, for all that ask."""
+    made: list[Side] = []
+
+    def prepare(place: Place) -> Side:
+        if not made:
+            made.append(make(place))
+        return made[0]
+
+    return prepare
+
+
 def make_earlier(commit: str, current: Deploy, engine: str, *options: str) -> Deploy:
     """Return how a function of a commit is deployed, with the variables and the event of the current one."""
 
@@ -139,7 +150,7 @@ def compare(
     if folder is None:
         print(f"{name}: the history does not have {commit}", flush=True)
         return
-    once = functools.cache(current)
+    once = share(current)
     with deploy({"now": once, "before": make_earlier(commit, once, engine, *options)}) as bench:
         times = bench.take_turns(REPETITIONS)
         usage = bench.usage
@@ -221,7 +232,7 @@ def measure_imports() -> Iterator[Row]:
     if released is None or eager is None:
         print("start.import_*: the history does not have the commits", flush=True)
         return
-    once = functools.cache(translator("opennmt"))
+    once = share(translator("opennmt"))
     nested = ("--strategy", "nested")
     functions_of = {
         "now": once,
