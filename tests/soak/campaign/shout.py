@@ -150,6 +150,7 @@ class Function:
         offset: seconds by which its wall clock is wrong.
         starved: ``load`` or ``predict``, where its memory is at its limit.
         invocations: how many events it was sent.
+        refused: the versions that this process could not load.
 
     """
 
@@ -162,6 +163,7 @@ class Function:
 
     def restart(self) -> None:
         """End the process and start another."""
+        self.refused: set[str] = set()
         self._service = Service(Shout)
 
     def invoke(self, event: Any, request_id: str, seconds: float = 20.0) -> Answer:
@@ -182,6 +184,7 @@ class Function:
             taken = time.monotonic() - start
             vars(_own).clear()
             vars(_own).update(before)
+        self.refused |= {one["refused"] for one in map(json.loads, lines) if "refused" in one}
         if response is not None:
             response = json.loads(json.dumps(response))
         return Answer(response, raised, taken, lines)

@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,6 @@ class Environment:
     channel: str
     function: Function
     refresh: float
-    refused: dict[str, float] = field(default_factory=dict)  # by version, when on its clock
 
 
 _clients: dict[str, tuple[Any, list[Operator]]] = {}
