@@ -82,6 +82,7 @@ def test_a_repeated_request_is_answered_without_a_prediction(service, request_):
         assert without_timings(again) == without_timings(first)
         assert again["body"]["timings_ms"].keys() == {"predict", "store"}
         assert again["body"]["model"]["version"] == "1"
+        assert again["body"]["s3_key"] == "prediction_outputs/once/predictions.jsonl.gz"
     assert Counting.asked == 1
 
 
@@ -104,7 +105,20 @@ def test_a_message_that_comes_twice_is_predicted_once(service):
 def test_without_an_id_nothing_is_looked_for(service, monkeypatch):
     """Who names no id pays no request to S3 for it."""
     monkeypatch.setattr(_storage.Bucket, "find_metadata", None)
-    assert service.handle({"data": ["a"]}, CONTEXT)["statusCode"] == 200
+    response = service.handle({"data": ["a"]}, CONTEXT)
+    assert response["statusCode"] == 200
+    assert response["body"]["s3_key"] == "prediction_outputs/invocation/predictions.jsonl.gz"
+
+
+def test_a_warmup_is_confirmed_once_the_model_is_there(service):
+    """It predicts nothing."""
+    service.models.version = None
+    with pytest.raises(Unavailable, match="no model yet"):
+        service.handle({"warmup": True}, CONTEXT)
+    service.models.version = "1"
+    response = service.handle({"warmup": True}, CONTEXT)
+    assert response == {"statusCode": 200, "body": {"warmup": "confirmed"}}
+    assert Counting.asked == 0
 
 
 @pytest.mark.parametrize("call", ["find_metadata", "create", "read_range"])
@@ -130,9 +144,9 @@ def test_an_answer_comes_before_the_timeout_while_s3_hangs(service, monkeypatch,
 def test_an_inline_answer_is_made_anew(service):
     """It was never stored."""
     for _ in range(2):
-        assert service.handle({"data": ["a"], "id": "once", "result": "inline"}, CONTEXT)["body"][
-            "predictions"
-        ]
+        response = service.handle({"data": ["a"], "id": "once", "result": "inline"}, CONTEXT)
+        assert response["statusCode"] == 200
+        assert response["body"]["predictions"] == [{"index": 0, "text": "a"}]
     assert Counting.asked == 2
 
 

@@ -56,7 +56,7 @@ def test_what_is_too_large_is_not_read(store):
 @pytest.mark.usefixtures("store")
 def test_what_is_not_there_is_the_callers_mistake():
     """It says in which bucket it was looked for."""
-    with pytest.raises(BadRequest, match="not in the bucket results-of-inputs"):
+    with pytest.raises(BadRequest, match="not in the bucket results-of-inputs; upload it first"):
         inputs.read("inputs/nothing", "data[0].key", most=5)
 
 
@@ -74,3 +74,6 @@ def test_a_refusal_is_what_a_missing_object_looks_like(monkeypatch, fault, expec
     with pytest.raises(expected) as caught:
         inputs.read("inputs/a", "data[0].key", most=5)
     assert type(caught.value) is expected
+    assert (", or that the function's role may not read; " in caught.value.message) == (
+        expected is BadRequest
+    )

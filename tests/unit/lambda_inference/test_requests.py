@@ -41,6 +41,11 @@ def test_a_fitting_payload_is_the_request():
         ),
         ({"size": 1, "sise": 1}, "sise", "'sise' is not a field of a request"),
         ({"size": 1, "result": "disk"}, "result", 'result takes one of "s3", "inline" and "auto"'),
+        (
+            {"size": 1, "result": "\ud800"},
+            "result",
+            'result takes one of "s3", "inline" and "auto"; got a string of 1 character',
+        ),
         ([], None, "a request is a JSON object; got a list of 0 items"),
     ],
 )
