@@ -16,6 +16,7 @@ endif
 
 CHECKOV := 3.3.30
 PIP_AUDIT := 2.10.1
+ATHERIS := 3.0.0
 
 # pip writes absolute paths: after the folder was copied or moved, its environment follows.
 $(shell [ ! -e "$(VENV)/ready" ] || [ "$$(cat "$(VENV)/prefix" 2>/dev/null)" = "$(abspath $(VENV))" ] \
@@ -62,8 +63,8 @@ check: $(VENV)/ready $(VENV)/checkov/bin/checkov $(if $(AREA),,layers) ## run ev
 e2e: $(VENV)/ready ## run the application in containers: sam local, and under Lambda's terms
 	@$(PY) -m pytest -p no:randomly tests/e2e
 
-soak: $(VENV)/ready ## run what takes too long for every change; AREA=campaign: a random walk, with SEED=, MINUTES=
-	@CAMPAIGN_SEED=$(SEED) CAMPAIGN_MINUTES=$(MINUTES) $(PY) -m pytest -p no:randomly tests/soak$(if $(AREA),/$(AREA))
+soak: $(VENV)/ready $(if $(filter-out fuzz%,$(AREA)),,$(VENV)/atheris) ## run what takes too long for every change; AREA=campaign: a random walk, AREA=fuzz: hostile inputs, with SEED=, MINUTES=
+	@SOAK_SEED=$(SEED) SOAK_MINUTES=$(MINUTES) $(PY) -m pytest -p no:randomly tests/soak$(if $(AREA),/$(AREA))
 
 bench: $(VENV)/ready ## measure every number again, or ROW=store or ROW=store.load_time alone
 	@$(PY) -m bench $(ROW)
@@ -115,7 +116,7 @@ build: $(VENV)/ready ## build the SAM application for this machine's own archite
 	@$(VENV)/bin/sam build --config-env $(if $(filter arm64 aarch64,$(shell uname -m)),default,x86)
 
 clean: ## remove what make made
-	rm -rf $(VENV) .converters .demo .demo-* .demo.lock .e2e .aws-sam .layers .site
+	rm -rf $(VENV) .converters .demo .demo-* .demo.lock .e2e .fuzz .aws-sam .layers .site
 
 $(VENV)/ready: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -145,6 +146,11 @@ $(VENV)/ready: pyproject.toml requirements.lock
 $(VENV)/audit/bin/pip-audit: | $(VENV)/ready
 	@$(PY) -m venv $(VENV)/audit
 	@$(VENV)/audit/bin/python -m pip install --disable-pip-version-check --quiet pip-audit==$(PIP_AUDIT)
+
+# atheris fuzzes by coverage. Where it has no wheel, and without the internet, those tests are skipped.
+$(VENV)/atheris: | $(VENV)/ready
+	@$(PIP) --quiet --no-deps --only-binary :all: --target $@.partial atheris==$(ATHERIS) 2> $(VENV)/atheris.log \
+		&& mv $@.partial $@ || echo "atheris $(ATHERIS) was not installed, see $(VENV)/atheris.log: its tests are skipped."
 
 # checkov needs an older boto3 than everything else here: it has an environment of its own.
 $(VENV)/checkov/bin/checkov: | $(VENV)/ready

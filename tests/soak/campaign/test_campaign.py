@@ -49,8 +49,8 @@ def system():
 @pytest.mark.usefixtures("system")
 def test_every_history_keeps_the_promises(capsys):
     """Whatever happens in whatever order, no promise of docs/promises.md is broken."""
-    seed = int(os.environ.get("CAMPAIGN_SEED") or secrets.randbelow(10**6))
-    end = time.monotonic() + 60 * float(os.environ.get("CAMPAIGN_MINUTES") or 10)
+    seed = int(os.environ.get("SOAK_SEED") or secrets.randbelow(10**6))
+    end = time.monotonic() + 60 * float(os.environ.get("SOAK_MINUTES") or 10)
     while True:
         say(capsys, f"seed {seed}: {dict(Walk.totals)}")
         machine = hypothesis.seed(seed)(type("Walk", (Walk,), {}))

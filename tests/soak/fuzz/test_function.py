@@ -1,7 +1,9 @@
 """What a function reads: events, requests, pointers, manifests, batches, archives."""
 
+import io
 import json
 import os
+from contextlib import suppress
 from typing import Annotated, Any
 from unittest import mock
 
@@ -20,6 +22,7 @@ from lambda_inference._predictor import Array, Prediction
 from lambda_inference._requests import parse
 from lambda_inference._results import encode_lines, encode_npz
 from lambda_inference.results import decode_arrays, decode_result
+from lambda_inference.tensors import load_checkpoint, load_safetensors
 from soak.fuzz.documents import JSON, draw_damage, draw_mutation
 
 TRIED = int(os.environ.get("FUZZ_EXAMPLES") or 5000)
@@ -154,13 +157,12 @@ def test_arrays(data: bytes) -> None:
 
 
 @TRIES
-@given(records=draw_damage([LINES]), files=st.just({"v": NPZ}) | st.just({}))
-def test_results(records: bytes, files: dict[str, bytes]) -> None:
-    """A result is read, or a ValueError says that it is damaged."""
-    try:
-        decode_result(records, files)
-    except ValueError:
-        return
+@given(data=draw_damage([LINES]))
+def test_results(data: bytes) -> None:
+    """A result is read, with its arrays or without, or a ValueError says that it is damaged."""
+    for files in ({"v": NPZ}, {}):
+        with suppress(ValueError):
+            decode_result(data, files)
 
 
 ARCHIVE = {
@@ -183,3 +185,35 @@ def test_archives(index: Any) -> None:
     for file in found.files:
         assert not {"", ".", ".."} & set(file.path.split("/"))
         assert file.size >= 0
+
+
+HEADER = json.dumps({"a": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}, "__metadata__": {}})
+SAFETENSORS = len(HEADER).to_bytes(8, "little") + HEADER.encode() + b"\0" * 8
+
+
+@TRIES
+@given(data=draw_damage([SAFETENSORS]))
+def test_safetensors(data: bytes) -> None:
+    """Its tensors lie inside of it, or the model is unavailable."""
+    try:
+        tensors = load_safetensors(memoryview(data))
+    except Unavailable:
+        return
+    assert all(tensor.untyped_storage().nbytes() <= len(data) for tensor in tensors.values())
+
+
+def save_checkpoint() -> bytes:
+    """Return a small file of ``torch.save``."""
+    import torch
+
+    file = io.BytesIO()
+    torch.save({"a": torch.ones(2, 3), "b": [1, "c"]}, file)
+    return file.getvalue()
+
+
+@TRIES
+@given(data=draw_damage([save_checkpoint()]))
+def test_checkpoints(data: bytes) -> None:
+    """It is weights, and options, or the model is unavailable."""
+    with suppress(Unavailable):
+        load_checkpoint(memoryview(data))

@@ -143,14 +143,15 @@ CORPORA = [
 
 
 @TRIES
-@given(data=draw_damage(CORPORA), name=st.sampled_from(["c.txt", "c.json", "c", "c.jsonl", "c.tsv"]))
-def test_corpora(data: bytes, name: str) -> None:
-    """A corpus has a format, or an error says which it may have."""
-    try:
-        found = recognize(name, lambda: io.BytesIO(data), len(data), None)
-    except CommandError:
-        return
-    assert isinstance(found, bytes) or found in {"text", "jsonl"}
+@given(data=draw_damage(CORPORA))
+def test_corpora(data: bytes) -> None:
+    """A corpus has a format, whatever its name, or an error says which it may have."""
+    for name in ("c.txt", "c.json", "c", "c.jsonl", "c.tsv"):
+        try:
+            found = recognize(name, lambda: io.BytesIO(data), len(data), None)
+        except CommandError:
+            continue
+        assert isinstance(found, bytes) or found in {"text", "jsonl"}
 
 
 RESULT = encode_lines(

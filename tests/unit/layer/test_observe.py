@@ -52,6 +52,16 @@ def test_log(pages):
     assert observe.read_log(lines) == {f"/opt/python/{PATH}": (pages, {3, 30})}
 
 
+@pytest.mark.parametrize("pages", ["1e999", "1.5", '"10"', "null", "[" * 100_000])
+def test_a_line_without_numbers(pages):
+    """A line that is no layer's is passed over as a whole: JSON's numbers are not all whole, or finite."""
+    first, second = (
+        '"/opt/a.so": {"pages": 1, "touched": [1]}',
+        f'"/opt/b.so": {{"pages": {pages}, "touched": []}}',
+    )
+    assert observe.read_log([f'{{"cold_code": {{{first}, {second}}}}}']) == {}
+
+
 def test_whole_blocks(recipe, python, pages):
     """A page says nothing about its neighbours, so the block that was unpacked for it is hot."""
     added = observe.add(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from operator import index
 from pathlib import Path
 
 from layer.builder.errors import BuildError
@@ -21,13 +22,16 @@ def read_log(lines: Iterable[str]) -> dict[str, tuple[int, set[int]]]:
     for line in lines:
         try:
             fields = json.loads(line[line.index("{") :])["cold_code"]
-            for path, one in fields.items():
-                pages, touched = found.setdefault(path, (int(one["pages"]), set()))
-                if pages != int(one["pages"]):
-                    raise BuildError(f"{path} has another size in another line; give the log of one layer")
-                touched.update(map(int, one["touched"]))
-        except (ValueError, LookupError, TypeError, AttributeError):
+            read = [
+                (path, index(one["pages"]), set(map(index, one["touched"]))) for path, one in fields.items()
+            ]
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             continue
+        for path, size, touched in read:
+            pages, known = found.setdefault(path, (size, set()))
+            if pages != size:
+                raise BuildError(f"{path} has another size in another line; give the log of one layer")
+            known.update(touched)
     return found
 
 
