@@ -71,19 +71,28 @@ DECLARED = ("filelock", "fsspec", "jinja2", "markupsafe", "mpmath", "networkx", 
 """Requirements that torch declares, and their own. OpenNMT-py builds its layers by way of meta tensors, which
 import sympy; our layers need none of it."""
 
-# With: the handler's module, and an event. Logs come before the answer.
+# With: the handler's module, and an event. Logs come before the answer. Then processor time, peak, and seconds:
+# of the package that functions share, of the handler's module with all that it initialises, of the answer.
 PROGRAM = """
+import time
+ends = [time.perf_counter()]
 import json, sys
 from importlib import import_module
 class Context:
     aws_request_id = "cold-start"
     def get_remaining_time_in_millis(self):
         return 900_000
+try:
+    import lambda_inference
+except ImportError:
+    pass
+ends.append(time.perf_counter())
 handler = import_module(sys.argv[1]).lambda_handler
+ends.append(time.perf_counter())
 print("answer", json.dumps(handler(json.loads(sys.argv[2]), Context())), flush=True)
-import time
+ends.append(time.perf_counter())
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(time.process_time(), peak.split()[1], flush=True)
+print(time.process_time(), peak.split()[1], *(end - start for start, end in zip(ends, ends[1:])), flush=True)
 """
 
 
@@ -98,10 +107,11 @@ class Side:
     read: Callable[[dict[str, Any]], Any]  # returns what of its answer has to equal the others', or fails
     in_memory: bool = False  # whether its temporary folder is
 
-    def start(self, temporary: Path) -> tuple[float, Any, tuple[float, float]]:
+    def start(self, temporary: Path) -> tuple[float, Any, tuple[float, ...]]:
         """Return how many seconds a fresh process takes to its first answer, and what that says.
 
-        Then its processor time in seconds, and the most KiB of memory that it had.
+        Then its processor time in seconds, the most KiB of memory that it had, and the seconds of importing
+        the package that our functions share, of initialising, and of the answer.
         """
         command = [sys.executable, "-s", "-S", "-P", "-B", "-c", PROGRAM, self.module, json.dumps(self.event)]
         environment = {
@@ -133,8 +143,8 @@ class Side:
             errors.seek(0)
             if not answer:
                 raise RuntimeError(f"{self.module} did not answer:\n{errors.read()}")
-        cpu, memory = map(float, rest[-1].split())
-        return seconds, self.read(json.loads(answer.removeprefix("answer "))), (cpu, memory)
+        used = tuple(map(float, rest[-1].split()))
+        return seconds, self.read(json.loads(answer.removeprefix("answer "))), used
 
 
 def translation(answer: dict[str, Any]) -> str:
@@ -154,7 +164,7 @@ class Bench:
         self.sides = sides
         self._scratch = scratch
         self._data = data
-        self.usage: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+        self.usage: dict[str, list[tuple[float, ...]]] = {name: [] for name in sides}
 
     def take_turns(self, repetitions: int) -> dict[str, list[float]]:
         """Return the seconds of every start of each side; RuntimeError if one answers otherwise."""

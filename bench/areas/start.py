@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -30,6 +30,8 @@ RELEASE = "d9c8673"
 EAGER = "95c18ff^"
 """The commit before torch's imports were made late; its layers are split already."""
 OF_CPU = "× of the baseline's processor time"  # noqa: RUF001
+PARTS = ("the interpreter", "this package", "imports with the model's way and load", "the answer")
+"""Of a start, in their order."""
 IMPORTS = 15
 """Times that a process imports something, on each side."""
 ANSWERS = 20
@@ -155,15 +157,26 @@ def compare(
         times = bench.take_turns(REPETITIONS)
         usage = bench.usage
     cpu = median(used[0] for used in usage["now"]) / median(used[0] for used in usage["before"])
+    before, now = (divide(times[side], usage[side], median(times["before"])) for side in ("before", "now"))
+    parts = ", ".join(
+        f"{part} {one:.0%} then and {other:.0%} now"
+        for part, one, other in zip(PARTS, before, now, strict=True)
+    )
     yield Row(
         name=name,
         **ratio(times["now"], times["before"]),
         unit=OF_TIME,
-        baseline=f"the same function at {commit.removesuffix('^')}"
-        f"{' without that commit' if commit.endswith('^') else ''}, {cpu:.2f} × its processor time",  # noqa: RUF001
+        baseline=f"the same function {where}; {cpu:.2f} × its processor time; of its whole: {parts}",  # noqa: RUF001
         goal=goal,
         cause=cause,
     )
+
+
+def divide(seconds: Sequence[float], usage: Sequence[Sequence[float]], whole: float) -> list[float]:
+    """Return the medians of a start's parts, in their order, as shares of a whole."""
+    inside = [used[2:] for used in usage]
+    outside = [one - sum(parts) for one, parts in zip(seconds, inside, strict=True)]
+    return [median(part) / whole for part in (outside, *zip(*inside, strict=True))]
 
 
 @measures("start.opennmt", "start.opennmt_released", "start.ctranslate2")
