@@ -71,8 +71,8 @@ DECLARED = ("filelock", "fsspec", "jinja2", "markupsafe", "mpmath", "networkx", 
 """Requirements that torch declares, and their own. OpenNMT-py builds its layers by way of meta tensors, which
 import sympy; our layers need none of it."""
 
-# With: the handler's module, and an event. Logs come before the answer. Then processor time, peak, and seconds:
-# of the package that functions share, of the handler's module with all that it initialises, of the answer.
+# With: the handler's module, and an event. Logs come before the answer. Then processor time, peak, and the
+# seconds of the package that functions share, of the handler's module and what it initialises, of the answer.
 PROGRAM = """
 import time
 ends = [time.perf_counter()]

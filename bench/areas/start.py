@@ -157,6 +157,7 @@ def compare(
         times = bench.take_turns(REPETITIONS)
         usage = bench.usage
     cpu = median(used[0] for used in usage["now"]) / median(used[0] for used in usage["before"])
+    where = f"before {commit.removesuffix('^')}" if commit.endswith("^") else f"at {commit}"
     before, now = (divide(times[side], usage[side], median(times["before"])) for side in ("before", "now"))
     parts = ", ".join(
         f"{part} {one:.0%} then and {other:.0%} now"
