@@ -5,6 +5,7 @@ It takes part in every test as it stands; then you change it, file by file.
 
 import argparse
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from lambda_setup.scaffold.files import Files, remember, undo, write_files
 from lambda_setup.scaffold.huggingface.modules import read_prompts
 from lambda_setup.scaffold.huggingface.recognition import recognize
 from lambda_setup.scaffold.places import Places, check_free, find_places
+from layer.builder.recipe import FILE
+from layer.builder.wheels.draft import REQUIREMENTS
 
 COPIES = {
     "translation": "translation",
@@ -67,6 +70,9 @@ def configure_parser(commands: Any) -> None:
     command.add_argument("--int8", action="store_true",
                          help="weights of 8 bits, for a smaller and faster network that answers a little "
                          "otherwise; how much is printed")  # fmt: skip
+    command.add_argument("--requirements", metavar="FILE", type=Path,
+                         help="packages that your code imports, as pip reads them, resolved for every target "
+                         "beside those of the starting point, as by `layer new`; not for copies")  # fmt: skip
     command.add_argument("--undo", action="store_true",
                          help="remove what `new NAME` made, except what was changed since")  # fmt: skip
     add_dry_run(command, "print the files to make, or to remove")
@@ -88,9 +94,14 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(f"--from {kind} takes {takes}; got {' '.join(paths) or 'none'}")
     if options.int8 and kind != "huggingface":
         raise CommandError(f"--int8 is for --from huggingface; --from {kind} takes weights as they are")
+    if options.requirements and kind in COPIES and kind != "table":
+        raise CommandError(
+            f"--requirements is not for --from {kind}, whose recipe is a copy with pins of its own; put "
+            f"yours into {places.recipe.relative_to(ROOT)}/recipe.toml then"
+        )
     check_free(places)
     if kind in COPIES:
-        files = _plan_copy(places, kind)
+        files = _plan_copy(places, kind, options.requirements)
         if options.dry_run:
             return _print_plan(files)
         write_files(files)
@@ -99,13 +110,14 @@ def run(options: argparse.Namespace) -> int:
     return make(places, Path(paths[0]), options)
 
 
-def _plan_copy(places: Places, kind: str) -> Files:
+def _plan_copy(places: Places, kind: str, requirements: Path | None) -> Files:
     """Return the files of a function that has a model of another one."""
     copy = Copy(places, functions.get(COPIES[kind]))
     if kind != "table":
         return copy.plan()
-    # The packages are the other function's, and so are the records of its layer.
-    return copy.plan_surroundings() | blank.plan(places, kind, f"Made by `new {places.name} --from table`.")
+    own = blank.plan(places, kind, f"Made by `new {places.name} --from table`.", requirements)
+    # While the packages are the other function's, so are the records of its layer.
+    return (copy.plan_model() if requirements else copy.plan_surroundings()) | own
 
 
 def _make_from_huggingface(places: Places, folder: Path, options: argparse.Namespace) -> int:
@@ -115,7 +127,7 @@ def _make_from_huggingface(places: Places, folder: Path, options: argparse.Names
         folder, package = packages.download(str(folder)), (str(folder), packages.read_sha256(str(folder)))
     network = recognize(folder)
     source = f"Made by `new {places.name} --from huggingface`: a {network.kind} network for {network.task}."
-    files = blank.plan(places, network.task, source)
+    files = blank.plan(places, network.task, source, options.requirements)
     if options.dry_run:
         names = list_outputs("huggingface", network.folder, package=bool(package) and not options.int8)
         return _print_plan(files | {places.model / name: "" for name in names})
@@ -136,7 +148,8 @@ def _make_from_huggingface(places: Places, folder: Path, options: argparse.Names
 def _make_from_onnx(places: Places, path: Path, options: argparse.Namespace) -> int:
     if not path.is_file():
         raise CommandError(f"{path} does not exist; name a network in ONNX")
-    files = blank.plan(places, "onnx", f"Made by `new {places.name} --from onnx`, of {path.name}.")
+    source = f"Made by `new {places.name} --from onnx`, of {path.name}."
+    files = blank.plan(places, "onnx", source, options.requirements)
     if options.dry_run:
         files |= blank.plan_event(places, {"data": []}, ())
         return _print_plan(files | {places.model / name: "" for name in list_outputs("onnx", path.parent)})
@@ -148,7 +161,8 @@ def _make_from_onnx(places: Places, path: Path, options: argparse.Namespace) -> 
 
 
 def _make_from_torch(places: Places, folder: Path, options: argparse.Namespace) -> int:
-    files = blank.plan(places, "torch", f"Made by `new {places.name} --from torch`, of {folder.name}.")
+    source = f"Made by `new {places.name} --from torch`, of {folder.name}."
+    files = blank.plan(places, "torch", source, options.requirements)
     for path in list_modules(folder):
         target = places.code / path.relative_to(folder)
         if target in files:
@@ -173,10 +187,22 @@ def _finish(places: Places) -> int:
     print(f"made     {remember(places)} files")
     print(f"code     {code}/: requests, how a model is loaded, and predictions")
     print(f"layer    {recipe}/recipe.toml: the packages that the code imports")
+    print(f"pins     {_describe_pins(recipe)}")
     print(f"model    {model}/: its files, named in model.toml")
     print(f"events   {code}/events/: requests and their answers, which are test cases")
     print(f"next     make demo EXAMPLE={places.name}")
     return 0
+
+
+def _describe_pins(recipe: Path) -> str:
+    """Return which packages a new recipe pins, and whence."""
+    table = tomllib.loads((ROOT / recipe / FILE).read_text(encoding="utf-8"))
+    where = f"its parts {', '.join(table['include'])}" if "include" in table else "it"
+    if not (ROOT / recipe / REQUIREMENTS).is_file():
+        return f"complete in {where}, so nothing was resolved"
+    tables = [table, *table.get("targets", {}).values()]
+    own = sorted({pin for one in tables for pin in one.get("requirements", [])})
+    return f"{', '.join(own) or 'nothing'}, resolved of {REQUIREMENTS}; the rest is complete in {where}"
 
 
 def _undo(places: Places, *, dry_run: bool) -> int:

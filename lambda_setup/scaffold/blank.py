@@ -1,14 +1,19 @@
 """A new function around a network in a well-known form: no code of another function comes along."""
 
 import json
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from lambda_setup.functions import ROOT
+from lambda_setup.output import status
 from lambda_setup.scaffold.files import Files, list_files
 from lambda_setup.scaffold.places import Places
 from lambda_setup.scaffold.template import plan_deployment
+from layer.builder import build
+from layer.builder import recipe as recipes
+from layer.builder.wheels import draft
 
 CODE = Path(__file__).with_name("code")
 """A folder for each task: its predictor, its ``show.py`` and its example event."""
@@ -28,18 +33,29 @@ _ARRAYS: dict[str, tuple[str, ...]] = {
 """Tasks with an example event, each with the kinds of arrays in its answer."""
 _TEXT_PARTS = ("onnxruntime", "tokenizers")
 _TARGETS = ROOT / "layer" / "recipes" / "inference"
+_PINNED_BY_HAND = """\
+# Put another library that the function imports into requirements, pinned: requirements = ["NAME==VERSION"].
+"""
+_RESOLVED = f"""\
+# {draft.REQUIREMENTS} beside what the parts pin; `python -m layer pin` renews its pins.
+requirements = []
+"""
 _LONGEST = 100_000
 """Characters of an event that has a line for each of its values."""
 TARGETS = ("host", "python3.13-arm64", "python3.13-x86_64")
 
 
-def plan(places: Places, task: str, source: str) -> Files:
+def plan(places: Places, task: str, source: str, requirements: Path | None = None) -> Files:
     """Return the files of a function for a task, but for those of its model.
 
     Args:
         places: where they go.
         task: a folder of ``CODE``.
         source: what the function was made from, for its README.
+        requirements: a file of packages to resolve beside those of the task.
+
+    Raises:
+        LayerError: there is no such file, or no wheels for it.
 
     """
     files: Files = {}
@@ -48,7 +64,12 @@ def plan(places: Places, task: str, source: str) -> Files:
             files[places.code / path.name] = path
     files |= plan_deployment(places)
     files[places.code / "README.md"] = f"# {places.name}\n\n{source}\n"
-    files[places.recipe / "recipe.toml"] = _format_recipe(places, PARTS.get(task, _TEXT_PARTS))
+    parts = PARTS.get(task, _TEXT_PARTS)
+    recipe = _format_recipe(places, parts, _RESOLVED if requirements else _PINNED_BY_HAND)
+    if requirements:
+        recipe = _resolve(recipe, requirements)
+        files[places.recipe / draft.REQUIREMENTS] = requirements
+    files[places.recipe / recipes.FILE] = recipe
     for target in TARGETS:
         files[places.recipe / target / "Makefile"] = _TARGETS / target / "Makefile"
     if task in _ARRAYS:
@@ -87,13 +108,20 @@ def read_event(task: str) -> dict[str, Any]:
     return event
 
 
-def _format_recipe(places: Places, parts: tuple[str, ...]) -> str:
+def _resolve(recipe: str, requirements: Path) -> str:
+    """Return a recipe's text with what a requirements file adds to it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / recipes.FILE
+        path.write_text(recipe, encoding="utf-8")
+        return draft.extend(recipes.load(str(path)), requirements, build.WORK / "wheels", status)
+
+
+def _format_recipe(places: Places, parts: tuple[str, ...], head: str) -> str:
     """Return the text of a recipe, whose smoke prediction answers the function's own events."""
     code, inference = places.code.relative_to(ROOT), "layer/python/lambda_inference"
     included = ", ".join(f'"{part}"' for part in parts)
     return f"""\
-# Put another library that the function imports into requirements, pinned: requirements = ["NAME==VERSION"].
-base_layer = "inference"
+{head}base_layer = "inference"
 include = [{included}]
 
 # The function answers its events, with its model in memory.

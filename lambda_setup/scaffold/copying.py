@@ -34,7 +34,11 @@ class Copy:
 
     def plan_surroundings(self) -> Files:
         """Return the files of its model and its recipe."""
-        return {**dict(self._plan_model()), **dict(self._plan_recipe())}
+        return {**self.plan_model(), **dict(self._plan_recipe())}
+
+    def plan_model(self) -> Files:
+        """Return the files of its model."""
+        return dict(self._plan_model())
 
     def _plan_code(self) -> Iterator[tuple[Path, Path | str]]:
         source = self._source

@@ -5,13 +5,14 @@ import json
 import re
 import shutil
 import tempfile
+import tomllib
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from layer.builder.errors import RecipeError, ResolveError
-from layer.builder.recipe import FILE, RECIPES, Recipe, load
+from layer.builder.recipe import FILE, RECIPES, Recipe, load, normalise
 from layer.builder.target import Target, get_target
 from layer.builder.tree import file_sha256, write_atomic
 from layer.builder.wheels import lock as locks
@@ -76,14 +77,20 @@ def check_script(path: Path) -> None:
         )
 
 
-def resolve_targets(file: Path, targets: Sequence[Target], cache: Path, say: Say) -> Choices:
-    """Return the wheels for each target; one that lacks some is left out, unless all do."""
+def resolve_targets(
+    file: Path, targets: Sequence[Target], cache: Path, say: Say, recipe: Recipe | None = None
+) -> Choices:
+    """Return the wheels for each target; one that lacks some is left out, unless all do.
+
+    With a recipe they are those that it lacks: see ``resolve_own``.
+    """
     choices: Choices = {}
     failures = {}
     for target in targets:
         say(f"looking for wheels: {file} for {target.name}")
         try:
-            choices[target.name] = resolve_file(file, target, cache)
+            own = resolve_own(recipe, file, target, cache) if recipe else resolve_file(file, target, cache)
+            choices[target.name] = own
         except ResolveError as error:
             failures[target.name] = error
     if not choices:
@@ -91,6 +98,56 @@ def resolve_targets(file: Path, targets: Sequence[Target], cache: Path, say: Say
     for name, failure in failures.items():
         say(f"WARNING: left out: {name}: {failure}")
     return choices
+
+
+def resolve_own(recipe: Recipe, file: Path, target: Target, cache: Path) -> tuple[Wheel, ...]:
+    """Return the wheels of a requirements file that a recipe itself pins for a target.
+
+    What its parts pin keeps their versions, and neither that nor what only that depends on is returned.
+    """
+    table = tomllib.loads((recipe.folder / FILE).read_text(encoding="utf-8"))
+    tables = (table, table.get("targets", {}).get(target.name, {}))
+    own = {pin for one in tables for pin in one.get("requirements", [])}
+    exclude = {normalise(name) for one in tables for name in one.get("exclude", [])}
+    contents = recipe.contents(target.name)
+    pins = {normalise(pin.partition("==")[0]): pin for pin in contents.requirements if pin not in own}
+    shared = {name: pin for name, pin in pins.items() if name not in contents.donors}
+    wheels = resolve_file(file, target, cache, constraints=tuple(shared.values()))
+    needed = _reach(wheels, {wheel.name for wheel in wheels if wheel.requested}, exclude | shared.keys())
+    left_out = exclude | shared.keys() | (_reach(wheels, shared.keys()) - needed)
+    return tuple(wheel for wheel in wheels if wheel.name not in left_out)
+
+
+def _reach(wheels: Iterable[Wheel], start: Iterable[str], never: Iterable[str] = ()) -> set[str]:
+    """Return names and those that their wheels depend on, directly or not, but for what is behind some."""
+    requires = {wheel.name: wheel.requires for wheel in wheels}
+    found: set[str] = set()
+    ahead = set(start) - set(never)
+    while ahead:
+        found |= ahead
+        ahead = {name for one in ahead for name in requires.get(one, ())} - found - set(never)
+    return found
+
+
+def extend(recipe: Recipe, file: Path, cache: Path, say: Say) -> str:
+    """Return the text of a recipe that ends with [smoke], with what a requirements file adds to its parts.
+
+    These are its pins for each target, and the packages that it names, whose modules are all imported.
+    """
+    if not file.is_file():
+        raise RecipeError(f"there is no requirements file {file}")
+    targets = [get_target(name) for name in reversed(recipe.targets or TARGETS)]
+    choices = resolve_targets(file, targets, cache, say, recipe)
+    imports = find_imports(choices, targets, cache, say)
+    text = (recipe.folder / FILE).read_text(encoding="utf-8")
+    lines = [*_list_indexes(choices), f"{text}imports = {json.dumps(imports)}"]
+    return pinning.renew("\n".join(lines) + "\n", pinning.group(choices))
+
+
+def _list_indexes(choices: Choices) -> list[str]:
+    """Return a recipe's line with the index of CPU builds, if it pins torch."""
+    torch = any(wheel.name == "torch" for wheels in choices.values() for wheel in wheels)
+    return [f'cpu_index = "{CPU_INDEX}"'] if torch else []
 
 
 def list_top_level(wheel: Path) -> list[str]:
@@ -121,11 +178,10 @@ def format_recipe(draft: Draft, choices: Choices) -> str:
     smoke = ['script = "smoke.py"'] if draft.smoke else []
     if draft.imports:
         smoke.append(f"imports = {json.dumps(draft.imports)}")
-    torch = any(wheel.name == "torch" for wheels in choices.values() for wheel in wheels)
     lines = [
         f"# {REQUIREMENTS} with all dependencies; `python -m layer pin {draft.folder.name}` renews the pins.",
         'base_layer = "inference"' if draft.folder.parent == RECIPES else 'engine = ""  # of any function',
-        *([f'cpu_index = "{CPU_INDEX}"'] if torch else []),
+        *_list_indexes(choices),
         "requirements = []",
         "",
         "[smoke]",
@@ -181,9 +237,7 @@ def renew(recipe: Recipe, cache: Path, say: Say) -> list[str]:
     choices: Choices = {}
     for target in targets:
         say(f"looking for wheels: {recipe.name} for {target.name}")
-        exclude = recipe.contents(target.name).exclude
-        wheels = resolve_file(requirements, target, cache)
-        choices[target.name] = tuple(wheel for wheel in wheels if wheel.name not in exclude)
+        choices[target.name] = resolve_own(recipe, requirements, target, cache)
     former = file.read_text(encoding="utf-8")
     write_atomic(file, pinning.renew(former, pinning.group(choices)))
     renewed = load(str(file))

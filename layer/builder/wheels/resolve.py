@@ -39,10 +39,18 @@ def resolve(recipe: Recipe, target: Target, cache: Path, run: Pip = run_pip) -> 
     return wheels
 
 
-def resolve_file(file: Path, target: Target, cache: Path, run: Pip | None = None) -> tuple[Wheel, ...]:
-    """Return the wheels of a requirements file and of all that it depends on, for a target."""
+def resolve_file(
+    file: Path, target: Target, cache: Path, run: Pip | None = None, constraints: Sequence[str] = ()
+) -> tuple[Wheel, ...]:
+    """Return the wheels of a requirements file and of all that it depends on, for a target.
+
+    Packages that ``constraints`` pin have these versions, if they are needed at all.
+    """
     run = run or partial(run_pip, markers=target.markers())
-    wheels, cuda = _choose(["-r", str(file)], target, CPU_INDEX, cache, run)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as pins:
+        pins.write("\n".join(constraints))
+        pins.flush()
+        wheels, cuda = _choose(["-r", str(file), "-c", pins.name], target, CPU_INDEX, cache, run)
     if cuda:
         raise CudaBuildError(_describe_ways_out(cuda, CPU_INDEX, target, []))
     return wheels

@@ -1,6 +1,7 @@
 """Starting points: what a folder of Hugging Face is recognised as, what is refused, and what undo removes."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lambda_setup.__main__ import main
+from lambda_setup.commands import new
 from lambda_setup.errors import CommandError
 from lambda_setup.functions import ROOT
 from lambda_setup.scaffold import blank, export, files
@@ -15,8 +17,11 @@ from lambda_setup.scaffold.huggingface.modules import read_prompts
 from lambda_setup.scaffold.huggingface.recognition import Network, recognize
 from lambda_setup.scaffold.places import Places, check_free, find_places
 from layer.builder.recipe import load
+from layer.builder.wheels import draft
+from layer.builder.wheels.wheel import Wheel
 
 BERT = {"model_type": "bert", "architectures": ["BertModel"], "max_position_embeddings": 512}
+NAMES = {"recipe.toml", "requirements.txt"}
 TASKS = sorted(path.name for path in blank.CODE.iterdir() if path.name != "shared")
 
 
@@ -409,12 +414,40 @@ def test_undo_keeps_what_is_yours(places, tmp_path):
         (["--from", "huggingface"], "--from huggingface takes one path behind it; got none"),
         (["--from", "table", "x"], "--from table takes no path; got x"),
         (["--from", "table", "--int8"], "--int8 is for --from huggingface"),
+        (["--from", "table", "--requirements", "gone.txt"], "there is no requirements file gone.txt"),
+        (["--from", "image", "--requirements", "x"], "yours into layer/recipes/mine/recipe.toml then"),
     ],
 )
 def test_wrong_starting_points_are_refused(arguments, message, capsys):
     """The message says what is taken."""
     assert main(["new", "mine", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_requirements(tmp_path, monkeypatch, capsys):
+    """What is yours is pinned beside the parts' pins, and no records of other packages come along."""
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("rapidfuzz\n")
+    wheel = Wheel("rapidfuzz", "3.14.3", "", "", requested=True)
+    monkeypatch.setattr(draft, "resolve_file", lambda *_, **__: (wheel,))
+    monkeypatch.setattr(draft, "find_imports", lambda *_: ("rapidfuzz",))
+    assert main(["new", "mine", "--from", "table", "--requirements", str(requirements), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "would make  layer/recipes/mine/requirements.txt" in printed
+    assert not {"wheels.lock", "files.trace"} & set(re.findall(r"[^/\n]+$", printed, re.MULTILINE))
+
+    path = tmp_path / "mine" / "recipe.toml"
+    made = blank.plan(find_places("mine"), "torch", "", requirements)
+    files.write_files({path.parent / one.name: text for one, text in made.items() if one.name in NAMES})
+    recipe = load(str(path))
+    assert recipe.contents("python3.13-arm64").requirements[0] == "rapidfuzz==3.14.3"
+    assert "torch==2.10.0" in recipe.contents("python3.13-arm64").requirements
+    assert recipe.smoke.imports == ("rapidfuzz",)
+    assert new._describe_pins(path.parent) == (
+        "rapidfuzz==3.14.3, resolved of requirements.txt; the rest is complete in its parts torch"
+    )
+    (path.parent / "requirements.txt").unlink()
+    assert new._describe_pins(path.parent) == "complete in its parts torch, so nothing was resolved"
 
 
 def test_former_names_warn(capsys):

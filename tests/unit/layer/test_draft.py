@@ -8,6 +8,7 @@ import pytest
 from support.packages import make_wheel
 
 from layer.builder import build
+from layer.builder import recipe as recipe_module
 from layer.builder.cli import main, recipes
 from layer.builder.errors import RecipeError, ResolveError
 from layer.builder.recipe import load
@@ -90,6 +91,63 @@ def test_new_and_pin(homes, requirements, tmp_path, index, capsys):
         "new==2.0",
         "spare==1.0",
     ]
+
+
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    """Return a recipe whose part pins what a requirements file may need, too."""
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "shared.toml").write_text('requirements = ["base==1.0"]\nexclude = ["common"]\n')
+    monkeypatch.setattr(recipe_module, "PARTS", tmp_path / "parts")
+    path = tmp_path / "mine" / "recipe.toml"
+    path.parent.mkdir()
+    path.write_text(
+        'include = ["shared"]\nrequirements = []\n\n[targets.host]\n\n[smoke]\nscript = "smoke.py"\n'
+    )
+    path.with_name("smoke.py").write_text(SMOKE)
+    return path
+
+
+def test_new_packages_beside_a_parts(beside, requirements, tmp_path, monkeypatch):
+    """A part's pins are constraints and no pins of the recipe; what only they depend on stays out."""
+    asked = []
+
+    def choose(file, target, _, constraints):
+        asked.append((file, target.name, constraints))
+        wheels = {
+            "app": ("base", "common"),
+            "base": ("common", "deep"),
+            "deep": (),
+            "common": (),
+            "extra": (),
+        }
+        return tuple(
+            Wheel(name, "2.0", "", "", requires=requires, requested=name in {"app", "base"})
+            for name, requires in wheels.items()
+        )
+
+    monkeypatch.setattr(drafts, "resolve_file", choose)
+    found = drafts.resolve_own(load(str(beside)), requirements, HOST, tmp_path)
+    assert asked == [(requirements, HOST.name, ("base==1.0",))]
+    # "common" is excluded for the part alone, and "extra" is what an extra of some package asks for.
+    assert [wheel.name for wheel in found] == ["app", "common", "extra"]
+
+
+@pytest.mark.check
+def test_extended_recipe(beside, requirements, tmp_path, index):
+    """The file's packages are pinned and imported, and fit the part's; `pin` renews them so."""
+    for version in ("1.0", "2.0"):
+        make_wheel(index, "base", version=version)
+    make_wheel(index, "app", requires=("base",), version="1.1")
+    beside.write_text(drafts.extend(load(str(beside)), requirements, tmp_path / "wheels", print))
+    (beside.parent / "requirements.txt").write_text("app\n")
+    recipe = load(str(beside))
+    assert recipe.contents("host").requirements == ("app==1.1", "base==1.0")
+    assert recipe.smoke.imports == ("app",)
+    make_wheel(index, "app", requires=("base",), version="1.2")
+    assert drafts.renew(recipe, tmp_path / "wheels", print) == ["host: - app==1.1", "host: + app==1.2"]
+    locked = locks.read(load(str(beside)), HOST)
+    assert [wheel.requirement for wheel in locked.wheels] == ["app==1.2", "base==1.0"]
 
 
 def test_dry_run(homes, requirements, monkeypatch, capsys):
