@@ -15,7 +15,7 @@ Files = dict[Path, Path | str]
 
 RECORDS = ROOT / ".layers" / "new"
 """What each function was made of: the files with their sha256."""
-_BY_BUILDS = {"wheels.lock", "files.trace", "proof.json", ".aws-sam-stamp"}
+_BY_BUILDS = {"wheels.lock", "files.trace", "proof.json"}
 
 
 def write_files(files: Mapping[Path, Path | str]) -> None:
@@ -91,6 +91,8 @@ def _remove_empty(folder: Path) -> None:
     """Remove a folder and those below it that hold nothing but caches."""
     for cache in [*folder.rglob("__pycache__"), folder / ".aws-sam"]:
         shutil.rmtree(cache, ignore_errors=True)
+    for stamp in folder.rglob(".aws-sam-stamp"):  # of `sam build`
+        stamp.unlink()
     for path in sorted([folder, *folder.rglob("*")], reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()

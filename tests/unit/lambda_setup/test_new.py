@@ -380,8 +380,9 @@ def test_undo_removes_layers(places, tmp_path):
     for name in ("mine-host", "mine-python3.13-arm64", "mine2-host"):
         (tmp_path / name / "layer").mkdir(parents=True)
     (places.code / ".aws-sam" / "build").mkdir(parents=True)
+    (places.recipe / ".aws-sam-stamp").write_text("")
     files.undo(places, root=tmp_path, records=tmp_path / "records")
-    assert not places.code.exists()
+    assert not any(folder.exists() for folder in places.all)
     assert {path.name for path in tmp_path.glob("mine*")} == {"mine2-host"}
 
 
