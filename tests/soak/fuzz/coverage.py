@@ -120,7 +120,8 @@ def main() -> None:
         folder = ROOT / ".fuzz" / name
         print(f"{name}: seed {seed}", flush=True)  # noqa: T201
         run = fuzz(name, arguments.minutes, seed, folder)
-        write_corpus(name, minimise(name, folder))
+        failing = {one: (folder / "failures" / one).read_bytes() for one in run.failures}
+        write_corpus(name, minimise(name, folder) | failing)
         runs = json.loads(RUNS.read_text(encoding="utf-8")) if RUNS.exists() else {}
         runs[name] = msgspec.to_builtins(run) | {"failures": len(run.failures)}
         RUNS.write_text(json.dumps(runs, indent=1, sort_keys=True) + "\n", encoding="utf-8")
