@@ -22,7 +22,7 @@ def read_event(path: Path) -> Any:
         raise CommandError(
             f"event file {path} is not text in {error.encoding}, at byte {error.start:,}; save it as UTF-8"
         ) from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CommandError(f"event file {path} is not JSON: {error}; see events/event.json") from None
     size = len(json.dumps(event))
     if size > REQUEST_LIMIT:

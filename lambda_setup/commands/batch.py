@@ -191,7 +191,7 @@ def _parse_arrays(text: str) -> Path:
 def _parse_request(text: str) -> dict[str, Any]:
     try:
         fields = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise argparse.ArgumentTypeError("a JSON object is needed, such as '{\"beam\": 1}'")

@@ -42,6 +42,10 @@ class Report:
     restored: bool = False  # from a snapshot
 
 
+_OTHER_LINES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading a line raises that is not Lambda's: its numbers may be infinite, its lists very deep."""
+
+
 def parse_report(line: str) -> Report | None:
     """Return the report in a log line, in either of Lambda's formats, or None.
 
@@ -62,7 +66,7 @@ def parse_report(line: str) -> Report | None:
             int(fields["maxMemoryUsedMB"]),
             "restoreDurationMs" in fields,
         )
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except _OTHER_LINES:
         return None
 
 
@@ -80,7 +84,7 @@ def parse_metrics(line: str) -> dict[str, list[float]]:
         ]
         values = {name: event[name] if isinstance(event[name], list) else [event[name]] for name in names}
         return {name: [float(number) for number in numbers] for name, numbers in values.items()}
-    except (KeyError, TypeError, ValueError):
+    except _OTHER_LINES:
         return {}
 
 

@@ -48,12 +48,12 @@ def parse_response(payload: str) -> Any:
     """
     try:
         response = json.loads(payload)
-    except json.JSONDecodeError:  # "Task timed out after 3.00 seconds", a response over the limit
+    except (ValueError, RecursionError):  # "Task timed out after 3.00 seconds", a response over the limit
         return _error(504 if "timed out" in payload else 502, "FunctionError", payload.strip())
     if not (isinstance(response, dict) and "errorType" in response):
         return response
     message = str(response.get("errorMessage", ""))
-    with contextlib.suppress(json.JSONDecodeError):
+    with contextlib.suppress(ValueError, RecursionError):
         carried = json.loads(message)
         if isinstance(carried, dict) and "statusCode" in carried:
             return carried

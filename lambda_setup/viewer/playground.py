@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, text: bytes) -> None:
         try:
             request = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self._refuse(400, "BadRequest", f"the request is not JSON: {error}")
             return
         if not isinstance(request, dict):

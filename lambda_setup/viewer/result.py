@@ -1,12 +1,14 @@
 """Results as they are stored: predictions as gzipped JSON lines, and files of arrays beside them."""
 
 import base64
+import contextlib
 import functools
 import gzip
 import io
 import json
 import math
 import re
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +32,22 @@ _INLINE = {"dtype", "shape", "base64"}
 """Fields of an array in an inline answer whose request asked for base64."""
 _SHOWN = 4
 """Numbers of an array that stand in a table."""
+_RECORDS = "JSON lines", f"name a {PREDICTIONS}"
+_DAMAGES = (
+    ArithmeticError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+    gzip.BadGzipFile, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What gzip, zipfile, json and numpy raise for a file that is another one, or not whole."""
+
+
+@contextlib.contextmanager
+def _name_damage(location: str, expected: str, act: str) -> Iterator[None]:
+    try:
+        yield
+    except CommandError:
+        raise
+    except _DAMAGES as error:
+        raise CommandError(f"{location} is not {expected}, or not whole: {error}; {act}") from None
 
 
 @dataclass(frozen=True)
@@ -56,7 +74,7 @@ class Result:
         """Return the arrays of each item that has some."""
         arrays: dict[int, dict[str, list[Any]]] = {}
         for file in self.array_files:
-            with file.open() as npz:
+            with _name_damage(file.location, "an npz of a result", "fetch it again"), file.open() as npz:
                 for item, group in read_arrays(npz).items():
                     arrays.setdefault(item, {})[file.kind] = group
         return dict(arrays)
@@ -144,10 +162,8 @@ def load_saved(path: Path) -> Result:
         for file in (sorted(folder.glob("*-*.npz")) if complete else [])
     ]
     name = folder.resolve().name if complete else path.name
-    try:
+    with _name_damage(str(path), *_RECORDS):
         records = list(read_records(path))
-    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise CommandError(f"{path} is not JSON lines, or not whole: {error}; name a {PREDICTIONS}") from None
     return Result(name, str(path), records, files, [], folder)
 
 
@@ -164,8 +180,11 @@ def load_stored(client: "S3Client", bucket: str, key: str) -> Result:
             f"s3://{bucket}/{key} does not exist; name a result by the s3_key of the function's answer, or "
             "by its request's id. Old results are deleted, as the stack's ResultExpirationDays says"
         ) from None
-    body = json.loads(response["Metadata"].get("result", "{}"))
-    lines = gzip.decompress(response["Body"].read()).split(b"\n")
+    location = f"s3://{bucket}/{key}"
+    with _name_damage(location, *_RECORDS):
+        body = _parse_object(response["Metadata"].get("result", "{}"))
+        lines = gzip.decompress(response["Body"].read()).split(b"\n")
+        records = [_parse_object(line) for line in lines if line]
 
     def download(key: str) -> IO[bytes]:
         return io.BytesIO(client.get_object(Bucket=bucket, Key=key)["Body"].read())
@@ -175,8 +194,7 @@ def load_stored(client: "S3Client", bucket: str, key: str) -> Result:
         for name, value in body.items()
         if name.endswith("_key")
     ]
-    records = [json.loads(line) for line in lines if line]
-    return Result(Path(key).parent.name or key, f"s3://{bucket}/{key}", records, files, list_facts(body))
+    return Result(Path(key).parent.name or key, location, records, files, list_facts(body))
 
 
 def list_facts(body: Mapping[str, Any]) -> list[str]:
@@ -193,7 +211,14 @@ def list_facts(body: Mapping[str, Any]) -> list[str]:
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the records of ``predictions.jsonl.gz``, or of JSON lines that are not compressed, in order."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-        yield from map(json.loads, lines)
+        yield from map(_parse_object, lines)
+
+
+def _parse_object(text: str | bytes) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("a line is not a JSON object")  # noqa: TRY004 - the text's fault, not its type's
+    return found
 
 
 def read_arrays(npz: Path | IO[bytes]) -> "dict[int, list[np.ndarray[Any, Any]]]":

@@ -81,6 +81,6 @@ def _read_payload(payload: str) -> Any:
     """Return a response, an error with its errorType as Lambda has it."""
     try:
         return json.loads(payload)
-    except json.JSONDecodeError:  # "Task timed out after 3.00 seconds"
+    except (ValueError, RecursionError):  # "Task timed out after 3.00 seconds"
         kind = "Sandbox.Timedout" if "timed out" in payload else "Runtime.Unknown"
         return {"errorType": kind, "errorMessage": payload.strip()}

@@ -192,7 +192,7 @@ def read(path: Path) -> Report:
         report: Report = _convert(Report, json.loads(path.read_text(encoding="utf-8")), "it")
     except FileNotFoundError:
         raise ReportError(f"there is no {path}; build the layer, which writes it") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReportError(
             f"{path} is not a report of this version of the builder: {error}; build the layer again"
         ) from None

@@ -52,7 +52,7 @@ def read(recipe: Recipe, target: Target) -> Proof | None:
             found["digest"], found["prediction"], found["interpreter"], answer, found.get("terms", ""),
             found.get("split", ""),
         )  # fmt: skip
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from hypothesis import strategies as st
 from support.libraries import make_library
 from support.project import ROOT
 
-from lambda_inference._predictor import Prediction
-from lambda_inference._results import encode_lines
+from lambda_inference._predictor import Array, Prediction
+from lambda_inference._results import encode_lines, encode_npz
 from lambda_setup.batch.formats import recognize
+from lambda_setup.costs import usage
 from lambda_setup.errors import CommandError
 from lambda_setup.models import channels
 from lambda_setup.models.describe import describe
-from lambda_setup.viewer.result import load_saved
+from lambda_setup.viewer.result import ArrayFile, Result, load_saved
 from layer.builder import recipe as recipes
 from layer.builder.errors import ElfError, LayerError
 from layer.builder.slim.split import layout
@@ -113,6 +115,24 @@ def test_logs(lines: list[str]) -> None:
     assert all(isinstance(page, int) for _, touched in found.values() for page in touched)
 
 
+REPORT = {
+    "type": "platform.report",
+    "record": {
+        "metrics": {"durationMs": 1.5, "billedDurationMs": 2, "memorySizeMB": 128, "maxMemoryUsedMB": 64}
+    },
+}
+METRICS = {"_aws": {"CloudWatchMetrics": [{"Metrics": [{"Name": "Items"}]}]}, "Items": [1.0]}
+
+
+@TRIES
+@given(line=draw_mutation([REPORT, METRICS]).map(json.dumps) | st.text(max_size=20))
+def test_usage(line: str) -> None:
+    """A line of a log is a report, metrics, or passed over."""
+    report = usage.parse_report(line)
+    assert report is None or isinstance(report.memory_mb, int)
+    assert all(isinstance(one, float) for values in usage.parse_metrics(line).values() for one in values)
+
+
 @TRIES
 @given(
     document=draw_mutation(
@@ -167,9 +187,22 @@ def test_saved_results(data: bytes) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
     try:
-        load_saved(path)
+        records = load_saved(path).records
     except (CommandError, OSError):
         return
+    assert all(isinstance(record, dict) for record in records)
+
+
+ARRAYS = encode_npz("v", [Prediction({"index": 0}, {"v": [Array(b"\0" * 8, "f", (2,), ("hypotheses", 0))]})])
+
+
+@TRIES
+@given(data=draw_damage([ARRAYS]))
+def test_saved_arrays(data: bytes) -> None:
+    """A result's arrays on this machine are shown, or named as damaged."""
+    file = ArrayFile("v", "v.npz", lambda: io.BytesIO(data))
+    with suppress(CommandError):
+        Result("r", "r", [], [file], []).arrays()
 
 
 class Pointers:

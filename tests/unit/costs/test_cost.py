@@ -239,6 +239,7 @@ def test_a_restore_is_a_start() -> None:
         '{"type":"platform.report","record":[]}', '{"type":"platform.report","record":{"metrics":null}}',
         '{"type":"platform.report","record":{"metrics":{"durationMs":3003.12}}}',
         '{"type":"platform.report","record":{"metrics":[]}}',
+        line(platform_report()).replace("1769", "1e999"), "[" * 100_000,
     ],
 )  # fmt: skip
 def test_what_is_no_report_is_none(text: str) -> None:
@@ -256,6 +257,8 @@ def test_what_is_no_report_is_none(text: str) -> None:
         ('{"_aws":{"CloudWatchMetrics":[{"Metrics":[{"Name":"Items"}]}]}}', {}),
         ('{"_aws":', {}),
         ('["_aws"]', {}),
+        (line(emf(Items=10**400)), {}),
+        ('["_aws"' + "[" * 100_000, {}),
     ],
 )
 def test_metrics_are_read_from_their_lines_only(text: str, values: dict[str, list[float]]) -> None:

@@ -24,13 +24,15 @@ def test_encodings_of_json_are_read(tmp_path, encoding):
     [
         (b"{'data': []}", "is not JSON: .*; see events/event.json"),
         (b"", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"1" * 5000, "is not JSON"),
         ('{"data": "ñ"}'.encode("latin-1"), "is not text in utf-8, at byte 10; save it as UTF-8"),
         (
             json.dumps({"data": "x" * REQUEST_LIMIT}).encode(),
             "6,291,468 bytes, and Lambda takes 6,291,456; send",
         ),
     ],
-    ids=["other quotes", "empty", "latin-1", "too long"],
+    ids=["other quotes", "empty", "nested too deeply", "a number that is too long", "latin-1", "too long"],
 )
 def test_other_files_are_refused_by_name(tmp_path, content, message):
     """The error names the file and what to do."""

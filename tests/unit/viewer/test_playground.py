@@ -107,6 +107,7 @@ def unpacked(text):
         (413, {"body": b'"' + b"a" * LIMIT}),
         (400, {"body": b"{"}),
         (400, {"body": b"[]"}),
+        (400, {"body": b"[" * 100_000}),
         (400, {"body": b"\xff"}),
     ],
     ids=lambda value: str(value)[:60],

@@ -3,9 +3,11 @@
 import base64
 import gzip
 import hashlib
+import io
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from lambda_setup.__main__ import main
 from lambda_setup.commands import results
 from lambda_setup.errors import CommandError
 from lambda_setup.viewer.page import BLOCK, build_page, page_items
-from lambda_setup.viewer.result import is_error, load_saved, read_arrays, result_key
+from lambda_setup.viewer.result import is_error, load_saved, load_stored, read_arrays, result_key
 from lambda_setup.viewer.show import load_show
 
 HOSTILE = "</script><script>alert(1)</script>\u202e<!--"
@@ -155,7 +157,7 @@ def test_a_page_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypat
     assert target.read_text() == "old"
 
 
-@pytest.mark.parametrize("content", [b"no JSON", b"\xff\xfe", b"{}\n{"])
+@pytest.mark.parametrize("content", [b"no JSON", b"\xff\xfe", b"{}\n{", b"{}\n5", b"[" * 100_000])
 def test_a_file_that_is_no_result_is_named(tmp_path, capsys, content):
     """The error names the file and says what is expected."""
     (tmp_path / "some.jsonl").write_bytes(content)
@@ -262,3 +264,22 @@ def test_a_result_with_another_byte_is_named(tmp_path, offset):
     path.write_bytes(data)
     with pytest.raises(CommandError, match=r"predictions\.jsonl\.gz is not JSON lines, or not whole"):
         load_saved(path)
+
+
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"{}\n[]"), gzip.compress(b"{}")[:-1]])
+def test_a_damaged_result_in_s3_is_named(content):
+    """By its address, as one on this machine by its path."""
+    answer = {"Metadata": {}, "Body": io.BytesIO(content)}
+    exceptions = SimpleNamespace(NoSuchKey=KeyError)
+    client = SimpleNamespace(get_object=lambda **_: answer, exceptions=exceptions)
+    with pytest.raises(CommandError, match=r"^s3://bucket/a/predictions\.jsonl\.gz is not JSON lines"):
+        load_stored(client, "bucket", "a/predictions.jsonl.gz")
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", gzip.compress(b"{}")])
+def test_damaged_arrays_are_named(tmp_path, content):
+    """A file of arrays that is another one stands in the error, not in a traceback."""
+    (tmp_path / "predictions.jsonl.gz").write_bytes(gzip.compress(b"{}"))
+    (tmp_path / "vector-1.npz").write_bytes(content)
+    with pytest.raises(CommandError, match=r"vector-1\.npz is not an npz of a result, or not whole: "):
+        load_saved(tmp_path / "predictions.jsonl.gz").arrays()

@@ -28,7 +28,7 @@ def read(recipe: Recipe, target: Target, libraries: Mapping[str, str]) -> dict[s
         if {path: one["sha256"] for path, one in found.items()} != dict(libraries):
             return None
         return {path: parse_runs(one["pages"]) for path, one in found.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
 
