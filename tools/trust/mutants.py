@@ -2,9 +2,9 @@
 
 A mutant is the room with one small fault: another comparison, a negated condition, another number, an ``and``
 for an ``or``, a statement or a value that is left out. The sample is drawn with a seed from all places where
-one can be. Each mutant runs, in a copy of the project, those of the room's quick tests that run the line, or
-all of them if none does: a process of its own may. A mutant that passes them is printed: it wants a test, or
-a reason. The score comes with its 95 % interval (Wilson).
+one can be. Each mutant runs, in a copy of the project, those of the room's quick tests that run its line;
+where none does, those of the module's name, and those that run what starts it as a process of its own. What
+passes them is printed: it wants a test, or a reason. The score comes with its 95 % interval (Wilson).
 
 ``survivors.toml`` beside this file records what was found: a survivor with a reason why nothing has to notice
 it, which is not printed again, or with the test that notices it since. ``--again`` tries the latter alone.
@@ -39,7 +39,10 @@ ROOMS = {
     ),
     "builder": ("layer/builder", ["tests/unit/layer"]),
     "deployment": ("lambda_setup/deployment", ["tests/unit/lambda_setup", "tests/unit/batch"]),
-    "models": ("lambda_setup/models", ["tests/unit/lambda_setup", "tests/unit/models"]),
+    "models": (
+        "lambda_setup/models",
+        ["tests/unit/models", "tests/unit/lambda_setup", "tests/attacks/models"],
+    ),
 }
 """Each room's folder, and its quick tests."""
 NEEDED = (
@@ -56,6 +59,8 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 
 Entry = dict[str, str]
 """A survivor in the record: its file, statement, before and after, and a test or a reason."""
+Runners = dict[tuple[Path, int], set[str]]
+"""The tests that run a line, by file and line: pytest's names of them."""
 Place = tuple[ast.Module, ast.AST, str, int | None, ast.AST, ast.AST]
 """A tree; in it a parent, its field and index, the node there, and a fault for its place."""
 
@@ -203,25 +208,39 @@ def calculate_interval(hits: int, total: int, z: float = 1.96) -> tuple[float, f
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
-def order_tests(folder: Path, tests: list[str], name: str) -> list[str]:
-    """Return the files of tests, those first whose names have the module's.
-
-    The first folder is the room's own; of the others only such files are taken.
-    """
-    word = name.strip("_") or "-"
-    own, *others = [sorted((folder / place).rglob("test_*.py")) for place in tests]
-    files = [*own, *(path for group in others for path in group if word in path.name)]
-    return [str(path) for path in sorted(files, key=lambda path: (word not in path.name, path.name))]
+def list_tests(folder: Path, tests: list[str]) -> list[str]:
+    """Return the files of a room's tests, those of its own folder first."""
+    return [str(path) for place in tests for path in sorted((folder / place).rglob("test_*.py"))]
 
 
-def run_tests(project: Path, tests: Iterable[str], seconds: float | None, *before: str) -> int:
+def choose_tests(mutant: Mutant, room: Path, tests: list[str], runners: Runners) -> list[str]:
+    """Return the tests of a mutant, those first whose names have the module's."""
+    stem = mutant.path.stem
+    named = [test for test in tests if stem.strip("_") in Path(test).stem and stem != "__init__"]
+    found = runners.get((mutant.path, mutant.line), set())
+    if not found:
+        found = set(named)
+        if stem.endswith(("_runner", "_program")):
+            starters = {path for path in room.rglob("*.py") if stem in path.read_text(encoding="utf-8")}
+            found |= {test for (path, _), some in runners.items() if path in starters for test in some}
+    order = [*named, *tests]
+    return sorted(found, key=lambda test: (order.index(test.partition("::")[0]), test))
+
+
+def run_tests(
+    project: Path, tests: Iterable[str], seconds: float | None, *before: str, log: Path = Path(os.devnull)
+) -> int:
     """Return pytest's status; tests that do not end in time have failed."""
     command = [sys.executable, *before, "-m", "pytest", "-q", "-x", "-p", "no:randomly",
                "-p", "no:cacheprovider", "-m", "not check", *tests]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{project / 'layer' / 'python'}"}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL, start_new_session=True) as running:  # fmt: skip
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command, cwd=project, env=environment, stdout=output, stderr=output, start_new_session=True
+        ) as running,
+    ):
         try:
             return running.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -237,22 +256,23 @@ def survives(project: Path, tests: list[str], seconds: float) -> bool:
     return status in {0, 5}
 
 
-def find_runners(project: Path, room: str, tests: list[str]) -> dict[tuple[str, int], set[str]]:
-    """Run all tests without a fault, and return which of them run a line, by file and line."""
+def find_runners(project: Path, room: str, tests: list[str]) -> Runners:
+    """Run all tests without a fault, and return which of them run a line."""
     settings, data = project / ".runners", CoverageData(str(project / ".runners-data"))
     settings.write_text(
         f"[run]\ndynamic_context = test_function\nsource = {room}\ndata_file = {data.data_filename()}\n"
     )
-    if run_tests(project, tests, None, "-m", "coverage", "run", f"--rcfile={settings}"):
-        sys.exit("the tests fail without a fault; fix that first")
+    log = project / ".runners-log"
+    if run_tests(project, tests, None, "-m", "coverage", "run", f"--rcfile={settings}", log=log):
+        sys.exit(f"{log.read_text(encoding='utf-8')}\nthe tests fail without a fault; fix that first")
     data.read()
     modules = {Path(test).stem: Path(test) for test in tests}
     texts = {stem: path.read_text(encoding="utf-8") for stem, path in modules.items()}
-    runners: dict[tuple[str, int], set[str]] = {}
+    runners: Runners = {}
     for file in data.measured_files():
         for line, contexts in data.contexts_by_lineno(file).items():
             names = [context.split(".") for context in contexts if context]
-            runners[str(Path(file).relative_to(project)), line] = {
+            runners[ROOT / Path(file).relative_to(project), line] = {
                 # An inherited test has not its own class's name.
                 "::".join([str(modules[stem]), *rest])
                 if all(re.search(rf"^ *(class|def) {one}\b", texts[stem], re.MULTILINE) for one in rest)
@@ -279,22 +299,21 @@ def copy_project(target: Path) -> None:
 
 def try_all(mutants: list[Mutant], room: str, tests: list[str], record: list[Entry], seconds: float) -> str:
     """Try mutants, print those that survive without a reason as the record has them, and return the score."""
-    noticed = reasons = 0
+    noticed = reasons = unseen = 0
     status = "nothing to try"
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         project = Path(name)
         copy_project(project)
-        runners = find_runners(project, room, order_tests(project, tests, ""))
+        listed = list_tests(project, tests)
+        runners = find_runners(project, room, listed)
         for tried, one in enumerate(mutants, 1):
             path = project / one.path.relative_to(ROOT)
             right = path.read_text(encoding="utf-8")
             path.write_text(one.text, encoding="utf-8")
-            files = order_tests(project, tests, one.path.stem)
-            chosen = runners.get((one.entry["file"], one.line)) or files
-            passed = survives(
-                project, sorted(chosen, key=lambda test: files.index(test.partition("::")[0])), seconds
-            )
+            chosen = choose_tests(one, ROOT / room, listed, runners)
+            passed = not chosen or survives(project, chosen, seconds)
             path.write_text(right, encoding="utf-8")
+            unseen += not chosen
             if not passed:
                 noticed += 1
             elif "reason" in find_entry(record, one):
@@ -303,10 +322,11 @@ def try_all(mutants: list[Mutant], room: str, tests: list[str], record: list[Ent
                 lines = [
                     f"{name} = {json.dumps(text, ensure_ascii=False)}" for name, text in one.entry.items()
                 ]
-                print("\n[[survivor]]", f"# line {one.line}", *lines, sep="\n", flush=True)
+                place = f"# line {one.line}" + ", which no quick test runs" * (not chosen)
+                print("\n[[survivor]]", place, *lines, sep="\n", flush=True)
             low, high = calculate_interval(noticed, tried)
             status = f"{noticed} of {tried} noticed: {noticed / tried:.0%} ({low:.0%} to {high:.0%})"
-            status += f", {reasons} more have a reason" * bool(reasons)
+            status += f", {unseen} are where no quick test comes, {reasons} of those left have a reason"
             print(status, file=sys.stderr, flush=True)
     return status
 

@@ -5,7 +5,17 @@ import ast
 import pytest
 
 from tools.trust import mutants
-from tools.trust.mutants import RECORD, ROOT, calculate_interval, draw, find_entry, order_tests, read_record
+from tools.trust.mutants import (
+    RECORD,
+    ROOT,
+    calculate_interval,
+    choose_tests,
+    draw,
+    find_entry,
+    find_runners,
+    list_tests,
+    read_record,
+)
 
 CODE = '''
 LIMIT = 3
@@ -55,14 +65,41 @@ def test_the_interval_is_wilsons(hits, total, low, high):
     assert calculate_interval(hits, total) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))
 
 
-def test_a_modules_own_tests_come_first(tmp_path):
-    """Of other folders they alone are taken."""
-    for name in ("own/test_a.py", "own/test_models.py", "other/test_models.py", "other/test_b.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    files = [path.removeprefix(f"{tmp_path}/") for path in order_tests(tmp_path, ["own", "other"], "_models")]
-    assert sorted(files[:2]) == ["other/test_models.py", "own/test_models.py"]
-    assert files[2:] == ["own/test_a.py"]
+def test_a_mutant_has_the_tests_that_run_its_line(folder):
+    """Those of the module's name come first; where none runs it, a program has those of what starts it."""
+    named = {name: folder / f"{name}.py" for name in ("m", "a_runner", "b")}
+    named["b"].write_text("start('a_runner')")
+    tests = ["test_a.py", "test_m.py", "test_z.py"]
+    runners = {
+        (named["m"], 8): {"test_a.py::test", "test_m.py::test_1"},
+        (named["b"], 1): {"test_z.py::test"},
+    }
+
+    def choose(name: str, line: int) -> list[str]:
+        return choose_tests(mutants.Mutant(named[name], line, "", "", "", str), folder, tests, runners)
+
+    assert choose("m", 8) == ["test_m.py::test_1", "test_a.py::test"]
+    assert choose("m", 9) == ["test_m.py"]
+    assert choose("a_runner", 9) == ["test_z.py::test"]
+    assert choose("b", 9) == []
+
+
+def test_the_tests_that_run_a_line_are_found(folder):
+    """By pytest's names, as far as they are known; what a fixture alone runs is nobody's."""
+    (folder / "tests").mkdir()
+    (folder / "tests" / "test_m.py").write_text(
+        "import m, pytest\n@pytest.fixture(autouse=True)\ndef two(): assert m.share(2, 1) == 3\n"
+        "class TestM:\n    def test_one(self): assert m.share(1, 1) == 2\n"
+    )
+    (folder / "room").mkdir()
+    (folder / "m.py").rename(folder / "room" / "m.py")
+    (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['room']\n")
+    [listed] = list_tests(folder, ["tests"])
+    runners = find_runners(folder, "room", [listed])
+    found = {
+        line: tests for (path, line), tests in runners.items() if path == ROOT / "room" / "m.py" and tests
+    }
+    assert found == {line: {f"{listed}::TestM::test_one"} for line in (6, 8, 9)}
 
 
 def test_a_record_outlives_what_moves_its_line(folder, monkeypatch):
