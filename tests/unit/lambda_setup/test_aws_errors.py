@@ -7,6 +7,7 @@ import botocore.waiter
 import pytest
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError, SSOTokenLoadError, WaiterError
+from botocore.stub import Stubber
 from moto import mock_aws
 from moto.cloudformation.models import cloudformation_backends
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
@@ -15,7 +16,7 @@ from support.project import MODEL
 from lambda_setup.__main__ import main
 from lambda_setup.batch.run import read_version
 from lambda_setup.commands.model import channels
-from lambda_setup.deployment import aws
+from lambda_setup.deployment import FunctionFacts, aws
 from lambda_setup.deployment.aws import (
     AwsDeployment,
     check_bucket,
@@ -26,6 +27,7 @@ from lambda_setup.deployment.aws import (
     open_session,
     publish_again,
     readable_errors,
+    session_environment,
 )
 from lambda_setup.errors import CommandError
 
@@ -358,6 +360,48 @@ def test_why_a_stack_failed():
     assert explain_failure(Events(("mine", "DELETE_IN_PROGRESS", ""), *former), "mine") == (
         "see: sam list resources --stack-name mine --region eu-central-1 --profile mine"
     )
+
+
+@pytest.mark.usefixtures("s3")
+def test_what_is_read_of_a_deployed_function():
+    """Its facts and variables come from Lambda, by the name that the stack gives, as the bucket is."""
+    session = boto3.Session(region_name="eu-central-1")
+    outputs = {"FunctionAliasArn": "mine:live", "ResultBucketName": "results"}
+    template = {
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+        "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+    }
+    session.client("cloudformation").create_stack(StackName="mine", TemplateBody=json.dumps(template))
+    deployment = AwsDeployment(session, "mine")
+    answer = {
+        "Timeout": 900,
+        "MemorySize": 3008,
+        "Architectures": ["arm64"],
+        "Environment": {"Variables": {"A": "b"}},
+    }
+    with Stubber(deployment._lambda) as stub:
+        stub.add_response("get_function_configuration", answer, {"FunctionName": "mine:live"})
+        assert deployment.facts == FunctionFacts(
+            timeout=900, memory=3008, architecture="arm64", region="eu-central-1"
+        )
+        assert deployment.environment() == {"A": "b"}
+    assert deployment.result_bucket == "results"
+    with pytest.raises(
+        CommandError, match="no output BatchStateMachineArn; deploy it with the parameter Batch=on"
+    ):
+        _ = deployment.state_machine
+
+
+def test_a_function_on_this_machine_has_the_sessions_permissions(monkeypatch):
+    """By the variables that AWS's clients read; without credentials there are none of them."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    session = boto3.Session("A", "B", "T", region_name="eu-central-1")
+    place = {"AWS_REGION": "eu-central-1", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
+    assert session_environment(session) == place | {
+        "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "B", "AWS_SESSION_TOKEN": "T",
+    }  # fmt: skip
+    monkeypatch.setattr(session, "get_credentials", lambda: None)
+    assert session_environment(session) == place
 
 
 def test_a_command_that_is_printed_names_bucket_and_region(monkeypatch):
