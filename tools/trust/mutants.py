@@ -13,6 +13,7 @@ it, which is not printed again, or with the test that notices it since. ``--agai
 import argparse
 import ast
 import copy
+import functools
 import json
 import math
 import os
@@ -58,23 +59,22 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 }  # fmt: skip
 
 Entry = dict[str, str]
-"""A survivor in the record: its file, statement, before and after, and a test or a reason."""
+"""A survivor in the record: its file, before and after, and a test or a reason."""
 Runners = dict[tuple[Path, int], set[str]]
 """The tests that run a line, by file and line: pytest's names of them."""
-Place = tuple[ast.Module, ast.AST, str, int | None, ast.AST, ast.AST]
-"""A tree; in it a parent, its field and index, the node there, and a fault for its place."""
+Place = tuple[ast.AST, str, int | None, ast.AST, ast.AST]
+"""A parent, its field and index, the node there, and a fault for its place."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A fault: the file, the statement and what of it was there, what is there now, and the file's text.
+    """A fault: the file and the line, the statement that was there, and what is there now.
 
     A statement is its first line, without comments, so that a record of it outlives what moves it.
     """
 
     path: Path
     line: int
-    statement: str
     before: str
     after: str
     make: Callable[[], str] = field(compare=False)
@@ -87,12 +87,7 @@ class Mutant:
     @property
     def entry(self) -> Entry:
         """What the record calls it."""
-        return {
-            "file": str(self.path.relative_to(ROOT)),
-            "statement": self.statement,
-            "before": self.before,
-            "after": self.after,
-        }
+        return {"file": str(self.path.relative_to(ROOT)), "before": self.before, "after": self.after}
 
 
 def list_faults(node: ast.AST) -> Iterator[ast.AST]:
@@ -126,7 +121,7 @@ def list_faults(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Pass()
 
 
-def list_places(tree: ast.Module) -> Iterator[tuple[ast.AST, str, int | None, ast.AST, ast.AST]]:
+def list_places(tree: ast.Module) -> Iterator[Place]:
     """Yield a parent, its field and index, the node there, and a fault that may stand in its place.
 
     Annotations, and what is not in a function, are left as they are.
@@ -146,13 +141,12 @@ def list_places(tree: ast.Module) -> Iterator[tuple[ast.AST, str, int | None, as
                         seen.add((id(node), type(fault)))
 
 
-def name_statements(tree: ast.Module) -> dict[int, tuple[int, str]]:
-    """Return the number and text of the first line of each node's statement, by the node's ``id``."""
-    names: dict[int, tuple[int, str]] = {}
+def find_statements(tree: ast.Module) -> dict[int, ast.stmt]:
+    """Return the innermost statement around each node, by the node's ``id``."""
+    found: dict[int, ast.stmt] = {}
     for statement in (node for node in ast.walk(tree) if isinstance(node, ast.stmt)):  # the outer ones first
-        name = statement.lineno, ast.unparse(statement).partition("\n")[0]
-        names |= dict.fromkeys(map(id, ast.walk(statement)), name)
-    return names
+        found |= dict.fromkeys(map(id, ast.walk(statement)), statement)
+    return found
 
 
 def _put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
@@ -163,24 +157,28 @@ def _put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
 
 
 def _show(node: ast.AST) -> str:
-    return ast.unparse(ast.fix_missing_locations(copy.deepcopy(node))).partition("\n")[0][:80]
+    return ast.unparse(node).partition("\n")[0]
 
 
 def list_mutants(folder: Path) -> Iterator[Mutant]:
     """Yield the mutants of all files below a folder; each makes its text when it is asked for it."""
     for path in sorted(folder.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        statements = name_statements(tree)
+        statements = find_statements(tree)
         for parent, name, index, node, fault in list_places(tree):
+            ast.fix_missing_locations(fault)
 
-            def make(place: Place = (tree, parent, name, index, node, fault)) -> str:
-                tree, parent, name, index, node, fault = place
+            def show(shown: ast.AST, place: Place = (parent, name, index, node, fault)) -> str:
+                parent, name, index, node, fault = place
                 _put(parent, name, index, fault)
-                text = ast.unparse(ast.fix_missing_locations(tree))
+                text = ast.unparse(shown)
                 _put(parent, name, index, node)
                 return text
 
-            yield Mutant(path, *statements[id(node)], _show(node), _show(fault), make)
+            statement = statements[id(node)]
+            after = show(fault if node is statement else statement).partition("\n")[0]
+            make = functools.partial(show, tree)
+            yield Mutant(path, statement.lineno, _show(statement), after, make)
 
 
 def draw(folder: Path, count: int, seed: int) -> list[Mutant]:
@@ -345,9 +343,7 @@ def main() -> None:
     known = [(one, entry) for one in list_mutants(ROOT / room) if (entry := find_entry(record, one))]
     for entry in record:
         if not any(entry is other for _, other in known):
-            print(
-                f"{entry['file']} does not have it any more; take it out of the record: {entry['statement']}"
-            )
+            print(f"{entry['file']} does not have it any more; take it out of the record: {entry['before']}")
     if options.again:
         mutants = [one for one, entry in known if "test" in entry]
     else:
