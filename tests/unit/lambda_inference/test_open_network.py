@@ -34,7 +34,11 @@ def tensor(name: str, dtype: int, shape: list[int], *, packed: bool = False, **p
 
 def network(*tensors: bytes) -> bytes:
     """Return a network with initializers, and with fields that are skipped."""
-    skipped = field(1, field(4, b"Add")) + number(20 << 3 | 1) + b"a double" + number(21 << 3 | 5) + b"half"
+    # Read as fields, what is skipped would be one that is longer than the network.
+    wide = (
+        number(20 << 3 | 1) + b"\x12\xff\xff\xff\xff\xff\xff\x7f" + number(21 << 3 | 5) + b"\x12\xff\xff\x7f"
+    )
+    skipped = field(1, field(4, b"Add")) + wide
     return field(1, 9) + field(7, skipped + b"".join(field(5, one) for one in tensors)) + field(8, b"opset")
 
 
@@ -42,8 +46,9 @@ def network(*tensors: bytes) -> bytes:
 def runtime(monkeypatch):
     """Return what ONNX Runtime is told."""
     told: dict[str, Any] = {}
+    entries: dict[str, str] = {}
     options = SimpleNamespace(
-        add_session_config_entry=lambda *_: None,
+        add_session_config_entry=entries.__setitem__,
         add_external_initializers=lambda names, values: told.update(zip(names, values, strict=True)),
         add_external_initializers_from_files_in_memory=lambda *files: told.update(files=files),
     )
@@ -51,7 +56,7 @@ def runtime(monkeypatch):
         SessionOptions=lambda: options,
         GraphOptimizationLevel=SimpleNamespace(ORT_DISABLE_ALL=0),
         OrtValue=SimpleNamespace(ortvalue_from_numpy=lambda array: array),
-        InferenceSession=lambda graph, given, providers: (graph, given is options, providers),
+        InferenceSession=lambda graph, given, providers: (graph, given is options, entries, providers),
     )
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
     return told
@@ -76,7 +81,9 @@ def test_weights_are_views_of_the_models_memory(runtime):
         tensor("inside", 1, [1]),
     )
     given = model(n_onnx=graph, w_data=data)
-    assert open_network(given) == (graph, True, ["CPUExecutionProvider"])
+    assert open_network(given) == (
+        graph, True, {"session.intra_op.allow_spinning": "0"}, ["CPUExecutionProvider"],
+    )  # fmt: skip
     names, files, sizes = runtime.pop("files")
     assert (names, [bytes(file) for file in files], sizes) == (["w.data"], [data], [len(data)])
     assert {name: (one.dtype.name, one.tolist()) for name, one in runtime.items()} == {

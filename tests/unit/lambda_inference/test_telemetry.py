@@ -45,11 +45,12 @@ def test_a_line_of_the_log(capsys, monkeypatch):
 @pytest.mark.parametrize("variable", ["AWS_LAMBDA_LOG_LEVEL", "POWERTOOLS_LOG_LEVEL"])
 @pytest.mark.parametrize(
     ("level", "written"),
-    [("DEBUG", 3), ("INFO", 3), ("WARNING", 2), ("WARN", 2), ("ERROR", 1), ("CRITICAL", 0), ("?", 3)],
+    [("DEBUG", 4), ("INFO", 3), ("WARNING", 2), ("WARN", 2), ("ERROR", 1), ("CRITICAL", 0), ("?", 4)],
 )
 def test_levels(capsys, monkeypatch, variable, level, written):
     """Lines below the level are left out; Lambda calls a warning WARN."""
     monkeypatch.setenv(variable, level)
+    _telemetry.debug("d")
     _telemetry.log("a")
     _telemetry.warn("b")
     _telemetry.log_failure(ValueError("a user's text"))

@@ -1,0 +1,176 @@
+"""What a function on this machine stands on: programs, ports, Lambda's Invoke, and whether S3 answers."""
+
+import json
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from lambda_setup.deployment.local.lambda_service import LambdaService
+from lambda_setup.deployment.local.process import Program, free_ports, listens, unwind_on_termination
+from lambda_setup.deployment.local.s3 import S3
+from lambda_setup.errors import CommandError
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a way to start a shell's command; what it and its children write can be read."""
+    programs = []
+
+    def start(command: str, grace: float = 10) -> tuple[Program, int]:
+        written, log = os.pipe()
+        command = ["/bin/sh", "-c", f"echo > ready; {command}"]
+        program = Program(command, env=os.environ, cwd=tmp_path, log=log, grace=grace)
+        os.close(log)
+        programs.append((program, written))
+        program.wait_until((tmp_path / "ready").exists, 20)
+        return program, written
+
+    yield start
+    for program, written in programs:
+        program.stop()
+        os.close(written)
+
+
+def test_a_program_that_ends_is_not_waited_for(start):
+    """It says with what it ended."""
+    with pytest.raises(CommandError, match=r"^sh ended with 3 before it was ready$"):
+        start("exit 3")[0].wait_until(lambda: False, 20)
+
+
+def test_a_program_that_is_not_ready_in_time(start):
+    """It says after how long."""
+    with pytest.raises(CommandError, match=r"^sh was not ready after 0 seconds$"):
+        start("exec sleep 60")[0].wait_until(lambda: False, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("command", "grace", "status"),
+    [
+        ("exec sleep 60", 10, -signal.SIGTERM),
+        ("sleep 60 & wait", 10, -signal.SIGTERM),
+        ("kill -STOP $$; exec sleep 60", 10, -signal.SIGTERM),
+        ("trap '' TERM; sleep 60 & wait; wait", 0.2, -signal.SIGKILL),
+        ("exec sleep 60", 0, -signal.SIGKILL),
+    ],
+    ids=["simple", "with-a-child", "stopped", "deaf", "without-grace"],
+)
+def test_a_program_is_ended_with_what_it_started(start, command, grace, status):
+    """It has time to end by itself, also if it was stopped, and is killed then; twice is as good."""
+    program, written = start(command, grace)
+    before = time.monotonic()
+    for _ in range(2):
+        program.stop()
+    assert time.monotonic() - before < 5
+    assert program._process.returncode == status
+    # Nobody is left who could write.
+    assert select.select([written], [], [], 5)[0]
+    assert os.read(written, 1) == b""
+
+
+def test_a_termination_unwinds():
+    """What a context would end is ended; then SIGTERM is as it was."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught, unwind_on_termination():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_ports():
+    """They are as many as asked for, below those of connections, and nobody listens there."""
+    ports = free_ports(3)
+    assert len({*ports}) == 3
+    assert all(20_000 <= port < 32_000 and not listens(port) for port in ports)
+    with socket.create_server(("127.0.0.1", ports[0])):
+        assert listens(ports[0])
+
+
+class Environment:
+    """In the place of an emulated function: it answers what it is sent, after the word ``answer``."""
+
+    def send(self, body: bytes) -> bytes:
+        answer = json.loads(body)["answer"]
+        if answer is None:
+            raise ConnectionRefusedError("it is gone")
+        return answer.encode()
+
+
+@pytest.fixture(scope="module")
+def service():
+    """Yield a client of a service with one environment."""
+    with pytest.MonkeyPatch.context() as patch, LambdaService([Environment()]) as service:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "any")
+        config = Config(retries={"total_max_attempts": 1})
+        yield boto3.client("lambda", region_name="us-east-1", endpoint_url=service.endpoint, config=config)
+
+
+@pytest.mark.parametrize(
+    ("answer", "failed", "payload"),
+    [
+        ('{"statusCode": 200}', None, {"statusCode": 200}),
+        ('["errorType"]', None, ["errorType"]),
+        ('{"errorType": "KeyError"}', "Unhandled", {"errorType": "KeyError"}),
+        (
+            "Task timed out after 3.00 seconds\n",
+            "Unhandled",
+            {"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out after 3.00 seconds"},
+        ),
+        ("?", "Unhandled", {"errorType": "Runtime.Unknown", "errorMessage": "?"}),
+    ],
+)
+def test_an_invocation_is_answered_as_lambda_does(service, answer, failed, payload):
+    """boto3 reads the payload, and whether the function failed; the environment is free again then."""
+    for _ in range(2):
+        response = service.invoke(
+            FunctionName="mine", Qualifier="live", Payload=json.dumps({"answer": answer})
+        )
+        assert (response["StatusCode"], response.get("FunctionError")) == (200, failed)
+        assert json.loads(response["Payload"].read()) == payload
+
+
+def test_what_is_no_answer(service):
+    """The service's own errors have Lambda's names, which Step Functions retries by."""
+    for call, status, code in (
+        (lambda: service.invoke(FunctionName="mine", Payload='{"answer": null}'), 500, "ServiceException"),
+        (
+            lambda: service.invoke_async(FunctionName="mine", InvokeArgs=b"{}"),
+            404,
+            "ResourceNotFoundException",
+        ),
+    ):
+        with pytest.raises(ClientError) as caught:
+            call()
+        assert caught.value.response["Error"]["Code"] == code
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+
+
+@pytest.mark.parametrize(("status", "answers"), [(403, True), (200, True), (503, False), (None, False)])
+def test_whether_s3_answers(status, answers):
+    """That it refuses who does not sign is an answer; a server that is not ready yet has none."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        place = S3(f"http://127.0.0.1:{server.server_port}", "", "")
+        if status:
+            threading.Thread(target=server.handle_request, daemon=True).start()
+        else:
+            server.server_close()
+        assert place.answers() is answers
