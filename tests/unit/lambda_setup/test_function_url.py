@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,7 +31,10 @@ def server(events: list[Any], answers: list[Any]) -> Iterator[FunctionUrl]:
 
     def invoke(event: Any) -> Any:
         events.append(event)
-        return answers.pop()
+        answer = answers.pop()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     with FunctionUrl(invoke, 0) as running:
         thread = threading.Thread(target=running.serve_forever, args=[0.01])
@@ -55,6 +59,7 @@ def test_a_request_arrives_as_from_a_function_url(server, events, answers) -> No
     [[call], queued] = parse_event(events[0])
     assert (call.http, queued, call.payload()) == (True, False, {"data": ["ñ"]})
     assert (events[0]["rawPath"], events[0]["rawQueryString"]) == ("/a", "b=c")
+    assert abs(events[0]["requestContext"]["timeEpoch"] / 1000 - time.time()) < 600
 
 
 def test_a_request_without_a_body_reaches_the_function(server, events, answers) -> None:
@@ -65,10 +70,18 @@ def test_a_request_without_a_body_reaches_the_function(server, events, answers) 
     assert events[0]["requestContext"]["http"]["method"] == "GET"
 
 
-def test_what_is_no_answer_is_a_502(server, answers) -> None:
+@pytest.mark.parametrize("answer", [["statusCode"], {"body": "{}"}, None])
+def test_what_is_no_answer_is_a_502(server, answers, answer) -> None:
     """As Lambda says it."""
-    answers.append(["text"])
+    answers.append(answer)
     assert ask(server, b"{}") == (502, {"Message": "Internal Server Error"})
+
+
+def test_a_function_that_is_not_there_is_a_502(server, answers) -> None:
+    """It says why."""
+    answers.append(ConnectionRefusedError("nobody listens"))
+    status, body = ask(server, b"{}")
+    assert (status, body["error"]["message"]) == (502, "the function does not answer: nobody listens")
 
 
 @pytest.mark.parametrize(
@@ -77,6 +90,7 @@ def test_what_is_no_answer_is_a_502(server, answers) -> None:
         ({"Host": "evil.example"}, 421),
         ({"Origin": "http://evil.example"}, 403),
         ({"Content-Length": "x"}, 411),
+        ({"Content-Length": "²"}, 411),
     ],
 )
 def test_others_are_not_answered(server, events, headers, status) -> None:
@@ -86,8 +100,11 @@ def test_others_are_not_answered(server, events, headers, status) -> None:
     assert events == []
 
 
-def test_a_request_that_lambda_would_not_take_is_refused(server, events) -> None:
+def test_a_request_that_lambda_would_not_take_is_refused(server, events, answers) -> None:
     """It has more than 6 MB."""
+    answers.append({"statusCode": 200, "body": "{}"})
+    assert ask(server, bytes(LIMIT)) == (200, {})
+    assert len(events.pop()["body"]) == LIMIT * 4 // 3
     status, body = ask(server, bytes(LIMIT + 1))
     assert (status, body["error"]["message"]) == (413, "a request has at most 6,291,456 bytes")
     assert events == []
