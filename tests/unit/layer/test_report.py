@@ -347,6 +347,15 @@ class TestPage:
         assert width["over"] == pytest.approx(100 * 38_856_000 / 301_000_000, abs=0.01)
         assert float(pieces["over"]["x"].rstrip("%")) + width["over"] == pytest.approx(100, abs=0.01)
 
+    @pytest.mark.parametrize(("report", "nested"), [(REPORT, False), (NESTED, True)], ids=["", "nested"])
+    def test_the_archives_piece(self, report, nested):
+        """A layer without an archive has no piece for one, and is whole."""
+        styles = [
+            attributes.get("class") for tag, attributes in Page(draw_page(report)).elements if tag == "rect"
+        ]
+        assert ("archive" in styles) == nested
+        assert ("the layer's other files: " in draw_page(report)) == nested
+
     def test_one_scale(self):
         """A byte has the same area in both maps, in wide and in narrow windows."""
         boxes = [attributes["viewbox"] for tag, attributes in Page(draw_page(REPORT)).elements
