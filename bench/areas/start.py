@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.areas.cold_start import REPETITIONS, Deploy, Place, Side, deploy, ours, translator
+from bench.areas.cold_start import BUCKET, REPETITIONS, Deploy, Place, Side, deploy, ours, translator
 from bench.areas.examples import classes, prediction
 from bench.row import AS_FAST, OF_TIME, ROOT, Row, measures, ratio
 from bench.usual import MODELS
@@ -230,6 +230,7 @@ def run_program(side: Side, program: str, argument: str) -> float:
             "PYTHONPATH": os.pathsep.join(map(str, side.folders)),
             "LD_LIBRARY_PATH": str(side.folders[1].parent / "lib"),
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+            "MODEL_BUCKET": BUCKET,
             **side.environment,
         },
         cwd=side.folders[0],
