@@ -318,7 +318,7 @@ def measure_loading() -> Iterator[Row]:
         unit=OF_TIME,
         baseline="boto3 into a BytesIO and torch.load of its bytes (bench/baselines/boto3_load.py)",
         goal=0.5,
-        cause=f"ours takes {median_cpu(mine) / median_cpu(other):.2f} times the baseline's processor time, with "
+        cause=f"ours takes {median_cpu(mine) / median_cpu(other):.2f} of the baseline's processor time, with "
         f"hashes that the baseline lacks, of which {time_hashing(server.size):.2f} s of its "
         f"{median_cpu(mine):.2f} are; the rest of the time both wait for the server's core",
     )
