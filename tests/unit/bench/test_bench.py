@@ -15,7 +15,7 @@ RESULTS = json.loads(results.RESULTS.read_text())
 REGISTERED = [name for measurement in bench.collect() for name in measurement.names]
 FIELDS = {"name", "value", "better", "unit", "baseline", "goal", "met", "runs"}
 
-TO_MEASURE = {"start.import_lambda_inference", "start.import_torch", "start.second_answer"}
+TO_MEASURE: set[str] = set()
 """Rows that no machine was quiet enough for yet: the next `make bench` writes them."""
 
 a_row = pytest.mark.parametrize("row", RESULTS["rows"], ids=lambda row: row["name"])

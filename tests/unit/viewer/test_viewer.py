@@ -266,7 +266,11 @@ def test_a_result_with_another_byte_is_named(tmp_path, offset):
         load_saved(path)
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"{}\n[]"), gzip.compress(b"{}")[:-1]])
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip", gzip.compress(b"{}\n[]"), gzip.compress(b"{}")[:-1]],
+    ids=["no gzip", "a list", "cut off"],
+)
 def test_a_damaged_result_in_s3_is_named(content):
     """By its address, as one on this machine by its path."""
     answer = {"Metadata": {}, "Body": io.BytesIO(content)}
@@ -276,7 +280,7 @@ def test_a_damaged_result_in_s3_is_named(content):
         load_stored(client, "bucket", "a/predictions.jsonl.gz")
 
 
-@pytest.mark.parametrize("content", [b"", b"no zip", gzip.compress(b"{}")])
+@pytest.mark.parametrize("content", [b"", b"no zip", gzip.compress(b"{}")], ids=["nothing", "no zip", "gzip"])
 def test_damaged_arrays_are_named(tmp_path, content):
     """A file of arrays that is another one stands in the error, not in a traceback."""
     (tmp_path / "predictions.jsonl.gz").write_bytes(gzip.compress(b"{}"))
