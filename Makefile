@@ -149,7 +149,7 @@ $(VENV)/audit/bin/pip-audit: | $(VENV)/ready
 
 # atheris fuzzes by coverage. Where it has no wheel, and without the internet, those tests are skipped.
 $(VENV)/atheris: | $(VENV)/ready
-	@$(PIP) --quiet --no-deps --only-binary :all: --target $@.partial atheris==$(ATHERIS) 2> $(VENV)/atheris.log \
+	@$(PY) -m pip install --disable-pip-version-check --quiet --no-deps --only-binary :all: --target $@.partial atheris==$(ATHERIS) 2> $(VENV)/atheris.log \
 		&& mv $@.partial $@ || echo "atheris $(ATHERIS) was not installed, see $(VENV)/atheris.log: its tests are skipped."
 
 # checkov needs an older boto3 than everything else here: it has an environment of its own.
