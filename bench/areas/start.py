@@ -248,7 +248,7 @@ def measure_imports() -> Iterator[Row]:
     if released is None or eager is None:
         print("start.import_*: the history does not have the commits", flush=True)
         return
-    # A split layer's libraries are read ahead while the package is imported, which is no import of it.
+    # In a split layer a thread reads libraries ahead meanwhile, whose time would count.
     package, engine = share(translator("ctranslate2")), share(translator("opennmt"))
     functions_of = {
         "package": package,

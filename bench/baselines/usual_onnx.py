@@ -5,7 +5,7 @@ Written by us from public descriptions: ONNX Runtime's of ``InferenceSession``, 
 Nothing of it is ours, and no hash is computed. The network gives vectors of length 1.
 
 MODEL_FOLDER says where the model is on local disk; without it, MODEL_BUCKET and MODEL_PREFIX say where in S3.
-With MODEL_URLS, signed beforehand, it is no usual function but the least that anybody can do who has to fetch
+With MODEL_URLS, signed beforehand, it is another function: the least that anybody can do who has to fetch
 a model: bare sockets fill memory while everything is imported, and nobody looks at what came.
 """
 

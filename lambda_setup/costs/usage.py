@@ -43,7 +43,7 @@ class Report:
 
 
 _OTHER_LINES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What reading a line raises that is not Lambda's: its numbers may be infinite, its lists very deep."""
+"""What reading a line raises that is not Lambda's: its numbers may be infinite, its lists deep."""
 
 
 def parse_report(line: str) -> Report | None:
