@@ -389,7 +389,7 @@ class Sides:
     handler: list[float]
     echo: list[float]
 
-    def own(self, share: float) -> float:
+    def calculate_excess(self, share: float) -> float:
         """Return the function's percentile over that of the bare engine and that of the echo."""
         return percentile(self.function, share) - percentile(self.bare, share) - percentile(self.echo, share)
 
@@ -425,7 +425,7 @@ def measure_latency() -> Iterator[Row]:
             taken = [[side.milliseconds(text) for side in sides] for _ in range(CALLS)]
             blocks.append(Sides(*(list(side) for side in zip(*taken, strict=True))))
     for share in (0.5, 0.99):
-        runs = [round(block.own(share), 2) for block in blocks]
+        runs = [round(block.calculate_excess(share), 2) for block in blocks]
         every = Sides(*(list(chain.from_iterable(side)) for side in zip(*map(astuple, blocks), strict=True)))
         bare_engine, echoed = percentile(every.bare, share), percentile(every.echo, share)
         yield Row(

@@ -58,7 +58,7 @@ def check(draft: Draft) -> None:
     if draft.folder.exists():
         raise RecipeError(f"{draft.folder} exists; `layer pin {name}` renews its pins, or remove it first")
     if not draft.requirements.is_file():
-        raise RecipeError(f"there is no requirements file {draft.requirements}")
+        raise RecipeError(f"the requirements file {draft.requirements} does not exist")
     if draft.smoke:
         check_script(draft.smoke)
 
@@ -135,7 +135,7 @@ def extend(recipe: Recipe, file: Path, cache: Path, say: Say) -> str:
     These are its pins for each target, and the packages that it names, whose modules are all imported.
     """
     if not file.is_file():
-        raise RecipeError(f"there is no requirements file {file}")
+        raise RecipeError(f"the requirements file {file} does not exist")
     targets = [get_target(name) for name in reversed(recipe.targets or TARGETS)]
     choices = resolve_targets(file, targets, cache, say, recipe)
     imports = find_imports(choices, targets, cache, say)
@@ -214,7 +214,7 @@ def write(draft: Draft, choices: Choices, targets: Sequence[Target]) -> Recipe:
 def draft_file(file: Path, target: Target, work: Path, say: Say) -> Recipe:
     """Return the recipe of a bare requirements file for a target; it is made once for a state of the file."""
     if not file.is_file():
-        raise RecipeError(f"there is no requirements file {file}")
+        raise RecipeError(f"the requirements file {file} does not exist")
     stem = re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_") or REQUIREMENTS
     folder = work / "recipes" / target.name / f"{stem}_{file_sha256(file)[:8]}"
     if not folder.is_dir():

@@ -55,7 +55,7 @@ def get_target(name: str) -> Callable[[bytes], bool]:
 
 
 def draw_inputs(name: str, seed: int, count: int = 300) -> list[bytes]:
-    """Return inputs as hypothesis draws them for the test, to begin with if there is no corpus."""
+    """Return inputs that hypothesis draws for the test, for a target without a corpus."""
     test = TESTS[name]
     drawn: list[dict[str, Any]] = []
     inner = test.hypothesis.inner_test

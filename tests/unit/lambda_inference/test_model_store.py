@@ -100,7 +100,7 @@ def test_a_channel_without_a_model_names_the_command(monkeypatch, fault, variabl
 
 
 def test_a_reading_that_is_stopped_has_no_more_attempts():
-    """And what it has is no model."""
+    """And what it has so far does not become a model."""
     stop = threading.Event()
     stop.set()
     bucket = Bucket(DAMAGED)

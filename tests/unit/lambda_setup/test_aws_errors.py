@@ -393,7 +393,7 @@ def test_what_is_read_of_a_deployed_function():
 
 
 def test_a_function_on_this_machine_has_the_sessions_permissions(monkeypatch):
-    """By the variables that AWS's clients read; without credentials there are none of them."""
+    """By the variables that AWS's clients read; without credentials by none."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     session = boto3.Session("A", "B", "T", region_name="eu-central-1")
     place = {"AWS_REGION": "eu-central-1", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}

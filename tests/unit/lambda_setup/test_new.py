@@ -415,7 +415,7 @@ def test_undo_keeps_what_is_yours(places, tmp_path):
         (["--from", "huggingface"], "--from huggingface takes one path behind it; got none"),
         (["--from", "table", "x"], "--from table takes no path; got x"),
         (["--from", "table", "--int8"], "--int8 is for --from huggingface"),
-        (["--from", "table", "--requirements", "gone.txt"], "there is no requirements file gone.txt"),
+        (["--from", "table", "--requirements", "gone.txt"], "the requirements file gone.txt does not exist"),
         (["--from", "image", "--requirements", "x"], "yours into layer/recipes/mine/recipe.toml then"),
     ],
 )

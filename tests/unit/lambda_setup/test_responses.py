@@ -9,7 +9,7 @@ from lambda_setup.deployment.responses import get_body, is_success, parse_respon
 FAULT = {"statusCode": 503, "body": {"error": {"code": "Unavailable", "message": "no"}}}
 
 
-def failed(status, code, message):
+def make_failure(status, code, message):
     """Return the response that stands for what Lambda said."""
     return {"statusCode": status, "body": {"error": {"code": code, "message": message}}}
 
@@ -22,14 +22,14 @@ def failed(status, code, message):
         ("null", None),
         (
             "Task timed out after 3.00 seconds\n",
-            failed(504, "FunctionError", "Task timed out after 3.00 seconds"),
+            make_failure(504, "FunctionError", "Task timed out after 3.00 seconds"),
         ),
-        ("too large", failed(502, "FunctionError", "too large")),
+        ("too large", make_failure(502, "FunctionError", "too large")),
         (json.dumps({"errorType": "Unavailable", "errorMessage": json.dumps(FAULT)}), FAULT),
-        ('{"errorType": "KeyError", "errorMessage": "\'a\'"}', failed(502, "KeyError", "'a'")),
-        ('{"errorType": "KeyError", "errorMessage": "[1]"}', failed(502, "KeyError", "[1]")),
-        ('{"errorType": "KeyError", "errorMessage": "{}"}', failed(502, "KeyError", "{}")),
-        ('{"errorType": "Runtime.ExitError"}', failed(502, "Runtime.ExitError", "")),
+        ('{"errorType": "KeyError", "errorMessage": "\'a\'"}', make_failure(502, "KeyError", "'a'")),
+        ('{"errorType": "KeyError", "errorMessage": "[1]"}', make_failure(502, "KeyError", "[1]")),
+        ('{"errorType": "KeyError", "errorMessage": "{}"}', make_failure(502, "KeyError", "{}")),
+        ('{"errorType": "Runtime.ExitError"}', make_failure(502, "Runtime.ExitError", "")),
     ],
 )
 def test_a_payload_is_a_response(payload, response):

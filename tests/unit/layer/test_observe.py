@@ -54,7 +54,7 @@ def test_log(pages):
 
 @pytest.mark.parametrize("pages", ["1e999", "1.5", '"10"', "null", "[" * 100_000])
 def test_a_line_without_numbers(pages):
-    """A line that is no layer's is passed over as a whole: JSON's numbers are not all whole, or finite."""
+    """A line of something else is passed over as a whole: JSON's numbers are not all whole, or finite."""
     first, second = (
         '"/opt/a.so": {"pages": 1, "touched": [1]}',
         f'"/opt/b.so": {{"pages": {pages}, "touched": []}}',
