@@ -39,13 +39,16 @@ ROOMS = {
         ["tests/unit/lambda_inference", "tests/attacks/layer", "tests/unit/layer"],
     ),
     "builder": ("layer/builder", ["tests/unit/layer"]),
-    "deployment": ("lambda_setup/deployment", ["tests/unit/lambda_setup", "tests/unit/batch"]),
+    "deployment": (
+        "lambda_setup/deployment",
+        ["tests/unit/lambda_setup", "tests/unit/batch", "tests/integration/deployment"],
+    ),
     "models": (
         "lambda_setup/models",
         ["tests/unit/models", "tests/unit/lambda_setup", "tests/attacks/models"],
     ),
 }
-"""Each room's folder, and its quick tests."""
+"""Each room's folder, and its quick tests: those that build no layer and need no container."""
 NEEDED = (
     "tests", "layer", "lambda_setup", "translation_function", "examples", "events", "statemachines", "models",
     "docs", "tools", "bench", "template.yaml", "samconfig.toml", "pyproject.toml", "Makefile",
