@@ -26,7 +26,7 @@ def run_batch(
     errors: frozenset[str],
 ) -> None:
     """Answer a corpus whose attempts may end in some errors, and hold what is fetched to the promises."""
-    name = f"b{world.number}-{world.now}"
+    name = f"{world.prefix}-b{world.now}"
     text = "".join(f"{line}\n" for line in lines)
     file = world.folder / f"{name}.txt"
     file.write_text(text)

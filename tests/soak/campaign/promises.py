@@ -4,6 +4,7 @@ import itertools
 import json
 from typing import Any
 
+from botocore.exceptions import ClientError
 from support.operators import Killed
 from support.words import FILE
 
@@ -136,28 +137,43 @@ def check_result(world: World, request: dict[str, Any], body: dict[str, Any]) ->
 
 def check_stored(world: World, key: str, right: list[Any], body: dict[str, Any]) -> None:
     """Hold a stored result to its promises, and remember its bytes."""
-    from botocore.exceptions import ClientError
+    predictions, stated = _read_stored(world, key)
+    for name in ("count", "model", *(name for name in stated if name.endswith("_key"))):
+        assert body[name] == stated[name], f"[write-once] {name} of {key}: {body[name]}, not {stated[name]}"
+    assert [one.record for one in predictions] == [one.record for one in right], f"[one-model] {key}"
+    assert [{k: [a.data for a in v] for k, v in one.arrays.items()} for one in predictions] == [
+        {k: [a.data for a in v] for k, v in one.arrays.items()} for one in right
+    ], f"[whole-results] arrays of {key}"
 
+
+def check_commits(world: World) -> None:
+    """See that every result that is there is whole, also one whose key nobody has got yet: ids are known."""
+    world.counts["checks"] += 1
+    prefix = f"prediction_outputs/{world.prefix}-"
+    for page in world.client.get_paginator("list_objects_v2").paginate(Bucket=RESULTS, Prefix=prefix):
+        for entry in page.get("Contents", []):
+            if entry["Key"].endswith("/predictions.jsonl.gz") and entry["Key"] not in world.results:
+                _read_stored(world, entry["Key"])
+
+
+def _read_stored(world: World, key: str) -> tuple[list[Prediction], dict[str, Any]]:
+    """Read a result with all its arrays, remember its bytes, and return it with its metadata."""
     try:
         found = world.client.get_object(Bucket=RESULTS, Key=key)
-        data = found["Body"].read()
+        now = {"data": found["Body"].read(), "metadata": found["Metadata"]}
         stated = json.loads(found["Metadata"]["result"])
         arrays = {
             name.removesuffix("_key"): world.client.get_object(Bucket=RESULTS, Key=place)["Body"].read()
             for name, place in stated.items()
             if name.endswith("_key")
         }
-    except ClientError as error:
+        predictions = decode_result(now["data"], arrays)
+    except (ClientError, ValueError) as error:
         raise AssertionError(f"[whole-results] {key}: {error}") from None
-    for name in ("count", "model", *(name for name in stated if name.endswith("_key"))):
-        assert body[name] == stated[name], f"[write-once] {name} of {key}: {body[name]}, not {stated[name]}"
-    predictions = decode_result(data, arrays)
-    assert [one.record for one in predictions] == [one.record for one in right], f"[one-model] {key}"
-    assert [{k: [a.data for a in v] for k, v in one.arrays.items()} for one in predictions] == [
-        {k: [a.data for a in v] for k, v in one.arrays.items()} for one in right
-    ], f"[whole-results] arrays of {key}"
-    before = world.results.setdefault(key, {"data": data, "metadata": found["Metadata"]})
-    assert before == {"data": data, "metadata": found["Metadata"]}, f"[write-once] {key}"
+    assert len(predictions) == stated["count"], f"[whole-results] {key}: {len(predictions)} of {stated}"
+    before = world.results.setdefault(key, now)
+    assert before == now, f"[write-once] {key}"
+    return predictions, stated
 
 
 def check_results(world: World) -> None:
@@ -175,6 +191,9 @@ def check_messages(world: World, messages: dict[str, dict[str, Any]]) -> None:
         if request.get("warmup"):
             continue
         key = f"prediction_outputs/{name}/predictions.jsonl.gz"
-        metadata = world.client.head_object(Bucket=RESULTS, Key=key)["Metadata"]
+        try:
+            metadata = world.client.head_object(Bucket=RESULTS, Key=key)["Metadata"]
+        except ClientError as error:
+            raise AssertionError(f"[no-lost-item] {name} did not come back: {error}") from None
         body = {"s3_bucket": RESULTS, "s3_key": key, **json.loads(metadata["result"])}
         check_result(world, request, body)

@@ -9,99 +9,23 @@ from datetime import timedelta
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support import proxy as faults
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.operators import FAULTS, Operator
 from support.proxy import Gate
 
 from soak.campaign import promises
 from soak.campaign.corpora import run_batch
+from soak.campaign.events import BAD, EVENT, FAULT, PLACES, S3_FAULTS, TEXTS, Death, FirstGate
 from soak.campaign.shout import Answer
 from soak.campaign.world import CANARY, CHANNELS, REFRESH, Environment, Held, World
 
 SECONDS = 20.0
 HANG_SECONDS = 3.0
 WORDS = ("amber", "beryl", "coral", "doryx")
-S3_FAULTS = {
-    "503": faults.refused(503, "SlowDown"),
-    "500": faults.refused(500, "InternalError"),
-    "403": faults.refused(403, "AccessDenied"),
-    "404": faults.refused(404, "NoSuchKey"),
-    "409": faults.refused(409, "ConditionalRequestConflict"),
-    "expired": faults.refused(400, "ExpiredToken"),
-    "skewed": faults.refused(403, "RequestTimeTooSkewed"),
-    "lost": faults.lost,
-    "reset": faults.reset,
-    "truncated": faults.truncated,
-    "shortened": faults.shortened,
-    "flipped": faults.flipped,
-    "hanging": faults.hanging,
-}
-PLACES = {
-    "anywhere": "",
-    "channel": "/channels/",
-    "manifest": "/manifest.json",
-    "file": "/word.txt",
-    "look-up": "HEAD /results/",
-    "arrays": re.compile(r"PUT .*\.npz"),
-    "commit": re.compile(r"PUT .*predictions\.jsonl"),
-    "corpus": "/results/inputs/",
-}
+MOVE = st.sampled_from(["publish", "publish", "promote", "roll back"])
+MOVES = re.compile("PUT .*/channels/")
 JUMPS = [-86_400 * 400, -700, -61, 61, 700, 86_400 * 400]
 """Seconds."""
-TEXTS = [f"{CANARY} {number}" for number in range(4)] + [f"{CANARY}?", f"{CANARY}!", ""]
-FAULT = st.none() | st.tuples(
-    st.sampled_from([name for name in sorted(S3_FAULTS) if name != "hanging"]),
-    st.sampled_from(sorted(PLACES)),
-    st.sampled_from([1, 2, 1000]),
-)
-EVENT = st.fixed_dictionaries(
-    {"data": st.lists(st.sampled_from(TEXTS), min_size=1, max_size=3)},
-    optional={
-        "marks": st.sampled_from([True, True, False]),
-        "result": st.sampled_from(["s3", "s3", "inline", "auto"]),
-        "id": st.sampled_from(["one", "two", "three"]),
-        "errors": st.just("raise"),
-        "warmup": st.just(True),
-    },
-)
-BAD = st.fixed_dictionaries(
-    {},
-    optional={
-        "data": st.sampled_from([CANARY, [CANARY, 5], [], None, {"x": CANARY}, [[CANARY]]]),
-        "result": st.sampled_from([CANARY, None, 5]),
-        "id": st.sampled_from([f"{CANARY} !", "", 5]),
-        "errors": st.sampled_from(["raise", CANARY]),
-        "model_version": st.sampled_from([CANARY, "0" * 64]),
-        "source": st.sampled_from([CANARY, {"key": CANARY, "start": 0, "end": 1}, {"key": "inputs/x"}]),
-        "warmup": st.sampled_from([CANARY, 1]),
-    },
-)
-
-
-class FirstGate(Gate):
-    """A gate that holds the first request back, and no other one.
-
-    Attributes:
-        fault: what becomes of that request once the gate is opened, if anything.
-
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lock = threading.Lock()
-        self.fault: faults.Fault | None = None
-
-    def __call__(self, ask: Any) -> Any:
-        """Hold a request back, if it is the first."""
-        with self._lock:
-            first = not self.reached.is_set()
-            self.reached.set()
-        if first:
-            self.opened.wait()
-            if self.fault is not None:
-                return self.fault(ask)
-        return ask()
 
 
 class Walk(RuleBasedStateMachine):
@@ -128,6 +52,7 @@ class Walk(RuleBasedStateMachine):
             promises.check_channels(world)
             promises.check_commands(world)
             self._recover()
+            promises.check_commits(world)
             promises.check_results(world)
         finally:
             self.totals.update(world.count())
@@ -150,10 +75,28 @@ class Walk(RuleBasedStateMachine):
         Where its clock was set back by about as long, it looks a while later; and where it has refused the
         version, too.
         """
+        pointer = self.world.pointers[environment.channel]
         for _ in range(3):
             environment.function.offset += seconds
             answer = self._invoke(environment, {"data": ["now"], "result": "inline"})
+            if pointer and answer.body["model"]["version"] == pointer.version:
+                break
         promises.check_fresh(self.world, environment, answer.body)
+
+    @initialize(
+        channels=st.sampled_from([CHANNELS, CHANNELS, CHANNELS, ("dev",), ()]),
+        word=st.sampled_from(WORDS),
+        hangs=st.sampled_from([False, False, False, True]),
+    )
+    def begin(self, channels: tuple[str, ...], word: str, *, hangs: bool) -> None:
+        """Begin with a published model, mostly; and in one walk of four, S3 may hang."""
+        world, [operator, _] = self.world, self.world.operators
+        world.hangs = hangs
+        for channel in channels:
+            world.now += 1
+            world.publish(operator, word, channel)
+            while operator.waiting is not None:
+                world.step(operator, "none")
 
     # Operators.
 
@@ -210,6 +153,38 @@ class Walk(RuleBasedStateMachine):
             self.world.now += 1
             self.world.step(operator, "none")
 
+    @precondition(lambda self: self._free() == self.world.operators)
+    @rule(
+        kinds=st.tuples(MOVE, MOVE),
+        words=st.permutations(WORDS),
+        channel=st.sampled_from(CHANNELS),
+        fault=st.just("none") | st.sampled_from(sorted(FAULTS)),
+    )
+    def overtake(self, kinds: tuple[str, str], words: list[str], channel: str, fault: str) -> None:
+        """Let a command begin and end while another one, which has read the channel, is about to move it."""
+        slow, fast = self.world.operators
+        self._move(slow, kinds[0], words[0], channel)
+        while slow.waiting is not None and not MOVES.search(slow.waiting):
+            self._step(slow, "none")
+        self._move(fast, kinds[1], words[1], channel)
+        while fast.waiting is not None:
+            self._step(fast, "none")
+        if slow.waiting is not None:
+            self._step(slow, fault)
+
+    def _move(self, operator: Operator, kind: str, word: str, channel: str) -> None:
+        self.world.now += 1
+        if kind == "publish":
+            self.world.publish(operator, word, channel)
+        elif kind == "promote":
+            self.world.promote(operator)
+        else:
+            self.world.rollback(operator, channel)
+
+    def _step(self, operator: Operator, fault: str) -> None:
+        self.world.now += 1
+        self.world.step(operator, fault)
+
     @rule(data=st.data(), days=st.sampled_from([-400, -1, 0, 1, 400]))
     def set_operators_clock(self, data: st.DataObject, days: int) -> None:
         """Let an operator's clock jump."""
@@ -232,12 +207,15 @@ class Walk(RuleBasedStateMachine):
         fault: Any = None,
         *,
         starved: str = "",
+        slow: bool = False,
         seconds: float = SECONDS,
-        request_id: str = "",
+        first_id: str = "",
     ) -> Answer:
+        """Ask a function directly; ``first_id`` is the request id of the same event, sent before."""
         world = self.world
         world.now += 1
-        request_id = request_id or f"r{world.number}-{world.now}"
+        request_id = first_id or f"{world.prefix}-r{world.now}"
+        world.sent.append((event, request_id))
         environment.function.starved = starved
         with self._failing(fault):
             answer = environment.function.invoke(self._name_in_world(event), request_id, seconds)
@@ -245,7 +223,12 @@ class Walk(RuleBasedStateMachine):
         if starved == "predict" and answer.status == 500:
             promises.check_secrecy(world, answer)
         else:
-            self._check(environment, event, answer, faulty=bool(fault or starved), seconds=seconds)
+            self._check(environment, event, answer, faulty=bool(fault or starved or slow), seconds=seconds)
+            pointer = world.pointers[environment.channel]
+            follows = pointer and environment.refresh == 0
+            may_be_older = fault or starved or slow or first_id or "id" in event or event.get("warmup")
+            if answer.status == 200 and follows and not may_be_older:
+                promises.check_fresh(world, environment, answer.body)
         return answer
 
     @contextlib.contextmanager
@@ -265,7 +248,7 @@ class Walk(RuleBasedStateMachine):
     def _name_in_world(self, event: dict[str, Any]) -> dict[str, Any]:
         """Return an event whose id is of this world."""
         if isinstance(event.get("id"), str) and event["id"].isalpha():
-            return event | {"id": f"{event['id']}-{self.world.number}"}
+            return event | {"id": f"{self.world.prefix}-{event['id']}"}
         return event
 
     def _check(
@@ -280,19 +263,21 @@ class Walk(RuleBasedStateMachine):
         promises.check_answer(
             self.world, environment, self._name_in_world(event), answer, seconds, faulty=faulty
         )
-        if answer.status == 200 and not faulty and not event.get("warmup") and "id" not in event:
-            pointer = self.world.pointers[environment.channel]
-            if pointer and environment.refresh == 0:
-                promises.check_fresh(self.world, environment, answer.body)
 
     @rule(number=st.integers(0, 2), event=EVENT, fault=FAULT, again=st.booleans())
     def invoke(self, number: int, event: dict[str, Any], fault: Any, *, again: bool) -> None:
         """Ask a function directly, and perhaps once more, as Lambda does."""
         environment = self._free_environment(number)
-        request_id = f"r{self.world.number}-{self.world.now}-first"
-        self._invoke(environment, event, fault, request_id=request_id)
+        self._invoke(environment, event, fault)
         if again:
-            self._invoke(environment, event, request_id=request_id)
+            self._invoke(environment, event, first_id=self.world.sent[-1][1])
+
+    @precondition(lambda self: self.world.sent)
+    @rule(data=st.data(), number=st.integers(0, 2), fault=FAULT)
+    def repeat(self, data: st.DataObject, number: int, fault: Any) -> None:
+        """Send an earlier event once more, to any function, also while the first one still writes."""
+        event, first_id = data.draw(st.sampled_from(self.world.sent), label="sent")
+        self._invoke(self._free_environment(number), event, fault, first_id=first_id)
 
     @rule(number=st.integers(0, 2), event=EVENT, place=st.sampled_from(["load", "predict"]))
     def invoke_without_memory(self, number: int, event: dict[str, Any], place: str) -> None:
@@ -300,12 +285,16 @@ class Walk(RuleBasedStateMachine):
         self.world.injected.append(f"no memory to {place}")
         self._invoke(self._free_environment(number), event, starved=place)
 
-    @precondition(lambda self: not self.world.hung)
+    @precondition(lambda self: self.world.hangs)
     @rule(number=st.integers(0, 2), event=EVENT, place=st.sampled_from(sorted(PLACES)))
     def invoke_while_s3_hangs(self, number: int, event: dict[str, Any], place: str) -> None:
         """Ask a function while S3 takes requests and never answers; once in a walk, for it takes seconds."""
-        self.world.hung = True
-        self._invoke(self._free_environment(number), event, ("hanging", place, 1000), seconds=HANG_SECONDS)
+        world, gate = self.world, Gate()
+        world.hangs = False
+        world.injected.append("hanging")
+        with world.proxy.failing(gate, on=PLACES[place]):
+            self._invoke(self._free_environment(number), event, slow=True, seconds=HANG_SECONDS)
+        gate.opened.set()
 
     @rule(number=st.integers(0, 2), event=EVENT, fault=FAULT)
     def invoke_over_http(self, number: int, event: dict[str, Any], fault: Any) -> None:
@@ -315,7 +304,7 @@ class Walk(RuleBasedStateMachine):
         world.now += 1
         http = {"requestContext": {"http": {"method": "POST"}}, "body": body, "isBase64Encoded": False}
         with self._failing(fault):
-            answer = environment.function.invoke(http, f"r{world.number}-{world.now}", SECONDS)
+            answer = environment.function.invoke(http, f"{world.prefix}-r{world.now}", SECONDS)
         assert answer.raised is None, "[named-faults] over HTTP every fault is an answer"
         promises.check_answer(world, environment, http, answer, SECONDS, faulty=fault is not None)
 
@@ -324,7 +313,7 @@ class Walk(RuleBasedStateMachine):
         """Ask a function what it cannot answer."""
         world, environment = self.world, self._free_environment(number)
         world.now += 1
-        answer = environment.function.invoke(event, f"r{world.number}-{world.now}", SECONDS)
+        answer = environment.function.invoke(event, f"{world.prefix}-r{world.now}", SECONDS)
         promises.check_secrecy(world, Answer(answer.response, None, answer.seconds, answer.lines))
         said = json.dumps(answer.body).lower()
         assert answer.status in {200, 400, 503}, f"[named-faults] {answer}"
@@ -340,7 +329,7 @@ class Walk(RuleBasedStateMachine):
         """Let a queue deliver messages, and once more those that came back; or all."""
         world, environment = self.world, self._free_environment(number)
         world.now += 1
-        names = {f"q{world.number}-{world.now}-{place}": one for place, one in enumerate(messages)}
+        names = {f"{world.prefix}-q{world.now}-{place}": one for place, one in enumerate(messages)}
         for name, one in names.items():
             one.pop("id", None)
             one["result"] = "s3"
@@ -354,7 +343,7 @@ class Walk(RuleBasedStateMachine):
                 ]
             }
             with self._failing(fault if attempt == 0 else None):
-                answer = environment.function.invoke(event, f"r{world.number}-{world.now}-{attempt}", SECONDS)
+                answer = environment.function.invoke(event, f"{world.prefix}-r{world.now}-{attempt}", SECONDS)
             promises.check_secrecy(world, answer)
             assert answer.raised is None
             assert answer.response is not None
@@ -378,7 +367,8 @@ class Walk(RuleBasedStateMachine):
         """Let an invocation wait for S3."""
         world, environment, gate, answers = self.world, self.world.environments[number], FirstGate(), []
         world.now += 1
-        request_id = f"r{world.number}-{world.now}"
+        request_id = f"{world.prefix}-r{world.now}"
+        world.sent.append((event, request_id))
         world.injected.append("frozen")
         context = world.proxy.failing(gate, on=PLACES[place])
         context.__enter__()
@@ -433,11 +423,25 @@ class Walk(RuleBasedStateMachine):
             self._let_go()
         promises.check_secrecy(world, held.answers[0])
         held.function.function.restart()
-        self._invoke(held.function, held.event, request_id=held.request_id)
+        self._invoke(held.function, held.event, first_id=held.request_id)
+
+    @rule(number=st.integers(0, 2), event=EVENT, request=st.integers(1, 6), done=st.booleans())
+    def kill_at_a_request(self, number: int, event: dict[str, Any], request: int, *, done: bool) -> None:
+        """End an invocation's process at any of its requests, look, and send its event to another one."""
+        world, environment = self.world, self._free_environment(number)
+        world.now += 1
+        world.injected.append("killed")
+        first_id = f"{world.prefix}-r{world.now}"
+        with world.proxy.failing(Death(request, done=done)):
+            answer = environment.function.invoke(self._name_in_world(event), first_id, SECONDS)
+        promises.check_secrecy(world, answer)
+        promises.check_commits(world)
+        environment.function.restart()
+        self._invoke(environment, event, first_id=first_id)
 
     @rule(
         number=st.integers(0, 2),
-        lines=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=9),
+        lines=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=6),
         most=st.integers(1, 4),
         fault=FAULT,
     )
@@ -459,6 +463,19 @@ class Walk(RuleBasedStateMachine):
         environment = self.world.environments[number]
         environment.function.restart()
 
+    @rule(
+        number=st.integers(0, 2),
+        damage=st.sampled_from(["flipped", "flipped", "shortened", "truncated"]),
+        place=st.sampled_from(["channel", "manifest", "file", "file"]),
+        times=st.sampled_from([1, 1000]),
+    )
+    def start_on_damaged_bytes(self, number: int, damage: str, place: str, times: int) -> None:
+        """Start a process that reads a model whose bytes are damaged on their way, once or always."""
+        environment = self._free_environment(number)
+        environment.function.restart()
+        event = {"data": TEXTS[:2], "result": "inline"}
+        self._invoke(environment, event, (damage, place, times))
+
     @rule(number=st.integers(0, 2), seconds=st.sampled_from(JUMPS))
     def set_functions_clock(self, number: int, seconds: int) -> None:
         """Let a function's clock jump, as if it had been frozen for as long."""
@@ -478,6 +495,7 @@ class Walk(RuleBasedStateMachine):
     def channels_are_whole(self) -> None:
         """After every step."""
         self.world.counts["steps"] += 1
+        promises.check_commits(self.world)
         if self.world.changed:
             self.world.changed = False
             promises.check_channels(self.world)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 import tempfile
 import threading
@@ -53,7 +54,7 @@ class Command:
     outcome: str = "running"
     error: BaseException | None = None
     result: Any = None
-    uncertain: bool = False  # a request was done whose answer did not come
+    uncertain: bool = False  # a request was done whose answer did not come, or it may have moved the channel
 
 
 @dataclass
@@ -96,6 +97,7 @@ class World:
         self.client, self.operators = _open_clients(s3)
         self.number = next(_numbers)
         self.name = f"m{self.number}"
+        self.prefix = f"w{self.number}"  # of every id, so that results of other walks are not looked at
         self.folder = Path(tempfile.mkdtemp(prefix="campaign-"))
         self.now = 0  # the number of the event
         self.words: dict[str, str] = {}  # of versions
@@ -107,7 +109,8 @@ class World:
         self.skew = {operator.name: timedelta() for operator in self.operators}
         self.results: dict[str, dict[str, Any]] = {}  # by id: the event that made it, its answer, its bytes
         self.held: Held | None = None
-        self.hung = False
+        self.hangs = False  # S3 may still hang once
+        self.sent: list[tuple[dict[str, Any], str]] = []  # events, and their request ids
         self.counts = {"walks": 1, "steps": 0, "checks": 0}
         self.injected: list[str] = []  # faults
         environments = [("dev", 0.0), ("prod", 0.0), ("dev", float(REFRESH))]
@@ -213,7 +216,10 @@ class World:
     def step(self, operator: Operator, fault: str) -> None:
         """Let an operator's request pass, or fail."""
         command = self.running[operator.name]
-        command.uncertain |= fault in {"lost", "reset", "overdue", "killed after"}
+        moves = "/channels/" in str(operator.waiting) and str(operator.waiting).startswith("PUT")
+        command.uncertain |= fault in {"lost", "reset", "overdue", "killed after"} or (
+            fault == "none" and moves
+        )
         if fault != "none":
             self.injected.append(f"operator's {fault}")
         operator.step(fault)
@@ -264,7 +270,8 @@ def _classify(command: Command) -> str:
     if error is None:
         return "done"
     if isinstance(error, CommandError):
-        return "refused"
+        # It says so if the channel was moved to a version that somebody else goes on removing.
+        return "unknown" if re.search("has moved to|again and again", str(error)) else "refused"
     if isinstance(error, ClientError):
         code = error.response["Error"]["Code"]
         if code == "PreconditionFailed":
