@@ -38,7 +38,15 @@ ROOMS = {
         "layer/python/lambda_inference",
         ["tests/unit/lambda_inference", "tests/attacks/layer", "tests/unit/layer"],
     ),
-    "builder": ("layer/builder", ["tests/unit/layer"]),
+    "builder": (
+        "layer/builder",
+        [
+            "tests/unit/layer",
+            "tests/attacks/layer",
+            "tests/integration/layer/test_hotcold.py",
+            "tests/integration/layer/test_layer_publish.py",
+        ],
+    ),
     "deployment": (
         "lambda_setup/deployment",
         ["tests/unit/lambda_setup", "tests/unit/batch", "tests/integration/deployment"],
@@ -48,7 +56,7 @@ ROOMS = {
         ["tests/unit/models", "tests/unit/lambda_setup", "tests/attacks/models"],
     ),
 }
-"""Each room's folder, and its quick tests: those that build no layer and need no container."""
+"""Each room's folder, and its quick tests: those that build no layer of a recipe and need no container."""
 NEEDED = (
     "tests", "layer", "lambda_setup", "translation_function", "examples", "events", "statemachines", "models",
     "docs", "tools", "bench", "template.yaml", "samconfig.toml", "pyproject.toml", "Makefile",
@@ -211,7 +219,9 @@ def calculate_interval(hits: int, total: int, z: float = 1.96) -> tuple[float, f
 
 def list_tests(folder: Path, tests: list[str]) -> list[str]:
     """Return the files of a room's tests, those of its own folder first."""
-    return [str(path) for place in tests for path in sorted((folder / place).rglob("test_*.py"))]
+    paths = [folder / place for place in tests]
+    found = [[path] if path.is_file() else sorted(path.rglob("test_*.py")) for path in paths]
+    return [str(path) for some in found for path in some]
 
 
 def choose_tests(mutant: Mutant, room: Path, tests: list[str], runners: Runners) -> list[str]:
@@ -235,7 +245,9 @@ def run_tests(
     command = [sys.executable, *before, "-m", "pytest", "-q", "-x", "-p", "no:randomly",
                "-p", "no:cacheprovider", "-m", "not check", *tests]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{project / 'layer' / 'python'}"}
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    environment |= {"OMP_NUM_THREADS": "1"}
+    if seconds is not None:  # the run without a fault has written it
+        environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
     with (
         log.open("wb") as output,
         subprocess.Popen(

@@ -57,7 +57,6 @@ def homes(tmp_path, monkeypatch):
     return tmp_path / "recipes"
 
 
-@pytest.mark.check
 @pytest.mark.skipif(HOST.python == ARM.python, reason="markers differ only between two Pythons")
 def test_new_and_pin(homes, requirements, tmp_path, index, capsys):
     """A recipe has the pins of each target by that target's markers, and its locks; then it is renewed."""
@@ -133,7 +132,6 @@ def test_new_packages_beside_a_parts(beside, requirements, tmp_path, monkeypatch
     assert [wheel.name for wheel in found] == ["app", "common", "extra"]
 
 
-@pytest.mark.check
 def test_extended_recipe(beside, requirements, tmp_path, index):
     """The file's packages are pinned and imported, and fit the part's; `pin` renews them so."""
     for version in ("1.0", "2.0"):
@@ -168,7 +166,6 @@ def test_dry_run(homes, requirements, monkeypatch, capsys):
     assert not homes.exists()
 
 
-@pytest.mark.check
 def test_bare_file(requirements, tmp_path):
     """A requirements file alone is built; what it names is imported, and what nothing needs may go."""
     make_wheel(tmp_path / "index", "app", requires=("spare",), version="1.1")

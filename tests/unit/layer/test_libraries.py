@@ -54,7 +54,6 @@ def test_an_optional_plugin_goes(tmp_path):
     assert [file.path for file in report.files if file.path.startswith("toy/")] == ["toy/__init__.pyc"]
 
 
-@pytest.mark.check
 def test_a_needed_one_is_an_error(tmp_path):
     """Without it the package does not import: the error ends with what to write into the recipe."""
     make_wheel(tmp_path / "index", "carrier", {"carrier.libs/libq-0123abcd.so.6.1": b""})

@@ -37,7 +37,6 @@ def recipe(folder: Path, *pins: str):
     return parse({"name": "mine", "requirements": list(pins)}, folder / "mine")
 
 
-@pytest.mark.check
 def test_a_pure_one_is_built_and_locked(index, tmp_path):
     """For a foreign target too; another machine builds the same bytes from the lock alone."""
     sdist = make_sdist(index, "toy")
@@ -58,7 +57,6 @@ def test_a_pure_one_is_built_and_locked(index, tmp_path):
         fetch(other, ARM, "", cache, lambda _: None)
 
 
-@pytest.mark.check
 def test_one_with_code_to_compile_is_refused(index, tmp_path):
     """By its name, with what to do."""
     make_sdist(index, "toy", tag="cp311-cp311-linux_x86_64")
