@@ -426,14 +426,16 @@ class TestAgain:
 
         assert run(copy.recipe, copy.out, copy.work).report.proven
 
-    @pytest.mark.check
-    def test_page_lost(self, copy):
-        """A report that was deleted is written again."""
-        run(copy.recipe, copy.out, copy.work)  # the copy is elsewhere, so it is built once
-        (copy.out / "report.html").unlink()
+    @pytest.mark.parametrize("name", ["report.html", "sbom.cdx.json"])
+    def test_page_lost(self, built, name):
+        """A report that was deleted is written again, and what is there stays."""
+        before = contents(built.out)
+        (built.out / name).unlink()
+        kept = {path: path.stat().st_mtime_ns for path in built.out.glob("*.*")}
 
-        assert "nothing has changed" in run(copy.recipe, copy.out, copy.work).said[-1]
-        assert (copy.out / "report.html").is_file()
+        assert "nothing has changed" in run(built.recipe, built.out, built.work).said[-1]
+        assert contents(built.out).keys() == before.keys()
+        assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
     def test_foreign(self, built, tmp_path, capsys):
         """A folder that some other program made is not replaced."""

@@ -1,14 +1,16 @@
 """The builder's commands, and what they do with errors."""
 
 import errno
+import io
 import os
 import re
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 
 from layer.builder import cli
-from layer.builder.cli import main
+from layer.builder.cli import main, recipes
 from layer.builder.errors import ResolveError, TargetError
 from layer.builder.wheels.tool import describe_failure
 
@@ -97,3 +99,140 @@ def test_explain(capsys):
     assert capsys.readouterr().out.startswith("out: rule 'commands' of every recipe")
     assert main(["explain", "x.py", "--recipe", "inference", "--target", "python3.12-arm64"]) == 2
     assert "recipe inference has no lock for python3.12-arm64; build it first" in capsys.readouterr().err
+
+
+def test_no_command(capsys):
+    """The usage is printed, and nothing done."""
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    assert "the following arguments are required: COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("debug", "expected"), [([], 130), (["--debug"], None)])
+def test_interrupted_with_debug(debug, expected, monkeypatch):
+    """The traceback of an interruption is shown, too."""
+    monkeypatch.setattr(cli, "load", Mock(side_effect=KeyboardInterrupt))
+    if expected:
+        assert main([*debug, "build", "opennmt"]) == expected
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            main([*debug, "build", "opennmt"])
+
+
+EXCLUDE = 'in the recipe: exclude = ["spare"]'
+
+
+@pytest.mark.parametrize(
+    ("lock", "unused", "proposal"),
+    [
+        (
+            "the lock",
+            ["spare"],
+            ['proposal nothing of these is left in the layer; in the recipe: exclude = ["spare"]'],
+        ),
+        ("the lock", [], []),
+        (None, ["spare"], []),
+    ],
+)
+def test_build(lock, unused, proposal, tmp_path, monkeypatch, capsys):
+    """The job is what the options say; the table, the places and a proposal are printed."""
+    jobs = []
+    monkeypatch.setattr(cli.builder, "build", lambda job, _: jobs.append(job) or "the report")
+    monkeypatch.setattr(cli, "format_table", lambda report: f"table of {report}")
+    monkeypatch.setattr(cli.locks, "read", lambda *_: lock)
+    monkeypatch.setattr(cli, "list_unused", lambda *_: unused)
+    monkeypatch.setenv("ALLOW_UNPROVEN", "0")
+
+    assert main(["build", "inference", "--out", str(tmp_path), "--strategy", "direct", "--trace"]) == 0
+
+    [job] = jobs
+    assert (job.recipe.name, job.target.name, job.out) == ("inference", "host", tmp_path)
+    assert (job.strategy, job.retrace, job.allow_unproven) == ("direct", True, False)
+    assert capsys.readouterr().out.splitlines() == [
+        "table of the report",
+        "",
+        f"layer    {tmp_path / 'layer'}",
+        f"report   {tmp_path / 'report.html'}",
+        *proposal,
+    ]
+
+
+@pytest.mark.parametrize(("value", "allowed"), [("1", True), ("", False), ("0", False), (None, False)])
+def test_the_environment_allows_what_is_unproven(value, allowed, monkeypatch):
+    """As the option does, where `sam build` builds; the folder has the recipe's and the target's name."""
+    jobs = []
+    monkeypatch.setattr(cli.builder, "build", lambda job, _: jobs.append(job))
+    monkeypatch.setattr(cli, "format_table", str)
+    monkeypatch.setattr(cli, "list_unused", lambda *_: [])
+    monkeypatch.setenv("ALLOW_UNPROVEN", value) if value is not None else monkeypatch.delenv(
+        "ALLOW_UNPROVEN", raising=False
+    )
+    assert main(["build", "inference", "--target", "python3.13-arm64"]) == 0
+    assert jobs[0].allow_unproven == allowed
+    assert jobs[0].out == cli.builder.WORK / "inference-python3.13-arm64"
+    assert (jobs[0].strategy, jobs[0].retrace) == ("", False)
+
+
+@pytest.mark.parametrize("place", ["file", "-"])
+def test_trace(place, tmp_path, monkeypatch, capsys):
+    """The log is a file or standard input; what became hot is printed, and the next command."""
+    log = '{"cold_code": {"/opt/python/a.so": {"pages": 9, "touched": [1, 2]}}}\n'
+    (tmp_path / "file").write_bytes(b"\xff\n" + log.encode())
+    monkeypatch.setattr("sys.stdin", io.StringIO(log))
+    asked = []
+    monkeypatch.setattr(cli.observe, "add", lambda *arguments: asked.append(arguments) or {"a.so": 3})
+
+    source = "-" if place == "-" else str(tmp_path / place)
+    assert main(["trace", "inference", source, "--target", "python3.13-arm64"]) == 0
+
+    [(recipe, target, python, touched)] = asked
+    assert (recipe.name, target.name) == ("inference", "python3.13-arm64")
+    assert python == cli.builder.WORK / "inference-python3.13-arm64" / "layer" / "python"
+    assert touched == {"/opt/python/a.so": (9, {1, 2})}
+    assert capsys.readouterr().out.splitlines() == [
+        "· a.so: 3 blocks are hot from now on",
+        "· next: python -m layer build inference --target python3.13-arm64",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"), [(SimpleNamespace(description="a Python"), "a Python"), (None, "none")]
+)
+def test_interpreter(found, words, monkeypatch, capsys):
+    """It is fetched, and what runs and what compiles for the target is printed."""
+    fetched = []
+    monkeypatch.setattr(cli.interpreter, "fetch", lambda target, *_: fetched.append(target.name))
+    for name in ("find", "find_compiler"):
+        monkeypatch.setattr(cli.interpreter, name, lambda *_: found)
+    assert main(["interpreter", "python3.13-arm64"]) == 0
+    assert fetched == ["python3.13-arm64"]
+    assert capsys.readouterr().out.splitlines() == [f"· runs the prediction: {words}", f"· compiles: {words}"]
+
+
+def test_new_without_packages_to_import(tmp_path, monkeypatch, capsys):
+    """They are found; where some are given, these are taken. The next command is printed."""
+    written = []
+    monkeypatch.setattr(recipes.drafts, "check", lambda _: None)
+    monkeypatch.setattr(recipes.drafts, "resolve_targets", lambda *_: {"host": ()})
+    monkeypatch.setattr(recipes.drafts, "find_imports", lambda *_: ("found",))
+    monkeypatch.setattr(recipes.drafts, "write", lambda draft, *_: written.append(draft))
+    for option, imports in ([], ("found",)), (["--import", " a,, b "], ("a", "b")):
+        assert main(["new", "mine", str(tmp_path), *option]) == 0
+        draft = written.pop()
+        assert (draft.folder, draft.requirements, draft.smoke) == (recipes.RECIPES / "mine", tmp_path, None)
+        assert draft.imports == imports
+        assert capsys.readouterr().out.splitlines() == [
+            f"recipe   {recipes.RECIPES / 'mine' / 'recipe.toml'}",
+            "next     python -m layer build mine",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"), [(["- a==1", "+ a==2"], "- a==1\n+ a==2"), ([], "the pins are the newest")]
+)
+def test_pin(changes, line, monkeypatch, capsys):
+    """What changed is printed, or that nothing did."""
+    monkeypatch.setattr(recipes.drafts, "renew", lambda *_: changes)
+    assert main(["pin", "inference"]) == 0
+    assert capsys.readouterr().out == f"{line}\n"
