@@ -231,9 +231,9 @@ def choose_tests(mutant: Mutant, room: Path, tests: list[str], runners: Runners)
     found = runners.get((mutant.path, mutant.line), set())
     if not found:
         found = set(named)
-        if stem.endswith(("_runner", "_program")):
-            starters = {path for path in room.rglob("*.py") if stem in path.read_text(encoding="utf-8")}
-            found |= {test for (path, _), some in runners.items() if path in starters for test in some}
+        quoted = f'"{mutant.path.name}"'
+        starters = {path for path in room.rglob("*.py") if quoted in path.read_text(encoding="utf-8")}
+        found |= {test for (path, _), some in runners.items() if path in starters for test in some}
     order = [*named, *tests]
     return sorted(found, key=lambda test: (order.index(test.partition("::")[0]), test))
 

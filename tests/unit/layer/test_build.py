@@ -766,7 +766,7 @@ class TestCommand:
         said = capsys.readouterr().out
         for text in (f"locked in {built.record('wheels.lock').name}", "    helper-1.0-py3-none-any.whl",
                      "take out: guides, nobody reads them there", "take out: headers",
-                     "trace and prove with CPython",
+                     "trace and prove with CPython", "byte-compile with CPython",
                      f"write {out / 'layer'}, strategy auto"):  # fmt: skip
             assert text in said
         assert contents(built.recipe.parent) == before

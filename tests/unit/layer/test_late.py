@@ -11,7 +11,7 @@ from support.wheels import wheel
 from layer.builder import build
 from layer.builder.errors import BuildError, RecipeError
 from layer.builder.recipe import PARTS, load, parse
-from layer.builder.slim.late import gate, observe
+from layer.builder.slim.late import gate
 from layer.builder.slim.late.gate import Later, compare
 from layer.builder.steps import Steps
 from layer.builder.target import HOST, get_target
@@ -207,11 +207,6 @@ class TestCompare:
         assert compare(before, after, [Later("codecs", ("a.*",), "why")]) == [
             "codecs, after the imports: b.two is not there"
         ]
-
-
-def test_at_once():
-    """A module that cannot be imported is named once, with its error; the others are imported."""
-    assert observe.import_at_once(["json", "no_such_module"]) == ["no_such_module: ModuleNotFoundError"]
 
 
 @pytest.mark.parametrize("registry", sorted(gate.NEVER))

@@ -13,7 +13,9 @@ from layer.builder.errors import RecipeError, SmokeError
 from layer.builder.recipe import load, parse
 from layer.builder.slim import elf
 from layer.builder.target import HOST, get_target
-from layer.builder.wheels.libraries import find_member
+from layer.builder.wheels.libraries import copy_libraries, find_carrier, find_member
+from layer.builder.wheels.lock import Lock
+from layer.builder.wheels.wheel import Wheel, cache_path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the libraries are Linux's")
 
@@ -97,6 +99,37 @@ def test_taken_from_another_wheel(strategy, tmp_path):
 def test_names(members, expected):
     """A wheel has it under its own name or auditwheel's, of the same version."""
     assert find_member(members, "libgomp.so.1") == expected
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """Return the lock of two wheels, and their cache; the second one has a library."""
+    wheels = [Wheel(name, "1.0", f"{name}-1.0-py3-none-any.whl", name * 64) for name in ("a", "b")]
+    for wheel in wheels:
+        folder = cache_path(tmp_path / "cache", wheel).parent
+        make_wheel(folder, wheel.name, {f"{wheel.name}.libs/lib{wheel.name}-0123abcd.so.6.1": b"\x7fELF"})
+    return Lock(tmp_path / "lock", tuple(wheels)), tmp_path / "cache"
+
+
+def test_libraries_are_copied(locked, tmp_path):
+    """Each from the wheel that the recipe names, in whatever spelling, under the name that is asked for."""
+    copy_libraries({}, *locked, tmp_path / "lib")
+    copy_libraries({"libb.so.6": "B==1.0", "liba.so.6": "a"}, *locked, tmp_path / "lib")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "lib").iterdir()} == {
+        "liba.so.6": b"\x7fELF", "libb.so.6": b"\x7fELF",
+    }  # fmt: skip
+    with pytest.raises(
+        RecipeError, match=r"a-1\.0-\S+ does not carry libb\.so\.6; .*: a\.libs/liba-"
+    ):
+        copy_libraries({"libb.so.6": "a"}, *locked, tmp_path / "lib")
+
+
+@pytest.mark.parametrize(
+    ("name", "carrier"), [("libb.so.6", "b"), ("libgomp.so.1", "scikit-learn==1.7.2"), ("libc.so.6", None)]
+)
+def test_who_carries_a_library(name, carrier, locked):
+    """A locked wheel, or one that is known to."""
+    assert find_carrier(*locked, name) == carrier
 
 
 def test_a_carrier_is_pinned():

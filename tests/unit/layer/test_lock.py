@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from layer.builder.errors import ResolveError
+from layer.builder.pack.kept import SOURCES, Kept
 from layer.builder.recipe import RECIPES, load, parse
 from layer.builder.target import get_target
 from layer.builder.wheels import lock as locks
@@ -123,3 +124,16 @@ class TestLock:
 def test_shipped(path):
     """The locks that come with the project are of what its recipes require today."""
     assert locks.read(load(path.parts[-3]), get_target(path.parts[-2]))
+
+
+def test_a_guess_of_what_is_kept(recipe):
+    """It is another target's, where one has recorded it; one's own is no guess."""
+    mine = recipe("six==1.17.0")
+    assert locks.guess_kept(mine, ARM) is None
+    other = locks.make(mine, X86, CACHE, pip)
+    assert locks.guess_kept(mine, ARM) is None
+    kept = Kept({"six": SOURCES})
+    assert locks.record_kept(mine, X86, other, kept).kept == kept
+    assert locks.guess_kept(mine, ARM) == kept
+    assert locks.guess_kept(mine, X86) is None
+    assert locks.read(mine, X86).kept == kept

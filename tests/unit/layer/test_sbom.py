@@ -33,6 +33,7 @@ def test_every_wheel_of_the_layer_is_a_component(tmp_path):
     write_sbom(LAYER, [TORCH, SIX, LEFT_OUT], tmp_path, tmp_path)
     first = (tmp_path / "sbom.cdx.json").read_text()
     document = json.loads(first)
+    assert (document["bomFormat"], document["specVersion"], document["version"]) == ("CycloneDX", "1.6", 1)
     six, torch = document["components"]
     assert (six["purl"], six["licenses"]) == ("pkg:pypi/six@1.17.0", [{"license": {"name": "MIT"}}])
     assert six["properties"][1] == {"name": "layer:source", "value": "six-1.17.0.tar.gz"}

@@ -74,6 +74,8 @@ def test_runs():
 
     assert runs == [(1, 9 - 1 + 1), (30, 1)]
     assert invert(runs, 40) == [(0, 1), (10, 20), (31, 9)]
+    assert invert([(0, 2), (2, 1)], 5) == [(3, 2)], "no run is empty"
+    assert invert([], 0) == []
     assert list(cut([(0, 1), (10, 20)], 16)) == [[(0, 1), (10, 15)], [(25, 5)]]
     assert parse_runs(format_runs(runs)) == runs
 

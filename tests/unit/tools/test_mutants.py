@@ -70,7 +70,7 @@ def test_the_interval_is_wilsons(hits, total, low, high):
 def test_a_mutant_has_the_tests_that_run_its_line(folder):
     """Those of the module's name come first; where none runs it, a program has those of what starts it."""
     named = {name: folder / f"{name}.py" for name in ("m", "a_runner", "b")}
-    named["b"].write_text("start('a_runner')")
+    named["b"].write_text('start("a_runner.py")')
     tests = ["test_a.py", "test_m.py", "test_z.py"]
     runners = {
         (named["m"], 8): {"test_a.py::test", "test_m.py::test_1"},
