@@ -10,7 +10,14 @@ from types import SimpleNamespace
 import pytest
 
 from lambda_setup.deployment import FunctionFacts
-from lambda_setup.deployment.local import MODEL_BUCKET, RESULT_BUCKET, LocalDeployment, layers, predict
+from lambda_setup.deployment.local import (
+    MODEL_BUCKET,
+    RESULT_BUCKET,
+    LocalDeployment,
+    layers,
+    predict,
+    stepfunctions,
+)
 from lambda_setup.deployment.local import application as module
 from lambda_setup.deployment.responses import get_body
 from lambda_setup.errors import CommandError
@@ -202,3 +209,19 @@ def test_layers_of_an_engine(tmp_path, monkeypatch, capsys):
     assert layers.build_layers("shout") == [expected[0], ROOT / "layer" / "python"]
     assert built == [recipe, recipe]
     assert capsys.readouterr().err.splitlines() == ["· layer: built"]
+
+
+def test_step_functions_that_do_not_start(monkeypatch):
+    """The process is ended, and it is said."""
+    programs = []
+
+    class Fails(stepfunctions.Program):
+        def wait_until(self, ready, seconds):
+            programs.append(self)
+            assert (ready(), seconds) == (False, 60)
+            raise CommandError("no")
+
+    monkeypatch.setattr(stepfunctions, "Program", Fails)
+    with pytest.raises(CommandError, match=r"^no$"):
+        stepfunctions.StepFunctions(env={}).__enter__()
+    assert programs[0]._process.returncode is not None

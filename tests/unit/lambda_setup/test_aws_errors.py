@@ -1,6 +1,7 @@
 """What AWS refuses, as the operator's commands tell it."""
 
 import json
+import re
 
 import boto3
 import botocore.waiter
@@ -22,6 +23,8 @@ from lambda_setup.deployment.aws import (
     check_bucket,
     check_snapshot,
     explain_failure,
+    get_caller,
+    get_parameters,
     get_stack_output,
     open_model_bucket,
     open_session,
@@ -157,7 +160,10 @@ def test_a_bucket_with_a_key(s3, key, given, fits):
     if fits:
         check_bucket(s3, "eu-central-1", {"KmsKeyArn": given})
     else:
-        with pytest.raises(CommandError, match="deploy it with the key's ARN as KmsKeyArn"):
+        named = re.escape(
+            f"key {key}, and the function may use {given or 'none'}; deploy it with the key's ARN"
+        )
+        with pytest.raises(CommandError, match=named):
             check_bucket(s3, "eu-central-1", {"KmsKeyArn": given})
 
 
@@ -386,10 +392,39 @@ def test_what_is_read_of_a_deployed_function():
         )
         assert deployment.environment() == {"A": "b"}
     assert deployment.result_bucket == "results"
+    assert deployment.parameters == {}
+    assert deployment.where == "stack mine"
+    assert AwsDeployment(session, function="mine").function == "mine"
+    assert AwsDeployment(session, function="mine").where == "function mine"
     with pytest.raises(
         CommandError, match="no output BatchStateMachineArn; deploy it with the parameter Batch=on"
     ):
         _ = deployment.state_machine
+
+
+def test_what_aws_says_of_neither_stack_nor_caller(monkeypatch):
+    """A refusal is told as it is; a caller whom nobody names is unknown, and a failure has no reason."""
+    session = boto3.Session("A", "B", region_name="eu-central-1")
+    clients = {name: session.client(name) for name in ("cloudformation", "sts")}
+    monkeypatch.setattr(session, "client", lambda name, **_: clients[name])
+    with Stubber(clients["cloudformation"]) as stacks, Stubber(clients["sts"]) as callers:
+        stacks.add_client_error("describe_stacks", "AccessDenied", "no such permission", 403)
+        with pytest.raises(CommandError, match=r"^stack mine: AccessDenied: no such permission"):
+            get_parameters(session, "mine")
+        stacks.add_client_error("describe_stack_events", "ValidationError")
+        assert explain_failure(session, "mine").startswith("see: sam list resources --stack-name mine")
+        callers.add_response("get_caller_identity", {"Arn": "arn:aws:iam::123456789012:user/ada"})
+        assert get_caller(session) == "arn:aws:iam::123456789012:user/ada"
+        callers.add_client_error("get_caller_identity", "ExpiredToken")
+        assert get_caller(session) == "unknown"
+
+
+def test_the_state_machine_of_a_stack(stack, monkeypatch):
+    """It is the one that the stack names, in the stack's region."""
+    session, _ = stack
+    monkeypatch.setattr(aws, "get_stack_output", lambda _, stack, name, **__: f"{stack}:{name}")
+    machine = AwsDeployment(session, "mine").state_machine
+    assert (machine.arn, machine.client.meta.region_name) == ("mine:BatchStateMachineArn", "eu-central-1")
 
 
 def test_a_function_on_this_machine_has_the_sessions_permissions(monkeypatch):

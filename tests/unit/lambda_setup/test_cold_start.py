@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
+from support.project import ROOT
 
 from lambda_setup.__main__ import main
 from lambda_setup.deployment.cold_start import measure, timeline
@@ -55,9 +56,10 @@ def test_sentences():
         "beside its imports the model comes from S3, 90.3 MB: 350 ms",
         "beside its imports the layer is unpacked: 270 ms",
     ]
-    assert "20 MB of what was read" in list(
-        timeline.describe(measure.Comparison(OURS, RECIPE, 1, 20_000_000))
-    )[-1]  # fmt: skip
+    for warm, words in ((20_000_000, ["20 MB of what was read"]), (1_000_000, ["1 MB"]), (999_999, [])):
+        said = [*timeline.describe(measure.Comparison(OURS, RECIPE, 90_300_000, warm))]
+        assert said[:3] == found
+        assert [line[: len(word)] for line, word in zip(said[3:], words, strict=True)] == words
 
 
 def test_picture_is_to_scale():
@@ -73,6 +75,13 @@ def test_picture_is_to_scale():
     assert widths["wait for the model from S3: 50 ms"] == pytest.approx(0.05 / 1.5 * 700, abs=0.1)
     assert widths["the layer is unpacked, beside: 270 ms"] == pytest.approx(0.27 / 1.5 * 700, abs=0.1)
     assert "Cold starts: a<b and plain script" in [text.text for text in picture.iter()]
+
+
+def test_the_picture_in_the_docs():
+    """Of the same starts the same picture is drawn, to the pixel: somebody has looked at that one."""
+    starts = (ROOT / "bench" / "cold_start.json").read_bytes()
+    found = msgspec.json.decode(starts, type=measure.Comparison)
+    assert timeline.draw(found) == (ROOT / "docs" / "images" / "cold_start.svg").read_text()
 
 
 def test_json_holds_what_was_measured():

@@ -5,6 +5,8 @@ import os
 import select
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -74,6 +76,37 @@ def test_a_program_is_ended_with_what_it_started(start, command, grace, status):
     # Nobody is left who could write.
     assert select.select([written], [], [], 5)[0]
     assert os.read(written, 1) == b""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+@pytest.mark.parametrize(
+    ("grace", "command", "written"),
+    [(10, "trap 'echo ended; kill $!; exit' TERM; sleep 60 & wait", b"ended\n"), (0, "exec sleep 60", b"")],
+)
+def test_a_program_ends_with_its_parent(tmp_path, grace, command, written):
+    """Also if the parent is killed: by SIGTERM, or by SIGKILL if it has no time to end by itself."""
+    reader, log = os.pipe()
+    parent = subprocess.run(
+        [sys.executable, "-c", PARENT, str(tmp_path), str(grace), f"echo > ready; {command}", str(log)],
+        pass_fds=[log], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    os.close(log)
+    assert parent.returncode == -signal.SIGKILL, parent.stderr
+    assert select.select([reader], [], [], 20)[0]
+    assert os.read(reader, 100) == written
+    os.close(reader)
+
+
+PARENT = """
+import os, signal, sys
+from pathlib import Path
+from lambda_setup.deployment.local.process import Program
+folder, grace, command, log = sys.argv[1:]
+command = ["/bin/sh", "-c", command]
+program = Program(command, env=os.environ, cwd=Path(folder), log=int(log), grace=int(grace))
+program.wait_until((Path(folder) / "ready").exists, 20)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_a_termination_unwinds():

@@ -118,9 +118,7 @@ def test_libraries_are_copied(locked, tmp_path):
     assert {path.name: path.read_bytes() for path in (tmp_path / "lib").iterdir()} == {
         "liba.so.6": b"\x7fELF", "libb.so.6": b"\x7fELF",
     }  # fmt: skip
-    with pytest.raises(
-        RecipeError, match=r"a-1\.0-\S+ does not carry libb\.so\.6; .*: a\.libs/liba-"
-    ):
+    with pytest.raises(RecipeError, match=r"a-1\.0-\S+ does not carry libb\.so\.6; .*: a\.libs/liba-"):
         copy_libraries({"libb.so.6": "a"}, *locked, tmp_path / "lib")
 
 
