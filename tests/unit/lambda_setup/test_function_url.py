@@ -49,7 +49,10 @@ def ask(server: FunctionUrl, body: bytes = b"", method: str = "POST", **headers:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
     connection.request(method, "/a?b=c", body=body, headers=headers)
     response = connection.getresponse()
-    return response.status, json.loads(response.read())
+    body = response.read()
+    assert response.headers["Content-Length"] == str(len(body))
+    assert response.headers["Content-Type"] == "application/json"
+    return response.status, json.loads(body)
 
 
 def test_a_request_arrives_as_from_a_function_url(server, events, answers) -> None:

@@ -56,7 +56,9 @@ def test_once(service):
     with pytest.raises(CommandError):
         deployment.invoke({"data": ["a"]})
     assert service.asked == 1
-    assert deployment._lambda.meta.config.read_timeout > LONGEST
+    config = deployment._lambda.meta.config
+    assert config.read_timeout > LONGEST
+    assert config.tcp_keepalive  # a gateway would forget a connection that is silent for so long
 
 
 def test_others_ask_again(service, monkeypatch):

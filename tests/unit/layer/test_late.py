@@ -101,7 +101,6 @@ def build_toy(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.check
 class TestGate:
     """Builds of a toy package."""
 
@@ -117,6 +116,7 @@ class TestGate:
         )  # fmt: skip
         assert done.stdout == "False 8\n"
 
+    @pytest.mark.check
     def test_registers(self, build_toy):
         """A module that registers, made late on purpose, stops the build: it names what is lost."""
         with pytest.raises(BuildError) as caught:
@@ -126,6 +126,7 @@ class TestGate:
         assert "  copyreg, after the imports: toy.pickles.Odd is not there" in lines
         assert "  copyreg, after the prediction: toy.pickles.Odd is not there" in lines
 
+    @pytest.mark.check
     def test_named(self, build_toy):
         """What a recipe names with a reason is taken."""
         named = (
@@ -139,6 +140,7 @@ class TestGate:
         with pytest.raises(BuildError, match=r"toy\.plain is not an attribute of its package any more"):
             build_toy(PATCH.format(old="import toy.plain\\n", new=""))
 
+    @pytest.mark.check
     def test_not_verified(self, build_toy, tmp_path):
         """On a Python that the patches were not verified with, imports are where they were."""
         build_toy(PATCH.format(old="import toy.pickles\\n", new=LATE), place="python3.99-arm64")
@@ -147,6 +149,7 @@ class TestGate:
             tmp_path / "out" / "layer" / "python" / "toy" / "__init__.pyc"
         ).read_bytes().decode(errors="ignore")
 
+    @pytest.mark.check
     def test_compared_once(self, build_toy, tmp_path, monkeypatch):
         """A tree that is proven was compared; another one is compared again."""
         build_toy(PATCH.format(old="import toy.plain\\n", new=LATE))
@@ -160,6 +163,7 @@ class TestGate:
         build_toy(PATCH.format(old="import toy.plain\\n", new=f"# another\n{LATE}"))
         assert len(observed) == 2
 
+    @pytest.mark.check
     def test_not_compared(self, build_toy, monkeypatch):
         """Imports are not moved where nothing compares."""
         monkeypatch.setattr(sys.modules[__name__], "RECIPE", RECIPE.partition("[lazy]")[0])

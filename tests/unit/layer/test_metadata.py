@@ -4,7 +4,7 @@ import pytest
 from support.packages import make_wheel
 
 from layer.builder.slim.globs import matches
-from layer.builder.slim.metadata import get_globs, list_owners
+from layer.builder.slim.metadata import get_globs, list_owners, list_wheel_owners
 from layer.builder.tree import files
 from layer.builder.wheels.tool import run_pip
 
@@ -36,3 +36,12 @@ def test_kept(used, whole, expected, tree):
     assert [file.path for file in files(tree) if matches(file.path, globs)] == [
         f"{INFO}/{name}" for name in expected
     ]
+
+
+def test_wheels_that_are_not_installed(tmp_path):
+    """Every file of each belongs to its wheel's own folder."""
+    wheels = [make_wheel(tmp_path, name, {f"{name}_toy/x.py": ""}) for name in ("a", "b")]
+    owners = list_wheel_owners(wheels)
+    assert owners["a_toy/x.py"] == owners["a-1.0.dist-info/WHEEL"] == "a-1.0.dist-info"
+    assert owners["b_toy/x.py"] == "b-1.0.dist-info"
+    assert list_wheel_owners([]) == {}
