@@ -27,7 +27,15 @@ def roots(tmp_path_factory):
         pytest.skip(f"this clone has no commit {OLD}")
     archive = subprocess.run([*git, "archive", OLD, "lambda_setup", "layer"], check=True, capture_output=True)
     subprocess.run(["/usr/bin/env", "tar", "xf", "-", "-C", str(folder)], input=archive.stdout, check=True)
-    return {"old": [folder, folder / "layer"], "new": [ROOT, ROOT / "layer" / "python"]}
+    packages, lock = folder / "packages", folder / "layer/recipes/inference/python3.13-x86_64.lock"
+    missing = [line for line in lock.read_text().splitlines() if line.startswith("aws-lambda-powertools")]
+    (folder / "requirements.txt").write_text("\n".join(missing))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run(
+        [*pip, "--require-hashes", "--target", packages, "--requirement", folder / "requirements.txt"],
+        check=True,
+    )
+    return {"old": [folder, folder / "layer", packages], "new": [ROOT, ROOT / "layer" / "python"]}
 
 
 @pytest.fixture(scope="module")
