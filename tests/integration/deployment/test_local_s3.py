@@ -16,11 +16,13 @@ from lambda_setup.errors import CommandError
 def test_a_temporary_server(tmp_path, monkeypatch):
     """It has credentials of its own, refuses others, and leaves nothing behind."""
     monkeypatch.setattr(module.tempfile, "mkdtemp", lambda **_: str(tmp_path / "data"))
+    monkeypatch.setattr(module, "DOCKER_BRIDGE", "127.0.0.2")
     (tmp_path / "data").mkdir()
     ports = []
     monkeypatch.setattr(module, "free_ports", lambda count: ports.extend(free_ports(count)) or ports)
     with S3Server() as server:
         assert server.answers()
+        assert not S3(server.endpoint.replace("127.0.0.1", "127.0.0.2"), "", "").answers()
         assert (tmp_path / "data" / "s3.json").stat().st_mode & 0o777 == 0o600
         client = server.client()
         client.create_bucket(Bucket="one")

@@ -60,6 +60,7 @@ def homes(tmp_path, monkeypatch):
 @pytest.mark.skipif(HOST.python == ARM.python, reason="markers differ only between two Pythons")
 def test_new_and_pin(homes, requirements, tmp_path, index, capsys):
     """A recipe has the pins of each target by that target's markers, and its locks; then it is renewed."""
+    homes.mkdir()  # as it is beside other recipes
     smoke = tmp_path / "mine.py"
     smoke.write_text(SMOKE)
     assert main(["new", "mine", str(requirements), "--smoke", str(smoke)]) == 0

@@ -11,8 +11,8 @@ from layer.builder.slim.elf import read_needs
 from layer.builder.slim.split import record
 from layer.builder.slim.split.layout import PAGE, check_run_path, parse
 from layer.builder.slim.split.pages import cut, format_runs, group, invert, parse_runs
-from layer.builder.slim.split.restore import check_whole, whole
-from layer.builder.slim.split.write import split
+from layer.builder.slim.split.restore import check_whole, read_index, whole
+from layer.builder.slim.split.write import HOOKS, list_edits, split
 from layer.builder.target import get_target
 
 
@@ -51,6 +51,30 @@ def test_handler(tmp_path):
     assert data.count(b"hotcold_sigaction\0") == 1
     assert struct.pack("<qQ", 0x6FFFFFFB, 8) in data
     assert struct.pack("<4H", 0, 1, 1, 0) in data, "its symbol has no version"
+
+
+def test_what_is_no_split_library():
+    """An ordinary library, one that lost its end, and other bytes are refused by what they are."""
+    whole_one = split(parse(make_library()), [(0, 5)])
+    assert read_index(whole_one).pages == parse(make_library()).pages
+    with pytest.raises(ElfError, match=r"^it is not a split library$"):
+        read_index(make_library())
+    with pytest.raises(ElfError, match=r"it has [\d,]+ bytes and pages of 4096; [\d,]+ and 4096 are due"):
+        read_index(whole_one + b"x")
+
+
+def test_calls_of_the_handler():
+    """The entry of a function that the handler takes has the handler's name for it; others stay."""
+    library, names = parse(make_library()), 1 << 20
+    tags = dict(library.tags)
+    edits = dict(list_edits(library, names))
+    symbols = {place: content for place, content in edits.items() if tags[6] <= place < tags[5]}
+    [(entry, name), (version, is_global)] = sorted(symbols.items())
+    assert entry == tags[6] + 24, "the second symbol is sigaction"
+    before = b"libhotcold.so\0" + b"".join(b"hotcold_" + one + b"\0" for one in HOOKS)
+    place = names + before.index(b"hotcold_sigaction\0")
+    assert struct.unpack("<I", name) == (place - tags[5],)
+    assert (version, is_global) == (tags[0x6FFFFFF0] + 2, b"\1\0")
 
 
 @pytest.mark.parametrize(
