@@ -1,5 +1,6 @@
 """Cold starts of a function of a few lines and of scripts beside it, each in a process of its own."""
 
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,8 +63,10 @@ def function(tmp_path_factory, model, share):
         yield SimpleNamespace(name="shout", model=model)
 
 
-def test_a_function_and_the_usual_recipe(function):
-    """Every phase of both is timed, in its order, and the first start does not count."""
+def test_a_function_and_the_usual_recipe(function, monkeypatch):
+    """Every phase of both is timed, in its order; the first start does not count; no file stays warm."""
+    dropped: Counter[str] = Counter()
+    monkeypatch.setattr(measure, "drop", lambda path: dropped.update([path.name]) or folders.drop(path))
     found = measure.measure(function, {"data": ["a", "b"]}, 1)
     assert (found.function.name, found.script.name, found.model_bytes) == ("shout", "plain script", 3)
     for side in (found.function, found.script):
@@ -74,6 +77,7 @@ def test_a_function_and_the_usual_recipe(function):
         assert start.ends["interpreter"] < begin < end < start.ends["load"]
     assert [start.beside for start in found.script.starts] == [{}]
     assert found.warm_bytes % 4096 == 0
+    assert dropped["app.py"] == 4
 
 
 def test_a_function_and_a_script(function, tmp_path):

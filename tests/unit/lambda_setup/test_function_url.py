@@ -62,6 +62,10 @@ def test_a_request_arrives_as_from_a_function_url(server, events, answers) -> No
     [[call], queued] = parse_event(events[0])
     assert (call.http, queued, call.payload()) == (True, False, {"data": ["ñ"]})
     assert (events[0]["rawPath"], events[0]["rawQueryString"]) == ("/a", "b=c")
+    assert events[0]["requestContext"]["http"] == {
+        "method": "POST", "path": "/a", "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "",
+    }  # fmt: skip
+    assert events[0]["isBase64Encoded"]
     assert abs(events[0]["requestContext"]["timeEpoch"] / 1000 - time.time()) < 600
 
 
