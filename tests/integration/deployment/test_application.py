@@ -37,6 +37,10 @@ def _no_layers() -> Iterator[None]:
 def local(model, share):
     """Yield a deployment."""
     with LocalDeployment.from_folder(model, s3=share()) as running:
+        # SeaweedFS would make a bucket with the first object in it.
+        assert {MODEL_BUCKET, RESULT_BUCKET} <= {
+            one["Name"] for one in running.client.list_buckets()["Buckets"]
+        }
         yield running
 
 

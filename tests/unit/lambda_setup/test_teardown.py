@@ -136,6 +136,21 @@ def test_a_bucket_that_another_stack_reads(aws, capsys):
     assert buckets(aws) == {"models", "results", "others", "given"}
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [("ModelStackName", "mine", 2), ("ModelStackName", "x", 0), ("Note", "mine", 0)],
+)
+def test_a_stack_that_names_another(aws, name, value, code):  # noqa: ARG001 - moto's account
+    """One that takes its models from a stack keeps it; one that has its name elsewhere does not."""
+    template = {"Parameters": {name: {"Type": "String"}}, "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    boto3.client("cloudformation").create_stack(
+        StackName="production",
+        TemplateBody=json.dumps(template),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value}],
+    )
+    assert main(["teardown", "--stack", "mine", "--yes"]) == code
+
+
 def test_buckets_that_the_stack_was_given(aws, capsys):
     """They stay, each named; one that another stack made, with the command that removes it."""
     values = {"ModelBucketName": "others", "ResultBucketName": "given"}

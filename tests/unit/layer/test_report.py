@@ -19,6 +19,7 @@ from layer.builder.report.facts import (
     Proof,
     Removed,
     Report,
+    Split,
     Stripped,
     Trace,
     read,
@@ -355,6 +356,15 @@ class TestPage:
         ]
         assert ("archive" in styles) == nested
         assert ("the layer's other files: " in draw_page(report)) == nested
+
+    def test_a_split_library(self):
+        """Its sizes are named, on the page and in the terminal."""
+        split = Split("x/a.so", 9_000_000, 7_000_000, 3_000_000, 5_000_000, 1_000_000)
+        report = replace(REPORT, split=(split,))
+        sizes = "x/a.so: 9.0 MB in 7.0 MB; 3.0 MB of code is ready, 5.0 MB of code is packed until"
+        assert sizes in Page(draw_page(report)).text
+        line = "split    x/a.so: 9,000,000 bytes as 7,000,000; 3,000,000 of its code as they are"
+        assert line in format_table(report).splitlines()
 
     def test_one_scale(self):
         """A byte has the same area in both maps, in wide and in narrow windows."""

@@ -2,16 +2,23 @@
 
 import json
 import shutil
+import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from support.toy import Toy
+from support.toy import HERE, Toy
 
 from layer.builder import tree as trees
 from layer.builder.errors import SmokeError
+from layer.builder.pack import interpreter
+from layer.builder.recipe import parse
 from layer.builder.slim.elf import is_elf
+from layer.builder.target import get_target
+from layer.builder.verify import smoke as smokes
 from layer.builder.verify.inputs import count_code_bytes, list_code_files, prepare
+from layer.builder.verify.prediction import Prediction
 
 
 @pytest.fixture
@@ -125,6 +132,19 @@ class TestAlone:
             toy.run("os._exit(0)")
 
 
+def test_a_module_that_ends_the_process(toy):
+    """It counts as failed, and the others are imported without it."""
+    toy.write("tree/pkg/ends.py", "import os\nos._exit(3)\n")
+    toy.write("tree/pkg/fails.py", "raise KeyError\n")
+    modules = ("pkg.unused", "pkg.ends", "pkg.fails")
+    done = smokes.run(toy.smoke("return 1"), [toy.tree], HERE, toy.folder / "prepared", modules)
+
+    assert (done.answer, done.modules) == ("1", modules)
+    assert done.failures.keys() == {"pkg.ends", "pkg.fails"}
+    assert done.failures["pkg.ends"] == ("ends with 3",)
+    assert "pkg/unused.py" in done.opened
+
+
 class TestPrepare:
     """What a prediction needs, made once."""
 
@@ -151,6 +171,19 @@ class TestPrepare:
 
         assert not prepare(smoke, toy.folder / "work" / "made")
         assert list((toy.folder / "work").iterdir()) == []
+
+    def test_a_prediction_without_inputs(self, toy, monkeypatch):
+        """The machine's Python is not enough, and what to run is said."""
+        said = []
+        made = toy.smoke("", prepare=toy.write("make.py", "import absent"))
+        recipe = parse({"name": "mine"})
+        recipe = replace(recipe, smoke=made)
+        monkeypatch.setattr(interpreter, "find", lambda *_: HERE)
+        found = Prediction(recipe, get_target("host"), toy.folder, toy.folder / "work" / "made", said.append)
+        assert found.python is None
+        start = f"{sys.executable} cannot make the prediction's inputs ({made.prepare})"
+        assert said == [f"{start}; run it to see why"]
+        assert found.obstacle == start
 
     def test_nothing(self, toy):
         """Who needs nothing gets nothing."""
