@@ -172,6 +172,16 @@ def test_predictions_of_a_folder(local, model, code, monkeypatch):
         predict(model, {}, code=code)
 
 
+def test_buckets_are_there_before_an_object(local, model, share):
+    """SeaweedFS would make one with the first object in it."""
+    for one in local.client.list_objects_v2(Bucket=RESULT_BUCKET).get("Contents", []):
+        local.client.delete_object(Bucket=RESULT_BUCKET, Key=one["Key"])
+    local.client.delete_bucket(Bucket=RESULT_BUCKET)
+    with LocalDeployment.from_folder(model, s3=share()) as again:
+        buckets = {one["Name"] for one in again.client.list_buckets()["Buckets"]}
+    assert {MODEL_BUCKET, RESULT_BUCKET} <= buckets
+
+
 def test_data_that_are_kept(local, model, share):
     """Another deployment finds the buckets, and what is in them."""
     local.client.put_object(Bucket=RESULT_BUCKET, Key="kept", Body=b"1")
