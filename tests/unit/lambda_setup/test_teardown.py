@@ -92,13 +92,17 @@ def test_several_buckets_of_a_kind(aws, capsys):
     assert "with ModelBucketName=models or models-before ResultBucketName=results" in capsys.readouterr().out
 
 
-def test_everything_goes(aws):
+def test_everything_goes(aws, capsys):
     """The stack goes and its buckets with all that was ever in them, those of an example too; others stay."""
     upload = aws.create_multipart_upload(Bucket="models", Key="half")
     aws.upload_part(Bucket="models", Key="half", UploadId=upload["UploadId"], PartNumber=1, Body=b"1")
 
     assert main(["teardown", "--stack", "mine", "--yes"]) == 0
 
+    said = capsys.readouterr().err.splitlines()
+    steps = ["emptying s3://{}", "deleted bucket {}"]
+    expected = [step.format(name) for name in ("models", "results") for step in steps]
+    assert [line.removeprefix("· ") for line in said] == ["deleting stack mine", *expected]
     assert buckets(aws) == {"others", "given"}
     assert stacks() == set()
     assert aws.get_object(Bucket="others", Key="one")["Body"].read() == b"12"
