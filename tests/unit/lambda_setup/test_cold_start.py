@@ -109,13 +109,16 @@ def test_a_side_that_ends_without_an_answer(tmp_path):
 def test_a_side_is_timed_from_before_its_process(tmp_path):
     """Its times are on the parent's clock, and its log is not its answer."""
     program = (
-        "import json, sys, time; now = time.monotonic_ns(); print('{}'); "
-        "print('answer', json.dumps(json.load(open(sys.argv[1]))['event'])); "
+        "import json, os, sys, time; now = time.monotonic_ns(); print('{}'); "
+        "print('answer', json.dumps([json.load(open(sys.argv[1]))['event'], os.getcwd(), sys.path[:2], "
+        "[os.environ[name] for name in ('LAMBDA_TASK_ROOT', 'LD_LIBRARY_PATH', 'TMPDIR', 'HOME')]])); "
         "print('times', json.dumps({'ends': {'interpreter': now, 'answer': now + 10**9}, "
         "'beside': {'model': [now, now + 5]}}))"
     )
     start, answer = make_side(tmp_path, program).start(tmp_path)
-    assert answer == 1
+    task, layer = str(tmp_path / "task"), str(tmp_path / "layer")
+    places = [task, str(tmp_path / "lib"), str(tmp_path), str(tmp_path)]
+    assert answer == [1, task, [task, layer], places]
     assert 0.002 < start.ends["interpreter"] < 10
     assert start.seconds == pytest.approx(start.ends["interpreter"] + 1)
     assert start.beside["model"][0] == start.ends["interpreter"]
