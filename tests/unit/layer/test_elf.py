@@ -177,6 +177,17 @@ class TestCheckLoadable:
         with pytest.raises(ElfError, match=message):
             check_loadable(library(), bytes(after))
 
+    def test_headers_that_are_not_loaded(self):
+        """The headers lie in the first segment, to their last byte: the loader reads them there."""
+        for size, fits in ((64 + 3 * 56, True), (64 + 3 * 56 - 1, False)):
+            data = bytearray(library())
+            struct.pack_into("<QQ", data, PROGRAM_HEADERS + 32, size, size)
+            if fits:
+                assert strip(bytes(data))
+            else:
+                with pytest.raises(ElfError, match=r"byte 231 is in use, but not in a loaded segment"):
+                    strip(bytes(data))
+
     def test_cut_off(self):
         """A library whose end is missing is noticed."""
         with pytest.raises(ElfError, match="cut off"):

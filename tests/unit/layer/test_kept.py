@@ -4,6 +4,7 @@ import pytest
 
 from layer.builder.errors import CompileError
 from layer.builder.pack.kept import DOCSTRINGS, SOURCES, Failure, Kept, decide, parse
+from layer.builder.verify.compile import Compiler
 
 
 class Reader:
@@ -67,3 +68,15 @@ def test_lines():
     assert parse(["numpy==1", *kept.format()]) == kept
     assert parse(Kept().format()) == Kept()
     assert parse(["numpy==1"]) is None
+
+
+def test_a_tree_that_differs_when_it_is_compiled_again(tmp_path, monkeypatch):
+    """What was tried holds no more: the build stops, and the tree is as it was."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a.py").touch()
+    compiler = Compiler(tmp_path / "tree", None, (), None, None)
+    answers = iter([[], [Failure("it differs")]])
+    monkeypatch.setattr(compiler, "list_failures", lambda _: next(answers))
+    with pytest.raises(CompileError, match="compiled to bytecode, the tree answers differently: it differs"):
+        compiler.run(None, None)
+    assert (tmp_path / "tree" / "a.py").exists()

@@ -8,7 +8,7 @@ import pytest
 from layer.builder.errors import CudaBuildError, ResolveError
 from layer.builder.recipe import parse
 from layer.builder.target import get_target
-from layer.builder.wheels.resolve import resolve
+from layer.builder.wheels.resolve import resolve, resolve_file
 from layer.builder.wheels.tool import run_pip
 
 ARM, X86 = get_target("python3.13-arm64"), get_target("python3.13-x86_64")
@@ -164,3 +164,28 @@ class TestCuda:
         """A CUDA build is refused also where its dependencies would not be installed."""
         with pytest.raises(CudaBuildError):
             resolve(recipe(no_deps=["torch==2.13.0"]), X86, CACHE, FakePip(CUDA))
+
+
+class TestFile:
+    """A requirements file, with all that it needs."""
+
+    def test_constraints(self, tmp_path):
+        """Pip reads the file and the pins, and the wheels come back sorted."""
+        pins = []
+
+        def fake(arguments):
+            assert arguments[arguments.index("-r") + 1] == str(tmp_path / "mine.txt")
+            pins.append(Path(arguments[arguments.index("-c") + 1]).read_text())
+            return json.dumps({"install": [wheel("six", "1"), wheel("attrs", "2")]})
+
+        found = resolve_file(tmp_path / "mine.txt", ARM, CACHE, fake, ["six==1", "toy==2"])
+        assert [one.requirement for one in found] == ["attrs==2", "six==1"]
+        assert pins == ["six==1\ntoy==2"]
+
+    def test_cuda(self, tmp_path):
+        """A CUDA build is refused, after the index of CPU builds was asked, with what helps."""
+        fake = FakePip(CUDA)
+        with pytest.raises(CudaBuildError, match=f"PIP_EXTRA_INDEX_URL={INDEX}"):
+            resolve_file(tmp_path / "mine.txt", ARM, CACHE, fake)
+        assert INDEX in fake.calls[-1]
+        assert resolve_file(tmp_path / "mine.txt", ARM, CACHE, FakePip(CUDA, extra=[CPU]))
