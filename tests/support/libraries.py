@@ -7,9 +7,17 @@ CODE = random.Random(7).randbytes(4096 * 37)  # noqa: S311 - the same at every r
 
 
 def make_library(
-    alignment: int = 4096, *, spare: int = 3, relocation: int = 0, run_path: bytes = b"$ORIGIN"
+    alignment: int = 4096,
+    *,
+    spare: int = 3,
+    relocation: int = 0,
+    run_path: bytes = b"$ORIGIN",
+    init: int = 0,
 ) -> bytes:
-    """Return a library with 37 pages and a bit of code, which calls ``sigaction``."""
+    """Return a library with 37 pages and a bit of code, which calls ``sigaction``.
+
+    Its function ``init`` lies so many bytes behind other things in the segment of its code, if any do.
+    """
     names = b"\0sigaction\0other\0" + run_path + b"\0"
     symbols = (
         bytes(24) + struct.pack("<IBBHQQ", 1, 18, 0, 0, 0, 0) + struct.pack("<IBBHQQ", 11, 18, 0, 0, 0, 0)
@@ -26,7 +34,8 @@ def make_library(
         *places.items(),
         (29, names.index(run_path)),
         (8, len(table)),
-        (12, code),
+        (12, code + init),
+        *[(3, code)] * bool(init),
         (13, code + len(content) - 1),
         *[(0, 0)] * spare,
     ]

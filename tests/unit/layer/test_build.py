@@ -26,6 +26,7 @@ from layer.builder.recipe import RECIPES, load
 from layer.builder.report import facts as report
 from layer.builder.report.table import format_table
 from layer.builder.slim import elf
+from layer.builder.slim.split.step import Splitter
 from layer.builder.target import HOST, get_target
 from layer.builder.tree import folder_sha256
 from layer.builder.verify import proof
@@ -489,6 +490,18 @@ class TestProof:
         assert contents(copy.out) == before
         assert not list(copy.out.glob(".build-*"))
         assert copy.record("proof.json").read_bytes() == proven
+
+    @pytest.mark.parametrize(
+        ("recorded", "options", "found"), [(False, {}, 1), (True, {}, 0), (True, {"retrace": True}, 1)]
+    )
+    def test_hot_pages(self, copy, monkeypatch, recorded, options, found):
+        """Which pages of split libraries are hot is found out once, and again when all is traced anew."""
+        calls = []
+        monkeypatch.setattr(Splitter, "read_hot", lambda _: recorded)
+        monkeypatch.setattr(Splitter, "find_hot", lambda *arguments: calls.append(arguments))
+        shutil.rmtree(copy.out)
+        assert run(copy.recipe, copy.out, copy.work, **options).report.proven
+        assert len(calls) == found
 
     @pytest.mark.check
     def test_no_trace_helps(self, copy):

@@ -7,7 +7,7 @@ from support.libraries import make_library
 
 from layer.builder.errors import ElfError
 from layer.builder.recipe import parse as parse_recipe
-from layer.builder.slim.elf import read_needs
+from layer.builder.slim.elf import parse_segments, read_needs
 from layer.builder.slim.split import record
 from layer.builder.slim.split.layout import PAGE, check_run_path, parse
 from layer.builder.slim.split.pages import cut, format_runs, group, invert, parse_runs
@@ -28,6 +28,20 @@ def test_whole(alignment, hot, block):
     check_whole(original, data)
     assert whole(data) == original.read(0, original.pages)
     assert original.pages >= 15
+
+
+def test_code_behind_other_things():
+    """What lies before the code in its segment stays as it is, and is loaded where it was."""
+    original = parse(make_library(init=5000))
+    assert original.low == original.code.address + 2 * PAGE
+    data = split(original, [(1, 2)], block=4)
+
+    check_whole(original, data)
+    assert whole(data) == original.read(0, original.pages)
+    [before] = [one for one in parse_segments(data) if (one.kind, one.address) == (1, original.code.address)]
+    place = original.code.offset
+    assert before.file_size == before.memory_size == 2 * PAGE
+    assert data[before.offset :][: 2 * PAGE] == original.data[place : place + 2 * PAGE]
 
 
 def test_damage():
