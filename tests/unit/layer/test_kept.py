@@ -2,9 +2,11 @@
 
 import pytest
 
-from layer.builder.errors import CompileError
+from layer.builder.errors import CompileError, SmokeError
+from layer.builder.pack import bytecode
 from layer.builder.pack.kept import DOCSTRINGS, SOURCES, Failure, Kept, decide, parse
 from layer.builder.verify.compile import Compiler
+from layer.builder.verify.smoke import Outcome
 
 
 class Reader:
@@ -80,3 +82,41 @@ def test_a_tree_that_differs_when_it_is_compiled_again(tmp_path, monkeypatch):
     with pytest.raises(CompileError, match="compiled to bytecode, the tree answers differently: it differs"):
         compiler.run(None, None)
     assert (tmp_path / "tree" / "a.py").exists()
+
+
+C = ("OSError", "a/x.pyc", "/b/y.py", "<z>")
+"""An import's error, and the files that it led through."""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failures"),
+    [
+        (Outcome("[1]", frozenset(), failures={"b": ("KeyError",)}), []),
+        (
+            Outcome(
+                "[1]",
+                frozenset(),
+                failures={"b": ("KeyError",), "c": ("OSError", "a/x.pyc", "/b/y.py", "<z>")},
+            ),
+            [Failure("importing c: OSError", ("a",))],
+        ),
+        (Outcome("[1]", frozenset()), [Failure("importing b: KeyError", ())]),
+        (Outcome("[2]", frozenset()), [Failure("\n  answer[0]: 2, not 1")]),
+        (SmokeError('failed\n  File "a/x.py", line 1, in f'), None),
+    ],
+    ids=["none", "an import", "an import that failed before", "the answer", "the prediction"],
+)
+def test_what_differs(outcome, failures, tmp_path, monkeypatch):
+    """Imports that end otherwise are named with the packages that they led through, and another answer."""
+
+    def predict(folder):
+        assert folder.name == "compiled"
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(bytecode, "compile_tree", lambda *_: None)
+    (tmp_path / "tree").mkdir()
+    expected = Outcome("[1]", frozenset(), failures={"b": ("KeyError",)})
+    found = Compiler(tmp_path / "tree", None, (), predict, expected).list_failures(Kept())
+    assert found == ([Failure(str(outcome), ("a",))] if failures is None else failures)
