@@ -80,6 +80,14 @@ def test_the_answer_to_a_head_names_the_region_in_a_header(status):
         raise error
 
 
+def test_a_refusal_that_names_the_region():
+    """S3 names it with every answer; the advice is about the refusal."""
+    error = refusal(403, "AccessDenied")
+    error.response["ResponseMetadata"]["HTTPHeaders"] = {"x-amz-bucket-region": "eu-west-1"}
+    with pytest.raises(CommandError, match="; your identity may not do it"), readable_errors("model bucket"):
+        raise error
+
+
 def test_what_s3_said_to_an_upload():
     """boto3 makes one sentence of it; status and request are told all the same."""
 

@@ -101,6 +101,26 @@ def test_explain(capsys):
     assert "recipe inference has no lock for python3.12-arm64; build it first" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [("a.py", "its 12 bytes"), ("b.py", "its 34 bytes"), ("c.py", "no such file")],
+    ids=["a source", "compiled", "neither"],
+)
+def test_explain_what_was_built(path, line, monkeypatch, capsys):
+    """Where the layer is there, it is said what it has of the file."""
+    files = [SimpleNamespace(path="a.py", bytes=12), SimpleNamespace(path="b.pyc", bytes=34)]
+    read = []
+
+    def read_report(place):
+        read.append(place)
+        return SimpleNamespace(files=files)
+
+    monkeypatch.setattr(recipes.facts, "read", read_report)
+    assert main(["explain", path, "--recipe", "inference", "--target", "python3.13-arm64"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"the layer that was built has {line}"
+    assert read == [cli.builder.WORK / "inference-python3.13-arm64" / "report.json"]
+
+
 def test_no_command(capsys):
     """The usage is printed, and nothing done."""
     with pytest.raises(SystemExit) as ended:

@@ -228,8 +228,10 @@ class TestFetch:
         script(path / "uv", f'echo "$@" > {path}/asked; {shutil.which("install", path=os.defpath)} -D '
                f"{path}/made {program}")  # fmt: skip
 
-        interpreter.fetch_compiler(ARM64, cache, lambda _: None)
+        said = []
+        interpreter.fetch_compiler(ARM64, cache, said.append)
 
+        assert "fetching python3.13 by uv, some 30 MB" in said
         assert (path / "asked").read_text() == f"python install --no-bin --install-dir {cache}/uv 3.13\n"
         assert find_compiler(ARM64, cache).description == "CPython 3.13.9, uv's"
         assert find(ARM64, cache) is None
