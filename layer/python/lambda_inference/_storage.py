@@ -91,11 +91,14 @@ class Bucket:
 
         Raises:
             Missing: there is no such object.
-            Unavailable: S3 did not answer, denied access, or has nothing at ``start``.
+            Unavailable: S3 did not answer, denied access, has nothing at ``start``, or sent fewer bytes.
 
         """
         data, response = self._get(key, {"range": (start, end)})
-        return data, response.meta["size"]
+        size = response.meta["size"]
+        if start + len(data) < (end := min(end, size)):
+            raise Unavailable(f"s3://{self.name}/{key} ends before byte {end:,}")
+        return data, size
 
     def read_if_changed(self, key: str, etag: str | None) -> tuple[memoryview, str | None] | None:
         """Return an object's bytes and its ETag, or None if its ETag is still this one.

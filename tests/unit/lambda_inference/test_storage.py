@@ -1,6 +1,7 @@
 """What S3 refuses, as a function's caller is told it: a server answers as S3 does."""
 
 import threading
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -34,6 +35,8 @@ def refusing(monkeypatch):
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("ETag", '"1"')
+                if status == HTTPStatus.PARTIAL_CONTENT:
+                    self.send_header("Content-Range", "bytes 0-999/1000")  # and the body has fewer
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(body)
@@ -160,6 +163,12 @@ def test_a_missing_object_is_missing_to_a_reader(refusing):
     """A 404 to a read is an object that is not there."""
     with pytest.raises(Missing, match="s3://bucket/key"):
         refusing(404).read("key")
+
+
+def test_a_range_that_ends_too_early_is_not_taken(refusing):
+    """Fewer bytes than S3 announces are no shorter range."""
+    with pytest.raises(Unavailable, match="s3://bucket/key ends before byte 1,000"):
+        refusing(206, code="any").read_range("key", 0, 1000)
 
 
 @pytest.mark.parametrize("status", [404, 403])
