@@ -32,6 +32,7 @@ _INLINE = {"dtype", "shape", "base64"}
 """Fields of an array in an inline answer whose request asked for base64."""
 _SHOWN = 4
 """Numbers of an array that stand in a table."""
+_PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _RECORDS = "JSON lines", f"name a {PREDICTIONS}"
 _DAMAGES = (
     ArithmeticError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
@@ -226,6 +227,9 @@ def read_arrays(npz: Path | IO[bytes]) -> "dict[int, list[np.ndarray[Any, Any]]]
     import numpy as np
 
     with np.load(npz, allow_pickle=False) as file:
+        # What unpacks other kinds raises errors of its own.
+        if any(one.compress_type not in _PACKED for one in file.zip.infolist()):
+            raise ValueError("it is packed otherwise")
         index, values = file["index"], file["values"]  # each look-up reads the whole array
     arrays: dict[int, list[np.ndarray[Any, Any]]] = {}
     start = 0

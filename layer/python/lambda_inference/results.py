@@ -30,6 +30,7 @@ _DAMAGES = (
     struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What zipfile, zlib and the parsers of headers raise where a byte is another one."""
+_PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _FILE = re.compile(r"(.+)-[0-9a-f]{16}\.npz")
 """An npz of a result."""
 
@@ -114,6 +115,9 @@ def decode_arrays(data: bytes) -> dict[int, list[Array]]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # What unpacks other kinds raises errors of its own.
+            if any(one.compress_type not in _PACKED for one in archive.infolist()):
+                raise ValueError("it is packed otherwise")
             path = msgspec.json.decode(archive.comment or b"[]", type=list[str | int | None])
             dtype, _, values = _parse_npy(archive.read("values.npy"))
             _, (rows, columns), numbers = _parse_npy(archive.read("index.npy"))

@@ -1,6 +1,8 @@
 """A result's reader: what a predictor yielded comes back, from S3 and from a folder."""
 
+import io
 import struct
+import zipfile
 
 import numpy as np
 import obstore
@@ -72,6 +74,19 @@ def test_what_is_damaged_says_so(data):
     """A file that is cut is named as that."""
     with pytest.raises(ValueError, match=r"not the arrays of a result.*fetch"):
         decode_arrays(data)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_is_packed_otherwise_says_so(method):
+    """What unpacks it would raise errors of its own for damaged bytes: none of ours is packed so."""
+    with zipfile.ZipFile(io.BytesIO(encode_npz("attention", predictions()))) as own:
+        members = {name: own.read(name) for name in own.namelist()}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(ValueError, match=r"not the arrays of a result \(it is packed otherwise\)"):
+        decode_arrays(packed.getvalue())
 
 
 def test_arrays_of_another_result_are_refused():

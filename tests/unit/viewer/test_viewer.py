@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import zipfile
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -280,7 +281,19 @@ def test_a_damaged_result_in_s3_is_named(content):
         load_stored(client, "bucket", "a/predictions.jsonl.gz")
 
 
-@pytest.mark.parametrize("content", [b"", b"no zip", gzip.compress(b"{}")], ids=["nothing", "no zip", "gzip"])
+def pack_damaged() -> bytes:
+    """Return a zip file whose member bzip2 cannot unpack."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("index.npy", b"x" * 100)
+    return file.getvalue().replace(b"BZh9", b"BZh0")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no zip", gzip.compress(b"{}"), pack_damaged()],
+    ids=["nothing", "no zip", "gzip", "packed otherwise"],
+)
 def test_damaged_arrays_are_named(tmp_path, content):
     """A file of arrays that is another one stands in the error, not in a traceback."""
     (tmp_path / "predictions.jsonl.gz").write_bytes(gzip.compress(b"{}"))
