@@ -43,7 +43,7 @@ _CHECK_SECONDS = 2
 _MARGIN = 2
 """A load starts only if this many times the last load's duration is left."""
 _MAX_SHARE = 0.8
-"""The most of an invocation's time that a load may require, for a model no larger than the last one."""
+"""The most of an invocation's time that a load may require."""
 _REFUSED_CHECKS = 10
 """Checks of the channel after which a refused version is tried again."""
 
@@ -285,10 +285,9 @@ class ModelManager:
         manifest = BackgroundTask(lambda _: store.read_manifest(pointer.version)).result(
             deadline.remaining() / 4
         )
+        needed = _MARGIN * seconds * max(1.0, manifest.size / max(old.size, 1))
         # S3 may have been slow when the last model was read.
-        needed = min(_MARGIN * seconds, _MAX_SHARE * deadline.seconds) * max(
-            1.0, manifest.size / max(old.size, 1)
-        )
+        needed = min(needed, _MAX_SHARE * deadline.seconds)
         if deadline.remaining() < needed:
             _telemetry.count("ModelPostponed")
             _telemetry.log(
