@@ -25,6 +25,8 @@ from lambda_inference._storage_errors import Missing
 
 _HEX = 64
 _ATTEMPTS = 3
+_AT_ONCE = 4
+"""Parts that are on their way at once, at least: while an import holds the interpreter, none is asked for."""
 _SECONDS = 10
 """How long one request for a part may take: a slower transfer is given up."""
 
@@ -116,7 +118,7 @@ class ModelStore:
         return manifest
 
     def read(self, manifest: Manifest, stop: threading.Event | None = None) -> Model:
-        """Read the files of a version, each into one buffer, as many parts at once as there are cores.
+        """Read the files of a version, each into one buffer, several parts at once.
 
         Raises:
             Unavailable: a file is missing or damaged, or S3 did not answer.
@@ -148,7 +150,9 @@ class ModelStore:
             except BaseException as failure:  # noqa: BLE001 - raised again below, in the caller's thread
                 failures.append(failure)
 
-        workers = [threading.Thread(target=work, daemon=True) for _ in range((os.cpu_count() or 1) - 1)]
+        workers = [
+            threading.Thread(target=work, daemon=True) for _ in range(max(_AT_ONCE, os.cpu_count() or 1) - 1)
+        ]
         for worker in workers:
             worker.start()
         work()
