@@ -81,25 +81,38 @@ def time_prediction(data: list[str], **fields: Any) -> float:
 def translate(count: str) -> dict[str, float]:
     """Translate so many sentences once, and return the ``seconds`` that it took.
 
-    ``network`` is the share of OpenNMT-py's encoder and decoder; ``peak`` the process's bytes of memory,
-    and ``loaded`` those that there were with the model.
+    ``network`` is the share of OpenNMT-py's encoder and decoder, ``scoring`` that of CTranslate2's
+    ``score_batch``, and ``alone`` that of sentences that it searches alone; ``peak`` are the process's bytes
+    of memory, and ``loaded`` those that there were with the model.
     """
     warm()
     loaded = status("VmRSS")
-    clock = network_clock()
+    clocks = start_clocks()
     seconds = time_prediction(sentences(int(count)))
-    return {"seconds": seconds, "network": sum(clock) / seconds, "loaded": loaded, "peak": status("VmHWM")}
+    shares = {name: sum(clock) / seconds for name, clock in clocks.items()}
+    return {"seconds": seconds, **shares, "loaded": loaded, "peak": status("VmHWM")}
 
 
-def network_clock() -> list[float]:
-    """Return a list that the seconds of every step of OpenNMT-py's network go into; of others none do."""
-    clock: list[float] = []
+def start_clocks() -> dict[str, list[float]]:
+    """Return lists that the seconds of the engine's calls go into from now on."""
+    clocks: dict[str, list[float]] = {"network": [], "scoring": [], "alone": []}
     if os.environ["ENGINE"] == "opennmt":
         from onmt.translate.translator import Translator
 
         for name in ("_run_encoder", "_decode_and_generate"):
-            setattr(Translator, name, _time(getattr(Translator, name), clock))
-    return clock
+            setattr(Translator, name, _time(getattr(Translator, name), clocks["network"]))
+    else:
+        from ct2_calls import Calls
+
+        run = Calls.run
+        alone, scoring = (_time(run, clocks[name]) for name in ("alone", "scoring"))
+
+        def tell_apart(self: Any, check: Any, call: Any, batch: Any, *rest: Any, **options: Any) -> Any:
+            timed = scoring if call.__name__ == "score_batch" else run if batch[1:] else alone
+            return timed(self, check, call, batch, *rest, **options)
+
+        setattr(Calls, "run", tell_apart)  # noqa: B010 - a method of a class that was imported
+    return clocks
 
 
 def _time(function: Callable[..., Any], clock: list[float]) -> Callable[..., Any]:

@@ -15,7 +15,8 @@ may ask for that, every file that a side reads is dropped by posix_fadvise(2). m
 it is gone. All lies on a disk, for files in memory cannot be dropped; a disk may have a cache of its own.
 What a start has written is emptied after it and removed after the last: see bench/areas/unpack.py.
 
-The S3 server is a SeaweedFS on this machine. Sides take turns, and the first turn does not count.
+The S3 server is a SeaweedFS on this machine. Its program is read into memory again, because S3 starts with no
+function. Sides take turns, and the first turn does not count.
 """
 
 import importlib.metadata
@@ -71,8 +72,9 @@ DECLARED = ("filelock", "fsspec", "jinja2", "markupsafe", "mpmath", "networkx", 
 """Requirements that torch declares, and their own. OpenNMT-py builds its layers by way of meta tensors, which
 import sympy; our layers need none of it."""
 
-# With: the handler's module, and an event. Logs come before the answer. Then processor time, peak, and the
-# seconds of the package that functions share, of the handler's module and what it initialises, of the answer.
+# With: the handler's module, and an event. Logs come before the answer. Then processor time with that of
+# processes it has started, peak, and the seconds of the package that functions share, of the handler's module
+# and what it initialises, of the answer.
 PROGRAM = """
 import time
 ends = [time.perf_counter()]
@@ -91,8 +93,11 @@ handler = import_module(sys.argv[1]).lambda_handler
 ends.append(time.perf_counter())
 print("answer", json.dumps(handler(json.loads(sys.argv[2]), Context())), flush=True)
 ends.append(time.perf_counter())
+from resource import RUSAGE_CHILDREN, getrusage
+children = getrusage(RUSAGE_CHILDREN)
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(time.process_time(), peak.split()[1], *(end - start for start, end in zip(ends, ends[1:])), flush=True)
+used = time.process_time() + children.ru_utime + children.ru_stime
+print(used, peak.split()[1], *(end - start for start, end in zip(ends, ends[1:])), flush=True)
 """
 
 
@@ -160,10 +165,10 @@ def translation(answer: dict[str, Any]) -> str:
 class Bench:
     """Functions side by side, and an S3 server with their models."""
 
-    def __init__(self, sides: Mapping[str, Side], scratch: Path, data: Path) -> None:
+    def __init__(self, sides: Mapping[str, Side], scratch: Path, server: Path) -> None:
         self.sides = sides
         self._scratch = scratch
-        self._data = data
+        self._data, self._program = (server / "cwd").resolve(), (server / "exe").resolve()
         self.usage: dict[str, list[tuple[float, ...]]] = {name: [] for name in sides}
 
     def take_turns(self, repetitions: int) -> dict[str, list[float]]:
@@ -203,6 +208,7 @@ class Bench:
                     drop(path)
             left = sum(map(count_resident_pages, list_files(copied)))
             if not left:
+                self._program.read_bytes()
                 return
         raise RuntimeError(f"{left} pages are still in memory; is {self._scratch} on a disk?")
 
@@ -229,7 +235,7 @@ def deploy(functions: Mapping[str, Deploy]) -> Iterator[Bench]:
         link_runtime(place.runtime)
         sides = {name: make(place) for name, make in functions.items()}
         wait_for_quiet(place.scratch)
-        yield Bench(sides, place.scratch, Path(f"/proc/{find_child('weed')}/cwd").resolve())
+        yield Bench(sides, place.scratch, Path(f"/proc/{find_child('weed')}"))
 
 
 def ours(
@@ -331,7 +337,7 @@ def measure() -> Iterator[Row]:
     yield from compare(
         {engine: translator(engine) for engine in ENGINES},
         usual,
-        {"opennmt": 4, "ctranslate2": 20},
+        {"opennmt": 12, "ctranslate2": 20},
         baseline="the usual function: a nested zip, boto3 into a BytesIO, and OpenNMT-py's own engine "
         "(bench/baselines/usual_function.py)",
         cause="starting Python takes 8 % of it, importing what every function needs 22 %, the engine's "
