@@ -165,7 +165,7 @@ class Steps:
             asked=asked,
             by="--strategy" if self.job.strategy else "the recipe",
         )
-        archive, files = self._assemble(decision.strategy, divided)
+        archive, files = self._assemble(decision.strategy, usage.files or (), divided)
         size = trees.size(self.layer)
         plan.check_fits(size, function)
         return facts.Report(
@@ -459,14 +459,16 @@ class Steps:
         return f"{count} modules by {compiler.description}; {left}{kept.describe()}"
 
     def _assemble(
-        self, strategy: str, divided: Sequence[facts.Split]
+        self, strategy: str, opened: Sequence[str], divided: Sequence[facts.Split]
     ) -> tuple[facts.Archive | None, list[facts.File]]:
         if strategy == "nested":
             wheels.ensure_tool("zstandard", ZSTANDARD, self.job.work / "tools")
             self.say(f"packing {trees.size(self.tree):,} bytes …")
         versions = {wheel.name: wheel.version for wheel in self.in_tree.wheels}
-        split = {one.path: one.eager for one in divided}
-        archive, files = assemble(self.tree, self.layer, strategy, self.recipe, self.target, versions, split)
+        split = {one.path: one.start for one in divided}
+        archive, files = assemble(
+            self.tree, self.layer, strategy, self.recipe, self.target, versions, opened=opened, split=split
+        )
         if libraries := trees.files(self.libraries):
             self.libraries.rename(self.layer / "lib")
         return archive, [

@@ -1,11 +1,11 @@
 """The folder that Lambda mounts: a tree as it is, or in an archive, with a marker that says which."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from layer.builder import tree as trees
-from layer.builder.pack import archive
+from layer.builder.pack import archive, start
 from layer.builder.recipe import Recipe
 from layer.builder.report.facts import Archive, File
 from layer.builder.target import Target
@@ -23,13 +23,25 @@ def assemble(
     recipe: Recipe,
     target: Target,
     libraries: dict[str, str],
-    split: Mapping[str, int] | None = None,
+    *,
+    opened: Iterable[str] = (),
+    split: Mapping[str, Sequence[start.Piece]] | None = None,
 ) -> tuple[Archive | None, list[File]]:
     """Make a layer's folder of a tree, which is moved there or packed, with the function's marker.
 
-    ``split`` has the split libraries, and how many bytes of each a start reads.
+    Args:
+        tree: the packages.
+        layer: the folder to make.
+        strategy: ``direct`` or ``nested``.
+        recipe: the layer's.
+        target: the runtime and the architecture.
+        libraries: versions by distribution.
+        opened: the files that the prediction opened, if known.
+        split: the split libraries, and the pieces of each that a start reads.
 
-    Returns the archive, if there is one, and every file of the layer and of its archive.
+    Returns:
+        The archive, if there is one, and every file of the layer and of its archive.
+
     """
     python = layer / "python"
     marker: dict[str, object] = {
@@ -38,13 +50,16 @@ def assemble(
         "runtime": target.runtime,
         "architecture": target.architecture,
         "libraries": libraries,
-        **({"split": dict(split)} if split else {}),
+        **({"split": sorted(split)} if split else {}),
     }
     contents = None
     inside: list[trees.File] = []
     if strategy == "direct":
         layer.mkdir()
         tree.rename(python)
+        if recipe.engine:
+            start.write(python, opened, split or {})
+            marker["start"] = start.NAME
     else:
         python.mkdir(parents=True)
         inside = trees.files(tree)

@@ -94,7 +94,7 @@ class Stripped:
 class Split:
     """A library that was split: bytes of its file before and now, and of its code that is hot and cold.
 
-    ``eager`` are the bytes of the file that a start reads: all but the packed code, which is at its end.
+    ``start`` are the pieces of its file that a start reads, each as first byte and length.
     """
 
     path: str
@@ -102,7 +102,7 @@ class Split:
     after: int
     hot: int
     cold: int
-    eager: int
+    start: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,17 @@ Validation, transports, the deadline, results in S3, errors, logs and metrics co
 """
 
 # First: in a layer for another machine the next import already fails.
-# Second: an archive is unpacked, or large libraries are read, while the rest is imported.
+# Second: an archive is unpacked, or the layer's files are read, while the rest is imported.
 from lambda_inference import _layer_marker
 
 if _layer_marker.nested:
     from lambda_inference import _unpack
 
     _unpack.begin()
-if _layer_marker.split:
+if _layer_marker.start:
     from lambda_inference import _read_ahead
 
-    _read_ahead.begin(_layer_marker.split)
+    _read_ahead.begin(_layer_marker.start)
 
 # isort: split
 from lambda_inference._background import BackgroundTask

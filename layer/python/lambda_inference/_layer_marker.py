@@ -48,12 +48,14 @@ check(__file__.rsplit(os.sep, 2)[0], f"compiled.{MARKER}")  # Lambda mounts all 
 _markers = [check(entry) for entry in sys.path]  # in Lambda the marker is in /opt/python
 nested = any("archive" in marker for marker in _markers)
 """Whether a layer has an archive to unpack."""
-split: dict[str, int] = {
-    os.path.join(entry, path): size  # noqa: PTH118 - fewer imports
+split = any("split" in marker for marker in _markers)
+"""Whether a layer has libraries whose code is unpacked when it is called."""
+start = [
+    os.path.join(entry, marker["start"])  # noqa: PTH118 - fewer imports
     for entry, marker in zip(sys.path, _markers, strict=True)
-    for path, size in marker.get("split", {}).items()
-}
-"""Libraries whose code is unpacked when it is called, and how many bytes of their files a start reads."""
+    if "start" in marker
+]
+"""Layers' lists of what a start reads."""
 libraries: dict[str, str] = {
     name: version for marker in _markers for name, version in marker.get("libraries", {}).items()
 }

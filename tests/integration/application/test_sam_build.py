@@ -80,7 +80,7 @@ class TestBuild:
         assert {"sentencepiece", *({"opennmt": ["torch", "opennmt-py"]}.get(engine, [engine]))} <= marker.pop(
             "libraries"
         ).keys()
-        assert list(marker.pop("split", ())) == (
+        assert marker.pop("split", []) == (
             ["torch/lib/libtorch_cpu.so", "torch/lib/libtorch_python.so"] if engine == "opennmt" else []
         )
         assert marker == {
@@ -88,7 +88,13 @@ class TestBuild:
             "engine": engine,
             "runtime": "python3.13",
             "architecture": architecture,
+            "start": "layer_start.txt",
         }
+        lines = [line.split(" ", 1) for line in (python / "layer_start.txt").read_text().splitlines()]
+        for pieces, path in lines:
+            ends = [sum(map(int, piece.split("+"))) for piece in pieces.split(",")]
+            assert max(ends) <= (python / path).stat().st_size
+        assert f"{engine if engine != 'opennmt' else 'torch'}/__init__.pyc" in {path for _, path in lines}
         packages = {"opennmt": {"onmt", "torch"}, "ctranslate2": {"ctranslate2"}}[engine]
         assert packages | {"sentencepiece"} <= {path.name for path in python.iterdir()}
         beside = folder / "LambdaInferenceLayer" / "python"

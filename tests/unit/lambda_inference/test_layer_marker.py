@@ -1,8 +1,11 @@
 """A layer that was built for another function is refused by name."""
 
 import json
+import os
 import platform
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +44,26 @@ def test_the_right_layer_passes(write):
 def test_a_layer_for_every_engine_passes(write):
     """A layer that is for no engine in particular is not refused for another one."""
     assert _layer_marker.check(write(engine=""))["engine"] == ""
+
+
+def test_what_a_layer_says_of_its_start(write):
+    """The package finds split libraries, and lists of what a start reads, in the folder of their marker."""
+    folder = write(split=["x/a.so"], start="layer_start.txt")
+    program = (
+        "import sys, types; sys.modules['lambda_inference'] = types.ModuleType('lambda_inference'); "
+        "sys.modules['lambda_inference'].__path__ = [sys.argv[1]]; "
+        "from lambda_inference import _layer_marker as found; print(found.split, found.start, found.nested)"
+    )
+    package = str(Path(_layer_marker.__file__).parent)
+
+    def run(*folders):
+        return subprocess.run(
+            [sys.executable, "-c", program, package],
+            env={"PYTHONPATH": os.pathsep.join(folders)}, capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+
+    assert run(str(folder)) == f"True {[str(folder / 'layer_start.txt')]} False"
+    assert run() == "False [] False"
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,70 @@
-"""Split libraries are read while the rest is imported: as much of each as a start needs, and no error."""
+"""What a start reads is read ahead: every piece of each file that a layer's list names, and no error."""
 
 import os
-import threading
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from lambda_inference import _read_ahead
 
+needs_advice = pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no advice")
 
-def test_read(tmp_path, monkeypatch):
-    """The kernel is asked for all of the first bytes, in pieces; a file that is not there is passed over."""
+
+@needs_advice
+def test_pieces(tmp_path, monkeypatch):
+    """The kernel is asked for all pieces, in steps, in the list's order; a missing file is passed over."""
     asked = []
-    monkeypatch.setattr(
-        os,
-        "posix_fadvise",
-        lambda _, start, size, advice: asked.append((start, size, advice)),
-        raising=False,
-    )
-    (tmp_path / "a.so").write_bytes(b"x")
-    size = (5 << 20) + 1
-    _read_ahead.begin({str(tmp_path / "missing.so"): 9, str(tmp_path / "a.so"): size})
-    for thread in threading.enumerate():
-        if thread.name == "read-ahead":
-            thread.join()
 
-    assert [start for start, _, _ in asked] == [0, 2 << 20, 4 << 20]
-    assert sum(length for _, length, _ in asked) == size
-    assert {advice for _, _, advice in asked} == {os.POSIX_FADV_WILLNEED}
+    def advise(descriptor, start, size, advice):
+        asked.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, start, size, advice))
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    for name in ("a b.pyc", "c.so"):
+        (tmp_path / name).write_bytes(b"x")
+    list_ = tmp_path / "layer_start.txt"
+    list_.write_text("0+9 missing.pyc\n0+7 a b.pyc\n4096+1048577,8388608+5 c.so\n")
+    open_files = len(list(Path("/proc/self/fd").iterdir()))
+    _read_ahead._read([str(list_)])
+
+    needed = os.POSIX_FADV_WILLNEED
+    assert asked == [
+        ("a b.pyc", 0, 7, needed),
+        ("c.so", 4096, 1 << 20, needed),
+        ("c.so", 4096 + (1 << 20), 1, needed),
+        ("c.so", 8388608, 5, needed),
+    ]
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+
+
+@needs_advice
+@pytest.mark.parametrize("lines", ["0+1 a.pyc\n", "damaged\n"])
+def test_reader(tmp_path, lines):
+    """Another process reads, and is waited for; whatever is wrong, it ends without a word."""
+    list_ = tmp_path / "layer_start.txt"
+    list_.write_text(lines)
+    program = """
+import os, sys, threading
+from lambda_inference import _read_ahead
+_read_ahead.begin(sys.argv[1:])
+for thread in threading.enumerate():
+    if thread.name == "read-ahead":
+        thread.join()
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("no child is left")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(list_), str(tmp_path / "missing.txt")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr, done.returncode) == ("no child is left\n", "", 0)
+
+
+def test_a_system_without_advice(monkeypatch):
+    """Where the kernel takes no advice, nothing is read."""
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("there is nothing to read"))
+    _read_ahead.begin(["x"])

@@ -244,18 +244,25 @@ class TestFirst:
         assert "toy" in (built.out / "report.html").read_text()
 
     def test_layer(self, built):
-        """The layer has what the prediction needs, compiled, its licence and its marker."""
+        """The layer has what the prediction needs, compiled, a licence, a marker, and what a start reads."""
         python = built.layer / "python"
         compiled = [f"{name}c" if name.endswith(".py") else name for name in KEPT]
         assert sorted(contents(built.layer)) == sorted(
-            f"python/{name}" for name in (*compiled, "layer_target.json")
+            f"python/{name}" for name in (*compiled, "layer_target.json", "layer_start.txt")
         )
+        opened = [
+            name for name in compiled if (python / name).stat().st_size and not name.endswith("LICENSE")
+        ]
+        assert set((python / "layer_start.txt").read_text().splitlines()) == {
+            f"0+{(python / name).stat().st_size} {name}" for name in opened
+        }
         assert json.loads((python / "layer_target.json").read_text()) == {
             "recipe": "toy",
             "engine": "toy",
             "runtime": get_target(HOST).runtime,
             "architecture": get_target(HOST).architecture,
             "libraries": {"helper": "1.0", "spare": "1.0", "toy": "1.0"},
+            "start": "layer_start.txt",
         }
         assert answered(python) == ANSWER
 
