@@ -8,7 +8,6 @@ Functions read ``version`` alone. The history has the latest moves, the newest l
 made a move recognises it, also if S3's answer was lost.
 """
 
-import contextlib
 import json
 import secrets
 from dataclasses import dataclass
@@ -85,6 +84,7 @@ def move(
 
     Raises:
         ClientError: PreconditionFailed, if the channel has moved since ``before``.
+        CommandError: whether this move was made is not known.
 
     """
     from botocore.exceptions import BotoCoreError, ClientError
@@ -106,9 +106,14 @@ def move(
             ContentType="application/json",
             **condition,
         )
-    except (ClientError, BotoCoreError):
-        with contextlib.suppress(ClientError, BotoCoreError, CommandError):
+    except (ClientError, BotoCoreError) as error:
+        try:
             pointer = read(client, bucket, name, channel)
-            if pointer and step in pointer.history:
-                return
+        except (ClientError, BotoCoreError, CommandError) as unread:
+            raise CommandError(
+                f"{channel} of {name} may have moved: S3 did not say so ({error}), and where it points to "
+                f"could not be read ({unread}). See: model show {name}"
+            ) from error
+        if pointer and step in pointer.history:
+            return
         raise

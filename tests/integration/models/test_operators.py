@@ -115,6 +115,20 @@ class TestLostAnswers:
         assert team.ada.finish()["moved"]
         assert team.pointer().version == first
 
+    @pytest.mark.parametrize("fault", ["503", "unreachable", "denied"])
+    def test_a_move_that_cannot_be_looked_up_may_have_been_made(self, team, fault):
+        """A repeated request meets its own move, which is no other operator's."""
+        team.publish_and_finish("one")
+        second = team.publish(team.ada, "two")
+        team.ada.step_to(f"PUT /{MODEL_BUCKET}/models/{team.name}/channels", "reset")
+        while team.ada.waiting.startswith("PUT"):
+            team.ada.step("none")
+        while team.ada.waiting:
+            team.ada.step(fault)
+        with pytest.raises(CommandError, match=f"dev of {team.name} may have moved: .*model show "):
+            team.ada.finish()
+        assert team.pointer().version == second
+
     def test_another_operators_move_is_still_told(self, team):
         """Of two who move a channel at once, one is told that the other was first."""
         team.publish_and_finish("one")

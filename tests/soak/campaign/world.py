@@ -270,8 +270,10 @@ def _classify(command: Command) -> str:
     if error is None:
         return "done"
     if isinstance(error, CommandError):
-        # It says so if the channel was moved to a version that somebody else goes on removing.
-        return "unknown" if re.search("has moved to|again and again", str(error)) else "refused"
+        # It says so if the channel has moved, or may have.
+        return (
+            "unknown" if re.search("has moved to|may have moved|again and again", str(error)) else "refused"
+        )
     if isinstance(error, ClientError):
         code = error.response["Error"]["Code"]
         if code == "PreconditionFailed":
