@@ -72,6 +72,14 @@ def test_lines():
     assert parse(["numpy==1"]) is None
 
 
+def test_the_reports_words():
+    """They name who keeps what; where nothing is kept, nothing is said."""
+    assert Kept().describe() == ""
+    assert Kept({"b": SOURCES}).describe() == "; with the sources of b, which are read"
+    kept = Kept({"b": DOCSTRINGS, "a": DOCSTRINGS, "c": SOURCES})
+    assert kept.describe() == "; with the docstrings of a, b and the sources of c, which are read"
+
+
 def test_a_tree_that_differs_when_it_is_compiled_again(tmp_path, monkeypatch):
     """What was tried holds no more: the build stops, and the tree is as it was."""
     (tmp_path / "tree").mkdir()

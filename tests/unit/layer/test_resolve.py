@@ -176,10 +176,10 @@ class TestFile:
         def fake(arguments):
             assert arguments[arguments.index("-r") + 1] == str(tmp_path / "mine.txt")
             pins.append(Path(arguments[arguments.index("-c") + 1]).read_text())
-            return json.dumps({"install": [wheel("six", "1"), wheel("attrs", "2")]})
+            return json.dumps({"install": [wheel("six", "1") | {"requested": True}, wheel("attrs", "2")]})
 
         found = resolve_file(tmp_path / "mine.txt", ARM, CACHE, fake, ["six==1", "toy==2"])
-        assert [one.requirement for one in found] == ["attrs==2", "six==1"]
+        assert [(one.requirement, one.requested) for one in found] == [("attrs==2", False), ("six==1", True)]
         assert pins == ["six==1\ntoy==2"]
 
     def test_cuda(self, tmp_path):
