@@ -239,3 +239,10 @@ def test_step_functions_that_do_not_start(monkeypatch):
     with pytest.raises(CommandError, match=r"^no$"):
         stepfunctions.StepFunctions(env={}).__enter__()
     assert programs[0]._process.returncode is not None
+
+
+def test_step_functions_end():
+    """Their process is gone, and nobody listens."""
+    with stepfunctions.StepFunctions(env={}) as states:
+        assert states.client.list_state_machines()["stateMachines"] == []
+    assert states._program._process.returncode is not None
