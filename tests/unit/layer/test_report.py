@@ -357,6 +357,16 @@ class TestPage:
         assert ("archive" in styles) == nested
         assert ("the layer's other files: " in draw_page(report)) == nested
 
+    def test_tables_in_narrow_windows(self):
+        """They scroll; one with a name and numbers stays short, and others with numbers are stacked."""
+        found = re.findall(r'<div class="(scroll[^"]*)"><table><thead><tr>(.*?)</tr>', draw_page(REPORT))
+        styles = {(head.count("<th"), head.count("data-name")): style for style, head in found}
+        assert {numbers for _, numbers in styles} > {0}
+        for (columns, numbers), style in styles.items():
+            others = "scroll stack" if numbers else "scroll"
+            assert style == ("scroll short" if columns - numbers == 1 else others)
+        assert "scroll short" in styles.values()
+
     def test_a_split_library(self):
         """Its sizes are named, on the page and in the terminal."""
         split = Split("x/a.so", 9_000_000, 7_000_000, 3_000_000, 5_000_000, 1_000_000)
@@ -371,6 +381,7 @@ class TestPage:
         boxes = [attributes["viewbox"] for tag, attributes in Page(draw_page(REPORT)).elements
                  if attributes.get("class") == "map"]  # fmt: skip
         areas = [float(box.split()[2]) * float(box.split()[3]) for box in boxes]
+        assert len(areas) == 4
         for inside, outside in zip(areas[:2], areas[2:], strict=True):
             assert inside / outside == pytest.approx(240 / 146, rel=0.01)
 

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import pytest
 
+from layer.builder.report import treemap
 from layer.builder.report.treemap import Leaf, Node, Rectangle, draw, format_bytes, make_folder, squarify
 
 
@@ -140,6 +141,12 @@ class TestDraw:
         assert ">big.so</text>" in picture
         assert ">900 B</text>" in picture
         assert 'aria-label="map"' in picture
+
+    def test_a_long_label(self):
+        """It ends where its rectangle does, with a margin on either side."""
+        picture = draw([Node("n" * 99, "", 1, "lib")], 200, 100, "")
+        label = re.search(r"<text[^>]*>(n+…)</text>", picture)[1]
+        assert 0 <= 200 - 8 - len(label) * treemap._CHARACTER < treemap._CHARACTER + 4
 
     def test_groups(self):
         """A folder with room for it is drawn around what is in it."""
