@@ -11,6 +11,7 @@ import sys
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from support.project import ROOT
@@ -27,6 +28,7 @@ from layer.builder.report import facts as report
 from layer.builder.report.table import format_table
 from layer.builder.slim import elf
 from layer.builder.slim.split.step import Splitter
+from layer.builder.steps import StaleTraceError, Steps, Usage
 from layer.builder.target import HOST, get_target
 from layer.builder.tree import folder_sha256
 from layer.builder.verify import proof
@@ -509,6 +511,15 @@ class TestProof:
         shutil.rmtree(copy.out)
         assert run(copy.recipe, copy.out, copy.work, **options).report.proven
         assert len(calls) == found
+
+    @pytest.mark.parametrize(("recorded", "error"), [(True, StaleTraceError), (False, SmokeError)])
+    def test_a_prediction_that_fails_on_what_is_left(self, monkeypatch, recorded, error):
+        """A recorded trace is out of date; one that was just made is the recipe's fault."""
+        steps = Steps.__new__(Steps)
+        steps.modules = ["toy"]
+        monkeypatch.setattr(steps, "_predict", Mock(side_effect=SmokeError("no toy")))
+        with pytest.raises(error, match="no toy"):
+            steps._predict_slim(Usage([], "", recorded=recorded))
 
     @pytest.mark.check
     def test_no_trace_helps(self, copy):
