@@ -45,7 +45,7 @@ def local(model, share):
 
 
 @pytest.fixture
-def connected(local, monkeypatch):
+def connect(local, monkeypatch):
     """Let commands find the deployment's S3 as that of ``make s3``."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", local.s3.endpoint)
     monkeypatch.setattr(module, "ACCESS_KEY", local.s3.access_key)
@@ -119,7 +119,7 @@ def test_what_a_response_names_is_fetched(local, tmp_path):
     assert (tmp_path / "b" / "c").read_bytes() == b"1"
 
 
-@pytest.mark.usefixtures("connected")
+@pytest.mark.usefixtures("connect")
 def test_a_deployment_on_an_s3_that_runs(local, code):
     """It has the model of a channel, and leaves the S3 running."""
     with LocalDeployment.connect("tiny", log=1) as connected:
@@ -133,7 +133,7 @@ def test_a_deployment_on_an_s3_that_runs(local, code):
         LocalDeployment.connect("tiny", "prod")
 
 
-@pytest.mark.usefixtures("connected")
+@pytest.mark.usefixtures("connect")
 def test_the_bucket_of_an_s3_that_runs(local, monkeypatch):
     """Its history has the name of who uses this machine, if the machine knows it."""
     bucket = module.open_model_bucket()

@@ -117,7 +117,7 @@ class TestLostAnswers:
 
     @pytest.mark.parametrize("fault", ["503", "unreachable", "denied"])
     def test_a_move_that_cannot_be_looked_up_may_have_been_made(self, team, fault):
-        """A repeated request meets its own move, which is no other operator's."""
+        """A repeated request meets its own move, and does not take it for another operator's."""
         team.publish_and_finish("one")
         second = team.publish(team.ada, "two")
         team.ada.step_to(f"PUT /{MODEL_BUCKET}/models/{team.name}/channels", "reset")

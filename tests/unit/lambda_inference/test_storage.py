@@ -166,7 +166,7 @@ def test_a_missing_object_is_missing_to_a_reader(refusing):
 
 
 def test_a_range_that_ends_too_early_is_not_taken(refusing):
-    """Fewer bytes than S3 announces are no shorter range."""
+    """A range that has fewer bytes than S3 announces is an error, and is not taken for a shorter one."""
     with pytest.raises(Unavailable, match="s3://bucket/key ends before byte 1,000"):
         refusing(206, code="any").read_range("key", 0, 1000)
 

@@ -110,7 +110,7 @@ def test_the_names_of_loaded_modules(look):
 
 
 def test_modules_that_are_imported_later(look):
-    """It is seen which are found by name, which are no attributes, and what fails in several threads."""
+    """The observer reports names that are found, missing attributes, and failures in several threads."""
     names = {"toy": ["Odd", "gone"], "toy.late": ["THREE", "four"], "toy.unreached": [], "toy.broken": ["x"]}
     changes = {"toy/__init__.py": REGISTERS + LATE, "toy/broken.py": "raise KeyError\n"}
     seen = look(changes, names=names, operations="operations.py")

@@ -102,7 +102,7 @@ def test_names(members, expected):
 
 
 @pytest.fixture
-def locked(tmp_path):
+def lock(tmp_path):
     """Return the lock of two wheels, and their cache; the second one has a library."""
     wheels = [Wheel(name, "1.0", f"{name}-1.0-py3-none-any.whl", name * 64) for name in ("a", "b")]
     for wheel in wheels:
@@ -111,23 +111,23 @@ def locked(tmp_path):
     return Lock(tmp_path / "lock", tuple(wheels)), tmp_path / "cache"
 
 
-def test_libraries_are_copied(locked, tmp_path):
+def test_libraries_are_copied(lock, tmp_path):
     """Each from the wheel that the recipe names, in whatever spelling, under the name that is asked for."""
-    copy_libraries({}, *locked, tmp_path / "lib")
-    copy_libraries({"libb.so.6": "B==1.0", "liba.so.6": "a"}, *locked, tmp_path / "lib")
+    copy_libraries({}, *lock, tmp_path / "lib")
+    copy_libraries({"libb.so.6": "B==1.0", "liba.so.6": "a"}, *lock, tmp_path / "lib")
     assert {path.name: path.read_bytes() for path in (tmp_path / "lib").iterdir()} == {
         "liba.so.6": b"\x7fELF", "libb.so.6": b"\x7fELF",
     }  # fmt: skip
     with pytest.raises(RecipeError, match=r"a-1\.0-\S+ does not carry libb\.so\.6; .*: a\.libs/liba-"):
-        copy_libraries({"libb.so.6": "a"}, *locked, tmp_path / "lib")
+        copy_libraries({"libb.so.6": "a"}, *lock, tmp_path / "lib")
 
 
 @pytest.mark.parametrize(
     ("name", "carrier"), [("libb.so.6", "b"), ("libgomp.so.1", "scikit-learn==1.7.2"), ("libc.so.6", None)]
 )
-def test_who_carries_a_library(name, carrier, locked):
+def test_who_carries_a_library(name, carrier, lock):
     """A locked wheel, or one that is known to."""
-    assert find_carrier(*locked, name) == carrier
+    assert find_carrier(*lock, name) == carrier
 
 
 def test_a_carrier_is_pinned():

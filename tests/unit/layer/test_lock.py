@@ -127,7 +127,7 @@ def test_shipped(path):
 
 
 def test_a_guess_of_what_is_kept(recipe):
-    """It is another target's, where one has recorded it; one's own is no guess."""
+    """The guess is what another target has recorded; the target's own record is not used."""
     mine = recipe("six==1.17.0")
     assert locks.guess_kept(mine, ARM) is None
     other = locks.make(mine, X86, CACHE, pip)
