@@ -11,7 +11,7 @@ from typing import Any
 
 from layer.builder import tree as trees
 from layer.builder.errors import BuildError, SmokeError
-from layer.builder.pack import bytecode, plan
+from layer.builder.pack import bytecode, plan, start
 from layer.builder.pack.kept import SOURCES, Kept
 from layer.builder.pack.layer import assemble
 from layer.builder.recipe import ROOT, Recipe, Smoke, load_common_rules
@@ -124,6 +124,7 @@ class Steps:
         self.plugins: dict[str, list[str]] = {}
         self.packages = self._list_whole_packages()
         self.modules: list[str] = []
+        self.present: dict[str, list[int]] | None = None
 
     def run(self, *, retrace: bool) -> facts.Report:
         """Take all steps and return the report; after a StaleTraceError take them again, with ``retrace``."""
@@ -448,12 +449,14 @@ class Steps:
             with self._time("byte-compiling"):
                 count = bytecode.compile_tree(self.tree, compiler, kept, self.recipe.sources)
         else:
+            start.cache_by_page(self.tree)
             with self._time("byte-compiling, and predicting with the bytecode"):
                 tried = Compiler(
                     self.tree, compiler, self.recipe.sources,
                     lambda tree: self._predict_on(tree, slim.modules), slim,
                 )  # fmt: skip
                 count, kept = tried.run(self.lock.kept, guess)
+            self.present = tried.outcome.present
             self.lock = locks.record_kept(self.recipe, self.target, self.lock, kept)
         left = "without sources and documentation strings"
         return f"{count} modules by {compiler.description}; {left}{kept.describe()}"
@@ -465,10 +468,13 @@ class Steps:
             wheels.ensure_tool("zstandard", ZSTANDARD, self.job.work / "tools")
             self.say(f"packing {trees.size(self.tree):,} bytes …")
         versions = {wheel.name: wheel.version for wheel in self.in_tree.wheels}
-        split = {one.path: one.start for one in divided}
         archive, files = assemble(
-            self.tree, self.layer, strategy, self.recipe, self.target, versions, opened=opened, split=split
-        )
+            self.tree, self.layer, strategy, self.recipe, self.target, versions,
+            opened=opened,
+            split=[one.path for one in divided],
+            present=self.present,
+            retrace=self.job.retrace,
+        )  # fmt: skip
         if libraries := trees.files(self.libraries):
             self.libraries.rename(self.layer / "lib")
         return archive, [

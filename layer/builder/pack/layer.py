@@ -1,7 +1,7 @@
 """The folder that Lambda mounts: a tree as it is, or in an archive, with a marker that says which."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from layer.builder import tree as trees
@@ -25,7 +25,9 @@ def assemble(
     libraries: dict[str, str],
     *,
     opened: Iterable[str] = (),
-    split: Mapping[str, Sequence[start.Piece]] | None = None,
+    split: Sequence[str] = (),
+    present: start.Present | None = None,
+    retrace: bool = False,
 ) -> tuple[Archive | None, list[File]]:
     """Make a layer's folder of a tree, which is moved there or packed, with the function's marker.
 
@@ -37,7 +39,9 @@ def assemble(
         target: the runtime and the architecture.
         libraries: versions by distribution.
         opened: the files that the prediction opened, if known.
-        split: the split libraries, and the pieces of each that a start reads.
+        split: the split libraries.
+        present: of large files the pages that the prediction had in memory, if it ran.
+        retrace: whether these replace what is recorded.
 
     Returns:
         The archive, if there is one, and every file of the layer and of its archive.
@@ -57,9 +61,11 @@ def assemble(
     if strategy == "direct":
         layer.mkdir()
         tree.rename(python)
-        if recipe.engine:
-            start.write(python, opened, split or {})
-            marker["start"] = start.NAME
+        files = list(opened)
+        pages = start.find_pages(python, files, recipe, target, present, retrace=retrace)
+        start.write(python / start.get_name(recipe.name), files, pages)
+        recipes = filter(None, (recipe.base_layer, recipe))
+        marker["start"] = [start.get_name(one.name) for one in recipes]
     else:
         python.mkdir(parents=True)
         inside = trees.files(tree)

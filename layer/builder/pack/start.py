@@ -1,40 +1,105 @@
 """The list of what a start reads of a layer; the runtime reads it ahead (``lambda_inference._read_ahead``).
 
-Those are the files that the prediction opened. Of a large library a start reads some pages: unless it is
-split, so that most of these are known, it is left to the dynamic loader.
+Those are the files that the prediction opened. Of a large one, such as an engine's library, a start reads
+some pages. They are recorded beside the lock, for layers that are built where nothing can predict.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from layer.builder import tree as trees
+from layer.builder.recipe import Recipe
+from layer.builder.slim.split import record
+from layer.builder.slim.split.layout import PAGE
+from layer.builder.slim.split.pages import Run, group
+from layer.builder.target import Target
 
-NAME = "layer_start.txt"
-"""The file beside the marker."""
-WHOLE = 4 << 20
+RECORD = "start.json"
+"""The record of pages, beside the lock."""
+WHOLE = 1 << 20
 """Bytes of the largest file that is read whole."""
+GAP = 16
+"""Pages between others that are read with them: the kernel maps so many around one that is touched."""
 
-Piece = tuple[int, int]
-"""The first byte of a piece of a file, and its length in bytes."""
+
+Present = Mapping[str, Sequence[int]]
+"""Pages that were in memory when a prediction ended, by mapped file."""
 
 
-def write(python: Path, opened: Iterable[str], split: Mapping[str, Sequence[Piece]]) -> None:
+def get_name(recipe: str) -> str:
+    """Return the name of a recipe's list: in Lambda the layers of a function are one folder."""
+    return f"layer_start.{recipe}.txt"
+
+
+def cache_by_page(tree: Path) -> None:
+    """Have the large files of a tree in the page cache, page by page.
+
+    What the kernel reads in one go it keeps in huge pages, and a process that touches a byte of one has all
+    of it in memory. Nobody sees then what was touched.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for one in trees.files(tree):
+        if one.size > WHOLE:
+            with (tree / one.path).open("rb", buffering=0) as file:
+                os.fsync(file.fileno())  # what is not written yet stays
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+                while file.read(WHOLE):
+                    pass
+
+
+def find_pages(
+    tree: Path,
+    opened: Iterable[str],
+    recipe: Recipe,
+    target: Target,
+    present: Present | None,
+    *,
+    retrace: bool,
+) -> dict[str, list[Run]]:
+    """Return the pages that a start reads of large files of a tree that the prediction ``opened``.
+
+    They are those that are recorded for these files. Without a record, or to ``retrace``, they are those that
+    were ``present``, and are recorded; a file that is not mapped is read whole. Where nothing predicted,
+    there are none.
+    """
+    wanted = set(opened)
+    large = {file.path: file.size for file in trees.files(tree) if file.size > WHOLE and file.path in wanted}
+    if not large:
+        return {}
+    hashes = {path: trees.file_sha256(tree / path) for path in large}
+    recorded = record.read(recipe, target, hashes, RECORD)
+    if present is None or (recorded is not None and not retrace):
+        return recorded or {}
+    pages = {
+        path: group(present[path], GAP) if path in present else [(0, -(-size // PAGE))]
+        for path, size in large.items()
+    }
+    record.write(recipe, target, hashes, pages, RECORD)
+    return pages
+
+
+def write(path: Path, opened: Iterable[str], pages: Mapping[str, Sequence[Run]]) -> None:
     """Write the list into a layer's ``python`` folder.
 
     Args:
-        python: the folder.
+        path: the list's.
         opened: paths of the files that the prediction opened, sources in place of their bytecode.
-        split: for each split library the pieces of its file that a start reads; they are the last.
+        pages: of large files the pages that a start reads; they are the last, and others are left out.
 
     """
-    sizes = {file.path: file.size for file in trees.files(python)}
-    found = dict.fromkeys(path for one in opened if (path := _find(one, sizes)) and path not in split)
-    small = {path: [(0, sizes[path])] for path in found if 0 < sizes[path] <= WHOLE}
-    lines = (
-        ",".join(f"{first}+{length}" for first, length in pieces) + f" {path}\n"
-        for path, pieces in (small | dict(split)).items()
-    )
-    (python / NAME).write_text("".join(lines), encoding="utf-8")
+    sizes = {file.path: file.size for file in trees.files(path.parent)}
+    found = dict.fromkeys(name for one in opened if (name := _find(one, sizes)))
+    small = {name: f"0+{sizes[name]}" for name in found if 0 < sizes[name] <= WHOLE}
+    large = {
+        name: ",".join(f"{first * PAGE}+{count * PAGE}" for first, count in runs)
+        for name, runs in pages.items()
+        if runs
+    }
+    lines = (f"{pieces} {name}\n" for name, pieces in (small | large).items())
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def _find(path: str, sizes: Mapping[str, int]) -> str | None:

@@ -92,17 +92,13 @@ class Stripped:
 
 @dataclass(frozen=True)
 class Split:
-    """A library that was split: bytes of its file before and now, and of its code that is hot and cold.
-
-    ``start`` are the pieces of its file that a start reads, each as first byte and length.
-    """
+    """A library that was split: bytes of its file before and now, and of its code that is hot and cold."""
 
     path: str
     before: int
     after: int
     hot: int
     cold: int
-    start: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,10 @@ _FRAME = re.compile(r'File "(?P<path>[^"]+)", line')
 
 @dataclass
 class Compiler:
-    """Compiles a tree by trial: on the compiled copy, ``predict`` must return what is ``expected``."""
+    """Compiles a tree by trial: on the compiled copy, ``predict`` must return what is ``expected``.
+
+    ``outcome`` is what it returned last.
+    """
 
     tree: Path
     interpreter: Interpreter
@@ -31,6 +34,7 @@ class Compiler:
     def __post_init__(self) -> None:
         self._copy = self.tree.with_name("compiled")
         self._compiled: Kept | None = None
+        self.outcome = self.expected
 
     def run(self, recorded: Kept | None, guess: Kept | None) -> tuple[int, Kept]:
         """Compile the tree; return the number of modules, and what was kept.
@@ -56,7 +60,7 @@ class Compiler:
         bytecode.compile_tree(self._copy, self.interpreter, kept, self.sources)
         self._compiled = kept
         try:
-            outcome = self.predict(self._copy)
+            self.outcome = outcome = self.predict(self._copy)
         except SmokeError as error:
             paths = [match["path"] for match in _FRAME.finditer(str(error))]
             return [Failure(str(error), self._get_packages(paths))]

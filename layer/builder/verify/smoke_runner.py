@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import json
 import os
+import struct
 import sys
 import sysconfig
 import traceback
@@ -21,6 +22,9 @@ _WRITES = {
     "os.mkdir": 0, "os.remove": 0, "os.rmdir": 0, "os.rename": 1, "os.link": 1, "os.symlink": 1
 }  # fmt: skip
 """Of each event that writes without opening, which of its arguments is the path."""
+_ENTRY = struct.Struct("=Q")
+_PRESENT = 3 << 62
+"""Bits of an entry of a page that is in memory, or was (proc_pid_pagemap(5))."""
 
 
 class AuditHook:
@@ -80,6 +84,32 @@ def list_mapped_files(tree: str) -> set[str]:
     except OSError:
         return set()  # no Linux
     return {path for path in paths if path.startswith(tree)}
+
+
+def list_present_pages(tree: str) -> dict[str, list[int]]:
+    """Return, by mapped file of the tree, the pages that this process has in memory: touched, or near."""
+    found: dict[str, list[int]] = {}
+    size = os.sysconf("SC_PAGESIZE")
+    try:
+        with (
+            open("/proc/self/maps", encoding="utf-8") as lines,  # noqa: PTH123
+            open("/proc/self/pagemap", "rb") as table,  # noqa: PTH123
+        ):
+            for line in lines:
+                span, _, offset, _, _, *path = line.rstrip("\n").split(maxsplit=5)
+                if not path or not path[0].startswith(tree):
+                    continue
+                first, last = (int(address, 16) // size for address in span.split("-"))
+                table.seek(first * _ENTRY.size)
+                entries = table.read((last - first) * _ENTRY.size)
+                start = int(offset, 16) // size
+                pages = found.setdefault(path[0].removeprefix(tree), [])
+                pages += [
+                    start + n for n, (entry,) in enumerate(_ENTRY.iter_unpack(entries)) if entry & _PRESENT
+                ]
+    except OSError:
+        return {}  # no Linux, or one that does not tell
+    return {path: sorted(set(pages)) for path, pages in found.items()}
 
 
 def list_foreign_modules(roots: list[str]) -> list[str]:
@@ -155,11 +185,12 @@ def main() -> None:
     hook = AuditHook(trees, [*trees, *plan["read_only"]], plan["writable"])
     sys.addaudithook(hook)
     answer = predict(plan["script"], plan["arguments"]) if plan["script"] else None
+    own_tree = trees[0]
+    present = list_present_pages(own_tree)
     failures = import_modules(plan["modules"], plan["progress"])
     roots = [*trees, *standard, *plan["code"], plan["script"] or trees[0], os.path.abspath(__file__)]  # noqa: PTH100
     if outside := list_foreign_modules(roots):
         raise ImportError(f"modules came from outside the layer: {', '.join(outside)}")
-    own_tree = trees[0]
     touched = list_touched_pages(own_tree)
     seen = hook.opened | list_mapped_files(own_tree)
     opened = {
@@ -169,7 +200,7 @@ def main() -> None:
     }
     with open(plan["result"], "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
         table = {"answer": answer, "failures": failures, "opened": sorted(opened), "touched": touched}
-        json.dump(table, file, sort_keys=True)
+        json.dump({**table, "present": present}, file, sort_keys=True)
 
 
 if __name__ == "__main__":

@@ -69,10 +69,13 @@ def write_manifest(payload: Any) -> dict[str, Any]:
 
     try:
         batch = msgspec.convert(payload, Batch)
+        msgspec.json.encode(batch)
     except msgspec.ValidationError as error:
         raise BadRequest(
             f"manifest takes the input of the state machine: {error}", field="manifest"
         ) from None
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise BadRequest(f"manifest holds what is not JSON: {error}", field="manifest") from None
     index = inputs.read(batch.index, "manifest.index", MAX_INDEX)
     try:
         shards = msgspec.json.decode(index, type=list[Shard])
@@ -139,4 +142,9 @@ def _read_error(store: ResultStore, name: str) -> dict[str, str]:
         message = str(json.loads(json.loads(cause)["errorMessage"])["body"]["error"]["message"])
     except (ValueError, TypeError, KeyError, RecursionError):
         message = cause
-    return {"code": code, "message": message}
+    # JSON may hold a lone surrogate, which the manifest cannot.
+    return {"code": _replace_surrogates(code), "message": _replace_surrogates(message)}
+
+
+def _replace_surrogates(text: str) -> str:
+    return text.encode(errors="replace").decode()

@@ -74,7 +74,7 @@ def _find_version(name: str) -> str | None:
 
     try:
         return version(name)
-    except PackageNotFoundError:
+    except (PackageNotFoundError, ValueError):  # an empty name
         return None
 
 

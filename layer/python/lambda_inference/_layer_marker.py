@@ -51,9 +51,9 @@ nested = any("archive" in marker for marker in _markers)
 split = any("split" in marker for marker in _markers)
 """Whether a layer has libraries whose code is unpacked when it is called."""
 start = [
-    os.path.join(entry, marker["start"])  # noqa: PTH118 - fewer imports
+    os.path.join(entry, name)  # noqa: PTH118 - fewer imports
     for entry, marker in zip(sys.path, _markers, strict=True)
-    if "start" in marker
+    for name in marker.get("start", ())
 ]
 """Layers' lists of what a start reads."""
 libraries: dict[str, str] = {

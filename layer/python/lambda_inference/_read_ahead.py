@@ -10,8 +10,9 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
-_STEP = 1 << 20
-"""Bytes that the kernel is asked for at once; of more it may read less."""
+_STEP = 256 << 10
+"""Bytes that the kernel is asked for at once. Two steps are on their way: the disk answers in the order that
+it is asked, and an import that reads a file of its own waits for what was asked before."""
 
 
 def begin(lists: Sequence[str]) -> None:
@@ -21,7 +22,10 @@ def begin(lists: Sequence[str]) -> None:
     """
     if not hasattr(os, "posix_fadvise"):  # on macOS
         return
-    reader = os.fork()
+    try:
+        reader = os.fork()
+    except OSError:  # no further process is allowed
+        return
     if not reader:
         try:
             _read(lists)
@@ -32,9 +36,10 @@ def begin(lists: Sequence[str]) -> None:
 
 def _read(lists: Sequence[str]) -> None:
     for path in lists:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - fewer imports
-            lines = file.read().splitlines()
-        _read_files(os.path.dirname(path), lines)  # noqa: PTH120 - fewer imports
+        with suppress(FileNotFoundError):  # outside of Lambda a layer may lie elsewhere
+            with open(path, encoding="utf-8") as file:  # noqa: PTH123 - fewer imports
+                lines = file.read().splitlines()
+            _read_files(os.path.dirname(path), lines)  # noqa: PTH120 - fewer imports
 
 
 def _read_files(folder: str, lines: Sequence[str]) -> None:
@@ -48,5 +53,7 @@ def _read_files(folder: str, lines: Sequence[str]) -> None:
                     for place in range(first, first + length, _STEP):
                         size = min(_STEP, first + length - place)
                         os.posix_fadvise(descriptor, place, size, os.POSIX_FADV_WILLNEED)
+                        if place > first:
+                            os.pread(descriptor, 1, place - 1)  # waits for the step before
             finally:
                 os.close(descriptor)

@@ -88,16 +88,19 @@ class TestBuild:
             "engine": engine,
             "runtime": "python3.13",
             "architecture": architecture,
-            "start": "layer_start.txt",
+            "start": ["layer_start.inference.txt", f"layer_start.{engine}.txt"],
         }
-        lines = [line.split(" ", 1) for line in (python / "layer_start.txt").read_text().splitlines()]
+        lines = [
+            line.split(" ", 1) for line in (python / f"layer_start.{engine}.txt").read_text().splitlines()
+        ]
         for pieces, path in lines:
-            ends = [sum(map(int, piece.split("+"))) for piece in pieces.split(",")]
-            assert max(ends) <= (python / path).stat().st_size
+            starts = [int(piece.split("+")[0]) for piece in pieces.split(",")]
+            assert max(starts) < (python / path).stat().st_size
+        beside = folder / "LambdaInferenceLayer" / "python"
+        assert "obstore/_obstore.abi3.so" in (beside / "layer_start.inference.txt").read_text()
         assert f"{engine if engine != 'opennmt' else 'torch'}/__init__.pyc" in {path for _, path in lines}
         packages = {"opennmt": {"onmt", "torch"}, "ctranslate2": {"ctranslate2"}}[engine]
         assert packages | {"sentencepiece"} <= {path.name for path in python.iterdir()}
-        beside = folder / "LambdaInferenceLayer" / "python"
         assert {"lambda_inference", "msgspec", "obstore"} <= {path.name for path in beside.iterdir()}
 
     def test_machine(self, build):

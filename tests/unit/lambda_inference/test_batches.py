@@ -1,5 +1,6 @@
 """The manifest of a batch: what it says of results, of ranges without one, and that it says it once."""
 
+import functools
 import json
 
 import obstore
@@ -104,6 +105,14 @@ def test_what_has_no_result_says_why(bucket):
     assert (head["failed"], head["failed_ranges"], head["model"]) == (18, 6, None)
 
 
+def test_an_error_that_is_not_unicode_is_written(bucket):
+    """It is somebody's message, and JSON lets it hold half of a pair."""
+    noted = r'{"Error": "Runtime\ud800", "Cause": "it said \udfff"}'
+    obstore.put(bucket, "prediction_outputs/r-0/error.json", json.dumps(noted).encode())
+    _, (_, entry) = run(bucket, [piece(0)])
+    assert entry["error"] == {"code": "Runtime?", "message": "it said ?"}
+
+
 def test_the_same_results_make_one_manifest(bucket):
     """It is written again only when something has changed."""
     answer(0)
@@ -116,6 +125,10 @@ def test_the_same_results_make_one_manifest(bucket):
     assert (head["done"], head["failed_ranges"]) == (6, 0)
 
 
+def _nest(depth):
+    return functools.reduce(lambda inner, _: [inner], range(depth), [])
+
+
 @pytest.mark.parametrize(
     ("others", "field"),
     [
@@ -123,6 +136,10 @@ def test_the_same_results_make_one_manifest(bucket):
         ({"index": "inputs/other.json"}, "manifest.index"),
         ({"run": "../other"}, "manifest"),
         ({"request": None}, "manifest"),
+        ({"request": {"data": ["\ud800"]}}, "manifest"),
+        ({"corpus": {"\udfff": 1}}, "manifest"),
+        ({"run": "\ud800"}, "manifest"),
+        ({"request": {"data": _nest(5000)}}, "manifest"),
     ],
 )
 def test_a_bad_batch_is_refused(bucket, others, field):

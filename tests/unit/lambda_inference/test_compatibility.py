@@ -72,7 +72,7 @@ def test_a_model_larger_than_memory_is_refused():
 def test_without_a_layer_what_is_installed_counts(monkeypatch):
     """A function that runs in a development environment compares with that."""
     monkeypatch.setattr(_layer_marker, "libraries", {})
-    _compatibility.check(manifest(pytest=pytest.__version__, no_such_library="1"))
+    _compatibility.check(manifest(pytest=pytest.__version__, no_such_library="1", **{"": "1"}))
     with pytest.raises(Unavailable, match=r"pytest 1\.0"):
         _compatibility.check(manifest(pytest="1.0"))
 

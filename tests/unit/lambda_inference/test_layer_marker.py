@@ -48,7 +48,7 @@ def test_a_layer_for_every_engine_passes(write):
 
 def test_what_a_layer_says_of_its_start(write):
     """The package finds split libraries, and lists of what a start reads, in the folder of their marker."""
-    folder = write(split=["x/a.so"], start="layer_start.txt")
+    folder = write(split=["x/a.so"], start=["base.txt", "own.txt"])
     program = (
         "import sys, types; sys.modules['lambda_inference'] = types.ModuleType('lambda_inference'); "
         "sys.modules['lambda_inference'].__path__ = [sys.argv[1]]; "
@@ -62,7 +62,7 @@ def test_what_a_layer_says_of_its_start(write):
             env={"PYTHONPATH": os.pathsep.join(folders)}, capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
 
-    assert run(str(folder)) == f"True {[str(folder / 'layer_start.txt')]} False"
+    assert run(str(folder)) == f"True {[str(folder / name) for name in ('base.txt', 'own.txt')]} False"
     assert run() == "False [] False"
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,26 +15,34 @@ needs_advice = pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the 
 
 @needs_advice
 def test_pieces(tmp_path, monkeypatch):
-    """The kernel is asked for all pieces, in steps, in the list's order; a missing file is passed over."""
+    """The kernel is asked for all pieces, in the list's order; a missing file is passed over.
+
+    Before a third step is asked for, the first has arrived.
+    """
     asked = []
 
     def advise(descriptor, start, size, advice):
         asked.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, start, size, advice))
 
     monkeypatch.setattr(os, "posix_fadvise", advise)
+    monkeypatch.setattr(os, "pread", lambda _, size, start: asked.append(("wait", start, size)))
+    monkeypatch.setattr(_read_ahead, "_STEP", 1000)
     for name in ("a b.pyc", "c.so"):
         (tmp_path / name).write_bytes(b"x")
     list_ = tmp_path / "layer_start.txt"
-    list_.write_text("0+9 missing.pyc\n0+7 a b.pyc\n4096+1048577,8388608+5 c.so\n")
+    list_.write_text("0+9 missing.pyc\n0+7 a b.pyc\n4000+2001,8000+5 c.so\n")
     open_files = len(list(Path("/proc/self/fd").iterdir()))
     _read_ahead._read([str(list_)])
 
     needed = os.POSIX_FADV_WILLNEED
     assert asked == [
         ("a b.pyc", 0, 7, needed),
-        ("c.so", 4096, 1 << 20, needed),
-        ("c.so", 4096 + (1 << 20), 1, needed),
-        ("c.so", 8388608, 5, needed),
+        ("c.so", 4000, 1000, needed),
+        ("c.so", 5000, 1000, needed),
+        ("wait", 4999, 1),
+        ("c.so", 6000, 1, needed),
+        ("wait", 5999, 1),
+        ("c.so", 8000, 5, needed),
     ]
     assert len(list(Path("/proc/self/fd").iterdir())) == open_files
 
@@ -68,3 +77,15 @@ def test_a_system_without_advice(monkeypatch):
     monkeypatch.delattr(os, "posix_fadvise", raising=False)
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("there is nothing to read"))
     _read_ahead.begin(["x"])
+
+
+@needs_advice
+def test_no_further_process(monkeypatch):
+    """Where a limit of processes is reached, nothing is read ahead, and the import goes on."""
+
+    def refuse():
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    _read_ahead.begin(["x"])
+    assert "read-ahead" not in {thread.name for thread in threading.enumerate()}

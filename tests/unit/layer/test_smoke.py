@@ -12,7 +12,7 @@ from support.toy import HERE, Toy
 
 from layer.builder import tree as trees
 from layer.builder.errors import SmokeError
-from layer.builder.pack import interpreter
+from layer.builder.pack import interpreter, start
 from layer.builder.recipe import parse
 from layer.builder.slim.elf import is_elf
 from layer.builder.target import get_target
@@ -59,6 +59,24 @@ class TestOutcome:
         done = toy.run("import ctypes\nctypes.CDLL(str(pkg.HERE.parent / 'lib.so'))\nreturn 1")
 
         assert "lib.so" in done.opened
+
+    def test_present(self, toy):
+        """Of a mapped file it is told which pages were touched; an import later on adds none."""
+        (toy.tree / "large.bin").write_bytes(bytes(8 << 20))
+        start.cache_by_page(toy.tree)
+        script = """
+import mmap, pathlib
+file = open(pkg.HERE.parent / "large.bin", "rb")
+pkg.mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+return pkg.mapped[5 << 20]
+"""
+        pages = toy.run(script).present.get("large.bin")
+        if pages is None:
+            pytest.skip("this system does not tell")
+
+        assert (5 << 20) // 4096 in pages
+        assert len(pages) <= 16  # what the kernel maps around a page
+        assert "large.bin" not in toy.run("return 1").present
 
     def test_prepared(self, toy):
         """Who has something prepared is told where; who has not is given no such argument."""

@@ -1,79 +1,100 @@
-"""The list of what a start reads: files that are opened, and pieces of split libraries."""
+"""The list of what a start reads: files that are opened, and pages of large ones."""
 
-import struct
+import json
+from types import SimpleNamespace
 
 import pytest
-from support.libraries import make_library
 
-from layer.builder.pack import start as lists
-from layer.builder.slim.split import start
-from layer.builder.slim.split.layout import PAGE, parse
-from layer.builder.slim.split.restore import read_index
-from layer.builder.slim.split.write import split
+from layer.builder.pack import start
+from layer.builder.slim.split.layout import PAGE
 
-EH_FRAME = 0x6474E550
+LARGE = start.WHOLE + 1
 
 
-def test_list(tmp_path):
-    """Bytecode stands for its source; large, empty and missing files are left out; split ones come last."""
+@pytest.fixture
+def tree(tmp_path):
+    """Return a tree with files of many sizes."""
     for name, size in {
         "a.pyc": 5,
         "a.py": 6,
         "b.py": 7,
-        "x/large.so": lists.WHOLE + 1,
-        "x/small.so": lists.WHOLE,
+        "x/large.so": LARGE,
+        "x/read.bin": LARGE,
+        "x/unopened.so": LARGE,
+        "x/small.so": start.WHOLE,
         "x/empty.pyc": 0,
-        "x/split.so": 9,
         "unopened.pyc": 3,
     }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(bytes(size))
-    opened = ["x/split.so", "x/small.so", "b.py", "a.py", "x/large.so", "x/empty.py", "missing.py", "a.pyc"]
-    lists.write(tmp_path, opened, {"x/split.so": [(0, 2), (5, 4)]})
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(bytes(size))
+    return tmp_path / "tree"
 
-    assert (tmp_path / lists.NAME).read_text().splitlines() == [
-        f"0+{lists.WHOLE} x/small.so",
+
+OPENED = ["x/small.so", "b.py", "a.py", "x/large.so", "x/read.bin", "x/empty.py", "missing.py", "a.pyc"]
+
+
+def test_list(tree):
+    """Bytecode stands for its source; empty and missing files are left out; pages of large ones come last."""
+    start.write(tree / "list.txt", OPENED, {"x/large.so": [(0, 2), (5, 4)], "x/read.bin": []})
+
+    assert (tree / "list.txt").read_text().splitlines() == [
+        f"0+{start.WHOLE} x/small.so",
         "0+7 b.py",
         "0+5 a.pyc",
-        "0+2,5+4 x/split.so",
+        f"0+{2 * PAGE},{5 * PAGE}+{4 * PAGE} x/large.so",
     ]
 
 
-def make_split(version=1, encoding=0x1B, distance=-104, place=100):
-    """Return a split library whose header of unwinding tables is at a place of its first segment."""
-    data = bytearray(split(parse(make_library()), [(0, 3)]))
-    [table] = struct.unpack_from("<Q", data, 32)
-    for number in range(struct.unpack_from("<H", data, 56)[0]):
-        kind = struct.unpack_from("<I", data, table + number * 56)[0]
-        if kind == 6:  # PT_PHDR, which nothing here needs
-            entry = (EH_FRAME, 4, place, place, place, 50, 50, 4)
-            struct.pack_into("<IIQQQQQQ", data, table + number * 56, *entry)
-    struct.pack_into("<BBBBi", data, place, version, encoding, 3, 0x3B, distance)
-    return bytes(data)
+class Found:
+    """Pages of a tree's large files, as found by a build."""
+
+    def __init__(self, tree):
+        self.tree = tree
+        self.recipe = SimpleNamespace(folder=tree.parent / "recipe")
+        self.target = SimpleNamespace(record="host")
+
+    def __call__(self, present, *, retrace=False):
+        """Return them, from what a prediction had in memory."""
+        return start.find_pages(self.tree, OPENED, self.recipe, self.target, present, retrace=retrace)
+
+    def read_record(self):
+        """Return the paths that are recorded."""
+        return list(json.loads((self.recipe.folder / "host" / start.RECORD).read_text()))
 
 
-def test_pieces():
-    """All but packed code is read, and not the tables, which begin where their header says."""
-    data = make_split(distance=-(4 + 40))
-    end = read_index(data).blocks[0][0]
+def test_pages(tree):
+    """Those of mapped files count with what lies between; what is not mapped is read whole, and recorded."""
+    find = Found(tree)
+    found = find({"x/large.so": [0, 5, 5 + start.GAP + 2], "x/small.so": [0], "x/unopened.so": [0]})
 
-    assert end < len(data)
-    assert start.list_pieces(data) == [(0, 60), (150, end - 150)]
-    assert start.list_pieces(make_split(distance=-104)) == [(150, end - 150)]
-
-
-@pytest.mark.parametrize(
-    "damage", [{"version": 2}, {"encoding": 0x3B}, {"distance": 8}, {"distance": -(1 << 20)}]
-)
-def test_tables_that_are_not_understood(damage):
-    """They are read as well."""
-    data = make_split(**damage)
-    assert start.list_pieces(data) == [(0, read_index(data).blocks[0][0])]
+    assert found == {
+        "x/large.so": [(0, 6), (5 + start.GAP + 2, 1)],
+        "x/read.bin": [(0, -(-LARGE // PAGE))],
+    }
+    assert find.read_record() == ["x/large.so", "x/read.bin"]
+    assert find(None) == found == find({"x/large.so": [9]})
+    assert find({"x/large.so": [9]}, retrace=True)["x/large.so"] == [(9, 1)]
 
 
-def test_all_hot():
-    """A library without packed code is read whole."""
-    library = parse(make_library())
-    data = split(library, [(0, library.pages)])
-    assert start.list_pieces(data) == [(0, len(data))]
-    assert library.pages * PAGE < len(data)
+def test_other_files_than_recorded(tree):
+    """A record of other files says nothing; where nothing predicted, it stays."""
+    find = Found(tree)
+    find({"x/large.so": [3]})
+    (tree / "x" / "large.so").write_bytes(bytes(LARGE + 1))
+    assert find(None) == {}
+    assert find({"x/large.so": [4]})["x/large.so"] == [(4, 1)]
+
+
+def test_no_large_file(tree):
+    """Nothing is recorded of a layer without one."""
+    find = Found(tree)
+    for path in (tree / "x").iterdir():
+        path.unlink()
+    assert find({"x/large.so": [3]}, retrace=True) == {}
+    assert not find.recipe.folder.exists()
+
+
+def test_names():
+    """Two layers of a function have two lists: in Lambda they lie in one folder."""
+    assert start.get_name("a") != start.get_name("b")

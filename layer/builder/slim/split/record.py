@@ -1,6 +1,6 @@
-"""The record of hot pages, beside the lock: which pages of a library predictions have touched.
+"""Records of pages, beside the lock: of code that predictions touched, and of files that a start reads.
 
-A library is known by its sha256, so a record that was made of other wheels says nothing.
+A file is known by its sha256, so a record that was made of other wheels says nothing.
 """
 
 import json
@@ -12,20 +12,25 @@ from layer.builder.slim.split.pages import Run, format_runs, parse_runs
 from layer.builder.target import Target
 from layer.builder.tree import write_atomic
 
+HOT = "hot.json"
+"""The record of hot code."""
 
-def path_of(recipe: Recipe, target: Target) -> Path:
+
+def path_of(recipe: Recipe, target: Target, name: str = HOT) -> Path:
     """Return the path of a target's record."""
-    return recipe.folder / target.record / "hot.json"
+    return recipe.folder / target.record / name
 
 
-def read(recipe: Recipe, target: Target, libraries: Mapping[str, str]) -> dict[str, list[Run]] | None:
-    """Return the runs of hot pages, by library; None unless they are those of all these libraries.
+def read(
+    recipe: Recipe, target: Target, files: Mapping[str, str], name: str = HOT
+) -> dict[str, list[Run]] | None:
+    """Return the runs of pages, by file; None unless they are those of all these files.
 
-    ``libraries`` holds the sha256 of each by its path.
+    ``files`` holds the sha256 of each by its path.
     """
     try:
-        found = json.loads(path_of(recipe, target).read_text(encoding="utf-8"))
-        if {path: one["sha256"] for path, one in found.items()} != dict(libraries):
+        found = json.loads(path_of(recipe, target, name).read_text(encoding="utf-8"))
+        if {path: one["sha256"] for path, one in found.items()} != dict(files):
             return None
         return {path: parse_runs(one["pages"]) for path, one in found.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -33,8 +38,12 @@ def read(recipe: Recipe, target: Target, libraries: Mapping[str, str]) -> dict[s
 
 
 def write(
-    recipe: Recipe, target: Target, libraries: Mapping[str, str], hot: Mapping[str, Sequence[Run]]
+    recipe: Recipe,
+    target: Target,
+    files: Mapping[str, str],
+    pages: Mapping[str, Sequence[Run]],
+    name: str = HOT,
 ) -> None:
-    """Record the runs of hot pages of libraries, by their paths."""
-    table = {path: {"sha256": digest, "pages": format_runs(hot[path])} for path, digest in libraries.items()}
-    write_atomic(path_of(recipe, target), json.dumps(table, indent=1, sort_keys=True) + "\n")
+    """Record the runs of pages of files, by their paths."""
+    table = {path: {"sha256": digest, "pages": format_runs(pages[path])} for path, digest in files.items()}
+    write_atomic(path_of(recipe, target, name), json.dumps(table, indent=1, sort_keys=True) + "\n")

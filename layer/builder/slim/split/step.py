@@ -12,7 +12,7 @@ from layer.builder.recipe import ROOT, Recipe, SplitLibraries
 from layer.builder.report.facts import Split
 from layer.builder.slim.elf import is_elf
 from layer.builder.slim.globs import matches
-from layer.builder.slim.split import layout, pages, record, restore, start, write
+from layer.builder.slim.split import layout, pages, record, restore, write
 from layer.builder.slim.split.layout import PAGE
 from layer.builder.slim.split.pages import GAP, Run, group
 from layer.builder.slim.split.write import BLOCK, HANDLER, LEVEL, split
@@ -122,7 +122,7 @@ class Splitter:
         hot = sum(count for _, count in self.hot[path]) * PAGE
         library = layout.parse(self.sources[path].read_bytes())
         cold = library.pages * PAGE - hot
-        return Split(path, len(library.data), len(data), hot, cold, tuple(start.list_pieces(data)))
+        return Split(path, len(library.data), len(data), hot, cold)
 
     def _write(self, path: str, hot: Sequence[Run], level: int = LEVEL, block: int = BLOCK) -> bytes:
         """Write a split library into the tree."""
