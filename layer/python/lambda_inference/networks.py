@@ -41,7 +41,8 @@ def open_network(model: Model) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     files = {name: data for name, data in model.files.items() if name.endswith(".data")}
     weights = {}
-    with suppress(LookupError, ValueError):  # ONNX Runtime says better what is wrong with a network
+    # ONNX Runtime says better what is wrong with a network.
+    with suppress(LookupError, ValueError, TypeError, ArithmeticError):
         weights = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(np.frombuffer(data, dtype).reshape(shape))
             for name, dtype, shape, data in _list_weights(graph, files)

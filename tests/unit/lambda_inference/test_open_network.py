@@ -100,6 +100,10 @@ def test_weights_are_views_of_the_models_memory(runtime):
         network(tensor("short", 1, [2, 3], location="w.data", length=8)),
         network(tensor("odd", 1, [2], location="w.data", offset="x")),
         network(tensor("whole", 1, [2], location="w.data"))[:-9],
+        network(field(8, 5)),
+        network(field(2, b"float") + field(13, 5)),
+        field(7, 5),
+        network(tensor("huge", 1, [2**70], location="w.data")),
         b"",
     ],
 )
