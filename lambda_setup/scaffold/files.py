@@ -15,7 +15,7 @@ Files = dict[Path, Path | str]
 
 RECORDS = ROOT / ".layers" / "new"
 """What each function was made of: the files with their sha256."""
-_BY_BUILDS = {"wheels.lock", "files.trace", "proof.json"}
+_BY_BUILDS = {"wheels.lock", "files.trace", "hot.json", "start.json", "proof.json"}
 
 
 def write_files(files: Mapping[Path, Path | str]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from layer.builder import tree as trees
 from layer.builder.errors import BuildError, ReportError
-from layer.builder.pack import interpreter
+from layer.builder.pack import interpreter, start
 from layer.builder.recipe import ROOT
 from layer.builder.report import facts
 from layer.builder.report.facts import Report
@@ -115,6 +115,7 @@ def digest_inputs(job: Job, lock: locks.Lock) -> str:
     own = (path for path in here.rglob("*") if path.suffix in {".py", ".toml", ".css", ".html"})
     files = [*sorted(own), lock.path]
     files += [one.path_of(job.recipe, job.target) for one in (trace, record, proof)]
+    files.append(record.path_of(job.recipe, job.target, start.RECORD))
     files += sorted(HANDLERS.glob("*.so"))
     if job.recipe.smoke:
         files += inputs.list_code_files(job.recipe.smoke)

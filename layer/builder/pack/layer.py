@@ -61,10 +61,10 @@ def assemble(
     if strategy == "direct":
         layer.mkdir()
         tree.rename(python)
-        files = list(opened)
-        pages = start.find_pages(python, files, recipe, target, present, retrace=retrace)
-        start.write(python / start.get_name(recipe.name), files, pages)
-        recipes = filter(None, (recipe.base_layer, recipe))
+        if files := list(opened):
+            pages = start.find_pages(python, files, recipe, target, present, retrace=retrace)
+            start.write(python / start.get_name(recipe.name), files, pages)
+        recipes = filter(None, (recipe.base_layer, recipe if files else None))
         marker["start"] = [start.get_name(one.name) for one in recipes]
     else:
         python.mkdir(parents=True)

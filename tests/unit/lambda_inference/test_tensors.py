@@ -131,6 +131,18 @@ def test_a_tensor_larger_than_its_record_is_refused():
         tensors.load_checkpoint(memoryview(changed))
 
 
+@pytest.mark.parametrize("name", ["archive/version", "archive/data.pkl"])
+def test_a_record_larger_than_the_checkpoint_is_refused(monkeypatch, name):
+    """Torch would allocate what a record claims, 4 GB here, before it reads a byte."""
+    data = bytearray(rewritten(saved({"a": torch.zeros(4)}), zipfile.ZIP_STORED))
+    place = data.rindex(name.encode()) - 46  # of its entry in the directory
+    assert data[place : place + 4] == b"PK\x01\x02"
+    data[place + 24 : place + 28] = b"\xfb\xff\xff\xff"
+    monkeypatch.setattr(torch._C, "PyTorchFileReader", lambda _: pytest.fail("torch reads it"))
+    with pytest.raises(Unavailable, match="cannot be read"):
+        tensors.load_checkpoint(memoryview(bytes(data)))
+
+
 def safe(header: dict, data: bytes) -> memoryview:
     """Return a file in the safetensors format."""
     text = json.dumps(header).encode()

@@ -16,8 +16,14 @@ from lambda_setup.scaffold import blank, export, files
 from lambda_setup.scaffold.huggingface.modules import read_prompts
 from lambda_setup.scaffold.huggingface.recognition import Network, recognize
 from lambda_setup.scaffold.places import Places, check_free, find_places
+from layer.builder.pack import start
 from layer.builder.recipe import load
+from layer.builder.slim import trace
+from layer.builder.slim.split import record
+from layer.builder.target import get_target
+from layer.builder.verify import proof
 from layer.builder.wheels import draft
+from layer.builder.wheels import lock as locks
 from layer.builder.wheels.wheel import Wheel
 
 BERT = {"model_type": "bert", "architectures": ["BertModel"], "max_position_embeddings": 512}
@@ -365,11 +371,14 @@ def places(tmp_path) -> Places:
 def test_undo_removes_what_was_made(places, tmp_path):
     """And what builds recorded; then the name is free again, and there is nothing to undo."""
     (places.recipe / "host").mkdir()
-    (places.recipe / "host" / "wheels.lock").write_text("")
+    target = get_target("host")
+    recorded = {one.path_of(load("opennmt"), target).name for one in (locks, trace, proof, record)}
+    for name in (*recorded, start.RECORD):
+        (places.recipe / "host" / name).write_text("")
     with pytest.raises(CommandError, match="new mine --undo"):
         check_free(places, tmp_path)
     removed, kept = files.undo(places, root=tmp_path, records=tmp_path / "records")
-    assert (len(removed), kept) == (4, [])
+    assert (len(removed), kept) == (8, [])
     check_free(places, tmp_path)
     with pytest.raises(CommandError, match="no record"):
         files.undo(places, root=tmp_path, records=tmp_path / "records")

@@ -250,12 +250,12 @@ class TestFirst:
         python = built.layer / "python"
         compiled = [f"{name}c" if name.endswith(".py") else name for name in KEPT]
         assert sorted(contents(built.layer)) == sorted(
-            f"python/{name}" for name in (*compiled, "layer_target.json", "layer_start.txt")
+            f"python/{name}" for name in (*compiled, "layer_target.json", "layer_start.toy.txt")
         )
         opened = [
             name for name in compiled if (python / name).stat().st_size and not name.endswith("LICENSE")
         ]
-        assert set((python / "layer_start.txt").read_text().splitlines()) == {
+        assert set((python / "layer_start.toy.txt").read_text().splitlines()) == {
             f"0+{(python / name).stat().st_size} {name}" for name in opened
         }
         assert json.loads((python / "layer_target.json").read_text()) == {
@@ -264,7 +264,7 @@ class TestFirst:
             "runtime": get_target(HOST).runtime,
             "architecture": get_target(HOST).architecture,
             "libraries": {"helper": "1.0", "spare": "1.0", "toy": "1.0"},
-            "start": "layer_start.txt",
+            "start": ["layer_start.toy.txt"],
         }
         assert answered(python) == ANSWER
 
@@ -357,7 +357,7 @@ class TestAgain:
 
     @pytest.mark.parametrize(
         "name",
-        ["recipes/toy.toml", "recipes/toy/smoke.py", "files.trace", "proof.json",
+        ["recipes/toy.toml", "recipes/toy/smoke.py", "files.trace", "proof.json", "hot.json", "start.json",
          "out/layer/python/toy/words.pyc", "out/layer/python/new.py", "out/report.json", "out/build.json"],
     )  # fmt: skip
     def test_changed(self, built, name):
