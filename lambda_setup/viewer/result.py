@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -35,10 +36,13 @@ _SHOWN = 4
 _PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _RECORDS = "JSON lines", f"name a {PREDICTIONS}"
 _DAMAGES = (
-    ArithmeticError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
-    gzip.BadGzipFile, zipfile.BadZipFile, zlib.error,
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RuntimeError, SyntaxError, TypeError,
+    ValueError, gzip.BadGzipFile, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""What gzip, zipfile, json and numpy raise for a file that is another one, or not whole."""
+"""What gzip, zipfile, json and numpy raise for a file that is another one, or not whole.
+
+numpy parses headers as Python, and hands out the bytes of what is no array.
+"""
 
 
 @contextlib.contextmanager

@@ -289,10 +289,27 @@ def pack_damaged() -> bytes:
     return file.getvalue().replace(b"BZh9", b"BZh0")
 
 
+def pack_header(header: bytes, magic: bytes = b"\x93NUMPY\x01\x00") -> bytes:
+    """Return a zip file of arrays with a header, which numpy reads as Python."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in ("index.npy", "values.npy"):
+            archive.writestr(name, magic + len(header).to_bytes(2, "little") + header)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no zip", gzip.compress(b"{}"), pack_damaged()],
-    ids=["nothing", "no zip", "gzip", "packed otherwise"],
+    [
+        b"",
+        b"no zip",
+        gzip.compress(b"{}"),
+        pack_damaged(),
+        pack_header(b"{}", b"no array"),
+        pack_header(b"{\0\n"),
+        pack_header(b"{'descr': '3)i4', 'fortran_order': False, 'shape': (1,)}\n"),
+    ],
+    ids=["nothing", "no zip", "gzip", "packed otherwise", "no array", "no header", "no type"],
 )
 def test_damaged_arrays_are_named(tmp_path, content):
     """A file of arrays that is another one stands in the error, not in a traceback."""
