@@ -468,12 +468,14 @@ class Steps:
             wheels.ensure_tool("zstandard", ZSTANDARD, self.job.work / "tools")
             self.say(f"packing {trees.size(self.tree):,} bytes …")
         versions = {wheel.name: wheel.version for wheel in self.in_tree.wheels}
+        pages = {} if strategy == "nested" else start.find_pages(
+            self.tree, opened, self.recipe, self.target, self.present, self.say, retrace=self.job.retrace
+        )  # fmt: skip
         archive, files = assemble(
             self.tree, self.layer, strategy, self.recipe, self.target, versions,
             opened=opened,
             split=[one.path for one in divided],
-            present=self.present,
-            retrace=self.job.retrace,
+            pages=pages,
         )  # fmt: skip
         if libraries := trees.files(self.libraries):
             self.libraries.rename(self.layer / "lib")

@@ -1,13 +1,14 @@
 """The folder that Lambda mounts: a tree as it is, or in an archive, with a marker that says which."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from layer.builder import tree as trees
 from layer.builder.pack import archive, start
 from layer.builder.recipe import Recipe
 from layer.builder.report.facts import Archive, File
+from layer.builder.slim.split.pages import Run
 from layer.builder.target import Target
 
 MARKER = "layer_target.json"
@@ -26,8 +27,7 @@ def assemble(
     *,
     opened: Iterable[str] = (),
     split: Sequence[str] = (),
-    present: start.Present | None = None,
-    retrace: bool = False,
+    pages: Mapping[str, Sequence[Run]] | None = None,
 ) -> tuple[Archive | None, list[File]]:
     """Make a layer's folder of a tree, which is moved there or packed, with the function's marker.
 
@@ -40,14 +40,14 @@ def assemble(
         libraries: versions by distribution.
         opened: the files that the prediction opened, if known.
         split: the split libraries.
-        present: of large files the pages that the prediction had in memory, if it ran.
-        retrace: whether these replace what is recorded.
+        pages: of large files the pages that a start reads.
 
     Returns:
         The archive, if there is one, and every file of the layer and of its archive.
 
     """
     python = layer / "python"
+    lists = [start.get_name(recipe.base_layer.name)] if recipe.base_layer else []
     marker: dict[str, object] = {
         "recipe": recipe.name,
         "engine": recipe.engine,
@@ -62,10 +62,8 @@ def assemble(
         layer.mkdir()
         tree.rename(python)
         if files := list(opened):
-            pages = start.find_pages(python, files, recipe, target, present, retrace=retrace)
-            start.write(python / start.get_name(recipe.name), files, pages)
-        recipes = filter(None, (recipe.base_layer, recipe if files else None))
-        marker["start"] = [start.get_name(one.name) for one in recipes]
+            start.write(python / start.get_name(recipe.name), files, pages or {})
+            lists.append(start.get_name(recipe.name))
     else:
         python.mkdir(parents=True)
         inside = trees.files(tree)
@@ -73,6 +71,8 @@ def assemble(
         contents = Archive(packed.bytes, packed.tree_bytes, packed.files)
         marker["archive"] = {"file": ARCHIVE, "index": packed.index_sha256, "bytes": packed.tree_bytes}
         (python / "unzip_requirements.py").write_text(UNZIP)
+    if lists:
+        marker["starts"] = lists
     if recipe.engine or contents:
         (python / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
     plain = [file for file in trees.files(python) if file.path != ARCHIVE]  # listed by its files instead

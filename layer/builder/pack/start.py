@@ -5,7 +5,8 @@ some pages. They are recorded beside the lock, for layers that are built where n
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from layer.builder import tree as trees
@@ -24,7 +25,7 @@ GAP = 16
 
 
 Present = Mapping[str, Sequence[int]]
-"""Pages that were in memory when a prediction ended, by mapped file."""
+"""Pages that were read when a prediction ended, by file."""
 
 
 def get_name(recipe: str) -> str:
@@ -42,7 +43,7 @@ def cache_by_page(tree: Path) -> None:
         return
     for one in trees.files(tree):
         if one.size > WHOLE:
-            with (tree / one.path).open("rb", buffering=0) as file:
+            with suppress(OSError), (tree / one.path).open("rb", buffering=0) as file:
                 os.fsync(file.fileno())  # what is not written yet stays
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
@@ -56,29 +57,28 @@ def find_pages(
     recipe: Recipe,
     target: Target,
     present: Present | None,
+    say: Callable[[str], None],
     *,
     retrace: bool,
 ) -> dict[str, list[Run]]:
     """Return the pages that a start reads of large files of a tree that the prediction ``opened``.
 
-    They are those that are recorded for these files. Without a record, or to ``retrace``, they are those that
-    were ``present``, and are recorded; a file that is not mapped is read whole. Where nothing predicted,
-    there are none.
+    They are those that are recorded for these files. If one has no record, or to ``retrace``, they are those
+    that were ``present``, and are recorded. Where nobody could tell, a file without a record is not read
+    ahead, and ``say`` is called with its name.
     """
-    wanted = set(opened)
-    large = {file.path: file.size for file in trees.files(tree) if file.size > WHOLE and file.path in wanted}
-    if not large:
-        return {}
+    wanted = {name for one in opened for name in _list_names(one)}
+    large = [file.path for file in trees.files(tree) if file.size > WHOLE and file.path in wanted]
     hashes = {path: trees.file_sha256(tree / path) for path in large}
-    recorded = record.read(recipe, target, hashes, RECORD)
-    if present is None or (recorded is not None and not retrace):
-        return recorded or {}
-    pages = {
-        path: group(present[path], GAP) if path in present else [(0, -(-size // PAGE))]
-        for path, size in large.items()
-    }
-    record.write(recipe, target, hashes, pages, RECORD)
-    return pages
+    recorded = record.read_known(recipe, target, hashes, RECORD)
+    unknown = hashes.keys() - recorded.keys()
+    if present is not None and (unknown or (retrace and large)):
+        recorded = {path: group(present.get(path, ()), GAP) for path in large}
+        record.write(recipe, target, hashes, recorded, RECORD)
+    elif unknown:
+        names = ", ".join(sorted(unknown))
+        say(f"{names}: it is not recorded which pages a start reads, so none are read ahead")
+    return recorded
 
 
 def write(path: Path, opened: Iterable[str], pages: Mapping[str, Sequence[Run]]) -> None:

@@ -30,7 +30,8 @@ class Outcome:
     ``modules`` were imported; ``failures`` holds, by module, the error of each import that failed, and the
     files that it led through. ``unseen`` says why what native code opened is not there; empty if it is.
     ``touched`` holds, by split library, the pages of code that were cold and were unpacked; ``present``, by
-    mapped file, the pages that were in memory when the prediction ended, before any further import.
+    file, the pages that were read when the prediction ended, before any further import; None where the system
+    does not tell.
     """
 
     answer: str
@@ -39,7 +40,7 @@ class Outcome:
     failures: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unseen: str = ""
     touched: dict[str, list[int]] = field(default_factory=dict)
-    present: dict[str, list[int]] = field(default_factory=dict)
+    present: dict[str, list[int]] | None = None
 
     @property
     def errors(self) -> dict[str, str]:

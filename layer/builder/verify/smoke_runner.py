@@ -25,6 +25,7 @@ _WRITES = {
 _ENTRY = struct.Struct("=Q")
 _PRESENT = 3 << 62
 """Bits of an entry of a page that is in memory, or was (proc_pid_pagemap(5))."""
+_PAGE = 4096
 
 
 class AuditHook:
@@ -86,10 +87,15 @@ def list_mapped_files(tree: str) -> set[str]:
     return {path for path in paths if path.startswith(tree)}
 
 
-def list_present_pages(tree: str) -> dict[str, list[int]]:
-    """Return, by mapped file of the tree, the pages that this process has in memory: touched, or near."""
+def list_present_pages(tree: str, opened: set[str]) -> dict[str, list[int]] | None:
+    """Return, by large file of the tree, the pages that were read; None where the system does not tell.
+
+    Of a mapped file those are the ones that this process has in memory: touched, or near. Another one that is
+    ``opened`` is read whole.
+    """
     found: dict[str, list[int]] = {}
     size = os.sysconf("SC_PAGESIZE")
+    parts = range(size // _PAGE)
     try:
         with (
             open("/proc/self/maps", encoding="utf-8") as lines,  # noqa: PTH123
@@ -105,10 +111,19 @@ def list_present_pages(tree: str) -> dict[str, list[int]]:
                 start = int(offset, 16) // size
                 pages = found.setdefault(path[0].removeprefix(tree), [])
                 pages += [
-                    start + n for n, (entry,) in enumerate(_ENTRY.iter_unpack(entries)) if entry & _PRESENT
+                    (start + number) * len(parts) + part
+                    for number, (entry,) in enumerate(_ENTRY.iter_unpack(entries))
+                    if entry & _PRESENT
+                    for part in parts
                 ]
     except OSError:
-        return {}  # no Linux, or one that does not tell
+        return None  # no Linux, or one that does not tell
+    if found and not any(found.values()):
+        return None  # an emulator's addresses are not the kernel's
+    for path in opened:
+        name = path.removeprefix(tree)
+        if path.startswith(tree) and name not in found and os.path.isfile(path):  # noqa: PTH113
+            found[name] = list(range(-(-os.path.getsize(path) // _PAGE)))  # noqa: PTH202
     return {path: sorted(set(pages)) for path, pages in found.items()}
 
 
@@ -186,7 +201,7 @@ def main() -> None:
     sys.addaudithook(hook)
     answer = predict(plan["script"], plan["arguments"]) if plan["script"] else None
     own_tree = trees[0]
-    present = list_present_pages(own_tree)
+    present = list_present_pages(own_tree, hook.opened)
     failures = import_modules(plan["modules"], plan["progress"])
     roots = [*trees, *standard, *plan["code"], plan["script"] or trees[0], os.path.abspath(__file__)]  # noqa: PTH100
     if outside := list_foreign_modules(roots):

@@ -53,7 +53,7 @@ split = any("split" in marker for marker in _markers)
 start = [
     os.path.join(entry, name)  # noqa: PTH118 - fewer imports
     for entry, marker in zip(sys.path, _markers, strict=True)
-    for name in marker.get("start", ())
+    for name in marker.get("starts", ())
 ]
 """Layers' lists of what a start reads."""
 libraries: dict[str, str] = {

@@ -18,6 +18,8 @@ _DTYPES = {
 _GRAPH, _INITIALIZER = 7, 5
 _DIMS, _DATA_TYPE, _NAME, _EXTERNAL_DATA = 1, 2, 8, 13
 _KEY, _VALUE = 1, 2
+_LONGEST = 64
+"""Bits of a number."""
 
 
 def open_network(model: Model) -> Any:
@@ -105,6 +107,8 @@ def _read_number(message: memoryview, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 128:  # noqa: PLR2004 - the last group
             return number, at
+        if shift > _LONGEST:
+            raise ValueError("a number is too long")
 
 
 def _unpack(message: memoryview) -> list[int]:

@@ -88,7 +88,7 @@ class TestBuild:
             "engine": engine,
             "runtime": "python3.13",
             "architecture": architecture,
-            "start": ["layer_start.inference.txt", f"layer_start.{engine}.txt"],
+            "starts": ["layer_start.inference.txt", f"layer_start.{engine}.txt"],
         }
         lines = [
             line.split(" ", 1) for line in (python / f"layer_start.{engine}.txt").read_text().splitlines()

@@ -48,7 +48,7 @@ def test_a_layer_for_every_engine_passes(write):
 
 def test_what_a_layer_says_of_its_start(write):
     """The package finds split libraries, and lists of what a start reads, in the folder of their marker."""
-    folder = write(split=["x/a.so"], start=["base.txt", "own.txt"])
+    folder = write(split=["x/a.so"], starts=["base.txt", "own.txt"])
     program = (
         "import sys, types; sys.modules['lambda_inference'] = types.ModuleType('lambda_inference'); "
         "sys.modules['lambda_inference'].__path__ = [sys.argv[1]]; "

@@ -103,6 +103,7 @@ def test_weights_are_views_of_the_models_memory(runtime):
         network(field(8, 5)),
         network(field(2, b"float") + field(13, 5)),
         field(7, 5),
+        b"\x3a" + b"\xff" * 9_000_000,
         network(tensor("huge", 1, [2**70], location="w.data")),
         b"",
     ],

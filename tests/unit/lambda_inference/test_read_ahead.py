@@ -17,7 +17,7 @@ needs_advice = pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the 
 def test_pieces(tmp_path, monkeypatch):
     """The kernel is asked for all pieces, in the list's order; a missing file is passed over.
 
-    Before a third step is asked for, the first has arrived.
+    Before more than two steps of it are on their way, what was asked first is waited for.
     """
     asked = []
 
@@ -30,7 +30,7 @@ def test_pieces(tmp_path, monkeypatch):
     for name in ("a b.pyc", "c.so"):
         (tmp_path / name).write_bytes(b"x")
     list_ = tmp_path / "layer_start.txt"
-    list_.write_text("0+9 missing.pyc\n0+7 a b.pyc\n4000+2001,8000+5 c.so\n")
+    list_.write_text("0+9 missing.pyc\n0+7 a b.pyc\n4000+2001,8000+999 c.so\n0+1 a b.pyc\n")
     open_files = len(list(Path("/proc/self/fd").iterdir()))
     _read_ahead._read([str(list_)])
 
@@ -41,10 +41,11 @@ def test_pieces(tmp_path, monkeypatch):
         ("c.so", 5000, 1000, needed),
         ("wait", 4999, 1),
         ("c.so", 6000, 1, needed),
+        ("c.so", 8000, 999, needed),
         ("wait", 5999, 1),
-        ("c.so", 8000, 5, needed),
+        ("a b.pyc", 0, 1, needed),
     ]
-    assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_files + 1  # of the last step
 
 
 @needs_advice

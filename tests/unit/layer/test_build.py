@@ -264,7 +264,7 @@ class TestFirst:
             "runtime": get_target(HOST).runtime,
             "architecture": get_target(HOST).architecture,
             "libraries": {"helper": "1.0", "spare": "1.0", "toy": "1.0"},
-            "start": ["layer_start.toy.txt"],
+            "starts": ["layer_start.toy.txt"],
         }
         assert answered(python) == ANSWER
 
@@ -539,6 +539,44 @@ class TestProof:
 
         assert done.report.proven
         assert json.loads(copy.record("proof.json").read_text())["answer"]["greeting"] == "hi you"
+
+    @pytest.mark.check
+    @pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="this system does not tell")
+    def test_large_file(self, tmp_path, monkeypatch):
+        """Of a large file the layer's list has the pages that were touched when it was traced."""
+        folder = tmp_path / "wheels"
+        folder.mkdir()
+        wheel(folder, "wide", {"wide/__init__.py": "", "wide/large.bin": bytes(8 << 20)})
+        monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+        recipe = tmp_path / "wide.toml"
+        recipe.write_text(
+            'name = "wide"\nrequirements = ["wide==1.0"]\n'
+            '[smoke]\nscript = "wide.py"\narguments.page = 1000\n'
+        )
+        script = """
+import mmap, pathlib
+def answer(page):
+    import wide
+    with open(pathlib.Path(wide.__file__).parent / "large.bin", "rb") as file:
+        wide.mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return wide.mapped[page * 4096]
+"""
+        (tmp_path / "wide.py").write_text(script)
+
+        def list_pages(**options):
+            done = run(recipe, tmp_path / "out", tmp_path / "work", **options)
+            lines = (done.layer / "python" / "layer_start.wide.txt").read_text().splitlines()
+            (pages,) = (line.split(" ")[0] for line in lines if line.endswith(" wide/large.bin"))
+            first, length = map(int, pages.split("+"))
+            assert length <= 16 * 4096
+            return first // 4096, (first + length) // 4096
+
+        first, last = list_pages()
+        assert first <= 1000 < last
+        recipe.write_text(recipe.read_text().replace("1000", "500"))
+        assert list_pages() == (first, last)
+        first, last = list_pages(retrace=True)
+        assert first <= 500 < last
 
     @pytest.mark.check
     @pytest.mark.skipif(not shutil.which("cc"), reason="it takes a C compiler to link two libraries")

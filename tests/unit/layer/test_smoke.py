@@ -1,12 +1,16 @@
 """The smoke prediction, on toy trees: what it is given, what it may not do, and what it tells."""
 
+import builtins
+import io
 import json
+import os
 import shutil
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.toy import HERE, Toy
 
@@ -17,6 +21,7 @@ from layer.builder.recipe import parse
 from layer.builder.slim.elf import is_elf
 from layer.builder.target import get_target
 from layer.builder.verify import smoke as smokes
+from layer.builder.verify import smoke_runner
 from layer.builder.verify.inputs import count_code_bytes, list_code_files, prepare
 from layer.builder.verify.prediction import Prediction
 
@@ -61,22 +66,49 @@ class TestOutcome:
         assert "lib.so" in done.opened
 
     def test_present(self, toy):
-        """Of a mapped file it is told which pages were touched; an import later on adds none."""
-        (toy.tree / "large.bin").write_bytes(bytes(8 << 20))
-        start.cache_by_page(toy.tree)
-        script = """
-import mmap, pathlib
-file = open(pkg.HERE.parent / "large.bin", "rb")
-pkg.mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-return pkg.mapped[5 << 20]
-"""
-        pages = toy.run(script).present.get("large.bin")
-        if pages is None:
+        """It is told which pages of a mapped file were touched; an import later on adds none."""
+        if not Path("/proc/self/pagemap").exists():
             pytest.skip("this system does not tell")
+        for name in ("large.bin", "late.bin"):
+            (toy.tree / name).write_bytes(bytes(8 << 20))
+        start.cache_by_page(toy.tree)
+        mapped = """
+import mmap, pathlib
+file = open(pathlib.Path(pkg.__file__).parent.parent / "NAME.bin", "rb")
+mapped = pkg.NAME = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+"""
+        toy.write("tree/pkg/late.py", "import pkg" + mapped.replace("NAME", "late") + "mapped[5 << 20]\n")
+        asked = toy.smoke(mapped.replace("NAME", "large") + "return mapped[5 << 20]")
+        found = smokes.run(asked, [toy.tree], HERE, toy.folder / "prepared", ["pkg.late"])
 
-        assert (5 << 20) // 4096 in pages
-        assert len(pages) <= 16  # what the kernel maps around a page
-        assert "large.bin" not in toy.run("return 1").present
+        assert found.errors == {}
+        assert (5 << 20) // 4096 in found.present["large.bin"]
+        assert len(found.present["large.bin"]) <= 16  # what the kernel maps around a page
+        assert "late.bin" not in found.present
+        assert "late.bin" in found.opened
+
+    def test_read(self, toy):
+        """What is read and not mapped counts whole."""
+        if not Path("/proc/self/pagemap").exists():
+            pytest.skip("this system does not tell")
+        done = toy.run("return (pkg.HERE / 'data.json').read_text()")
+        assert done.present["pkg/data.json"] == [0]
+
+    @pytest.mark.parametrize("failure", ["no pagemap", "another machine's addresses"])
+    def test_pages_that_nobody_can_tell(self, monkeypatch, failure):
+        """Nothing is known then, which is something else than that nothing was read."""
+        original = open
+
+        def open_other(path, *arguments, **options):
+            if path == "/proc/self/pagemap":
+                if failure == "no pagemap":
+                    raise PermissionError
+                return io.BytesIO()
+            return original(path, *arguments, **options)
+
+        monkeypatch.setattr(builtins, "open", open_other)
+        library = str(Path(msgspec._core.__file__).resolve().parent)
+        assert smoke_runner.list_present_pages(library + os.sep, set()) is None
 
     def test_prepared(self, toy):
         """Who has something prepared is told where; who has not is given no such argument."""

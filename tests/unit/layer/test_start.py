@@ -1,6 +1,7 @@
 """The list of what a start reads: files that are opened, and pages of large ones."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -47,16 +48,19 @@ def test_list(tree):
 
 
 class Found:
-    """Pages of a tree's large files, as found by a build."""
+    """Pages of a tree's large files, as found by a build, and what it said."""
 
     def __init__(self, tree):
         self.tree = tree
         self.recipe = SimpleNamespace(folder=tree.parent / "recipe")
         self.target = SimpleNamespace(record="host")
+        self.said = []
 
-    def __call__(self, present, *, retrace=False):
-        """Return them, from what a prediction had in memory."""
-        return start.find_pages(self.tree, OPENED, self.recipe, self.target, present, retrace=retrace)
+    def __call__(self, present, opened=OPENED, *, retrace=False):
+        """Return them, from what a prediction had read."""
+        return start.find_pages(
+            self.tree, opened, self.recipe, self.target, present, self.said.append, retrace=retrace
+        )
 
     def read_record(self):
         """Return the paths that are recorded."""
@@ -64,25 +68,30 @@ class Found:
 
 
 def test_pages(tree):
-    """Those of mapped files count with what lies between; what is not mapped is read whole, and recorded."""
+    """Those that were read count with what lies between, and are recorded; a trace replaces them."""
     find = Found(tree)
     found = find({"x/large.so": [0, 5, 5 + start.GAP + 2], "x/small.so": [0], "x/unopened.so": [0]})
 
-    assert found == {
-        "x/large.so": [(0, 6), (5 + start.GAP + 2, 1)],
-        "x/read.bin": [(0, -(-LARGE // PAGE))],
-    }
+    assert found == {"x/large.so": [(0, 6), (5 + start.GAP + 2, 1)], "x/read.bin": []}
     assert find.read_record() == ["x/large.so", "x/read.bin"]
     assert find(None) == found == find({"x/large.so": [9]})
     assert find({"x/large.so": [9]}, retrace=True)["x/large.so"] == [(9, 1)]
+    assert not find.said
+
+
+def test_bytecode(tree):
+    """A large module is looked up by what was compiled of it."""
+    (tree / "large.pyc").write_bytes(bytes(LARGE))
+    assert Found(tree)({"large.pyc": [1]}, ["large.py"]) == {"large.pyc": [(1, 1)]}
 
 
 def test_other_files_than_recorded(tree):
-    """A record of other files says nothing; where nothing predicted, it stays."""
+    """A record of another file says nothing; where nobody can tell, it is named, and the others stay."""
     find = Found(tree)
-    find({"x/large.so": [3]})
+    find({"x/large.so": [3], "x/read.bin": [0]})
     (tree / "x" / "large.so").write_bytes(bytes(LARGE + 1))
-    assert find(None) == {}
+    assert find(None) == {"x/read.bin": [(0, 1)]}
+    assert [line.split(":")[0] for line in find.said] == ["x/large.so"]
     assert find({"x/large.so": [4]})["x/large.so"] == [(4, 1)]
 
 
@@ -92,7 +101,24 @@ def test_no_large_file(tree):
     for path in (tree / "x").iterdir():
         path.unlink()
     assert find({"x/large.so": [3]}, retrace=True) == {}
+    assert find(None) == {}
     assert not find.recipe.folder.exists()
+    assert not find.said
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no advice")
+def test_the_page_cache(tree, monkeypatch):
+    """Large files are read anew, and no longer by readahead; a file system that refuses is no error."""
+    asked = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *call: asked.append(call[3]))
+    start.cache_by_page(tree)
+    assert asked == [os.POSIX_FADV_DONTNEED, os.POSIX_FADV_RANDOM] * 3
+
+    def refuse(_):
+        raise OSError
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    start.cache_by_page(tree)
 
 
 def test_names():

@@ -21,20 +21,29 @@ def path_of(recipe: Recipe, target: Target, name: str = HOT) -> Path:
     return recipe.folder / target.record / name
 
 
-def read(
-    recipe: Recipe, target: Target, files: Mapping[str, str], name: str = HOT
-) -> dict[str, list[Run]] | None:
-    """Return the runs of pages, by file; None unless they are those of all these files.
+def read(recipe: Recipe, target: Target, files: Mapping[str, str]) -> dict[str, list[Run]] | None:
+    """Return the runs of hot pages, by library; None unless they are those of all these libraries.
 
     ``files`` holds the sha256 of each by its path.
     """
+    hashes, pages = _read(path_of(recipe, target))
+    return pages if hashes and hashes == dict(files) else None
+
+
+def read_known(recipe: Recipe, target: Target, files: Mapping[str, str], name: str) -> dict[str, list[Run]]:
+    """Return the runs of pages of those files that have a record."""
+    hashes, pages = _read(path_of(recipe, target, name))
+    return {path: pages[path] for path, digest in files.items() if hashes.get(path) == digest}
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, list[Run]]]:
+    """Return what a record has of each file: its sha256, and its pages' runs; nothing if it is damaged."""
     try:
-        found = json.loads(path_of(recipe, target, name).read_text(encoding="utf-8"))
-        if {path: one["sha256"] for path, one in found.items()} != dict(files):
-            return None
-        return {path: parse_runs(one["pages"]) for path, one in found.items()}
+        found = json.loads(path.read_text(encoding="utf-8"))
+        hashes = {name: one["sha256"] for name, one in found.items()}
+        return hashes, {name: parse_runs(one["pages"]) for name, one in found.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None
+        return {}, {}
 
 
 def write(
