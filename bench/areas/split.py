@@ -115,8 +115,7 @@ def measure_wrong() -> Iterator[Row]:
         unit=OF_TIME,
         baseline=baseline,
         goal=1.03,
-        cause="blocks that no start was traced with are read and unpacked as before, and are a larger share "
-        "of a start since it reads the rest ahead",
+        cause="49 blocks are read and unpacked when they are called, which takes 26 ms",
     )
 
 

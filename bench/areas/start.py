@@ -169,8 +169,8 @@ def compare(
         unit=OF_TIME,
         baseline=f"the same function {where}; {cpu:.2f} × its processor time; of its whole: {parts}",  # noqa: RUF001
         goal=goal,
-        cause="only this package, torch's imports and what was unpacked have changed: processor time is "
-        f"{cpu:.2f} × what it was, and the rest is waiting for files that are not in memory",  # noqa: RUF001
+        cause="only this package, torch's imports, what was unpacked and what is read ahead have changed: "
+        f"processor time is {cpu:.2f} × what it was, the rest is waiting for files",  # noqa: RUF001
     )
 
 
