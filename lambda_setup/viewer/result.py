@@ -41,7 +41,7 @@ _DAMAGES = (
 )  # fmt: skip
 """What gzip, zipfile, json and numpy raise for a file that is another one, or not whole.
 
-numpy parses headers as Python, and hands out the bytes of what is no array.
+numpy parses headers as Python, and hands out as bytes what has none.
 """
 
 

@@ -11,8 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 _STEP = 256 << 10
-"""Bytes that the kernel is asked for before the step that came before is waited for: the disk answers in the
-order that it is asked, and an import that reads a file of its own waits for what was asked earlier."""
+"""Bytes that the kernel is asked for before the step that came before is waited for.
+
+The disk answers in the order that it is asked. An import that reads a file of its own waits for what was
+asked earlier.
+"""
 
 
 def begin(lists: Sequence[str]) -> None:
