@@ -468,9 +468,11 @@ class Steps:
             wheels.ensure_tool("zstandard", ZSTANDARD, self.job.work / "tools")
             self.say(f"packing {trees.size(self.tree):,} bytes …")
         versions = {wheel.name: wheel.version for wheel in self.in_tree.wheels}
-        pages = {} if strategy == "nested" else start.find_pages(
-            self.tree, opened, self.recipe, self.target, self.present, self.say, retrace=self.job.retrace
-        )  # fmt: skip
+        pages = {}
+        if strategy == "direct" and start.is_read(self.recipe):
+            pages = start.find_pages(
+                self.tree, opened, self.recipe, self.target, self.present, self.say, retrace=self.job.retrace
+            )
         archive, files = assemble(
             self.tree, self.layer, strategy, self.recipe, self.target, versions,
             opened=opened,

@@ -61,7 +61,7 @@ def assemble(
     if strategy == "direct":
         layer.mkdir()
         tree.rename(python)
-        if files := list(opened):
+        if (files := list(opened)) and start.is_read(recipe):
             start.write(python / start.get_name(recipe.name), files, pages or {})
             lists.append(start.get_name(recipe.name))
     else:

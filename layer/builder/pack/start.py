@@ -33,6 +33,11 @@ def get_name(recipe: str) -> str:
     return f"layer_start.{recipe}.txt"
 
 
+def is_read(recipe: Recipe) -> bool:
+    """Return whether a layer's list is read: by the runtime, which layers of libraries alone do not have."""
+    return bool(recipe.engine or (recipe.smoke and recipe.smoke.function))
+
+
 def cache_by_page(tree: Path) -> None:
     """Have the large files of a tree in the page cache, page by page.
 

@@ -550,7 +550,7 @@ class TestProof:
         monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
         recipe = tmp_path / "wide.toml"
         recipe.write_text(
-            'name = "wide"\nrequirements = ["wide==1.0"]\n'
+            'name = "wide"\nengine = "wide"\nrequirements = ["wide==1.0"]\n'
             '[smoke]\nscript = "wide.py"\narguments.page = 1000\n'
         )
         script = """
