@@ -232,7 +232,7 @@ def _find_program_headers_end(data: bytes) -> int:
 
 
 def parse_segments(data: bytes) -> Iterator[Segment]:
-    """Yield the program headers of a library; a damaged one is a ValueError or a struct.error."""
+    """Yield the program headers of a library; of a damaged one the error is one of DAMAGES."""
     header = _parse_header(data)
     offset, size, count = header[5], header[9], header[10]
     if count and size != SEGMENT.size:

@@ -77,6 +77,20 @@ def test_what_is_no_split_library():
         read_index(whole_one + b"x")
 
 
+@pytest.mark.parametrize("place", ["program headers", "index"])
+def test_a_place_beyond_all_files(place):
+    """The damage is named, although no file could be so long."""
+    data = bytearray(split(parse(make_library()), [(0, 5)]))
+    [table] = struct.unpack_from("<Q", data, 32)
+    count, field = struct.unpack_from("<H", data, 56)[0], 32
+    if place == "index":
+        kinds = [struct.unpack_from("<I", data, table + number * 56)[0] for number in range(count)]
+        field = table + kinds.index(0x6C634C44) * 56 + 8
+    struct.pack_into("<Q", data, field, (1 << 63) + 64)
+    with pytest.raises(ElfError, match="not a split library"):
+        read_index(bytes(data))
+
+
 def test_calls_of_the_handler():
     """The entry of a function that the handler takes has the handler's name for it; others stay."""
     library, names = parse(make_library()), 1 << 20

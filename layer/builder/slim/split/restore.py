@@ -1,10 +1,9 @@
 """Read a split library as a loader and the handler see it, and compare it with the original."""
 
-import struct
 from typing import NamedTuple
 
 from layer.builder.errors import ElfError
-from layer.builder.slim.elf import Segment, parse_segments
+from layer.builder.slim.elf import DAMAGES, Segment, parse_segments
 from layer.builder.slim.split import layout
 from layer.builder.slim.split.layout import PAGE, Library
 from layer.builder.slim.split.pages import Run
@@ -73,7 +72,7 @@ def read_index(data: bytes) -> Index:
     """Return where the code of a split library is; ElfError if it is not one, is damaged, or not whole."""
     try:
         return _parse_index(data)
-    except (ValueError, struct.error) as error:
+    except DAMAGES as error:
         raise ElfError(f"it is not a split library: {error}") from None
 
 
