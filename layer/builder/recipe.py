@@ -43,6 +43,7 @@ A recipe is a folder: ``recipe.toml``, ``patches/``, and one folder a target wit
 and proof. A recipe may also be a single file, ``NAME.toml``; its records are in ``NAME/``.
 """
 
+import os
 import re
 import tomllib
 import warnings
@@ -168,14 +169,14 @@ def normalise(name: str) -> str:
 def load(name: str) -> Recipe:
     """Read a recipe by its name or by the path of its file, which the message of an error names."""
     path = Path(name) if name.endswith(".toml") else RECIPES / name / FILE
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - it also says no to a path that is too long
         known = ", ".join(sorted(file.parent.name for file in RECIPES.glob(f"*/{FILE}")))
         raise RecipeError(f"there is no recipe {path}; known recipes: {known}")
     try:
         table, text, folders = _read(path.resolve())
         records = path.resolve().parent if path.name == FILE else path.resolve().with_suffix("")
         return parse(table, records, text, folders)
-    except (FileNotFoundError, tomllib.TOMLDecodeError, RecipeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, RecipeError) as error:
         raise RecipeError(f"{path}: {error}") from None
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise RecipeError(

@@ -155,6 +155,20 @@ class TestLoad:
         with pytest.raises(RecipeError, match=rf"no recipe .*known recipes: {', '.join(SHIPPED)}"):
             load("opennnmt")
 
+    @pytest.mark.parametrize(
+        "line",
+        ['include = ["NAME"]', 'extends = "NAME"', 'smoke.script = "NAME"', 'smoke.script = "/"',
+         'smoke.arguments.model = "NAME"\nsmoke.script = "mine.toml"'],
+    )  # fmt: skip
+    def test_path_too_long(self, tmp_path, line):
+        """A path that no file can have is named as the recipe's fault; so is a folder in a file's place."""
+        path = tmp_path / "mine.toml"
+        path.write_text(f'name = "mine"\nrequirements = []\n{line.replace("NAME", "a" * 300)}\n')
+        with pytest.raises(RecipeError, match=r"mine\.toml: "):
+            load(str(path))
+        with pytest.raises(RecipeError, match=r"there is no recipe"):
+            load("a" * 300)
+
     def test_file(self, tmp_path):
         """A recipe may stand anywhere; a fault in it is told with its path."""
         path = tmp_path / "mine.toml"
