@@ -14,7 +14,16 @@ from soak.fuzz.documents import ODD_VALUES, list_places
 
 Mutate = Callable[[bytes], bytes]
 
-_DAMAGED = (ValueError, RuntimeError, OSError, EOFError, LookupError, zlib.error, zipfile.BadZipFile)
+_DAMAGED = (
+    ValueError,
+    RuntimeError,
+    ArithmeticError,
+    OSError,
+    EOFError,
+    LookupError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 def mutate(data: bytes, chance: random.Random, change: Mutate) -> bytes:
