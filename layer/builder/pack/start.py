@@ -23,7 +23,6 @@ WHOLE = 1 << 20
 GAP = 16
 """Pages between others that are read with them: the kernel maps so many around one that is touched."""
 
-
 Present = Mapping[str, Sequence[int]]
 """Pages that were read when a prediction ended, by file."""
 

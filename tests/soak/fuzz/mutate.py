@@ -15,15 +15,8 @@ from soak.fuzz.documents import ODD_VALUES, list_places
 Mutate = Callable[[bytes], bytes]
 
 _DAMAGED = (
-    ValueError,
-    RuntimeError,
-    ArithmeticError,
-    OSError,
-    EOFError,
-    LookupError,
-    zlib.error,
-    zipfile.BadZipFile,
-)
+    ArithmeticError, EOFError, LookupError, OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def mutate(data: bytes, chance: random.Random, change: Mutate) -> bytes:

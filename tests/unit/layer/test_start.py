@@ -108,7 +108,7 @@ def test_no_large_file(tree):
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no advice")
 def test_the_page_cache(tree, monkeypatch):
-    """Large files are read anew, and no longer by readahead; a file system that refuses is no error."""
+    """Large files are read anew, and no longer by readahead; where that is refused, the build goes on."""
     asked = []
     monkeypatch.setattr(os, "posix_fadvise", lambda *call: asked.append(call[3]))
     start.cache_by_page(tree)
