@@ -2,8 +2,12 @@
 
 import contextlib
 import getpass
+import http.server
 import json
 import subprocess
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -246,3 +250,55 @@ def test_step_functions_end():
     with stepfunctions.StepFunctions(env={}) as states:
         assert states.client.list_state_machines()["stateMachines"] == []
     assert states._program._process.returncode is not None
+
+
+@pytest.mark.check
+def test_step_functions_count_attempts():
+    """Items that fail at the same moment are each tried as often as their rule says."""
+    attempts, items, rules = Counter(), 4, 16
+    together = threading.Barrier(items * rules, timeout=30)
+
+    class Fails(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            attempts[self.rfile.read(int(self.headers["Content-Length"]))] += 1
+            together.wait()
+            self.send_response(400)
+            self.send_header("x-amzn-RequestId", "none")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    def branch(rule):
+        task = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::lambda:invoke",
+            "Parameters": {"FunctionName": "none", "Payload": {"rule": rule, "item.$": "$"}},
+            "Retry": [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 1}],
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Failed"}],
+            "End": True,
+        }
+        states = {"Try": task, "Failed": {"Type": "Pass", "End": True}}
+        each = {"Type": "Map", "Iterator": {"StartAt": "Try", "States": states}, "End": True}
+        return {"StartAt": "Each", "States": {"Each": each}}
+
+    every = {"Type": "Parallel", "Branches": [branch(rule) for rule in range(rules)], "End": True}
+    environment = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fails) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment["AWS_ENDPOINT_URL_LAMBDA"] = f"http://127.0.0.1:{server.server_port}"
+        with stepfunctions.StepFunctions(env=environment) as states:
+            machine = states.client.create_state_machine(
+                name="every",
+                definition=json.dumps({"StartAt": "Every", "States": {"Every": every}}),
+                roleArn="arn:aws:iam::123456789012:role/none",
+            )["stateMachineArn"]
+            run = states.client.start_execution(stateMachineArn=machine, input=json.dumps([*range(items)]))
+            arn = run["executionArn"]
+            while (said := states.client.describe_execution(executionArn=arn))["status"] == "RUNNING":
+                time.sleep(0.1)
+        server.shutdown()
+    assert said["status"] == "SUCCEEDED"
+    assert len(attempts) == items * rules
+    assert set(attempts.values()) == {2}
