@@ -2,9 +2,10 @@
 
 A mutant is the room with one small fault: another comparison, a negated condition, another number, an ``and``
 for an ``or``, a statement or a value that is left out. The sample is drawn with a seed from all places where
-one can be. Each mutant runs, in a copy of the project, those of the room's quick tests that run its line;
-where none does, those of the module's name, and those that run what starts it as a process of its own. What
-passes them is printed: it wants a test, or a reason. The score comes with its 95 % interval (Wilson).
+one can be. Each mutant runs, in a copy of the project, those of the room's quick tests that run its line,
+and if they pass, those of the module's name and the one in the record. Where none runs the line, those of
+what starts the module as a process of its own run too. What passes all is printed: it wants a test, or a
+reason. The score comes with its 95 % interval (Wilson). Tests that do not end in time have failed.
 
 It is a lower bound. A test that ``make check`` alone runs does not count, nor one that needs a built layer or
 a container. A line that a fixture runs belongs to none of the tests that take the fixture.
@@ -72,6 +73,7 @@ COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
 OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult,
 }  # fmt: skip
+TIMED_OUT = -9
 
 Entry = dict[str, str]
 """A survivor in the record: its file, before and after, and a test or a reason."""
@@ -228,18 +230,35 @@ def list_tests(folder: Path, tests: list[str]) -> list[str]:
     return [str(path) for some in found for path in some]
 
 
-def choose_tests(mutant: Mutant, room: Path, tests: list[str], runners: Runners) -> list[str]:
-    """Return the tests of a mutant, those first whose names have the module's."""
+def choose_tests(
+    mutant: Mutant, room: Path, tests: list[str], runners: Runners, recorded: str = ""
+) -> list[list[str]]:
+    """Return the tests of a mutant: those that run its line, and then what may notice it besides.
+
+    Args:
+        mutant: the mutant.
+        room: the room's folder.
+        tests: the files of the room's tests.
+        runners: the tests that run a line.
+        recorded: the test that the record has for the mutant.
+
+    """
     stem = mutant.path.stem
     named = [test for test in tests if stem.strip("_") in Path(test).stem and stem != "__init__"]
     found = runners.get((mutant.path, mutant.line), set())
+    besides = {*named}
     if not found:
-        found = set(named)
         quoted = f'"{mutant.path.name}"'
         starters = {path for path in room.rglob("*.py") if quoted in path.read_text(encoding="utf-8")}
-        found |= {test for (path, _), some in runners.items() if path in starters for test in some}
+        besides |= {test for (path, _), some in runners.items() if path in starters for test in some}
+    path, _, name = recorded.partition("::")
+    besides |= {f"{test}::{name}" for test in tests if name and test.endswith(path)}
     order = [*named, *tests]
-    return sorted(found, key=lambda test: (order.index(test.partition("::")[0]), test))
+
+    def sort(some: set[str]) -> list[str]:
+        return sorted(some, key=lambda test: (order.index(test.partition("::")[0]), test))
+
+    return [sort(some) for some in (found, besides) if some]
 
 
 def run_tests(
@@ -262,15 +281,18 @@ def run_tests(
             return running.wait(seconds)
         except subprocess.TimeoutExpired:
             os.killpg(running.pid, signal.SIGKILL)
-            return 1
+            return TIMED_OUT
 
 
-def survives(project: Path, tests: list[str], seconds: float) -> bool:
-    """Return whether the tests pass with a fault."""
-    status = run_tests(project, tests, seconds)
-    if status in {4, 5}:  # pytest does not find one by its name
-        status = run_tests(project, dict.fromkeys(test.partition("::")[0] for test in tests), seconds)
-    return status in {0, 5}
+def try_one(project: Path, groups: list[list[str]], seconds: float) -> int:
+    """Return pytest's status of the first group of tests that notice a fault, or 0."""
+    for tests in groups:
+        status = run_tests(project, tests, seconds)
+        if status in {4, 5}:  # pytest does not find one by its name
+            status = run_tests(project, dict.fromkeys(test.partition("::")[0] for test in tests), seconds)
+        if status not in {0, 5}:
+            return status
+    return 0
 
 
 def find_runners(project: Path, room: str, tests: list[str]) -> Runners:
@@ -317,7 +339,7 @@ def copy_project(target: Path) -> None:
 def try_all(mutants: list[Mutant], room: str, tests: list[str], record: list[Entry], seconds: float) -> str:
     """Try mutants, print those that survive without a reason as the record has them, and return the score."""
     noticed = reasons = unseen = 0
-    status = "nothing to try"
+    score = "nothing to try"
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         project = Path(name)
         copy_project(project)
@@ -327,13 +349,16 @@ def try_all(mutants: list[Mutant], room: str, tests: list[str], record: list[Ent
             path = project / one.path.relative_to(ROOT)
             right = path.read_text(encoding="utf-8")
             path.write_text(one.text, encoding="utf-8")
-            chosen = choose_tests(one, ROOT / room, listed, runners)
-            passed = not chosen or survives(project, chosen, seconds)
+            known = find_entry(record, one)
+            chosen = choose_tests(one, ROOT / room, listed, runners, known.get("test", ""))
+            status = try_one(project, chosen, seconds)
             path.write_text(right, encoding="utf-8")
             unseen += not chosen
-            if not passed:
+            if status:
                 noticed += 1
-            elif "reason" in find_entry(record, one):
+                if status == TIMED_OUT:
+                    print(f"no end after {seconds:g} s, line {one.line}: {one.entry}", file=sys.stderr)
+            elif "reason" in known:
                 reasons += 1
             else:
                 lines = [
@@ -342,10 +367,10 @@ def try_all(mutants: list[Mutant], room: str, tests: list[str], record: list[Ent
                 place = f"# line {one.line}" + ", which no quick test runs" * (not chosen)
                 print("\n[[survivor]]", place, *lines, sep="\n", flush=True)
             low, high = calculate_interval(noticed, tried)
-            status = f"{noticed} of {tried} noticed: {noticed / tried:.0%} ({low:.0%} to {high:.0%})"
-            status += f", {unseen} are where no quick test comes, {reasons} of those left have a reason"
-            print(status, file=sys.stderr, flush=True)
-    return status
+            score = f"{noticed} of {tried} noticed: {noticed / tried:.0%} ({low:.0%} to {high:.0%})"
+            score += f", {unseen} are where no quick test comes, {reasons} of those left have a reason"
+            print(score, file=sys.stderr, flush=True)
+    return score
 
 
 def main() -> None:
@@ -367,8 +392,8 @@ def main() -> None:
         mutants = [one for one, entry in known if "test" in entry]
     else:
         mutants = draw(ROOT / room, options.count, options.seed)
-    status = try_all(mutants, room, tests, record, options.seconds)
-    print(f"{options.room}, {'recorded survivors' if options.again else f'seed {options.seed}'}: {status}")
+    score = try_all(mutants, room, tests, record, options.seconds)
+    print(f"{options.room}, {'recorded survivors' if options.again else f'seed {options.seed}'}: {score}")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def test_the_interval_is_wilsons(hits, total, low, high):
 
 
 def test_a_mutant_has_the_tests_that_run_its_line(folder):
-    """Those of the module's name come first; where none runs it, a program has those of what starts it."""
+    """And then those of its name, and the record's; where none runs it, those of what starts it."""
     named = {name: folder / f"{name}.py" for name in ("m", "a_runner", "b")}
     named["b"].write_text('start("a_runner.py")')
     tests = ["test_a.py", "test_m.py", "test_z.py"]
@@ -77,12 +77,12 @@ def test_a_mutant_has_the_tests_that_run_its_line(folder):
         (named["b"], 1): {"test_z.py::test"},
     }
 
-    def choose(name: str, line: int) -> list[str]:
-        return choose_tests(mutants.Mutant(named[name], line, "", "", str), folder, tests, runners)
+    def choose(name: str, line: int, recorded: str = "") -> list[list[str]]:
+        return choose_tests(mutants.Mutant(named[name], line, "", "", str), folder, tests, runners, recorded)
 
-    assert choose("m", 8) == ["test_m.py::test_1", "test_a.py::test"]
-    assert choose("m", 9) == ["test_m.py"]
-    assert choose("a_runner", 9) == ["test_z.py::test"]
+    assert choose("m", 8) == [["test_m.py::test_1", "test_a.py::test"], ["test_m.py"]]
+    assert choose("m", 9, "test_z.py::test_2") == [["test_m.py", "test_z.py::test_2"]]
+    assert choose("a_runner", 9) == [["test_z.py::test"]]
     assert choose("b", 9) == []
 
 
