@@ -10,9 +10,9 @@ import pytest
 from obstore.store import MemoryStore
 
 from lambda_inference import Prediction, Unavailable, _storage, _telemetry
-from lambda_inference._errors import AccessDenied, MissingVersion, Refused
+from lambda_inference._errors import AccessDenied, Conflict, InternalError, MissingVersion, Refused
 from lambda_inference._events import Call
-from lambda_inference._handler import Service, _respond_to_fault
+from lambda_inference._handler import Service, _respond_to_fault, serve
 from lambda_inference.texts import TextRequest
 
 CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000, aws_request_id="invocation")
@@ -141,6 +141,15 @@ def test_an_answer_comes_before_the_timeout_while_s3_hangs(service, monkeypatch,
     assert (response["statusCode"], response["body"]["count"]) == (200, 2)
 
 
+def test_the_answer_to_a_shard_says_what_its_manifest_sums(service):
+    """How many lines failed, at which attempt, and how long the prediction took."""
+    event = {"source": {"key": "inputs/c.txt", "start": 0, "end": 4}}
+    body = service.handle(event, CONTEXT)["body"]
+    assert (body["failed"], body["attempt"]) == (0, 0)
+    assert body["predict_ms"] == body["timings_ms"]["predict"]
+    assert not {"failed", "attempt", "predict_ms"} & set(service.handle({"data": ["a"]}, CONTEXT)["body"])
+
+
 def test_an_inline_answer_is_made_anew(service):
     """It was never stored."""
     for _ in range(2):
@@ -148,6 +157,17 @@ def test_an_inline_answer_is_made_anew(service):
         assert response["statusCode"] == 200
         assert response["body"]["predictions"] == [{"index": 0, "text": "a"}]
     assert Counting.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric"), [(InternalError, "Failed"), (Unavailable, "Failed"), (Conflict, "Rejected")]
+)
+def test_a_fault_counts_for_who_can_mend_it(monkeypatch, kind, metric):
+    """Alarms watch what failed; what was rejected is the caller's. Over HTTP nothing is raised."""
+    counted, call = [], Call(dict, http=True)
+    monkeypatch.setattr(_telemetry, "count", counted.append)
+    assert _respond_to_fault(call, kind("no"), raise_all=True)["statusCode"] == kind.status
+    assert counted == [metric]
 
 
 @pytest.mark.parametrize("kind", [Unavailable, AccessDenied, MissingVersion])
@@ -186,6 +206,41 @@ def test_the_log_has_the_reason_that_a_queue_does_not_see(service, monkeypatch):
     assert "constant input" in reasons[1]
     assert reasons[2] is None
     assert counted == ["ColdStart", "Failed", "Rejected", "Rejected"]
+
+
+@pytest.mark.parametrize(("lambda_", "initialised"), [(True, 1), (False, 0)])
+def test_a_handler_serves_its_predictor(monkeypatch, lambda_, initialised):
+    """Inside Lambda its model is loaded at once; an event and its context reach the service."""
+    begun = []
+    monkeypatch.setattr(Service, "initialise", lambda _: begun.append(1))
+    monkeypatch.setattr(Service, "handle", lambda _, *given: given)
+    monkeypatch.delenv("AWS_LAMBDA_RUNTIME_API", raising=False)
+    if lambda_:
+        monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
+    handler = serve(Counting)
+    assert handler.predictor_type is Counting
+    assert handler("event", CONTEXT) == ("event", CONTEXT)
+    assert len(begun) == initialised
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [(Refused("no bucket"), "no bucket"), (KeyError("model"), None)]
+)
+def test_an_initialisation_that_fails_is_logged(service, monkeypatch, fault, reason):
+    """The function answers all the same, and its operator sees why the model is not there."""
+    warned, failures = [], []
+    monkeypatch.setattr(_telemetry, "warn", lambda _, **fields: warned.append(fields["reason"]))
+    monkeypatch.setattr(_telemetry, "log_failure", failures.append)
+    monkeypatch.setattr(service.models, "initialise", mock.Mock(side_effect=fault), raising=False)
+    service.initialise()
+    assert (warned, failures) == (([reason], []) if reason else ([], [fault]))
+
+
+def test_an_invocation_reports_its_cold_code(service):
+    """A function with split libraries says after each invocation what was unpacked for it."""
+    service.cold_code = mock.Mock()
+    service.handle({"data": ["a"]}, CONTEXT)
+    service.cold_code.record.assert_called_once_with()
 
 
 def test_what_initialisation_measured_is_reported_then(service, monkeypatch):

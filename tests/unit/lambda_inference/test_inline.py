@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lambda_inference import Array, Prediction, TooLarge
+from lambda_inference import Array, Prediction, TooLarge, _inline
 from lambda_inference._inline import LIMIT, InlineRecords, build_record
 from lambda_inference.texts import TextRequest
 
@@ -120,10 +120,19 @@ def test_auto_goes_on_where_inline_ends():
     assert answer.records == []
 
 
+@pytest.mark.parametrize(("form", "count"), [("list", 1_250_000), ("base64", 937_500)])
+def test_what_cannot_fit_is_not_written_out(monkeypatch, form, count):
+    """Arrays that take the limit at least are not turned into text first."""
+    monkeypatch.setattr(_inline, "build_record", lambda *_: pytest.fail("it was written out"))
+    answer = InlineRecords(TextRequest(data=["a"], arrays=form), None)
+    list(answer.collect([Prediction({}, {"vector": [Array(bytes(4 * count), "f", (count,))]})]))
+    assert not answer.fits
+
+
 def test_zeros_of_any_type_are_not_refused_too_early():
     """The bytes that numbers take at least are no more than they do take."""
-    data = bytes(8 * 600_000)  # 1.2 MB as a list of int64
+    data = bytes(8 * 1_300_000)  # 3.9 MB as a list of int64
     request = TextRequest(data=["a"], result="inline")
     answer = InlineRecords(request, None)
-    list(answer.collect([Prediction({}, {"zeros": [Array(data, "q", (600_000,))]})]))
+    list(answer.collect([Prediction({}, {"zeros": [Array(data, "q", (1_300_000,))]})]))
     assert answer.fits

@@ -1,11 +1,14 @@
 """How a model's files are read: parts, attempts, and what ends them; the bucket is a dictionary."""
 
 import hashlib
+import json
 import threading
 
+import msgspec
 import pytest
 
-from lambda_inference._errors import AccessDenied, Refused, Unavailable
+from lambda_inference import _compatibility
+from lambda_inference._errors import AccessDenied, MissingVersion, Refused, Unavailable
 from lambda_inference._model_store import ModelStore
 from lambda_inference._models import File, Manifest
 from lambda_inference._storage_errors import Missing
@@ -33,12 +36,20 @@ class Bucket:
                 raise fault
             buffer[: len(fault)] = fault
 
-    def read_if_changed(self, *_: object) -> None:
-        raise self.faults.pop()
+    def read_if_changed(self, *_: object) -> tuple[memoryview, str]:
+        fault = self.faults.pop()
+        if isinstance(fault, Exception):
+            raise fault
+        return memoryview(fault), "etag"
+
+    def read(self, _: str) -> memoryview:
+        if self.faults:
+            raise self.faults.pop()
+        return memoryview(msgspec.json.encode(list_files()))
 
 
-def read(bucket: Bucket, stop: threading.Event | None = None) -> dict[str, bytes]:
-    """Read the model, and return its files."""
+def list_files() -> Manifest:
+    """Return the model's manifest."""
     parts = {
         name: [data[start : start + PART] for start in range(0, len(data), PART)]
         for name, data in CONTENT.items()
@@ -47,7 +58,12 @@ def read(bucket: Bucket, stop: threading.Event | None = None) -> dict[str, bytes
         File(name, len(CONTENT[name]), PART, [hashlib.sha256(part).hexdigest() for part in parts[name]])
         for name in CONTENT
     ]
-    manifest = Manifest(name="m", engine="e", precision="p", libraries={}, files=files)
+    return Manifest(name="m", engine="e", precision="p", libraries={}, files=files)
+
+
+def read(bucket: Bucket, stop: threading.Event | None = None) -> dict[str, bytes]:
+    """Read the model, and return its files."""
+    manifest = list_files()
     model = ModelStore(bucket, "m", "dev").read(manifest, stop)
     assert (model.manifest, model.version) == (manifest, manifest.version)
     return {name: bytes(view) for name, view in model.files.items()}
@@ -97,6 +113,32 @@ def test_a_channel_without_a_model_names_the_command(monkeypatch, fault, variabl
     with pytest.raises(Unavailable) as caught:
         ModelStore(Bucket(fault), "m", "dev").read_pointer()
     assert caught.value.message.endswith(f": python -m lambda_setup model {command}")
+
+
+def point_to(version: str) -> bytes:
+    """Return a channel's content."""
+    return json.dumps({"version": version}).encode()
+
+
+def test_a_channel_leads_to_its_version(monkeypatch):
+    """The model is the one that the pointer names, and the pointer's ETag comes with it."""
+    monkeypatch.setattr(_compatibility, "check", lambda _: None)
+    model, etag = ModelStore(Bucket(point_to(list_files().version)), "m", "dev").load()
+    assert (model.version, etag) == (list_files().version, "etag")
+    assert {name: bytes(view) for name, view in model.files.items()} == CONTENT
+
+
+@pytest.mark.parametrize("version", ["", "a" * 63, "a" * 65, "A" * 64, "g" * 64])
+def test_a_channel_that_names_no_version_is_damaged(version):
+    """Its content never becomes a part of a key."""
+    with pytest.raises(Unavailable, match=r"channels/dev\.json is damaged: it does not name a version"):
+        ModelStore(Bucket(point_to(version)), "m", "dev").read_pointer()
+
+
+def test_a_version_without_a_manifest_is_missing():
+    """A request that names it is at fault, and hears which object there would have to be."""
+    with pytest.raises(MissingVersion, match="version 1 of model m is incomplete: no models/m/versions/1/m"):
+        ModelStore(Bucket(Missing("no key")), "m", "dev").read_manifest("1")
 
 
 def test_a_reading_that_is_stopped_has_no_more_attempts():

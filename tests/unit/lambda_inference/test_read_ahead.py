@@ -73,6 +73,26 @@ except ChildProcessError:
     assert (done.stdout, done.stderr, done.returncode) == ("no child is left\n", "", 0)
 
 
+@needs_advice
+def test_the_reader_reads(monkeypatch):
+    """The new process reads the lists, and ends there."""
+    steps = []
+
+    class Ended(Exception):
+        pass
+
+    def end(status):
+        steps.append(status)
+        raise Ended
+
+    monkeypatch.setattr(os, "fork", lambda: 0)
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(_read_ahead, "_read", steps.append)
+    with pytest.raises(Ended):
+        _read_ahead.begin(["x"])
+    assert steps == [["x"], 0]
+
+
 def test_a_system_without_advice(monkeypatch):
     """Where the kernel takes no advice, nothing is read."""
     monkeypatch.delattr(os, "posix_fadvise", raising=False)

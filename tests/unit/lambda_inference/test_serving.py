@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lambda_inference import _serving, _telemetry
+from lambda_inference import _layer_marker, _serving, _telemetry, _unpack
 from lambda_inference._background import BackgroundTask
 from lambda_inference._deadline import Deadline
 from lambda_inference._errors import BadRequest, MissingVersion, Unavailable
@@ -152,6 +152,34 @@ def test_a_version_that_cannot_be_had_is_tried_again_later(store, counted, clock
     store.fault = None
     clock[0] += 120
     assert served(models) == "2"
+
+
+def test_the_log_says_why_a_version_is_refused(store, clock, monkeypatch):
+    """A fault by its message; of anything else only the type, because it may quote what it met."""
+    told = []
+    monkeypatch.setattr(
+        _telemetry, "warn", lambda _, reason, refused, **_fields: told.append((refused, reason))
+    )
+    models = ModelManager(Predictor)
+    served(models)
+    for version, fault in (("2", Unavailable("damaged")), ("3", KeyError("whatever"))):
+        store.version, store.fault = version, fault
+        clock[0] += 60
+        served(models)
+    assert told == [("2", "damaged"), ("3", "KeyError")]
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(("unpacked", "took"), [(SimpleNamespace(seconds=1.5), [1500]), (None, [])])
+def test_a_nested_layers_unpacking_is_measured(monkeypatch, unpacked, took):
+    """If this process did it; another one may have been first."""
+    found = []
+    record = lambda name, value: found.append(value) if name == "LayerUnpack" else None  # noqa: E731
+    monkeypatch.setattr(_telemetry, "record_duration", record)
+    monkeypatch.setattr(_layer_marker, "nested", True)
+    monkeypatch.setattr(_unpack, "result", lambda: unpacked)
+    served(ModelManager(Predictor))
+    assert found == took
 
 
 def test_another_version_is_tried_at_once(store, clock):

@@ -11,7 +11,7 @@ from obstore.store import MemoryStore
 
 from lambda_inference import BadRequest, BaseRequest, Deadline, OutOfTime, Prediction, _storage, _telemetry
 from lambda_inference._requests import parse
-from lambda_inference._shards import ShardRequest
+from lambda_inference._shards import MAX_LINES, ShardRequest, _max_items
 from lambda_inference.texts import TextRequest
 
 
@@ -285,6 +285,11 @@ def test_the_request_types_own_limit_holds(bucket):
     assert [prediction.record["index"] for prediction in predictions] == list(range(6))
     assert failed == 2
     assert max(map(len, predictor.asked)) == 2
+
+
+def test_a_limit_is_found_behind_a_description():
+    """So that no request is made that is too long, and halved."""
+    assert (_max_items(Pairs), _max_items(BaseRequest)) == (2, MAX_LINES)
 
 
 def test_records_of_a_predictor_are_not_changed(bucket):

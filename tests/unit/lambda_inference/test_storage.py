@@ -4,7 +4,9 @@ import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import obstore
 import pytest
+from obstore.exceptions import GenericError
 from support.refusals import CLOCK, DENIED, KMS
 
 from lambda_inference import _storage
@@ -169,6 +171,25 @@ def test_a_range_that_ends_too_early_is_not_taken(refusing):
     """A range that has fewer bytes than S3 announces is an error, and is not taken for a shorter one."""
     with pytest.raises(Unavailable, match="s3://bucket/key ends before byte 1,000"):
         refusing(206, code="any").read_range("key", 0, 1000)
+
+
+def test_a_body_that_ends_too_early_is_asked_for_again(refusing, monkeypatch):
+    """Once: the second one is the object, or the fault."""
+    bucket, whole = refusing(200), obstore.get
+
+    class Cut:
+        def bytes(self):
+            raise GenericError("error decoding response body")
+
+    def cut(times):
+        left = [Cut()] * times
+        monkeypatch.setattr(obstore, "get", lambda *args, **kw: left.pop() if left else whole(*args, **kw))
+
+    cut(1)
+    assert bytes(bucket.read("key")).startswith(b"<Error>")
+    cut(2)
+    with pytest.raises(Unavailable):
+        bucket.read("key")
 
 
 @pytest.mark.parametrize("status", [404, 403])

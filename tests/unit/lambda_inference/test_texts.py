@@ -8,8 +8,23 @@ import numpy as np
 import pytest
 from support.project import ROOT
 
-from lambda_inference import Array, Manifest, Model, Prediction, Unavailable
-from lambda_inference.texts import load_tokenizer, pad_batch, plan_batches
+from lambda_inference import Array, BadRequest, Manifest, Model, Prediction, Unavailable
+from lambda_inference.texts import TextRequest, load_tokenizer, pad_batch, plan_batches
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "message"),
+    [
+        ("One sentence.", "data", "data takes a list of 1 to 10,000 strings.*; got a string: it is not JSON"),
+        ('["a", 5]', "data[1]", r"data\[1\] does not fit.*; got 5 in a JSON string"),
+        ("[]", "data", "; got a list of 0 items in"),
+    ],
+)
+def test_a_string_is_json_of_texts(data, field, message):
+    """The error names the item, and says what was given."""
+    with pytest.raises(BadRequest, match=message) as caught:
+        TextRequest(data=data)
+    assert caught.value.field == field
 
 
 def test_batches_cover_every_text_once_by_length():
