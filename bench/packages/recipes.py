@@ -12,6 +12,7 @@ from bench.packages.records import Record
 from layer.builder.build import WORK
 from layer.builder.recipe import Recipe, load, normalise
 from layer.builder.target import Target
+from layer.builder.wheels.draft import SPLIT
 from layer.builder.wheels.resolve import resolve_file
 
 
@@ -25,6 +26,7 @@ def write_recipe(package: Package, pins: Sequence[str], folder: Path) -> Recipe:
         "engine": "",
         **package.recipe,
         "requirements": list(pins),
+        "split": [{"libraries": SPLIT}],
         "smoke": {"script": "smoke.py", "imports": list(package.imports)},
     }
     path = folder / "recipe.toml"

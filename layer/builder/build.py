@@ -92,7 +92,7 @@ def _run(steps: Steps, say: Say) -> Report:
         try:
             return steps.run(retrace=retrace)
         except StaleTraceError as stale:
-            say(f"the recorded trace is out of date ({stale}); tracing anew")
+            say(f"{stale}; tracing anew")
             retrace = True
         except UnprovenError as unproven:
             steps.prediction.fetch_python(str(unproven))

@@ -32,7 +32,7 @@
     imports = ["sklearn", …]            # packages whose public modules are all imported, and kept whole
 
     [[split]]                           # libraries whose code is unpacked when it is called
-    libraries = ["x/lib/libx.so", …]    # globs of them
+    libraries = ["x/lib/libx.so", …]    # globs of them; those with 1 MiB of code
     environments.x86_64 = [{X="1"}, …]  # variables by which they use other code: each is traced, too
 
     [[rules]]                           # in addition to slim/rules.toml: name, reason, globs

@@ -124,6 +124,7 @@ class Steps:
         self.plugins: dict[str, list[str]] = {}
         self.packages = self._list_whole_packages()
         self.modules: list[str] = []
+        self.missed: list[str] = []
         self.present: dict[str, list[int]] | None = None
 
     def run(self, *, retrace: bool) -> facts.Report:
@@ -151,9 +152,10 @@ class Steps:
         checks = check.check(self.tree, self.target, self.libraries, self._find_carrier)
         digest = trees.digest(self.tree, self.libraries)
         asked = self.job.strategy or self.recipe.strategy
-        if wanted := () if asked == "nested" else self.recipe.split:
+        wanted, cache = () if asked == "nested" else self.recipe.split, self.job.work / "split"
+        splitter = Splitter(wanted, self.recipe, self.target, self.tree, self.libraries, cache, self.say)
+        if splitter.sources:
             wheels.ensure_tool("zstandard", ZSTANDARD, self.job.work / "tools")
-        splitter = Splitter(wanted, self.recipe, self.target, self.tree, self.job.work / "split", self.say)
         verdict, slim = self._prove(digest, reference, usage, splitter)
         with self._time("splitting libraries") if splitter.sources else nullcontext():
             divided = splitter.finish()
@@ -305,7 +307,7 @@ class Steps:
         if self.prediction.python is None or outcome is None:
             self._accept_unproven(f"{self.prediction.obstacle}, and no trace of these wheels is recorded")
             return Usage(None, f"none: {self.prediction.obstacle}; rules alone")
-        files = trace.write(self.recipe, self.target, self.lock, outcome.opened)
+        files = trace.write(self.recipe, self.target, self.lock, [*outcome.opened, *self.missed])
         native = f", without what native code opens: {outcome.unseen}" if outcome.unseen else ""
         return Usage(files, f"by {self.prediction.python.description}{native}")
 
@@ -356,7 +358,7 @@ class Steps:
                 return gate.parse_answer(self._predict_on(self.tree, (), asked=asked).answer)
         except SmokeError as error:
             if usage.recorded:
-                raise StaleTraceError(error.cause) from None
+                raise StaleTraceError(f"the recorded trace is out of date ({error.cause})") from None
             raise
 
     def _prove(
@@ -375,7 +377,8 @@ class Steps:
         if self.prediction.python is None or reference is None:
             return self._look_up_proof(digest, prediction, splitter.digest), None
         splitter.make_cold()
-        slim = self._predict_slim(usage)
+        with splitter.explain():
+            slim = self._predict_slim(usage)
         if slim.answer != reference.answer:
             places = differences(json.loads(slim.answer), json.loads(reference.answer))[:10]
             raise BuildError("the slim tree answers differently from the full one:\n  " + "\n  ".join(places))
@@ -431,10 +434,21 @@ class Steps:
             outcome = self._predict("predicting with what is left, alone", modules)
         except SmokeError as error:
             if usage.recorded:
-                raise StaleTraceError(error.cause) from None
+                raise StaleTraceError(f"the recorded trace is out of date ({error.cause})") from None
+            if found := self._find_missed(str(error)):
+                self.missed += found
+                which = ", ".join(found)
+                raise StaleTraceError(f"the prediction looks for {which}, and does not open it") from None
             raise
         assert outcome is not None  # noqa: S101
         return outcome
+
+    def _find_missed(self, error: str) -> list[str]:
+        """Return the files that an error names and that the trace took out: code may ask if one exists."""
+        known = {*self.missed, *(file.path for file in trees.files(self.tree))}
+        own = [glob for rule in self.recipe.rules for glob in rule.globs]
+        named = [path for path in self.installed if path not in known and f"/{path}" in error]
+        return [path for path in named if not matches(path, own)]
 
     def _compile(self, slim: smoke.Outcome | None) -> str:
         """Byte-compile the tree, see that it still answers the same, and describe it in a sentence."""

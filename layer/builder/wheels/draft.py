@@ -31,6 +31,9 @@ REQUIREMENTS = "requirements.txt"
 
 TARGETS = ("python3.13-arm64", "python3.13-x86_64", "host")
 
+SPLIT = ["**"]
+"""The libraries that a recipe has split, as globs: those with enough code."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _NOT_MODULES = re.compile(r".*\.(dist-info|data|libs)|tests?|docs?|examples?|benchmarks?|__pycache__")
 _MAKEFILES = RECIPES / "inference"
@@ -186,6 +189,10 @@ def format_recipe(draft: Draft, choices: Choices) -> str:
         "",
         "[smoke]",
         *smoke,
+        "",
+        "# Code that the smoke test does not call is packed; it is unpacked when it is called.",
+        "[[split]]",
+        f"libraries = {json.dumps(SPLIT)}",
     ]
     return pinning.renew("\n".join(lines) + "\n", pinning.group(choices))
 

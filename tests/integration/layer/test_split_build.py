@@ -11,7 +11,7 @@ from support.packages import make_wheel
 
 from layer.builder import build
 from layer.builder.recipe import load
-from layer.builder.slim.split import record
+from layer.builder.slim.split import record, step
 from layer.builder.slim.split.layout import PAGE
 from layer.builder.target import HOST, get_target
 
@@ -56,20 +56,24 @@ pytestmark = [
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    """Return a function that builds a layer of a package with a library of 40 functions, each on its page."""
+    """Return a function that builds a layer of a package with a library of 40 functions, each on its page.
+
+    Its ``run_path`` may lead elsewhere.
+    """
+    monkeypatch.setattr(step, "LEAST", FUNCTIONS * PAGE)
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    command = ["gcc", "-O1", "-shared", "-fPIC", "-xc", "-", "-Wl,-rpath,$ORIGIN", "-o", "libtoy.so"]
-    subprocess.run(command, input=SOURCE, text=True, check=True, cwd=tmp_path)
-    library = (tmp_path / "libtoy.so").read_bytes()
-    make_wheel(tmp_path / "index", "toy", {"toy/__init__.py": PACKAGE, "toy/libtoy.so": library})
     (tmp_path / "toy.toml").write_text(RECIPE)
     (tmp_path / "smoke.py").write_text(SMOKE)
 
-    def make(strategy=""):
+    def make(strategy="", run_path="$ORIGIN"):
+        command = ["gcc", "-O1", "-shared", "-fPIC", "-xc", "-", f"-Wl,-rpath,{run_path}", "-o", "libtoy.so"]
+        subprocess.run(command, input=SOURCE, text=True, check=True, cwd=tmp_path)
+        library = (tmp_path / "libtoy.so").read_bytes()
+        make_wheel(tmp_path / "index", "toy", {"toy/__init__.py": PACKAGE, "toy/libtoy.so": library})
         recipe, target = load(str(tmp_path / "toy.toml")), get_target(HOST)
         job = build.Job(recipe, target, tmp_path / f"out{strategy}", strategy, work=tmp_path / "work")
         said: list[str] = []
@@ -98,14 +102,19 @@ def test_build(make, tmp_path):
     assert not any("SECOND" in line for line in said)
 
 
-def test_cold(make, tmp_path):
-    """A function that nobody traced answers, too, in a process that has the layer alone."""
-    make()
+@pytest.mark.parametrize(("run_path", "handler"), [("$ORIGIN", "python/toy"), ("/other", "lib")])
+def test_cold(make, tmp_path, run_path, handler):
+    """A function that nobody traced answers, too, in a process that has the layer alone.
+
+    The handler is where the library has the loader look, or where Lambda does.
+    """
+    make(run_path=run_path)
     program = f"import toy; print([toy.library['f%d' % n](2) for n in range({FUNCTIONS})])"
-    path = str(tmp_path / "out" / "layer" / "python")
+    layer = tmp_path / "out" / "layer"
+    assert [file.parent for file in layer.rglob("libhotcold.so")] == [layer / handler]
     done = subprocess.run(
         [sys.executable, "-S", "-c", program],
-        env={"PYTHONPATH": path},
+        env={"PYTHONPATH": str(layer / "python"), "LD_LIBRARY_PATH": str(layer / "lib")},
         capture_output=True,
         text=True,
         check=True,

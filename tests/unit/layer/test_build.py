@@ -513,10 +513,11 @@ class TestProof:
         assert len(calls) == found
 
     @pytest.mark.parametrize(("recorded", "error"), [(True, StaleTraceError), (False, SmokeError)])
-    def test_a_prediction_that_fails_on_what_is_left(self, monkeypatch, recorded, error):
+    def test_a_prediction_that_fails_on_what_is_left(self, tmp_path, monkeypatch, recorded, error):
         """A recorded trace is out of date; one that was just made is the recipe's fault."""
         steps = Steps.__new__(Steps)
-        steps.modules = ["toy"]
+        steps.modules, steps.installed, steps.missed, steps.tree = ["toy"], [], [], tmp_path
+        steps.recipe = Mock(rules=[])
         monkeypatch.setattr(steps, "_predict", Mock(side_effect=SmokeError("no toy")))
         with pytest.raises(error, match="no toy"):
             steps._predict_slim(Usage([], "", recorded=recorded))

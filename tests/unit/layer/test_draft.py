@@ -163,6 +163,7 @@ def test_dry_run(homes, requirements, monkeypatch, capsys):
         "requirements": ["torch==2.10.0"],
         "targets": {"python3.13-arm64": {}, "host": {}},
         "smoke": {"imports": ["a", "b.c"]},
+        "split": [{"libraries": ["**"]}],
     }
     assert not homes.exists()
 

@@ -1,6 +1,7 @@
 """Files that a prediction opens stay, whoever opens them, and whatever a common rule says."""
 
 import os
+import shutil
 import sys
 
 import pytest
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linu
 FILES = {
     "stubs/__init__.py": "",
     "stubs/__init__.pyi": "def f() -> int: ...",
+    "stubs/helper.bin": "found, and not read",
     "stubs/unread.pyi": "def f() -> int: ...",
     "stubs/tests/data.bin": "read by C",
     "stubs/tests/other.bin": "unread",
@@ -44,7 +46,7 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def make(project, body, keys=""):
+def make(project, body, keys="", say=lambda _: None):
     """Build the layer of a prediction with this body, and return its report."""
     (project / "smoke.py").write_text(f"def answer():{body}\n    return 1\n")
     recipe = f'name = "stubs"\nrequirements = ["stubs==1.0"]\n[smoke]\nscript = "smoke.py"\n{keys}'
@@ -52,7 +54,7 @@ def make(project, body, keys=""):
     job = build.Job(
         load(str(project / "stubs.toml")), get_target(HOST), project / "out", work=project / "work"
     )
-    return build.build(job, lambda _: None)
+    return build.build(job, say)
 
 
 def test_opened(project, monkeypatch):
@@ -65,6 +67,36 @@ def test_opened(project, monkeypatch):
     monkeypatch.setattr(interpreter, "find", lambda *_: None)
     again = make(project, READ, "arguments = {}\n")
     assert (again.digest, again.proven) == (report.digest, True)
+
+
+ASKED = """
+    import pathlib, stubs
+    helper = pathlib.Path(stubs.__file__).parent / "helper.bin"
+    if not helper.exists():
+        raise RuntimeError(f"unable to find {helper}")
+"""
+
+
+def test_asked_for(project):
+    """A file that code only asks for stays once an error names it, and the record has it."""
+    said = []
+    report = make(project, ASKED, say=said.append)
+
+    assert report.proven
+    assert "the prediction looks for stubs/helper.bin, and does not open it; tracing anew" in said
+    assert "stubs/helper.bin" in contents(project / "out" / "layer" / "python")
+    shutil.rmtree(project / "out")
+    said.clear()
+    assert make(project, ASKED, say=said.append).digest == report.digest
+    assert not any("anew" in line for line in said)
+
+
+def test_asked_for_and_taken_out_by_a_rule(project):
+    """What a recipe's own rule takes out is not traced again."""
+    said = []
+    with pytest.raises(SmokeError, match="unable to find"):
+        make(project, ASKED, RULE.replace("pyi", "bin"), said.append)
+    assert not any("anew" in line for line in said)
 
 
 def test_own_rule(project):

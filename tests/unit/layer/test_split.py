@@ -9,7 +9,7 @@ from layer.builder.errors import ElfError
 from layer.builder.recipe import parse as parse_recipe
 from layer.builder.slim.elf import parse_segments, read_needs
 from layer.builder.slim.split import record
-from layer.builder.slim.split.layout import PAGE, check_run_path, parse
+from layer.builder.slim.split.layout import PAGE, leads_beside, parse
 from layer.builder.slim.split.pages import cut, format_runs, group, invert, parse_runs
 from layer.builder.slim.split.restore import check_whole, read_index, whole
 from layer.builder.slim.split.write import HOOKS, list_edits, split
@@ -109,7 +109,6 @@ def test_calls_of_the_handler():
     ("options", "reason"),
     [
         ({"spare": 2}, "no room for the handler's name"),
-        ({"run_path": b"/x"}, "does not lead to its own folder"),
         ({"relocation": 37}, "chooses functions while it is loaded"),
         ({"alignment": 0x40000}, "no page of nothing but code"),
     ],
@@ -117,7 +116,16 @@ def test_calls_of_the_handler():
 def test_refusals(options, reason):
     """A library that cannot be split says why."""
     with pytest.raises(ElfError, match=reason):
-        check_run_path(parse(make_library(**options)))
+        parse(make_library(**options))
+
+
+@pytest.mark.parametrize(
+    ("run_path", "beside"),
+    [(b"$ORIGIN", True), (b"/x:$ORIGIN", True), (b"/x", False), (b"$ORIGIN/../x", False)],
+)
+def test_run_path(run_path, beside):
+    """The loader looks in a library's own folder where its run path names that."""
+    assert leads_beside(parse(make_library(run_path=run_path))) is beside
 
 
 def test_runs():

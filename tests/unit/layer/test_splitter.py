@@ -1,9 +1,9 @@
 """The step that splits libraries: what is hot is traced once, recorded, and taken from the record."""
 
 import pytest
-from support.libraries import make_library
+from support.libraries import CODE, make_library
 
-from layer.builder.errors import ElfError
+from layer.builder.errors import ElfError, SmokeError
 from layer.builder.recipe import RecipeError, parse
 from layer.builder.report.facts import Split
 from layer.builder.slim.split import layout, restore, step
@@ -23,6 +23,7 @@ WANTED = {
 def make(tmp_path, monkeypatch):
     """Return a function that makes a Splitter of a tree with a library to split and one that cannot be."""
     monkeypatch.setattr(step, "HANDLERS", tmp_path)
+    monkeypatch.setattr(step, "LEAST", len(CODE))
     (tmp_path / "libhotcold-x86_64.so").write_bytes(b"handler")
     (tmp_path / "recipe").mkdir()
     recipe = parse({"name": "mine", "split": [WANTED]}, tmp_path / "recipe")
@@ -32,10 +33,12 @@ def make(tmp_path, monkeypatch):
         tree = tmp_path / f"{next(trees)}" / "tree"
         (tree / "x").mkdir(parents=True)
         (tree / "x" / "a.so").write_bytes(make_library())
-        (tree / "x" / "b.so").write_bytes(make_library(run_path=b"/"))
+        (tree / "x" / "b.so").write_bytes(make_library(spare=2))
         (tree / "x" / "c.py").write_text("")
         said = [] if said is None else said
-        return step.Splitter(recipe.split, recipe, target, tree, tmp_path / "cache", said.append)
+        return step.Splitter(
+            recipe.split, recipe, target, tree, tree.with_name("lib"), tmp_path / "cache", said.append
+        )
 
     return make
 
@@ -80,9 +83,18 @@ def test_what_is_not_split(make):
     said = []
     assert list(make(said=said).sources) == ["x/a.so"]
     [warning] = said
-    assert warning.startswith("WARNING: x/b.so is not split: its run path does not lead to its own folder")
+    assert warning == "x/b.so is not split: its dynamic section has no room for the handler's name"
     foreign = make(get_target("python3.13-arm64"))
     assert (foreign.sources, foreign.digest, foreign.finish()) == ({}, "", ())
+
+
+@pytest.mark.parametrize("error", ["the prediction was ended by signal 11; ", "the prediction failed"])
+def test_a_signal(make, error):
+    """Where a prediction is ended by a signal, the libraries that are split are named."""
+    with pytest.raises(SmokeError, match=f"^{error}") as raised, make().explain():
+        raise SmokeError(error)
+
+    assert ("x/a.so" in str(raised.value)) == ("signal" in error)
 
 
 def test_recipe():

@@ -122,15 +122,14 @@ def _refuse_resolvers(library: Library) -> None:
                 raise ElfError("it chooses functions while it is loaded (IRELATIVE)")
 
 
-def check_run_path(library: Library) -> None:
-    """Refuse a library that the loader would not find the handler for, in the same folder."""
+def leads_beside(library: Library) -> bool:
+    """Return whether the loader looks in the library's own folder for what it is linked to ($ORIGIN)."""
     tags = dict(library.tags)
     place = tags.get(_DT_RUNPATH, tags.get(_DT_RPATH))
-    if place is not None:
-        start = to_file_offset(library.segments, tags[_DT_STRTAB] + place)
-        if b"$ORIGIN" in library.data[start : library.data.index(b"\0", start)].split(b":"):
-            return
-    raise ElfError("its run path does not lead to its own folder ($ORIGIN), where the handler would lie")
+    if place is None:
+        return False
+    start = to_file_offset(library.segments, tags[_DT_STRTAB] + place)
+    return b"$ORIGIN" in library.data[start : library.data.index(b"\0", start)].split(b":")
 
 
 def list_spare_tags(library: Library) -> list[int]:

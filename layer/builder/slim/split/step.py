@@ -2,12 +2,13 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 from layer.builder import tree as trees
-from layer.builder.errors import ElfError
+from layer.builder.errors import ElfError, SmokeError
 from layer.builder.recipe import ROOT, Recipe, SplitLibraries
 from layer.builder.report.facts import Split
 from layer.builder.slim.elf import is_elf
@@ -23,6 +24,9 @@ HANDLERS = ROOT / "layer" / "hotcold"
 Touched = Mapping[str, Sequence[int]]
 """The pages that were touched, by library."""
 
+LEAST = 1 << 20
+"""Bytes of code in a library; of less, packing saves little."""
+
 _HASH = hashlib.sha256().digest_size
 _FAST = 1
 """The level of zstd for a library that is only traced."""
@@ -31,8 +35,9 @@ _FAST = 1
 class Splitter:
     """Splits the libraries of a tree; ``sources`` are the originals, by path, moved out of it.
 
-    The handler lies beside each library, where its run path has the loader look. Where a recipe names none,
-    or no handler is made for the target, each step does nothing. What was split once is in the ``cache``.
+    The handler lies beside each library whose run path has the loader look there, and for the others in the
+    layer's ``lib``. Where a recipe names none, or no handler is made for the target, each step does nothing.
+    What was split once is in the ``cache``.
     """
 
     def __init__(
@@ -41,11 +46,12 @@ class Splitter:
         recipe: Recipe,
         target: Target,
         tree: Path,
+        lib: Path,
         cache: Path,
         say: Callable[[str], None],
     ) -> None:
         self.wanted, self.recipe, self.target = wanted, recipe, target
-        self.tree, self.cache, self.say = tree, cache, say
+        self.tree, self.lib, self.cache, self.say = tree, lib, cache, say
         self.handler = HANDLERS / f"libhotcold-{target.machine}.so"
         self.originals = tree.with_name("whole")
         self.sources = self._move_sources()
@@ -68,6 +74,17 @@ class Splitter:
         """Put libraries into the tree all of whose code is cold, page by page, so that all use is seen."""
         for path in self.sources:
             self._write(path, [], _FAST, 1)
+
+    @contextmanager
+    def explain(self) -> Iterator[None]:
+        """Name the split libraries where a prediction with them is ended by a signal."""
+        try:
+            yield
+        except SmokeError as error:
+            if self.sources and "ended by signal" in str(error):
+                which = ", ".join(self.sources)
+                raise SmokeError(f"{error}\n[[split]] packs the code of {which}; try without") from None
+            raise
 
     def find_hot(self, touched: Touched, trace: Callable[[Mapping[str, str]], Touched]) -> None:
         """Record which pages are hot.
@@ -101,20 +118,24 @@ class Splitter:
         sources: dict[str, Path] = {}
         shutil.rmtree(self.originals, ignore_errors=True)
         for file in trees.files(self.tree):
-            if not matches(file.path, globs) or not is_elf(self.tree / file.path):
+            if file.size < LEAST or not matches(file.path, globs) or not is_elf(self.tree / file.path):
                 continue
             if not self.handler.is_file():
                 self.say(f"{file.path} is not split: there is no handler for {self.target.machine}")
                 continue
             try:
-                layout.check_run_path(layout.parse((self.tree / file.path).read_bytes()))
+                library = layout.parse((self.tree / file.path).read_bytes())
             except ElfError as error:
-                self.say(f"WARNING: {file.path} is not split: {error}")
+                self.say(f"{file.path} is not split: {error}")
+                continue
+            if library.pages * PAGE < LEAST:
                 continue
             sources[file.path] = self.originals / file.path
             sources[file.path].parent.mkdir(parents=True, exist_ok=True)
             (self.tree / file.path).rename(sources[file.path])
-            shutil.copyfile(self.handler, (self.tree / file.path).with_name(HANDLER))
+            place = (self.tree / file.path).parent if layout.leads_beside(library) else self.lib
+            place.mkdir(exist_ok=True)
+            shutil.copyfile(self.handler, place / HANDLER)
         return sources
 
     def _finish(self, path: str) -> Split:
