@@ -58,6 +58,10 @@ class SmokeError(LayerError):
         return match[1] if match else str(self).splitlines()[0]
 
 
+class SignalError(SmokeError):
+    """A signal ended the smoke test."""
+
+
 class CompileError(LayerError):
     """A source does not compile for the target."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from layer.builder import tree as trees
-from layer.builder.errors import BuildError, SmokeError
+from layer.builder.errors import BuildError, SignalError, SmokeError
 from layer.builder.pack import bytecode, plan, start
 from layer.builder.pack.kept import SOURCES, Kept
 from layer.builder.pack.layer import assemble
@@ -231,7 +231,7 @@ class Steps:
                 *explain_missing(str(error), self.tree, self.installed, rules, exclude),
                 *self._explain_plugins(),
             ]
-            raise SmokeError("\n".join([str(error), *advice])) from None
+            raise type(error)("\n".join([str(error), *advice])) from None
 
     def _install(self) -> None:
         wheels.fetch(self.lock, self.target, self.recipe.cpu_index, self.wheels, self.say)
@@ -376,9 +376,7 @@ class Steps:
         prediction = inputs.digest(self.recipe.smoke, base_digest)
         if self.prediction.python is None or reference is None:
             return self._look_up_proof(digest, prediction, splitter.digest), None
-        splitter.make_cold()
-        with splitter.explain():
-            slim = self._predict_slim(usage)
+        slim = self._predict_split(usage, splitter, reference)
         if slim.answer != reference.answer:
             places = differences(json.loads(slim.answer), json.loads(reference.answer))[:10]
             raise BuildError("the slim tree answers differently from the full one:\n  " + "\n  ".join(places))
@@ -425,7 +423,23 @@ class Steps:
         self.say(f"WARNING: unproven: {reason}")
         return facts.Proof("unproven", reason)
 
-    def _predict_slim(self, usage: Usage) -> smoke.Outcome:
+    def _predict_split(self, usage: Usage, splitter: Splitter, reference: smoke.Outcome) -> smoke.Outcome:
+        """Return the outcome on the slim tree with split libraries, or whole ones where a signal ends it."""
+        splitter.make_cold()
+        if not splitter.sources:
+            return self._predict_slim(usage)
+        try:
+            slim = self._predict_slim(usage, split=True)
+            signals = [place for place in slim.list_lost_imports(reference) if ": ends with -" in place]
+            if not signals:
+                return slim
+        except SignalError as error:
+            signals = str(error).splitlines()
+        self.say(f"WARNING: {', '.join(splitter.sources)} stay whole, because split, {signals[0]}")
+        splitter.undo()
+        return self._predict_slim(usage)
+
+    def _predict_slim(self, usage: Usage, *, split: bool = False) -> smoke.Outcome:
         """Return the outcome on the slim tree; with the imports that compiling is tried by, unless it was."""
         modules = self.modules
         if not modules and self.lock.kept is None:
@@ -433,6 +447,8 @@ class Steps:
         try:
             outcome = self._predict("predicting with what is left, alone", modules)
         except SmokeError as error:
+            if split and isinstance(error, SignalError):
+                raise
             if usage.recorded:
                 raise StaleTraceError(f"the recorded trace is out of date ({error.cause})") from None
             if found := self._find_missed(str(error)):

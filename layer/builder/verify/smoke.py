@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from layer.builder import tree as trees
-from layer.builder.errors import SmokeError
+from layer.builder.errors import SignalError, SmokeError
 from layer.builder.pack.interpreter import Interpreter
 from layer.builder.recipe import Smoke
 from layer.builder.verify.advice import READ_ONLY, explain_terms
@@ -142,7 +142,8 @@ def run(
                 )  # fmt: skip
                 failures = {**outcome.failures, module: (f"ends with {done.returncode}",)}
                 return replace(outcome, modules=tuple(modules), failures=failures)
-            raise SmokeError(_describe_failure(done, home, layer_trees))
+            failed = SignalError if done.returncode < 0 else SmokeError
+            raise failed(_describe_failure(done, home, layer_trees))
         if unexpected := next(home.iterdir(), None):
             raise SmokeError(f"the prediction wrote ~/{unexpected.name}: {READ_ONLY}")
     if before and [trees.digest(tree) for tree in layer_trees] != before:

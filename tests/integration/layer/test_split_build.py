@@ -69,11 +69,13 @@ def make(tmp_path, monkeypatch):
     (tmp_path / "toy.toml").write_text(RECIPE)
     (tmp_path / "smoke.py").write_text(SMOKE)
 
-    def make(strategy="", run_path="$ORIGIN"):
+    def make(strategy="", run_path="$ORIGIN", package=PACKAGE, keys=""):
+        if keys:
+            (tmp_path / "toy.toml").write_text(RECIPE + keys)
         command = ["gcc", "-O1", "-shared", "-fPIC", "-xc", "-", f"-Wl,-rpath,{run_path}", "-o", "libtoy.so"]
         subprocess.run(command, input=SOURCE, text=True, check=True, cwd=tmp_path)
         library = (tmp_path / "libtoy.so").read_bytes()
-        make_wheel(tmp_path / "index", "toy", {"toy/__init__.py": PACKAGE, "toy/libtoy.so": library})
+        make_wheel(tmp_path / "index", "toy", {"toy/__init__.py": package, "toy/libtoy.so": library})
         recipe, target = load(str(tmp_path / "toy.toml")), get_target(HOST)
         job = build.Job(recipe, target, tmp_path / f"out{strategy}", strategy, work=tmp_path / "work")
         said: list[str] = []
@@ -121,6 +123,29 @@ def test_cold(make, tmp_path, run_path, handler):
     )
 
     assert done.stdout.strip() == str([2 * number + 1 for number in range(FUNCTIONS)])
+
+
+CRASH = """
+import ctypes
+import os
+folder = os.path.dirname(__file__)
+if any("libhotcold" in name for _, _, names in os.walk(os.path.dirname(folder)) for name in names):
+    os.kill(os.getpid(), 11)
+library = ctypes.CDLL(os.path.join(folder, "libtoy.so"))
+"""
+
+
+@pytest.mark.parametrize("imports", ["", 'imports = ["toy"]\n'])
+def test_a_signal(make, imports):
+    """Where a prediction, or an import, is ended by a signal once libraries are split, they stay whole."""
+    report, said, _ = make(package=CRASH, keys=imports)
+
+    assert report.proven
+    assert report.split == ()
+    assert "toy/libtoy.so" in {file.path for file in report.files}
+    assert not any("libhotcold" in file.path for file in report.files)
+    [warning] = [line for line in said if line.startswith("WARNING")]
+    assert warning.startswith("WARNING: toy/libtoy.so stay whole, because split, the prediction was ended by")
 
 
 def test_nested(make, tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 from support.libraries import CODE, make_library
 
-from layer.builder.errors import ElfError, SmokeError
+from layer.builder.errors import ElfError
 from layer.builder.recipe import RecipeError, parse
 from layer.builder.report.facts import Split
 from layer.builder.slim.split import layout, restore, step
@@ -29,10 +29,10 @@ def make(tmp_path, monkeypatch):
     recipe = parse({"name": "mine", "split": [WANTED]}, tmp_path / "recipe")
     trees = iter(range(9))
 
-    def make(target=TARGET, said=None):
+    def make(target=TARGET, said=None, run_path=b"$ORIGIN"):
         tree = tmp_path / f"{next(trees)}" / "tree"
         (tree / "x").mkdir(parents=True)
-        (tree / "x" / "a.so").write_bytes(make_library())
+        (tree / "x" / "a.so").write_bytes(make_library(run_path=run_path))
         (tree / "x" / "b.so").write_bytes(make_library(spare=2))
         (tree / "x" / "c.py").write_text("")
         said = [] if said is None else said
@@ -88,13 +88,19 @@ def test_what_is_not_split(make):
     assert (foreign.sources, foreign.digest, foreign.finish()) == ({}, "", ())
 
 
-@pytest.mark.parametrize("error", ["the prediction was ended by signal 11; ", "the prediction failed"])
-def test_a_signal(make, error):
-    """Where a prediction is ended by a signal, the libraries that are split are named."""
-    with pytest.raises(SmokeError, match=f"^{error}") as raised, make().explain():
-        raise SmokeError(error)
+@pytest.mark.parametrize("run_path", [b"$ORIGIN", b"/"])
+def test_undo(make, run_path):
+    """The whole libraries are back, without a handler, and nothing is split."""
+    splitter = make(run_path=run_path)
+    splitter.read_hot()
+    splitter.make_cold()
+    place = splitter.tree / "x" if run_path == b"$ORIGIN" else splitter.lib
+    assert (place / "libhotcold.so").exists()
+    splitter.undo()
 
-    assert ("x/a.so" in str(raised.value)) == ("signal" in error)
+    assert (splitter.tree / "x/a.so").read_bytes() == make_library(run_path=run_path)
+    assert not list(splitter.tree.parent.rglob("libhotcold.so"))
+    assert (splitter.finish(), splitter.digest) == ((), "")
 
 
 def test_recipe():

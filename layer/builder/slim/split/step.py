@@ -2,13 +2,12 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from layer.builder import tree as trees
-from layer.builder.errors import ElfError, SmokeError
+from layer.builder.errors import ElfError
 from layer.builder.recipe import ROOT, Recipe, SplitLibraries
 from layer.builder.report.facts import Split
 from layer.builder.slim.elf import is_elf
@@ -75,16 +74,13 @@ class Splitter:
         for path in self.sources:
             self._write(path, [], _FAST, 1)
 
-    @contextmanager
-    def explain(self) -> Iterator[None]:
-        """Name the split libraries where a prediction with them is ended by a signal."""
-        try:
-            yield
-        except SmokeError as error:
-            if self.sources and "ended by signal" in str(error):
-                which = ", ".join(self.sources)
-                raise SmokeError(f"{error}\n[[split]] packs the code of {which}; try without") from None
-            raise
+    def undo(self) -> None:
+        """Put the whole libraries back, without the handler: nothing is split."""
+        for path, source in self.sources.items():
+            source.replace(self.tree / path)
+            (self.tree / path).with_name(HANDLER).unlink(missing_ok=True)
+        (self.lib / HANDLER).unlink(missing_ok=True)
+        self.sources, self.hot = {}, {}
 
     def find_hot(self, touched: Touched, trace: Callable[[Mapping[str, str]], Touched]) -> None:
         """Record which pages are hot.
