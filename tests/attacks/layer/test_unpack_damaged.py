@@ -272,6 +272,13 @@ class TestLayer:
         assert f"{layer / ARCHIVE}: zstandard, which unpacks it, is missing beside it; add it" in done.stderr
         assert names(temporary) == []
 
+    def test_an_unreadable_marker(self, layer):
+        """What there is in the marker's place is told, with the system's reason."""
+        (layer / MARKER).unlink()
+        (layer / MARKER).mkdir()
+        with pytest.raises(UnpackError, match=f"{layer / MARKER} cannot be read: .*directory"):
+            _unpack.ensure(layer)
+
     def test_an_import_fails(self, layer, temporary):
         """A damaged archive is told by the import of what is in it, and by no other."""
         self.damage(layer)

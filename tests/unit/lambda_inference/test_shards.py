@@ -251,10 +251,12 @@ def test_the_digest_is_of_what_decides_the_answer():
 
 
 def test_a_pinned_version_counts_in_every_digest():
-    """The same texts asked of another version are another request."""
+    """The same texts asked of another version are another request; the delivery does not count."""
     plain = parse({"data": ["a"]}, Request)
     pinned = parse({"data": ["a"], "model_version": "0" * 64}, Request)
     assert plain.digest() != pinned.digest()
+    delivery = {"id": "a", "errors": "raise", "result": "inline", "arrays": "base64"}
+    assert parse({"data": ["a"], "model_version": "0" * 64, **delivery}, Request).digest() == pinned.digest()
 
 
 def test_what_breaks_is_logged_once(answered, monkeypatch):

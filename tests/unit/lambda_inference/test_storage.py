@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import obstore
 import pytest
 from obstore.exceptions import GenericError
+from obstore.store import MemoryStore
 from support.refusals import CLOCK, DENIED, KMS
 
 from lambda_inference import _storage
@@ -190,6 +191,18 @@ def test_a_body_that_ends_too_early_is_asked_for_again(refusing, monkeypatch):
     cut(2)
     with pytest.raises(Unavailable):
         bucket.read("key")
+
+
+def test_a_buffer_is_filled_from_a_place_on(monkeypatch):
+    """Or not at all, where the object has fewer bytes."""
+    memory, buffer = MemoryStore(), bytearray(3)
+    obstore.put(memory, "key", b"abcdef")
+    monkeypatch.setattr(Bucket, "_connect", lambda _: memory)
+    Bucket("bucket").read_into("key", memoryview(buffer), 2)
+    assert buffer == b"cde"
+    with pytest.raises(Unavailable, match="s3://bucket/key ends before byte 7"):
+        Bucket("bucket").read_into("key", memoryview(buffer), 4)
+    assert buffer == b"cde"
 
 
 @pytest.mark.parametrize("status", [404, 403])

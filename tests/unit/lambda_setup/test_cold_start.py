@@ -1,7 +1,9 @@
 """Cold starts: phases out of times, the table, the picture, and sides that do not answer."""
 
+import contextlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import msgspec
@@ -122,6 +124,40 @@ def test_a_side_is_timed_from_before_its_process(tmp_path):
     assert 0.002 < start.ends["interpreter"] < 10
     assert start.seconds == pytest.approx(start.ends["interpreter"] + 1)
     assert start.beside["model"][0] == start.ends["interpreter"]
+
+
+def test_the_first_start_of_each_side_does_not_count(tmp_path, monkeypatch):
+    """They take turns, each with an empty folder, and nothing that they read is in memory."""
+    steps, warm = [], iter([3, 1, 2, 9, 0, 0])
+
+    class Counting:
+        def __init__(self, name):
+            self.name = name
+
+        def start(self, temporary):
+            assert not [*temporary.iterdir()]
+            steps.append(self.name)
+            return measure.Start({"answer": float(len(steps))}, {}), self.name
+
+    @contextlib.contextmanager
+    def deploy(*_):
+        yield [Counting("function"), Counting("script")], tmp_path, 5
+
+    def forget(folders):
+        steps.append("forget")
+        assert folders == [tmp_path]
+        return next(warm)
+
+    checked = []
+    monkeypatch.setattr(measure, "_deploy", deploy)
+    monkeypatch.setattr(measure, "_forget", forget)
+    monkeypatch.setattr(measure, "_check", lambda *answers, strict: checked.append((*answers, strict)))
+    found = measure.measure(SimpleNamespace(model=tmp_path), {}, 2)
+    assert steps == ["forget", "function", "forget", "script"] * 3
+    seconds = [[start.seconds for start in side.starts] for side in (found.function, found.script)]
+    assert seconds == [[6, 10], [8, 12]]
+    assert (found.model_bytes, found.warm_bytes) == (5, 9)
+    assert checked == [("function", "script", True)] * 3
 
 
 def test_different_answers_are_refused():

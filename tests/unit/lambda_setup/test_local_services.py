@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -125,6 +126,14 @@ def test_ports():
     assert all(20_000 <= port < 32_000 and not listens(port) for port in ports)
     with socket.create_server(("127.0.0.1", ports[0])):
         assert listens(ports[0])
+
+
+def test_a_port_that_is_taken_is_not_given(monkeypatch):
+    """The next one is."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        [free] = free_ports(1)
+        monkeypatch.setattr(random, "sample", lambda *_: [taken.getsockname()[1], free])
+        assert free_ports(1) == [free]
 
 
 class Environment:
