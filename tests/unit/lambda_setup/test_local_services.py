@@ -25,12 +25,16 @@ from lambda_setup.errors import CommandError
 
 @pytest.fixture
 def start(tmp_path):
-    """Return a way to start a shell's command; what it and its children write can be read."""
+    """Return a way to start a shell's command; what it and its children write can be read.
+
+    A program is ready from its beginning on, unless its command says when.
+    """
     programs = []
 
     def start(command: str, grace: float = 10) -> tuple[Program, int]:
         written, log = os.pipe()
-        command = ["/bin/sh", "-c", f"echo > ready; {command}"]
+        begun = command if "> ready" in command else f"echo > ready; {command}"
+        command = ["/bin/sh", "-c", begun]
         program = Program(command, env=os.environ, cwd=tmp_path, log=log, grace=grace)
         os.close(log)
         programs.append((program, written))
@@ -61,7 +65,7 @@ def test_a_program_that_is_not_ready_in_time(start):
         ("exec sleep 60", 10, -signal.SIGTERM),
         ("sleep 60 & wait", 10, -signal.SIGTERM),
         ("kill -STOP $$; exec sleep 60", 10, -signal.SIGTERM),
-        ("trap '' TERM; sleep 60 & wait; wait", 0.2, -signal.SIGKILL),
+        ("trap '' TERM; echo > ready; sleep 60 & wait; wait", 0.2, -signal.SIGKILL),
         ("exec sleep 60", 0, -signal.SIGKILL),
     ],
     ids=["simple", "with-a-child", "stopped", "deaf", "without-grace"],
