@@ -102,6 +102,13 @@ def test_a_message_that_comes_twice_is_predicted_once(service):
     assert Counting.asked == 1
 
 
+def test_a_message_that_breaks_goes_back_to_its_queue(service, monkeypatch):
+    """Whatever it is that is raised: an answer that never was must not delete the message."""
+    monkeypatch.setattr(service, "_answer", mock.Mock(side_effect=ZeroDivisionError))
+    answer = service.handle(message({"data": ["a"]}), CONTEXT)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
+
+
 def test_without_an_id_nothing_is_looked_for(service, monkeypatch):
     """Who names no id pays no request to S3 for it."""
     monkeypatch.setattr(_storage.Bucket, "find_metadata", None)

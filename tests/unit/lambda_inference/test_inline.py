@@ -111,6 +111,12 @@ def test_what_the_predictor_knows_is_refused_before_the_prediction(form, items, 
         InlineRecords(TextRequest(**{"data": ["a"] * items, "arrays": form, **fields}), predictor)
 
 
+def test_what_may_fit_is_predicted():
+    """A float has four characters at least; whether there are more is not known before."""
+    predictor = SimpleNamespace(count_array_bytes=lambda _: 4 * 384)
+    assert InlineRecords(TextRequest(data=["a"] * 3200, result="inline"), predictor).fits
+
+
 def test_auto_goes_on_where_inline_ends():
     """All predictions come, for S3, and no records are kept."""
     request = TextRequest(data=["a"] * 1200, result="auto")

@@ -98,6 +98,7 @@ ANSWERS = [
     (503, "SlowDown", "", (read, create, replace), Unavailable, "fewer requests"),
     (500, "InternalError", "", (read, create), Unavailable, "try again"),
     (400, "ExpiredToken", "", (read, create), Unavailable, "try again"),
+    (416, "InvalidRange", "", (read,), Unavailable, "try again"),
     (400, "InvalidRequest", "", (read, create), Refused, "InvalidRequest"),
 ]  # fmt: skip
 

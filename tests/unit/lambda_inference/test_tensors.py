@@ -114,6 +114,17 @@ def test_no_checkpoint_is_told(data):
         tensors.load_checkpoint(memoryview(data))
 
 
+def test_what_an_allowed_class_says_is_told(monkeypatch):
+    """A class of the function may name the fault itself."""
+
+    def load(*_, **__):
+        raise Unavailable("the options name a layer that is not there")
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(Unavailable, match=r"^the options name a layer"):
+        tensors.load_checkpoint(memoryview(b"any"), [Namespace])
+
+
 @pytest.mark.parametrize("end", [0.3, 0.6, 0.95, 0.999])
 def test_a_cut_checkpoint_is_refused(end):
     """Nothing is made of half a file."""
