@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -253,6 +254,16 @@ class TestLayer:
         done = self.run(layer, temporary, f"{first}\nimport packed\nprint(packed.TEXT, packed.__file__)")
         (folder,) = temporary.iterdir()
         assert done.stdout == f"from the archive {folder / 'packed' / '__init__.py'}\n"
+
+    def test_in_this_process(self, layer, temporary, monkeypatch):
+        """It is unpacked once, and is found right behind its layer, before what comes after that."""
+        monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+        monkeypatch.setattr(_unpack, "_layers", {})
+        monkeypatch.setattr(sys, "path", ["/before", str(layer), "/after"])
+        unpacked = _unpack.ensure(layer)
+        assert sys.path == ["/before", str(layer), str(unpacked.folder), "/after"]
+        assert unpacked.folder.parent == temporary
+        assert _unpack.ensure(layer) is _unpack.result() is unpacked
 
     def test_one_line_fails(self, layer, temporary):
         """An archive that is damaged is told where it is asked for."""

@@ -4,15 +4,21 @@ The README in the folder above says what each attack is, and what the answer mus
 """
 
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.unpacking import IMPORTS, PYTHON, index_of
+
+from lambda_inference import _unpack
+from lambda_inference._unpack import UnpackError
 
 ROOM = """
 import json, os, re, subprocess, sys
@@ -87,6 +93,20 @@ def on_a_disk(nested, tmp_path) -> Callable[..., dict[str, Any]]:
         return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
     return attack
+
+
+def test_a_size_that_is_enough(monkeypatch):
+    """It has room for what the disk has already, the archive's blocks, and the file system itself."""
+    disk = SimpleNamespace(f_frsize=4096, f_blocks=512 << 8, f_bavail=100 << 8)
+    monkeypatch.setattr(os, "fstatvfs", lambda _: disk)
+    index = SimpleNamespace(files=[SimpleNamespace(size=(1000 << 20) - 1)])
+    with pytest.raises(UnpackError, match=r"takes 1,048,580,096 bytes.*, and 104,857,600 .* 1429 \(MB\)"):
+        _unpack._check_space(Path("a"), 0, index, folders=1)
+    disk.f_bavail = 1000 << 8
+    with pytest.raises(UnpackError, match="takes 1,048,580,096 bytes"):
+        _unpack._check_space(Path("a"), 0, index, folders=1)
+    disk.f_bavail += 1
+    _unpack._check_space(Path("a"), 0, index, folders=1)
 
 
 class TestFull:
