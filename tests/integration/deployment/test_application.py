@@ -195,6 +195,14 @@ def test_data_that_are_kept(local, model, share):
     assert again.s3.left
 
 
+def test_a_server_that_somebody_else_has_started(share):
+    """A deployment that brings no model neither starts nor ends it."""
+    server = share()
+    with LocalDeployment(server, "tiny", "shout") as another:
+        assert another.client.list_buckets()["Buckets"]
+    assert not server.left
+
+
 def test_a_model_that_cannot_be_uploaded(model, share, monkeypatch):
     """Nothing of the deployment is left."""
 

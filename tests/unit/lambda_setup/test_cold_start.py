@@ -1,6 +1,7 @@
 """Cold starts: phases out of times, the table, the picture, and sides that do not answer."""
 
 import contextlib
+import ctypes
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -176,6 +177,14 @@ def test_pages_in_memory(tmp_path):
     (tmp_path / "a").write_bytes(bytes(3 * 4096 + 1))
     (tmp_path / "b").touch()
     assert [count_resident_pages(path) for path in sorted(list_files([tmp_path]))] == [4, 0]
+
+
+def test_pages_that_cannot_be_counted(tmp_path, monkeypatch):
+    """They are not taken for pages that are not in memory."""
+    (tmp_path / "a").write_bytes(bytes(4096))
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(mincore=lambda *_: -1))
+    with pytest.raises(OSError, match="mincore"):
+        count_resident_pages(tmp_path / "a")
 
 
 @pytest.mark.parametrize(
