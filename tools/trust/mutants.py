@@ -29,9 +29,11 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 from coverage import CoverageData
 
@@ -79,6 +81,8 @@ Entry = dict[str, str]
 """A survivor in the record: its file, before and after, and a test or a reason."""
 Runners = dict[tuple[Path, int], set[str]]
 """The tests that run a line, by file and line: pytest's names of them."""
+Costs = Mapping[str, float]
+"""The seconds that tests take, by pytest's names of them."""
 Place = tuple[ast.AST, str, int | None, ast.AST, ast.AST]
 """A parent, its field and index, the node there, and a fault for its place."""
 
@@ -231,15 +235,18 @@ def list_tests(folder: Path, tests: list[str]) -> list[str]:
 
 
 def choose_tests(
-    mutant: Mutant, room: Path, tests: list[str], runners: Runners, recorded: str = ""
+    mutant: Mutant, room: Path, tests: list[str], runners: Runners, costs: Costs, recorded: str = ""
 ) -> list[list[str]]:
     """Return the tests of a mutant: those that run its line, and then what may notice it besides.
+
+    Files of the module's name come first, then those that take less time; so do the tests of a file.
 
     Args:
         mutant: the mutant.
         room: the room's folder.
         tests: the files of the room's tests.
         runners: the tests that run a line.
+        costs: the seconds that tests take.
         recorded: the test that the record has for the mutant.
 
     """
@@ -253,10 +260,17 @@ def choose_tests(
         besides |= {test for (path, _), some in runners.items() if path in starters for test in some}
     path, _, name = recorded.partition("::")
     besides |= {f"{test}::{name}" for test in tests if name and test.endswith(path)}
-    order = [*named, *tests]
 
     def sort(some: set[str]) -> list[str]:
-        return sorted(some, key=lambda test: (order.index(test.partition("::")[0]), test))
+        files = Counter[str]()  # their tests stay together, because they share fixtures
+        for test in some:
+            files[test.partition("::")[0]] += costs.get(test, 0)
+
+        def rate(test: str) -> tuple[bool, float, str, float, str]:
+            file = test.partition("::")[0]
+            return file not in named, files[file], file, costs.get(test, 0), test
+
+        return sorted(some, key=rate)
 
     return [sort(some) for some in (found, besides) if some]
 
@@ -266,6 +280,7 @@ def run_tests(
 ) -> int:
     """Return pytest's status; tests that do not end in time have failed."""
     command = [sys.executable, *before, "-m", "pytest", "-q", "-x", "-p", "no:randomly",
+               "-p", "no:hypothesispytest",  # half of a second of imports
                "-p", "no:cacheprovider", "-m", "not check", *tests]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{project / 'layer' / 'python'}"}
     environment |= {"OMP_NUM_THREADS": "1"}
@@ -295,18 +310,24 @@ def try_one(project: Path, groups: list[list[str]], seconds: float) -> int:
     return 0
 
 
-def find_runners(project: Path, room: str, tests: list[str]) -> Runners:
-    """Run all tests without a fault, and return which of them run a line."""
+def find_runners(project: Path, room: str, tests: list[str]) -> tuple[Runners, Costs]:
+    """Run all tests without a fault, and return which of them run a line, and what they cost."""
     settings, data = project / ".runners", CoverageData(str(project / ".runners-data"))
     settings.write_text(
         f"[run]\ndynamic_context = test_function\nsource = {room}\ndata_file = {data.data_filename()}\n"
     )
-    log = project / ".runners-log"
-    if run_tests(project, tests, None, "-m", "coverage", "run", f"--rcfile={settings}", log=log):
+    log, report = project / ".runners-log", project / ".runners.xml"
+    before = ["-m", "coverage", "run", f"--rcfile={settings}"]
+    if run_tests(project, [*tests, f"--junitxml={report}"], None, *before, log=log):
         sys.exit(f"{log.read_text(encoding='utf-8')}\nthe tests fail without a fault; fix that first")
     data.read()
     modules = {Path(test).stem: Path(test) for test in tests}
     texts = {stem: path.read_text(encoding="utf-8") for stem, path in modules.items()}
+    costs = Counter[str]()
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - pytest has just written it
+        module, *classes = re.split(r"\.(?=test_)(?!.*\.test_)", case.attrib["classname"])[-1].split(".")
+        name = "::".join([str(modules[module]), *classes, case.attrib["name"].partition("[")[0]])
+        costs[name] += float(case.attrib["time"])
     runners: Runners = {}
     for file in data.measured_files():
         for line, contexts in data.contexts_by_lineno(file).items():
@@ -319,7 +340,7 @@ def find_runners(project: Path, room: str, tests: list[str]) -> Runners:
                 for stem, *rest in names
                 if stem in modules
             }
-    return runners
+    return runners, costs
 
 
 def copy_project(target: Path) -> None:
@@ -344,13 +365,13 @@ def try_all(mutants: list[Mutant], room: str, tests: list[str], record: list[Ent
         project = Path(name)
         copy_project(project)
         listed = list_tests(project, tests)
-        runners = find_runners(project, room, listed)
+        runners, costs = find_runners(project, room, listed)
         for tried, one in enumerate(mutants, 1):
             path = project / one.path.relative_to(ROOT)
             right = path.read_text(encoding="utf-8")
             path.write_text(one.text, encoding="utf-8")
             known = find_entry(record, one)
-            chosen = choose_tests(one, ROOT / room, listed, runners, known.get("test", ""))
+            chosen = choose_tests(one, ROOT / room, listed, runners, costs, known.get("test", ""))
             status = try_one(project, chosen, seconds)
             path.write_text(right, encoding="utf-8")
             unseen += not chosen

@@ -68,19 +68,27 @@ def test_the_interval_is_wilsons(hits, total, low, high):
 
 
 def test_a_mutant_has_the_tests_that_run_its_line(folder):
-    """And then those of its name, and the record's; where none runs it, those of what starts it."""
+    """And then those of its name, and the record's; where none runs it, those of what starts it.
+
+    The quicker ones come first.
+    """
     named = {name: folder / f"{name}.py" for name in ("m", "a_runner", "b")}
     named["b"].write_text('start("a_runner.py")')
     tests = ["test_a.py", "test_m.py", "test_z.py"]
+    costs = {"test_m.py::test_1": 9, "test_a.py::test": 5, "test_a.py::test_0": 1, "test_z.py::test_9": 4}
     runners = {
-        (named["m"], 8): {"test_a.py::test", "test_m.py::test_1"},
+        (named["m"], 8): {*costs},
         (named["b"], 1): {"test_z.py::test"},
     }
 
     def choose(name: str, line: int, recorded: str = "") -> list[list[str]]:
-        return choose_tests(mutants.Mutant(named[name], line, "", "", str), folder, tests, runners, recorded)
+        return choose_tests(
+            mutants.Mutant(named[name], line, "", "", str), folder, tests, runners, costs, recorded
+        )
 
-    assert choose("m", 8) == [["test_m.py::test_1", "test_a.py::test"], ["test_m.py"]]
+    assert choose("m", 8) == [
+        ["test_m.py::test_1", "test_z.py::test_9", "test_a.py::test_0", "test_a.py::test"], ["test_m.py"],
+    ]  # fmt: skip
     assert choose("m", 9, "test_z.py::test_2") == [["test_m.py", "test_z.py::test_2"]]
     assert choose("a_runner", 9) == [["test_z.py::test"]]
     assert choose("b", 9) == []
@@ -97,7 +105,8 @@ def test_the_tests_that_run_a_line_are_found(folder):
     (folder / "m.py").rename(folder / "room" / "m.py")
     (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['room']\n")
     [listed] = list_tests(folder, ["tests"])
-    runners = find_runners(folder, "room", [listed])
+    runners, costs = find_runners(folder, "room", [listed])
+    assert list(costs) == [f"{listed}::TestM::test_one"]
     found = {
         line: tests for (path, line), tests in runners.items() if path == ROOT / "room" / "m.py" and tests
     }
