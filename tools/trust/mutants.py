@@ -255,8 +255,9 @@ def choose_tests(
     found = runners.get((mutant.path, mutant.line), set())
     besides = {*named}
     if not found:
-        quoted = f'"{mutant.path.name}"'
-        starters = {path for path in room.rglob("*.py") if quoted in path.read_text(encoding="utf-8")}
+        texts = {path: path.read_text(encoding="utf-8") for path in room.rglob("*.py")}
+        quoted = (f'"{mutant.path.name}"', f'.{stem}"')  # as a file, and by -m
+        starters = {path for path, text in texts.items() if any(one in text for one in quoted)}
         besides |= {test for (path, _), some in runners.items() if path in starters for test in some}
     path, _, name = recorded.partition("::")
     besides |= {f"{test}::{name}" for test in tests if name and test.endswith(path)}

@@ -367,6 +367,8 @@ def test_why_a_stack_failed():
         ("mine", "UPDATE_ROLLBACK_COMPLETE", ""),
         ("Alias", "UPDATE_FAILED", "Resource update cancelled"),
         ("Version", "CREATE_FAILED", "Timed out waiting for the snapshot"),
+        ("Topic", "CREATE_FAILED", ""),
+        ("Function", "UPDATE_IN_PROGRESS", "Requested update"),
         ("mine", "UPDATE_IN_PROGRESS", ""),
         *former,
     )

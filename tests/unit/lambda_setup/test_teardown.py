@@ -2,6 +2,7 @@
 
 import io
 import json
+from types import SimpleNamespace
 
 import boto3
 import botocore.waiter
@@ -13,6 +14,7 @@ from moto.s3.models import s3_backends
 
 from lambda_setup.__main__ import main
 from lambda_setup.deployment import teardown
+from lambda_setup.errors import CommandError
 
 REGION = "eu-central-1"
 TEMPLATE = json.dumps(
@@ -222,6 +224,18 @@ def test_a_stack_that_cannot_be_deleted(aws, monkeypatch, capsys):
     )
     assert "give the same command again" in error
     assert len(buckets(aws)) == 4
+
+
+def test_an_object_that_cannot_be_deleted():
+    """S3 answers 200, and says in the answer which one stays and why; nothing is taken for empty then."""
+    page = {"Versions": [{"Key": "a b", "VersionId": "1"}]}
+    refused = {"Errors": [{"Key": "a b", "Code": "AccessDenied", "Message": "it is locked"}]}
+    client = SimpleNamespace(
+        get_paginator=lambda _: SimpleNamespace(paginate=lambda **_: [page]),
+        delete_objects=lambda **_: refused,
+    )
+    with pytest.raises(CommandError, match=r"^s3://models/a b: AccessDenied: it is locked$"):
+        teardown._empty(client, "models")
 
 
 def test_nothing_to_tear_down(aws, capsys):

@@ -73,7 +73,8 @@ def test_a_mutant_has_the_tests_that_run_its_line(folder):
     The quicker ones come first.
     """
     named = {name: folder / f"{name}.py" for name in ("m", "a_runner", "b")}
-    named["b"].write_text('start("a_runner.py")')
+    named["b"].write_text('start("a_runner.py"); start("-m", "room.other")')
+    named["other"] = folder / "other.py"
     tests = ["test_a.py", "test_m.py", "test_z.py"]
     costs = {"test_m.py::test_1": 9, "test_a.py::test": 5, "test_a.py::test_0": 1, "test_z.py::test_9": 4}
     runners = {
@@ -90,7 +91,7 @@ def test_a_mutant_has_the_tests_that_run_its_line(folder):
         ["test_m.py::test_1", "test_z.py::test_9", "test_a.py::test_0", "test_a.py::test"], ["test_m.py"],
     ]  # fmt: skip
     assert choose("m", 9, "test_z.py::test_2") == [["test_m.py", "test_z.py::test_2"]]
-    assert choose("a_runner", 9) == [["test_z.py::test"]]
+    assert choose("a_runner", 9) == choose("other", 9) == [["test_z.py::test"]]
     assert choose("b", 9) == []
 
 
