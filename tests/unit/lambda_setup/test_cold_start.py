@@ -3,6 +3,8 @@
 import contextlib
 import ctypes
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree as ET
@@ -125,6 +127,35 @@ def test_a_side_is_timed_from_before_its_process(tmp_path):
     assert 0.002 < start.ends["interpreter"] < 10
     assert start.seconds == pytest.approx(start.ends["interpreter"] + 1)
     assert start.beside["model"][0] == start.ends["interpreter"]
+
+
+NESTED = {
+    "app.py": "def lambda_handler(event, context): return event",
+    "lambda_inference/__init__.py": "",
+    "lambda_inference/_layer_marker.py": "nested = True",
+    "lambda_inference/_model_store.py": "class ModelStore: load = None",
+    "lambda_inference/_serving.py": "class ModelManager: _start = None\n_load = None",
+    "lambda_inference/_unpack.py": "from types import SimpleNamespace\ndef result(): return ",
+}
+"""A function whose layer says that it is nested."""
+
+
+@pytest.mark.parametrize(("unpacked", "took"), [("SimpleNamespace(seconds=1.5)", 1_500_000_000), ("None", 0)])
+def test_a_nested_layers_unpacking_is_beside_the_imports(tmp_path, unpacked, took):
+    """As long as it says; one that was unpacked before has nothing to show."""
+    for name, text in NESTED.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + unpacked if "_unpack" in name else text)
+    (tmp_path / "asked.json").write_text('{"event": 5}')
+    program = Path(measure.__file__).with_name("function_program.py")
+    said = subprocess.run(
+        [sys.executable, "-S", program, tmp_path / "asked.json"],
+        env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    answer, times = said.splitlines()
+    assert answer == "answer 5"
+    beside = json.loads(times.removeprefix("times "))["beside"]
+    assert {name: end - start for name, (start, end) in beside.items()} == ({"unpack": took} if took else {})
 
 
 def test_the_first_start_of_each_side_does_not_count(tmp_path, monkeypatch):
