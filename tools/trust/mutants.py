@@ -253,7 +253,7 @@ def choose_tests(
     stem = mutant.path.stem
     named = [test for test in tests if stem.strip("_") in Path(test).stem and stem != "__init__"]
     found = runners.get((mutant.path, mutant.line), set())
-    besides = {*named}
+    besides = {test for test in costs if test.partition("::")[0] in named}
     if not found:
         texts = {path: path.read_text(encoding="utf-8") for path in room.rglob("*.py")}
         quoted = (f'"{mutant.path.name}"', f'.{stem}"')  # as a file, and by -m
@@ -273,7 +273,7 @@ def choose_tests(
 
         return sorted(some, key=rate)
 
-    return [sort(some) for some in (found, besides) if some]
+    return [sort(some) for some in (found, besides - found) if some]
 
 
 def run_tests(
@@ -300,10 +300,14 @@ def run_tests(
             return TIMED_OUT
 
 
-def try_one(project: Path, groups: list[list[str]], seconds: float) -> int:
-    """Return pytest's status of the first group of tests that notice a fault, or 0."""
+def try_one(project: Path, groups: list[list[str]], costs: Costs, seconds: float) -> int:
+    """Return pytest's status of the first group of tests that notice a fault, or 0.
+
+    They have ten times what they take without a fault, and half a minute to begin, but no more than given.
+    """
     for tests in groups:
-        status = run_tests(project, tests, seconds)
+        limit = min(seconds, 30 + 10 * sum(costs.get(test, seconds) for test in tests))
+        status = run_tests(project, tests, limit)
         if status in {4, 5}:  # pytest does not find one by its name
             status = run_tests(project, dict.fromkeys(test.partition("::")[0] for test in tests), seconds)
         if status not in {0, 5}:
@@ -313,19 +317,23 @@ def try_one(project: Path, groups: list[list[str]], seconds: float) -> int:
 
 def find_runners(project: Path, room: str, tests: list[str]) -> tuple[Runners, Costs]:
     """Run all tests without a fault, and return which of them run a line, and what they cost."""
-    settings, data = project / ".runners", CoverageData(str(project / ".runners-data"))
-    settings.write_text(
-        f"[run]\ndynamic_context = test_function\nsource = {room}\ndata_file = {data.data_filename()}\n"
-    )
-    log, report = project / ".runners-log", project / ".runners.xml"
+    settings, data = project / ".runners", project / ".runners-data"
+    settings.write_text(f"[run]\ndynamic_context = test_function\nsource = {room}\ndata_file = {data}\n")
+    log = project / ".runners-log"
     before = ["-m", "coverage", "run", f"--rcfile={settings}"]
-    if run_tests(project, [*tests, f"--junitxml={report}"], None, *before, log=log):
+    if run_tests(project, [*tests, f"--junitxml={project / '.runners.xml'}"], None, *before, log=log):
         sys.exit(f"{log.read_text(encoding='utf-8')}\nthe tests fail without a fault; fix that first")
+    return read_runners(project, tests)
+
+
+def read_runners(project: Path, tests: list[str]) -> tuple[Runners, Costs]:
+    """Read what the run without a fault has written."""
+    data = CoverageData(str(project / ".runners-data"))
     data.read()
     modules = {Path(test).stem: Path(test) for test in tests}
     texts = {stem: path.read_text(encoding="utf-8") for stem, path in modules.items()}
     costs = Counter[str]()
-    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - pytest has just written it
+    for case in ET.parse(project / ".runners.xml").iter("testcase"):  # noqa: S314 - pytest has just written it
         module, *classes = re.split(r"\.(?=test_)(?!.*\.test_)", case.attrib["classname"])[-1].split(".")
         name = "::".join([str(modules[module]), *classes, case.attrib["name"].partition("[")[0]])
         costs[name] += float(case.attrib["time"])
@@ -373,13 +381,13 @@ def try_all(mutants: list[Mutant], room: str, tests: list[str], record: list[Ent
             path.write_text(one.text, encoding="utf-8")
             known = find_entry(record, one)
             chosen = choose_tests(one, ROOT / room, listed, runners, costs, known.get("test", ""))
-            status = try_one(project, chosen, seconds)
+            status = try_one(project, chosen, costs, seconds)
             path.write_text(right, encoding="utf-8")
             unseen += not chosen
             if status:
                 noticed += 1
                 if status == TIMED_OUT:
-                    print(f"no end after {seconds:g} s, line {one.line}: {one.entry}", file=sys.stderr)
+                    print(f"no end in time, line {one.line}: {one.entry}", file=sys.stderr)
             elif "reason" in known:
                 reasons += 1
             else:

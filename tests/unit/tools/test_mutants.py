@@ -77,8 +77,10 @@ def test_a_mutant_has_the_tests_that_run_its_line(folder):
     named["other"] = folder / "other.py"
     tests = ["test_a.py", "test_m.py", "test_z.py"]
     costs = {"test_m.py::test_1": 9, "test_a.py::test": 5, "test_a.py::test_0": 1, "test_z.py::test_9": 4}
+    line = {*costs}
+    costs["test_m.py::test_0"] = 2
     runners = {
-        (named["m"], 8): {*costs},
+        (named["m"], 8): line,
         (named["b"], 1): {"test_z.py::test"},
     }
 
@@ -88,9 +90,12 @@ def test_a_mutant_has_the_tests_that_run_its_line(folder):
         )
 
     assert choose("m", 8) == [
-        ["test_m.py::test_1", "test_z.py::test_9", "test_a.py::test_0", "test_a.py::test"], ["test_m.py"],
+        ["test_m.py::test_1", "test_z.py::test_9", "test_a.py::test_0", "test_a.py::test"],
+        ["test_m.py::test_0"],
     ]  # fmt: skip
-    assert choose("m", 9, "test_z.py::test_2") == [["test_m.py", "test_z.py::test_2"]]
+    assert choose("m", 9, "test_z.py::test_2") == [
+        ["test_m.py::test_0", "test_m.py::test_1", "test_z.py::test_2"]
+    ]
     assert choose("a_runner", 9) == choose("other", 9) == [["test_z.py::test"]]
     assert choose("b", 9) == []
 
