@@ -15,8 +15,8 @@ USUAL = "the usual slimming of the same wheels (bench/packages/trees.py)"
 OF_SIZE = "× of the baseline's bytes"  # noqa: RUF001 - the sign, not the letter
 
 WHOLE = (
-    "what a recipe names stays whole, so that every public function works; licences stay, and the bytecode "
-    "of a small module is a little larger than its source, which the usual slimming keeps in its place"
+    "what a recipe names stays whole, so that every public function works: transformers reads its sources, "
+    "which stay beside their bytecode, and langdetect's bytecode is 7 kB larger than its sources"
 )
 
 
