@@ -99,10 +99,20 @@ def _read_all(tree: Path) -> tuple[dict[str, Needs], list[str]]:
 
 
 def find_unlinked(tree: Path, libraries: Path) -> dict[str, list[str]]:
-    """Return the shared libraries of a tree that lack others, and which: no layer could load them."""
+    """Return the shared libraries of a tree that lack others, and which: no layer could load them.
+
+    One that is linked to such a library lacks it, too.
+    """
     needs, _ = _read_all(tree)
-    own = {Path(path).name for path in needs} | {file.path for file in trees.files(libraries)}
-    return {path: names for path, need in needs.items() if (names := _list_unlinked(need, own))}
+    beside = {file.path for file in trees.files(libraries)}
+    unlinked: dict[str, list[str]] = {}
+    while True:
+        own = {Path(path).name for path in needs} | beside
+        found = {path: names for path, need in needs.items() if (names := _list_unlinked(need, own))}
+        if not found:
+            return unlinked
+        unlinked |= found
+        needs = {path: need for path, need in needs.items() if path not in found}
 
 
 def explain_unlinked(
@@ -111,7 +121,9 @@ def explain_unlinked(
     """Yield which shared libraries were taken out because they lack others, and what to do about it."""
     for path, names in unlinked.items():
         yield f"{path} was taken out: it is linked to {', '.join(names)}, which the layer does not have"
-    yield from _advise(unlinked, find_carrier, others=False)
+    taken = {Path(path).name for path in unlinked}
+    lacked = {path: [name for name in names if name not in taken] for path, names in unlinked.items()}
+    yield from _advise(lacked, find_carrier, others=False)
 
 
 def _list_unlinked(need: Needs, own: set[str]) -> list[str]:

@@ -13,6 +13,7 @@ from layer.builder.errors import RecipeError, SmokeError
 from layer.builder.recipe import load, parse
 from layer.builder.slim import elf
 from layer.builder.target import HOST, get_target
+from layer.builder.verify import check
 from layer.builder.wheels.libraries import copy_libraries, find_carrier, find_member
 from layer.builder.wheels.lock import Lock
 from layer.builder.wheels.wheel import Wheel, cache_path
@@ -54,6 +55,32 @@ def test_an_optional_plugin_goes(tmp_path):
     (row,) = (one for one in report.removed if one.step_or_rule == "plug-ins")
     assert MISSING in row.reason
     assert [file.path for file in report.files if file.path.startswith("toy/")] == ["toy/__init__.pyc"]
+
+
+@pytest.mark.check
+def test_what_is_linked_to_an_optional_plugin_goes_with_it(tmp_path):
+    """A library that is linked to one that is taken out is taken out too, and the rest is proven."""
+    plugin = LINKED.replace(MISSING.encode() + b"\0", b"libp.so.6\0")
+    files = {"toy/__init__.py": "", "toy/libp.so.6": LINKED, "toy/libr.so.6": plugin}
+    make_wheel(tmp_path / "index", "toy", files)
+    (tmp_path / "toy.toml").write_text(RECIPE.format(libraries=""))
+    recipe, work = load(str(tmp_path / "toy.toml")), tmp_path / "work"
+    job = build.Job(recipe, get_target(HOST), tmp_path / "out", work=work)
+
+    report = build.build(job, lambda _: None)
+
+    assert report.proven
+    assert [file.path for file in report.files if file.path.startswith("toy/")] == ["toy/__init__.pyc"]
+
+
+def test_advice_is_not_about_what_was_taken_out():
+    """Of libraries that were taken out, the advice names what no wheel brought."""
+    unlinked = {"toy/libp.so.6": [MISSING], "toy/libr.so.6": ["libp.so.6"]}
+
+    lines = list(check.explain_unlinked(unlinked, lambda _: None))
+
+    assert f'libraries = {{ "{MISSING}" = "NAME==VERSION" }}' in lines
+    assert not any('"libp.so.6" =' in line for line in lines)
 
 
 def test_a_needed_one_is_an_error(tmp_path):

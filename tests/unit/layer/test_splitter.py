@@ -29,12 +29,13 @@ def make(tmp_path, monkeypatch):
     recipe = parse({"name": "mine", "split": [WANTED]}, tmp_path / "recipe")
     trees = iter(range(9))
 
-    def make(target=TARGET, said=None, run_path=b"$ORIGIN"):
+    def make(target=TARGET, said=None, run_path=b"$ORIGIN", more=b""):
         tree = tmp_path / f"{next(trees)}" / "tree"
         (tree / "x").mkdir(parents=True)
         (tree / "x" / "a.so").write_bytes(make_library(run_path=run_path))
         (tree / "x" / "b.so").write_bytes(make_library(spare=2))
         (tree / "x" / "c.py").write_text("")
+        (tree / "x" / "d.so").write_bytes(more)
         said = [] if said is None else said
         return step.Splitter(
             recipe.split, recipe, target, tree, tree.with_name("lib"), tmp_path / "cache", said.append
@@ -64,7 +65,7 @@ def test_trace(make):
     assert again.read_hot()
     assert (again.hot, again.digest) == (splitter.hot, splitter.digest)
     assert {path.name for path in (splitter.tree / "x").iterdir()} == {
-        "a.so", "b.so", "c.py", "libhotcold.so",
+        "a.so", "b.so", "c.py", "d.so", "libhotcold.so",
     }  # fmt: skip
 
 
@@ -86,6 +87,14 @@ def test_what_is_not_split(make):
     assert warning == "x/b.so is not split: its dynamic section has no room for the handler's name"
     foreign = make(get_target("python3.13-arm64"))
     assert (foreign.sources, foreign.digest, foreign.finish()) == ({}, "", ())
+
+
+def test_the_handler_takes_only_so_many(make, monkeypatch):
+    """Of more libraries than a process may have, the largest are split."""
+    monkeypatch.setattr(step, "MOST", 1)
+    before = make(more=make_library(code=CODE * 2))
+    assert list(before.sources) == ["x/d.so"]
+    assert (before.tree / "x/a.so").read_bytes() == make_library()
 
 
 @pytest.mark.parametrize("run_path", [b"$ORIGIN", b"/"])

@@ -35,7 +35,7 @@ RUN = struct.Struct("<IIII")
 
 DT_FLAGS_1 = 0x6FFFFFFB
 _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 5, 15, 29
-_DT_INIT, _DT_FINI, _DT_RELACOUNT = 12, 13, 0x6FFFFFF9
+_DT_INIT, _DT_FINI, _DT_DEBUG, _DT_RELACOUNT = 12, 13, 21, 0x6FFFFFF9
 _DT_RELA, _DT_RELASZ, _DT_JMPREL, _DT_PLTRELSZ = 7, 8, 23, 2
 _RELOCATION = struct.Struct("<QQq")
 _IRELATIVE = {37, 1032}
@@ -85,6 +85,8 @@ def parse(data: bytes) -> Library:
         ranges = list(_list_code(segments, dict(tags)))
     except (*DAMAGES, StopIteration) as error:
         raise ElfError(f"the library is damaged: {error!r}") from None
+    if _DT_DEBUG in dict(tags):  # linkers write it into programs, and into nothing else
+        raise ElfError("it is a program")
     low, high, code = max(ranges, key=lambda one: one[1] - one[0], default=(0, 0, dynamic))
     if low >= high:
         raise ElfError("it has no page of nothing but code")

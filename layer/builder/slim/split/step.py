@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +25,9 @@ Touched = Mapping[str, Sequence[int]]
 
 LEAST = 1 << 20
 """Bytes of code in a library; of less, packing saves little."""
+
+MOST = 32
+"""Libraries that the handler takes in a process."""
 
 _HASH = hashlib.sha256().digest_size
 _FAST = 1
@@ -110,9 +113,23 @@ class Splitter:
         return tuple(self._finish(path) for path in self.sources)
 
     def _move_sources(self) -> dict[str, Path]:
-        globs = [glob for one in self.wanted for glob in one.libraries]
-        sources: dict[str, Path] = {}
         shutil.rmtree(self.originals, ignore_errors=True)
+        sources: dict[str, Path] = {}
+        for _, path, beside in sorted(self._find_libraries(), reverse=True)[:MOST]:
+            sources[path] = self.originals / path
+            sources[path].parent.mkdir(parents=True, exist_ok=True)
+            (self.tree / path).rename(sources[path])
+            place = (self.tree / path).parent if beside else self.lib
+            place.mkdir(exist_ok=True)
+            shutil.copyfile(self.handler, place / HANDLER)
+        return dict(sorted(sources.items()))
+
+    def _find_libraries(self) -> Iterator[tuple[int, str, bool]]:
+        """Yield the libraries to split: pages of code, path, and whether the handler goes beside it.
+
+        Why one is not split is said.
+        """
+        globs = [glob for one in self.wanted for glob in one.libraries]
         for file in trees.files(self.tree):
             if file.size < LEAST or not matches(file.path, globs) or not is_elf(self.tree / file.path):
                 continue
@@ -124,15 +141,8 @@ class Splitter:
             except ElfError as error:
                 self.say(f"{file.path} is not split: {error}")
                 continue
-            if library.pages * PAGE < LEAST:
-                continue
-            sources[file.path] = self.originals / file.path
-            sources[file.path].parent.mkdir(parents=True, exist_ok=True)
-            (self.tree / file.path).rename(sources[file.path])
-            place = (self.tree / file.path).parent if layout.leads_beside(library) else self.lib
-            place.mkdir(exist_ok=True)
-            shutil.copyfile(self.handler, place / HANDLER)
-        return sources
+            if library.pages * PAGE >= LEAST:
+                yield library.pages, file.path, layout.leads_beside(library)
 
     def _finish(self, path: str) -> Split:
         data = self._write(path, self.hot[path])
