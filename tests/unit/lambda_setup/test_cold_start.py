@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from support.project import ROOT
 
 from lambda_setup.__main__ import main
 from lambda_setup.deployment.cold_start import measure, timeline
-from lambda_setup.deployment.cold_start.folders import count_resident_pages, list_files
+from lambda_setup.deployment.cold_start.folders import count_resident_pages, drop, list_files
 from lambda_setup.errors import CommandError
 
 ENDS = {"interpreter": 0.02, "package": 0.1, "imports": 0.4, "model": 0.45, "load": 0.7, "answer": 0.75}
@@ -208,6 +209,19 @@ def test_pages_in_memory(tmp_path):
     (tmp_path / "a").write_bytes(bytes(3 * 4096 + 1))
     (tmp_path / "b").touch()
     assert [count_resident_pages(path) for path in sorted(list_files([tmp_path]))] == [4, 0]
+
+
+def test_what_is_dropped_is_the_whole_file(tmp_path, monkeypatch):
+    """A length of 0 is up to the file's end."""
+    asked = []
+
+    def advise(descriptor, *arguments):
+        asked.append((Path(f"/proc/self/fd/{descriptor}").readlink(), *arguments))
+
+    (tmp_path / "a").write_bytes(bytes(4096))
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    drop(tmp_path / "a")
+    assert asked == [(tmp_path / "a", 0, 0, os.POSIX_FADV_DONTNEED)]
 
 
 def test_pages_that_cannot_be_counted(tmp_path, monkeypatch):

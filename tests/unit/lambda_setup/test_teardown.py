@@ -3,6 +3,7 @@
 import io
 import json
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import boto3
 import botocore.waiter
@@ -236,6 +237,18 @@ def test_an_object_that_cannot_be_deleted():
     )
     with pytest.raises(CommandError, match=r"^s3://models/a b: AccessDenied: it is locked$"):
         teardown._empty(client, "models")
+
+
+def test_uploads_that_were_not_finished():
+    """Each is given up, because S3 keeps a bucket that has one."""
+    uploads = [{"Key": name, "UploadId": f"id of {name}"} for name in "ab"]
+    pages = {"list_object_versions": [{}], "list_multipart_uploads": [{"Uploads": uploads}, {}]}
+    client = Mock()
+    client.get_paginator.side_effect = lambda name: SimpleNamespace(paginate=lambda **_: pages[name])
+    teardown._empty(client, "models")
+    aborted = [call.kwargs for call in client.abort_multipart_upload.call_args_list]
+    assert aborted == [{"Bucket": "models", **one} for one in uploads]
+    client.delete_objects.assert_not_called()
 
 
 def test_nothing_to_tear_down(aws, capsys):
