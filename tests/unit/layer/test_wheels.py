@@ -12,7 +12,7 @@ from layer.builder.target import get_target
 from layer.builder.wheels.install import describe_wheels, ensure_tool, fetch, install
 from layer.builder.wheels.lock import Lock
 from layer.builder.wheels.tool import run_pip
-from layer.builder.wheels.wheel import Wheel
+from layer.builder.wheels.wheel import Wheel, cache_path
 
 HOST = get_target("host")
 INDEX = "https://host/cpu"
@@ -151,6 +151,22 @@ class TestInstall:
         assert not file.exists()
         assert fetch(locked, HOST, "", cache, lambda _: None, FakePip(tmp_path / "up")) == 1
         install(locked, HOST, cache, tmp_path / "tree")
+
+    def test_the_others_stay(self, cache, tmp_path):
+        """What is as it was fetched is not fetched again, whatever pip has refused."""
+        wheels = [wheel(tmp_path / "up", name) for name in ("good", "damaged", "missing")]
+        places = [cache_path(cache, one) for one in wheels]
+        for one, place in zip(wheels[:2], places[:2], strict=True):
+            place.parent.mkdir(parents=True)
+            place.write_bytes((tmp_path / "up" / one.file).read_bytes())
+        places[1].write_bytes(b"damaged")
+
+        def refuse(_):
+            raise ResolveError("no room")
+
+        with pytest.raises(ResolveError, match="no room"):
+            install(lock(*wheels), HOST, cache, tmp_path / "tree", refuse)
+        assert [place.exists() for place in places] == [True, False, False]
 
     def test_hidden_cuda(self, cached, cache, tmp_path):
         """A wheel that brings CUDA without having said so is refused by the library that shows it."""
