@@ -47,9 +47,11 @@ def test_medians_and_the_typical_start():
 def test_table_has_each_phase_on_either_side():
     """In milliseconds; a script of one's own has fewer phases, and the row says which it means."""
     rows = timeline.make_rows(measure.Comparison(OURS, RECIPE, 0, 0))
+    assert [row[0] for row in rows] == [*timeline.LABELS.values(), "all"]
     assert rows[0] == ["Python starts", "20", "20"]
     assert rows[-1] == ["all", "750", "1,500"]
     rows = timeline.make_rows(measure.Comparison(OURS, SCRIPT, 0, 0))
+    assert rows[0] == ["Python starts", "20", "20"]
     assert rows[2][1:] == ["300", ""]
     assert rows[4] == ["load the model; what the script does at its top", "250", "980"]
 
