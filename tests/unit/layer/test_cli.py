@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -12,6 +13,7 @@ import pytest
 from layer.builder import cli
 from layer.builder.cli import main, recipes
 from layer.builder.errors import ResolveError, TargetError
+from layer.builder.verify.imports import get_folders
 from layer.builder.wheels.tool import describe_failure
 
 
@@ -119,6 +121,37 @@ def test_explain_what_was_built(path, line, monkeypatch, capsys):
     assert main(["explain", path, "--recipe", "inference", "--target", "python3.13-arm64"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"the layer that was built has {line}"
     assert read == [cli.builder.WORK / "inference-python3.13-arm64" / "report.json"]
+
+
+@pytest.mark.parametrize(("imports", "whole"), [(("a.b",), get_folders(["a.b"])), (None, ())])
+def test_explain_packages_that_stay_whole(imports, whole, monkeypatch):
+    """They are those whose public modules the recipe imports, if it has a prediction at all."""
+    recipe = replace(recipes.load("inference"), smoke=imports and SimpleNamespace(imports=imports))
+    asked = []
+    monkeypatch.setattr(recipes, "load", lambda _: recipe)
+    monkeypatch.setattr(recipes, "explain", lambda *given: asked.append(given[4]) or [])
+    assert main(["explain", "a/b/c.py", "--recipe", "inference", "--target", "python3.13-arm64"]) == 0
+    assert asked == [whole]
+
+
+def test_fix(tmp_path, monkeypatch, capsys):
+    """What is not applied yet is, and said; not what a layer alone gets, nor in place of a whole package."""
+    (tmp_path / "whole").mkdir()
+    patches = [
+        SimpleNamespace(name=name, path=path, stage=stage, action=action)
+        for name, path, stage, action in (
+            ("one", "a.py", "fix", "replace"), ("applied", "b.py", "fix", "replace"),
+            ("layer's", "c.py", "slim", "replace"), ("stand-in", "whole.py", "fix", "content"),
+            ("missing", "d.py", "fix", "content"),
+        )
+    ]  # fmt: skip
+    applied = []
+    monkeypatch.setattr(cli, "load", lambda _: SimpleNamespace(patches=patches))
+    monkeypatch.setattr(cli.patch, "is_applied", lambda _, one: one.name == "applied")
+    monkeypatch.setattr(cli.patch, "apply", lambda *given: applied.append(given))
+    assert main(["fix", "any", str(tmp_path)]) == 0
+    assert applied == [(tmp_path, [patches[number]], "fix") for number in (0, 4)]
+    assert capsys.readouterr().out.splitlines() == ["· fixed a.py (one)", "· fixed d.py (missing)"]
 
 
 def test_no_command(capsys):

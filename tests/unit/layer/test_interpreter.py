@@ -214,9 +214,11 @@ class TestFetch:
         not list(Path("/usr/share/keyrings").glob("debian-archive-keyring.*")),
         reason="no keys of Debian here",
     )
-    def test_apt_fails(self, cache, path):
-        """What apt says is said, and nothing stays."""
-        self.apt(path, "http://mirror.invalid/debian/", 'echo "E: no such mirror" >&2; exit 100')
+    @pytest.mark.parametrize("step", ["update", "install"])
+    def test_apt_fails(self, cache, path, step):
+        """What apt says of a step is said, and nothing stays."""
+        failure = f'case "$*" in *" {step}"*) echo "E: no such mirror" >&2; exit 100 ;; esac'
+        self.apt(path, "http://mirror.invalid/debian/", failure)
         with pytest.raises(InterpreterError, match="no such mirror"):
             fetch(X86_64, cache, lambda _: None)
         assert list(cache.iterdir()) == []
