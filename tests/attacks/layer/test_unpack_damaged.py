@@ -283,6 +283,14 @@ class TestLayer:
         assert f"{layer / ARCHIVE}: zstandard, which unpacks it, is missing beside it; add it" in done.stderr
         assert names(temporary) == []
 
+    def test_no_decompressor_in_the_background(self, layer, monkeypatch):
+        """It is told at once, where an import is allowed, and not by the first import of what is packed."""
+        monkeypatch.setattr(_unpack, "_layers", {})
+        monkeypatch.setattr(sys, "meta_path", sys.meta_path)
+        monkeypatch.setitem(sys.modules, "zstandard", None)
+        with pytest.raises(UnpackError, match="zstandard, which unpacks it, is missing beside it"):
+            _unpack.begin(layer)
+
     def test_an_unreadable_marker(self, layer):
         """What there is in the marker's place is told, with the system's reason."""
         (layer / MARKER).unlink()

@@ -81,6 +81,7 @@ def test_a_repeated_request_is_answered_without_a_prediction(service, request_):
         again = service.handle(event, CONTEXT)
         assert without_timings(again) == without_timings(first)
         assert again["body"]["timings_ms"].keys() == {"predict", "store"}
+        assert again["body"]["timings_ms"]["predict"] == 0
         assert again["body"]["model"]["version"] == "1"
         assert again["body"]["s3_key"] == "prediction_outputs/once/predictions.jsonl.gz"
     assert Counting.asked == 1
@@ -107,6 +108,16 @@ def test_a_message_that_breaks_goes_back_to_its_queue(service, monkeypatch):
     monkeypatch.setattr(service, "_answer", mock.Mock(side_effect=ZeroDivisionError))
     answer = service.handle(message({"data": ["a"]}), CONTEXT)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
+
+
+def test_an_answer_that_http_makes_too_large_is_stored(service):
+    """Its JSON stands in a string there, which takes two bytes more for each quotation mark."""
+    body = {"data": ['"' * 10_000] * 150, "result": "auto"}
+    direct = service.handle(body, CONTEXT)
+    assert len(direct["body"]["predictions"]) == 150
+    event = {"requestContext": {"http": {"method": "POST"}}, "body": json.dumps(body)}
+    response = service.handle(event, CONTEXT)
+    assert json.loads(response["body"])["s3_key"] == "prediction_outputs/invocation/predictions.jsonl.gz"
 
 
 def test_without_an_id_nothing_is_looked_for(service, monkeypatch):
@@ -208,6 +219,7 @@ def test_the_log_has_the_reason_that_a_queue_does_not_see(service, monkeypatch):
     assert service.handle(message(body), CONTEXT) == {"batchItemFailures": []}
     for body in ({"data": ["a"]}, {"detail-type": "a", "source": "b", "detail": {}}, {"data": 1}):
         assert service.handle(message(body), CONTEXT) == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
+    assert {fields["message_id"] for _, fields in logged} == {"m-1"}
     reasons = [fields.get("reason") for _, fields in logged]
     assert reasons[0] == "S3 answered 301 …"
     assert "constant input" in reasons[1]

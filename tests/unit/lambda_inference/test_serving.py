@@ -182,6 +182,31 @@ def test_a_nested_layers_unpacking_is_measured(monkeypatch, unpacked, took):
     assert found == took
 
 
+@pytest.mark.usefixtures("store")
+def test_a_load_is_measured(monkeypatch):
+    """Reading and loading together, in the metric and in the log."""
+    told = []
+    monkeypatch.setattr(_telemetry, "record_duration", lambda name, value: told.append((name, value)))
+    monkeypatch.setattr(_telemetry, "log", lambda text, **fields: told.append((text, fields)))
+    monkeypatch.setattr(time, "perf_counter", iter(range(0, 1000, 3)).__next__)
+    now = ModelManager(Predictor).select(long())
+    fields = {"model": "1", "version": "1", "milliseconds": round(now.seconds * 1000)}
+    assert now.seconds >= 6
+    assert told == [("ModelLoad", now.seconds * 1000), ("model loaded", fields)]
+
+
+def test_an_old_model_is_freed(store, clock, monkeypatch):
+    """Before the new one is read, whatever a request had pinned, and once nothing refers to the old one."""
+    freed, models = [], ModelManager(Predictor)
+    served(models)
+    monkeypatch.setattr(_serving, "_release_memory", lambda: freed.append(models._channel.version))
+    for store.version, Predictor.refused, expected in (("2", None, ["1", "2"]), ("3", "3", ["2", "2"])):
+        freed.clear()
+        clock[0] += 60
+        served(models)
+        assert freed == expected
+
+
 def test_another_version_is_tried_at_once(store, clock):
     """One that was refused does not hold up the next."""
     models = ModelManager(Predictor)
@@ -418,6 +443,23 @@ def test_a_request_may_name_its_version(store):
     assert named(models, "00") == "00"
     assert named(models, "0") == "0"
     assert store.reads == ["1", "0", "00", "0"]
+
+
+def test_a_named_versions_manifest_has_half_the_time(store, monkeypatch):
+    """The other half is for its files, and for the answer."""
+    waits = []
+
+    class Recording(BackgroundTask):
+        def result(self, seconds):
+            waits.append(seconds)
+            return super().result(seconds)
+
+    models = ModelManager(Predictor)
+    served(models)
+    monkeypatch.setattr(_serving, "BackgroundTask", Recording)
+    assert models.select(Deadline.after(400), "0").version == "0"
+    assert waits[0] == pytest.approx(390 / 2, abs=1)
+    assert store.reads == ["1", "0"]
 
 
 def test_a_named_version_stays_when_the_channel_moves(store, clock, monkeypatch):
