@@ -110,6 +110,7 @@ def test_two_regions(out, capsys):
         assert version["CompatibleArchitectures"] == ["arm64"]
         assert version["Description"] == "mine for python3.13 on arm64, tree abababababababab"
         assert f"{region}: publishing" in said.err
+        assert f"{region}: {arns[region]}" in said.err
 
 
 @pytest.mark.usefixtures("aws")
@@ -205,6 +206,17 @@ def test_plan(out):
         "boto3.client('lambda', region_name='eu-west-1').add_layer_version_permission(LayerName='mine', "
         "VersionNumber=<Version>, StatementId='public', Action='lambda:GetLayerVersion', Principal='*')"
     )
+
+
+def test_an_error_says_how_far_it_came(out):
+    """Whether there is a new version already decides whether the same command may be given again."""
+    calls = plans.plan(told(out / "layer"), Package(out, "cd" * 32, 5), ["eu-west-1"], "b", "n", public=True)
+    subjects = [one.subject(plans.Progress("")) for one in calls]
+    assert subjects[0] == "s3://b"
+    assert subjects[-1] == "add_layer_version_permission"
+    progress = plans.Progress("")
+    progress.version = {"LayerVersionArn": "arn:x:1"}
+    assert calls[-1].subject(progress) == "arn:x:1 was published, and then: add_layer_version_permission"
 
 
 def test_a_description_is_never_too_long(out):

@@ -66,3 +66,13 @@ def test_more(tmp_path):
         "patch 'quiet' changes it: logs",
         "there is no trace of these wheels for python3.13-arm64: build it to have one",
     ]
+
+
+def test_a_file_that_no_wheel_has(tmp_path):
+    """It is said, because the path may be misspelt; of wheels that are not there nobody knows."""
+    mine, lock = parse(RECIPE, tmp_path), Lock(tmp_path, ())
+    trace.write(mine, ARM, lock, OPENED)
+    line = "no locked wheel has such a file"
+    assert explain("toy/non.py", mine, ARM, lock, [], OWNERS)[1:] == [line]
+    assert explain("whole/x.py", mine, ARM, lock, [], OWNERS)[1:] == []
+    assert explain("toy/non.py", mine, ARM, lock, [], {})[1:] == []

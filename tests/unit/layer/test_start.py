@@ -1,7 +1,9 @@
 """The list of what a start reads: files that are opened, and pages of large ones."""
 
+import io
 import json
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -109,10 +111,19 @@ def test_no_large_file(tree):
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no advice")
 def test_the_page_cache(tree, monkeypatch):
     """Large files are read anew, and no longer by readahead; where that is refused, the build goes on."""
-    asked = []
+    asked, read = [], []
+
+    class Counting(io.FileIO):
+        def read(self, size):
+            read.append(super().read(size))
+            return read[-1]
+
     monkeypatch.setattr(os, "posix_fadvise", lambda *call: asked.append(call[3]))
-    start.cache_by_page(tree)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda path, *_, **__: Counting(path))
+        start.cache_by_page(tree)
     assert asked == [os.POSIX_FADV_DONTNEED, os.POSIX_FADV_RANDOM] * 3
+    assert [len(data) for data in read] == [start.WHOLE, 1, 0] * 3
 
     def refuse(_):
         raise OSError
