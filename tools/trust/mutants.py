@@ -279,10 +279,15 @@ def choose_tests(
 def run_tests(
     project: Path, tests: Iterable[str], seconds: float | None, *before: str, log: Path = Path(os.devnull)
 ) -> int:
-    """Return pytest's status; tests that do not end in time have failed."""
+    """Return pytest's status; tests that do not end in time have failed.
+
+    Their folder for temporary files is their own. A fault may leave one that pytest cannot remove, and all
+    later runs of pytest on this machine would fail at that.
+    """
+    scratch = project.with_name(f"{project.name}-scratch")
     command = [sys.executable, *before, "-m", "pytest", "-q", "-x", "-p", "no:randomly",
                "-p", "no:hypothesispytest",  # half of a second of imports
-               "-p", "no:cacheprovider", "-m", "not check", *tests]  # fmt: skip
+               "-p", "no:cacheprovider", "-m", "not check", f"--basetemp={scratch}", *tests]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{project / 'layer' / 'python'}"}
     environment |= {"OMP_NUM_THREADS": "1"}
     if seconds is not None:  # the run without a fault has written it
@@ -298,6 +303,8 @@ def run_tests(
         except subprocess.TimeoutExpired:
             os.killpg(running.pid, signal.SIGKILL)
             return TIMED_OUT
+        finally:
+            subprocess.run(["/usr/bin/env", "rm", "-rf", str(scratch)], check=True)
 
 
 def try_one(project: Path, groups: list[list[str]], costs: Costs, seconds: float) -> int:

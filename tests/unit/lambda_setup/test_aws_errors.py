@@ -7,7 +7,7 @@ import boto3
 import botocore.waiter
 import pytest
 from boto3.exceptions import S3UploadFailedError
-from botocore.exceptions import ClientError, SSOTokenLoadError, WaiterError
+from botocore.exceptions import ClientError, ConnectTimeoutError, SSOTokenLoadError, WaiterError
 from botocore.stub import Stubber
 from moto import mock_aws
 from moto.cloudformation.models import cloudformation_backends
@@ -66,6 +66,15 @@ def test_what_aws_said(error, text):
     start = f"model bucket: {said['Code']}: {said['Message']} {facts}; "
     assert str(caught.value).startswith(start)
     assert text in str(caught.value)
+
+
+def test_what_never_reached_aws():
+    """An error that is not AWS's answer is told with its subject, too."""
+    with (
+        pytest.raises(CommandError, match=r"^model bucket: Connect timeout on endpoint"),
+        readable_errors("model bucket"),
+    ):
+        raise ConnectTimeoutError(endpoint_url="https://s3")
 
 
 @pytest.mark.parametrize("status", [301, 400])

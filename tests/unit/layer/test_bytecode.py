@@ -9,10 +9,11 @@ import pytest
 
 from layer.builder import tree as trees
 from layer.builder.cli import main
-from layer.builder.errors import CompileError
+from layer.builder.errors import CompileError, InterpreterError
 from layer.builder.pack import interpreter
-from layer.builder.pack.bytecode import compile_tree, lend_caches
+from layer.builder.pack.bytecode import compile_tree, lend_caches, provide_compiler
 from layer.builder.pack.interpreter import Interpreter
+from layer.builder.target import get_target
 
 HERE = Interpreter((sys.executable,), {}, "the running one", emulated=False)
 SOURCE = '''\
@@ -170,6 +171,24 @@ def test_lent(tmp_path):
         assert (tmp_path / cached).is_file()
         assert value == "2"
     assert [file.path for file in trees.files(tmp_path)] == ["broken.py", "changed.py", "same.py"]
+
+
+def test_a_python_to_compile_with(tmp_path, monkeypatch):
+    """One that is there is taken; else one is fetched; where that fails, it is said what a user waits for."""
+    found, fetched, said = [HERE], [], []
+    monkeypatch.setattr(interpreter, "find_compiler", lambda *_: found.pop() if found else None)
+    monkeypatch.setattr(interpreter, "fetch_compiler", lambda *_: fetched.append(1) or found.append(HERE))
+    for times in (0, 1):
+        assert provide_compiler(get_target("host"), tmp_path, said.append) is HERE
+        assert (len(fetched), said) == (times, [])
+
+    def refuse(*_):
+        raise InterpreterError("uv is missing")
+
+    monkeypatch.setattr(interpreter, "fetch_compiler", refuse)
+    assert provide_compiler(get_target("host"), tmp_path, said.append) is None
+    assert "WARNING: not byte-compiled" in said[0]
+    assert "(uv is missing)" in said[0]
 
 
 def test_command(tmp_path, capsys, monkeypatch):

@@ -38,6 +38,13 @@ def test_kept(used, whole, expected, tree):
     ]
 
 
+def test_a_record(tmp_path):
+    """A line of it begins with the file's path, which may be quoted; empty lines are of none."""
+    (tmp_path / INFO).mkdir()
+    (tmp_path / INFO / "RECORD").write_text('toy/a.py,sha256=x,1\n\n"toy/b, c.py",,\n')
+    assert list_owners(tmp_path) == {"toy/a.py": INFO, "toy/b, c.py": INFO}
+
+
 def test_wheels_that_are_not_installed(tmp_path):
     """Every file of each belongs to its wheel's own folder."""
     wheels = [make_wheel(tmp_path, name, {f"{name}_toy/x.py": ""}) for name in ("a", "b")]

@@ -140,3 +140,9 @@ class TestCommand:
             assert (tree / "pkg" / "mod.py").read_text() == "x = 1\n"
         expected = {"`layer mend` is called `layer fix` now"} if command == "mend" else set()
         assert {str(one.message) for one in recwarn} == expected
+
+
+@pytest.mark.parametrize(("targets", "changed"), [((), True), (("a", "b"), True), (("b",), False)])
+def test_targets(targets, changed):
+    """A patch is for those that it names, or for all."""
+    assert patch("remove", targets=targets).is_for("a") is changed

@@ -11,6 +11,8 @@ TREE = {
     "pkg/sub/__init__.py": "",
     "pkg/sub/leaf.py": "from ... import beyond",
     "pkg/sub/_hidden.py": "",
+    "pkg/sub/near.py": "from . import _beside",
+    "pkg/sub/_beside.py": "",
     "pkg/tests/test_all.py": "import helper.only_tested",
     "pkg/fast.cpython-311-x86_64-linux-gnu.so": "",
     "pkg/__main__.py": "",
@@ -47,13 +49,17 @@ def test_modules(tree):
         "pkg.fast",
         "pkg.public",
         "pkg.sub",
+        "pkg.sub._beside",
         "pkg.sub.leaf",
+        "pkg.sub.near",
     ]
 
 
 def test_dotted(tree):
     """A package within another counts alone."""
-    assert list_modules(tree, ["pkg.sub"]) == ["pkg.sub", "pkg.sub.leaf"]
+    assert list_modules(tree, ["pkg.sub"]) == [
+        "pkg.sub", "pkg.sub._beside", "pkg.sub.leaf", "pkg.sub.near",
+    ]  # fmt: skip
 
 
 def test_packages(tree):

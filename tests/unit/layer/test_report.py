@@ -10,6 +10,7 @@ import pytest
 
 from layer.builder.errors import ReportError
 from layer.builder.pack.plan import LIMIT
+from layer.builder.report import page
 from layer.builder.report.facts import (
     Archive,
     Budget,
@@ -366,6 +367,48 @@ class TestPage:
             others = "scroll stack" if numbers else "scroll"
             assert style == ("scroll short" if columns - numbers == 1 else others)
         assert "scroll short" in styles.values()
+
+    def test_a_table(self):
+        """Each row has a heading; numbers stand to the right, and are summed up where there are several."""
+        head, rows = ("Package", "Bytes"), [("a", 1000), ("<b>", 2)]
+        number = 'class="number" data-name="bytes"'
+        assert page._draw_table(head, rows, total=True) == (
+            f'<div class="scroll short"><table><thead><tr><th>Package</th><th {number}>Bytes</th></tr>'
+            f'</thead><tbody><tr><th scope="row">a</th><td {number}>1,000</td></tr>'
+            f'<tr><th scope="row">&lt;b&gt;</th><td {number}>2</td></tr></tbody>'
+            f'<tfoot><tr><th scope="row">together</th><td {number}>1,002</td></tr></tfoot></table></div>'
+        )
+        for other in (page._draw_table(head, rows), page._draw_table(head, rows[:1], total=True)):
+            assert "tfoot" not in other
+
+    @pytest.mark.parametrize(
+        ("names", "kind"),
+        [
+            (["a.so", "a.so.1.2", "a.dylib", "a.cpython-313.so", "a.pyd"], "lib"),
+            (["a.py", "a/b.pyc", "a.pyi"], "code"),
+            (["a.txt", "so", "a.so.txt", "a.pyx", "py"], "rest"),
+        ],
+    )
+    def test_kinds_of_files(self, names, kind):
+        """A file is a library, code, or something else."""
+        assert {name: page._classify(name) for name in names} == dict.fromkeys(names, kind)
+
+    def test_the_budgets_pieces(self):
+        """Each begins where the one before ends; what is over the limit has a piece only if there is any."""
+        found = re.findall(r'<rect class="(\w+)" x="([0-9.]+)%" y="10" width="([0-9.]+)%"', draw_page(NESTED))
+        assert [style for style, _, _ in found] == ["free", "function", "archive", "layer"]
+        end = 0.0
+        for _, start, width in found[1:]:
+            assert float(start) == pytest.approx(end, abs=0.01)
+            end += float(width)
+        assert end == pytest.approx(100 * 101_000_000 / LIMIT, abs=0.01)
+
+    @pytest.mark.parametrize(
+        ("count", "text"), [(3, "a 1 B, b 1 B, c 1 B"), (5, "a 1 B, b 1 B, c 1 B, 2 more")]
+    )
+    def test_whose_files_a_step_took_out(self, count, text):
+        """Three packages are named, and the others counted."""
+        assert page._format_shares([(name, 1) for name in "abcde"[:count]]) == text
 
     def test_a_split_library(self):
         """Its sizes are named, on the page and in the terminal."""

@@ -221,6 +221,19 @@ def test_ladder(works, expected, monkeypatch):
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS has no namespaces")
+@pytest.mark.parametrize(("user", "options"), [(0, ("--mount",)), (1000, ("--map-root-user", "--mount"))])
+def test_root_needs_no_user_namespace(user, options, monkeypatch):
+    """In one it could not read others' private files."""
+    terms.find_terms.cache_clear()
+    monkeypatch.setattr(terms.os, "geteuid", lambda: user)
+    monkeypatch.setattr(terms.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    try:
+        assert terms.find_terms() == Terms(("unshare", *options, "--net", "--"), mounts=True)
+    finally:
+        terms.find_terms.cache_clear()
+
+
 def test_prefixes(tmp_path):
     """An interpreter needs its folder, and that of the interpreter that it is a link to."""
     real = tmp_path / "real" / "bin" / "python3"
