@@ -25,6 +25,20 @@ from layer.builder.pack import archive
 from layer.builder.pack.layer import ARCHIVE, MARKER, UNZIP
 
 
+def test_a_file_that_lies_in_two_frames(tmp_path, temporary, monkeypatch):
+    """It is written whole, wherever the file before it begins."""
+    dice = random.Random(SEED)  # noqa: S311
+    (tmp_path / "tree").mkdir()
+    for name, size in (("a.bin", 900_000), ("b.bin", 300_000)):
+        (tmp_path / "tree" / name).write_bytes(dice.randbytes(size))
+    monkeypatch.setattr(archive, "FRAME", 1 << 20)
+    packed = archive.pack(tmp_path / "tree", tmp_path / ARCHIVE)
+    done = _unpack.unpack(tmp_path / ARCHIVE, packed.index_sha256, temporary=temporary)
+    found, expected = ({name: data for name, (data, _) in contents(folder).items()}
+                       for folder in (done.folder, tmp_path / "tree"))  # fmt: skip
+    assert found == expected
+
+
 class TestDamaged:
     """The archive is not the one that the layer was built with."""
 

@@ -1,6 +1,7 @@
 """Code that was packed until it was called shows in the metrics, so that an operator sees a stale trace."""
 
 import ctypes
+from unittest.mock import Mock
 
 import pytest
 
@@ -38,6 +39,33 @@ def test_blocks(seen, monkeypatch):
     code.record()
 
     assert seen == [("ColdBlocks", 3), ("ColdCode", 4.5), ("ColdBlocks", 1), ("ColdCode", 0.5)]
+
+
+class Library:
+    """Has one library of six pages, of which two were touched."""
+
+    def __init__(self):
+        marks = ctypes.create_string_buffer(b"\0\1\0\0\1\0", 6)
+        for name, answer in (
+            ("libraries", 1), ("name", b"a.so"), ("pages", 6), ("touched", ctypes.addressof(marks)),
+        ):  # fmt: skip
+            setattr(self, f"hotcold_{name}", Mock(return_value=answer))
+        self.marks = marks
+
+    def hotcold_stats(self, to):
+        """Fill in the counters."""
+        to._obj.blocks = 1
+
+
+@pytest.mark.usefixtures("seen")
+def test_pages_that_were_touched(monkeypatch):
+    """At log level DEBUG a line has them, for ``python -m layer trace``."""
+    lines = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_: Library())
+    monkeypatch.setattr(_telemetry, "is_debugging", lambda: True)
+    monkeypatch.setattr(_telemetry, "debug", lambda _, **fields: lines.append(fields))
+    _cold_code.ColdCode().record()
+    assert lines == [{"cold_code": {"a.so": {"pages": 6, "touched": [1, 4]}}}]
 
 
 def test_not_loaded(seen):

@@ -16,12 +16,12 @@ KEYS = {"AccessKeyId": "access", "SecretAccessKey": "secret", "Token": "session"
 
 @contextmanager
 def answering(body: bytes, status: int = 200):
-    """Answer everything with one body, and yield the address and the headers that came."""
-    seen: list[str | None] = []
+    """Answer everything with one body, and yield the address, and the paths and tokens that came."""
+    seen: list[tuple[str, str | None]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            seen.append(self.headers["Authorization"])
+            seen.append((self.path, self.headers["Authorization"]))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -60,7 +60,9 @@ def test_credentials_come_with_their_end(environment):
     with answering(json.dumps(KEYS | {"Expiration": "2030-01-02T03:04:05Z"}).encode()) as (address, seen):
         environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
         found = _credentials.fetch_from_container()
-    assert seen == ["the token"]
+        environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{address}?role=mine")
+        assert _credentials.fetch_from_container() == found
+    assert seen == [("/credentials", "the token"), ("/credentials?role=mine", "the token")]
     assert found == {
         "access_key_id": "access",
         "secret_access_key": "secret",

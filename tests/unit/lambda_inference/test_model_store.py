@@ -135,6 +135,13 @@ def test_a_channel_that_names_no_version_is_damaged(version):
         ModelStore(Bucket(point_to(version)), "m", "dev").read_pointer()
 
 
+def test_no_two_files_have_one_name():
+    """One would be read over the other."""
+    files = [File("a", 1, 1, ["0"]), File("a", 2, 2, ["1"])]
+    with pytest.raises(ValueError, match="two files have the same name"):
+        Manifest(name="m", engine="e", precision="p", libraries={}, files=files)
+
+
 def test_a_version_without_a_manifest_is_missing():
     """A request that names it is at fault, and hears which object there would have to be."""
     with pytest.raises(MissingVersion, match="version 1 of model m is incomplete: no models/m/versions/1/m"):

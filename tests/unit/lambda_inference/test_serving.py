@@ -126,14 +126,17 @@ def test_a_clock_that_was_set_back_is_no_excuse(store, clock):
     assert served(models) == "2"
 
 
-def test_a_channel_that_cannot_be_read_changes_nothing(store, counted, clock):
+def test_a_channel_that_cannot_be_read_changes_nothing(store, counted, clock, monkeypatch):
     """The old model serves, and the metric says that nobody knows whether it is still right."""
     models = ModelManager(Predictor)
     served(models)
     store.version, store.unread = "2", Unavailable("no")
     clock[0] += 60
+    told = []
+    monkeypatch.setattr(_telemetry, "warn", lambda _, **fields: told.append(fields["reason"]))
     assert served(models) == "1"
     assert "ModelUnchecked" in counted
+    assert told == ["no"]
     store.unread = None
     clock[0] += 60
     assert served(models) == "2"
@@ -205,6 +208,19 @@ def test_an_old_model_is_freed(store, clock, monkeypatch):
         clock[0] += 60
         served(models)
         assert freed == expected
+
+
+def test_an_old_model_is_freed_before_its_successor_is_read(store, clock, monkeypatch):
+    """Where memory holds one, what was pinned goes first, and then the channel's."""
+    monkeypatch.setenv("MODEL_SWAP", "instead")
+    steps, models, read = [], ModelManager(Predictor), store.read
+    served(models)
+    monkeypatch.setattr(_serving, "_release_memory", lambda: steps.append(type(models._channel).__name__))
+    monkeypatch.setattr(store, "read", lambda *given: steps.append("read") or read(*given))
+    store.version = "2"
+    clock[0] += 60
+    assert served(models) == "2"
+    assert steps == ["Serving", "Empty", "read", "Serving"]
 
 
 def test_another_version_is_tried_at_once(store, clock):

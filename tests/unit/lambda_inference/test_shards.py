@@ -196,6 +196,7 @@ def test_a_range_is_what_its_hash_says(bucket):
 
 def test_a_shard_has_a_limit_of_lines(answered):
     """More lines than one invocation should answer are refused."""
+    assert len(answered(b"\n" * 10_000)) == 10_000
     with pytest.raises(BadRequest, match="at most 10,000 lines; got 10,001"):
         answered(b"\n" * 10_001)
 

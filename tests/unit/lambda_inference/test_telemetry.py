@@ -84,15 +84,18 @@ def test_values_that_are_not_json(capsys):
     assert (line["kind"], line["number"], line["group"]) == ("<class 'object'>", None, [1])
 
 
-def test_metrics(capsys):
-    """One line an invocation, in the embedded metric format; each value is kept."""
+def test_metrics(capsys, monkeypatch):
+    """One line an invocation, in the embedded metric format; each value is kept, and the time in ms."""
+    monkeypatch.setattr(time, "time", lambda: 86_399.0625)
     _telemetry.count("Items", 2)
     _telemetry.count("Items", 3)
     _telemetry.record_duration("ModelLoad", 12.345)
     _telemetry.flush()
     _telemetry.flush()
     [line] = lines(capsys)
-    assert line.pop("_aws")["CloudWatchMetrics"] == [
+    metadata = line.pop("_aws")
+    assert metadata["Timestamp"] == 86_399_062
+    assert metadata["CloudWatchMetrics"] == [
         {
             "Namespace": "LambdaInference",
             "Dimensions": [["service"]],

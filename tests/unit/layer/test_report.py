@@ -404,7 +404,7 @@ class TestPage:
         assert end == pytest.approx(100 * 101_000_000 / LIMIT, abs=0.01)
 
     @pytest.mark.parametrize(
-        ("count", "text"), [(3, "a 1 B, b 1 B, c 1 B"), (5, "a 1 B, b 1 B, c 1 B, 2 more")]
+        ("count", "text"), [(3, "a 1 B, b 1 B, c 1 B"), (4, "a 1 B, b 1 B, c 1 B, 1 more")]
     )
     def test_whose_files_a_step_took_out(self, count, text):
         """Three packages are named, and the others counted."""
