@@ -14,6 +14,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.project import ROOT
@@ -37,6 +38,10 @@ def test_a_file_that_lies_in_two_frames(tmp_path, temporary, monkeypatch):
     found, expected = ({name: data for name, (data, _) in contents(folder).items()}
                        for folder in (done.folder, tmp_path / "tree"))  # fmt: skip
     assert found == expected
+
+
+class _NamespacePath(list):
+    """A namespace package's path, by its type's name."""
 
 
 class TestDamaged:
@@ -278,6 +283,18 @@ class TestLayer:
         assert sys.path == ["/before", str(layer), str(unpacked.folder), "/after"]
         assert unpacked.folder.parent == temporary
         assert _unpack.ensure(layer) is _unpack.result() is unpacked
+
+    def test_an_import_waits(self, layer, tmp_path):
+        """Until the layer is unpacked, if it may be in there, as a part of a namespace may."""
+        claimed = _unpack._Layer(layer, layer / ARCHIVE, "")
+        (tmp_path / "part.py").touch()
+        claimed.done = SimpleNamespace(wait=lambda: setattr(claimed, "unpacked", "the result"))
+        claimed._list(frozenset({"packed"}))
+        assert claimed.find_spec("other", None) is None
+        assert claimed.find_spec("packed.part", [str(tmp_path)]) is None
+        assert claimed.unpacked is None
+        assert claimed.find_spec("packed.part", _NamespacePath([str(tmp_path)])).name == "packed.part"
+        assert claimed.wait() == "the result"
 
     def test_one_line_fails(self, layer, temporary):
         """An archive that is damaged is told where it is asked for."""

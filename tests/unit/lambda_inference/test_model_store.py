@@ -135,6 +135,13 @@ def test_a_channel_that_names_no_version_is_damaged(version):
         ModelStore(Bucket(point_to(version)), "m", "dev").read_pointer()
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "/a", "manifest.json"])
+def test_a_file_lies_beside_its_manifest(name):
+    """Its name leads nowhere else, and is not the manifest's."""
+    with pytest.raises(ValueError, match="file"):
+        File(name, 1, 1, ["0"])
+
+
 def test_no_two_files_have_one_name():
     """One would be read over the other."""
     files = [File("a", 1, 1, ["0"]), File("a", 2, 2, ["1"])]

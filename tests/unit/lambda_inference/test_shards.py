@@ -267,6 +267,8 @@ def test_what_breaks_is_logged_once(answered, monkeypatch):
     records = answered("\n".join(json.dumps(n) for n in range(9)).encode() + b"\nbroken\n")
     assert [type(one) for one in logged] == [ZeroDivisionError]
     assert records[9]["error"]["code"] == "InternalError"
+    answered(b"broken\n")
+    assert len(logged) == 2
 
 
 class Pairs(BaseRequest, kw_only=True):
