@@ -21,6 +21,9 @@ _BYTECODE = re.compile(
 )
 
 
+_IMPORT = re.compile(rb"^[ \t]*(?:import|from)[ \t]+(\w+)", re.MULTILINE)
+
+
 def path_of(recipe: Recipe, target: Target) -> Path:
     """Return the path of a target's trace."""
     return recipe.folder / target.record / "files.trace"
@@ -41,6 +44,19 @@ def write(recipe: Recipe, target: Target, lock: Lock, opened: Iterable[str]) -> 
     lines = sorted({get_source(name) for name in opened})
     write_atomic(path, "\n".join([_format_header(lock), *lines]) + "\n")
     return lines
+
+
+def find_namespaces(tree: Path, traced: Sequence[str]) -> list[str]:
+    """Return globs of packages without a file of their own that traced modules import, and never look into.
+
+    Nothing is opened there when they are imported, but without a file there is no folder to import.
+    """
+    found = {Path(file.path).parts[0] for file in trees.files(tree) if re.fullmatch(r"\w+/.+\.py", file.path)}
+    used = {path.partition("/")[0] for path in traced}
+    empty = {name for name in found - used if not (tree / name / "__init__.py").exists()}
+    sources = [tree / path for path in traced if empty and path.endswith(".py")]
+    imported = {name for path in sources if path.is_file() for name in _IMPORT.findall(path.read_bytes())}
+    return [f"{name}/**" for name in sorted(empty) if name.encode() in imported]
 
 
 def keep(

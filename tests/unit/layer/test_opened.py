@@ -77,6 +77,19 @@ ASKED = """
 """
 
 
+@pytest.mark.parametrize("line", ["import plugins", "    from plugins import missing", ""])
+def test_a_package_without_a_file(project, line):
+    """A folder that is imported as a package stays, with the plug-ins that nobody has opened yet."""
+    source = f"try:\n    pass\n{line}\nexcept ImportError:\n    pass\n" if line.startswith(" ") else line
+    wheel(project, "stubs", {"stubs/__init__.py": source, "plugins/one.py": "", "other/two.py": ""})
+    report = make(project, "\n    import stubs")
+
+    assert report.proven
+    layer = contents(project / "out" / "layer" / "python")
+    assert ("plugins/one.pyc" in layer) == bool(line)
+    assert "other/two.pyc" not in layer
+
+
 def test_asked_for(project):
     """A file that code only asks for stays once an error names it, and the record has it."""
     said = []
