@@ -149,9 +149,10 @@ def test_a_bad_line_costs_few_questions(answered):
     assert len(predictor.asked) <= 2 * 6 + 1
 
 
-def test_running_out_of_time_is_no_lines_fault(bucket):
-    """It ends the range, to be tried again."""
-    left = iter([60.0])
+@pytest.mark.parametrize("looks", [1, 2])
+def test_running_out_of_time_is_no_lines_fault(bucket, looks):
+    """It ends the range, to be tried again, also while the line at fault is looked for."""
+    left, asked_for = iter([60.0] * looks), []
 
     class Passing(Deadline):
         """A deadline that has passed once the lines are read."""
@@ -161,8 +162,14 @@ def test_running_out_of_time_is_no_lines_fault(bucket):
 
     obstore.put(bucket, "inputs/c.txt", b"a\nb\n")
     shard = asked({"key": "inputs/c.txt", "start": 0, "end": 4})
+
+    def refuse(request, _):
+        asked_for.append(request.data)
+        raise BadRequest("one of them is bad", field="data")
+
     with pytest.raises(OutOfTime):
-        shard.predict(lambda *_: pytest.fail("a line was predicted"), Passing(0, 60))
+        shard.predict(refuse, Passing(0, 60))
+    assert asked_for == [["a", "b"]] * (looks - 1)
 
 
 @pytest.mark.parametrize(

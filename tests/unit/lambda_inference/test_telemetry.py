@@ -84,6 +84,15 @@ def test_values_that_are_not_json(capsys):
     assert (line["kind"], line["number"], line["group"]) == ("<class 'object'>", None, [1])
 
 
+def test_a_duration_is_in_milliseconds(monkeypatch):
+    """Whatever ends it; to a tenth."""
+    monkeypatch.setattr(time, "perf_counter", iter([1.0, 2.50004]).__next__)
+    timings = {}
+    with pytest.raises(ZeroDivisionError), _telemetry.measure(timings, "predict"):
+        raise ZeroDivisionError
+    assert timings == {"predict": 1500.0}
+
+
 def test_metrics(capsys, monkeypatch):
     """One line an invocation, in the embedded metric format; each value is kept, and the time in ms."""
     monkeypatch.setattr(time, "time", lambda: 86_399.0625)
