@@ -118,3 +118,12 @@ def test_deeply_nested_text_is_a_text():
     text = "[" * 100_000
     assert send(text, "text/plain", TextRequest)["data"] == [text]
     assert json.dumps(send("[" + "9" * 5000 + "]", "text/plain", TextRequest))
+
+
+@pytest.mark.parametrize("body", [None, "", b""])
+def test_a_request_without_a_body(body):
+    """It is told what to send, whatever type it says."""
+    for kind in ("application/json", "text/plain"):
+        with pytest.raises(BadRequest, match="has no body; POST a JSON object") as caught:
+            send(body, kind, TextRequest)
+        assert caught.value.field == "body"
