@@ -157,6 +157,16 @@ class TestDraw:
         assert large.count("<rect") == 3
         assert small.count("<rect") == 1
 
+    @pytest.mark.parametrize(
+        ("count", "styles"), [(1, ["cell d0 lib"]), (2, ["group d0 lib", *["cell d1 code"] * 2])]
+    )
+    def test_a_group_is_styled(self, count, styles):
+        """One thing alone is no group; what is drawn begins in the corner."""
+        children = tuple(Node(name, "", 500 // count, "code") for name in "ab"[:count])
+        picture = draw([Node("a/", "", 500, "lib", children)], 400, 300, "")
+        assert re.findall('<g class="([^"]*)">', picture) == styles
+        assert '<rect x="0.0" y="0.0" width="400.0" height="300.0"/>' in picture
+
     def test_others(self):
         """What is too small to be seen is one rectangle, whose area is that of all of it."""
         nodes = [Node("big", "", 10**6, ""), *(Node(f"n{i}", "", 20, "") for i in range(500))]
