@@ -130,7 +130,7 @@ def test_auto_goes_on_where_inline_ends():
 def test_what_cannot_fit_is_not_written_out(monkeypatch, form, count):
     """Arrays that take the limit at least are not turned into text first."""
     monkeypatch.setattr(_inline, "build_record", lambda *_: pytest.fail("it was written out"))
-    answer = InlineRecords(TextRequest(data=["a"], arrays=form), None)
+    answer = InlineRecords(TextRequest(data=["a"], result="auto", arrays=form), None)
     list(answer.collect([Prediction({}, {"vector": [Array(bytes(4 * count), "f", (count,))]})]))
     assert not answer.fits
 
