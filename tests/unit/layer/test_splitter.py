@@ -91,10 +91,13 @@ def test_what_is_not_split(make):
 
 def test_the_handler_takes_only_so_many(make, monkeypatch):
     """Of more libraries than a process may have, the largest are split."""
+    larger = make_library(code=CODE * 2)
+    assert list(make(more=larger).sources) == ["x/a.so", "x/d.so"]
+
     monkeypatch.setattr(step, "MOST", 1)
-    before = make(more=make_library(code=CODE * 2))
-    assert list(before.sources) == ["x/d.so"]
-    assert (before.tree / "x/a.so").read_bytes() == make_library()
+    splitter = make(more=larger)
+    assert list(splitter.sources) == ["x/d.so"]
+    assert (splitter.tree / "x/a.so").read_bytes() == make_library()
 
 
 @pytest.mark.parametrize("run_path", [b"$ORIGIN", b"/"])
