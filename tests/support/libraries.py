@@ -12,13 +12,14 @@ def make_library(
     spare: int = 3,
     relocation: int = 0,
     run_path: bytes = b"$ORIGIN",
-    init: int = 0,
+    init: int | None = 0,
     program: bool = False,
     code: bytes = CODE,
 ) -> bytes:
     """Return a library with 37 pages and a bit of code, or other ``code``, which calls ``sigaction``.
 
     Its function ``init`` lies so many bytes behind other things in the segment of its code, if any do.
+    With None it has neither this nor ``fini``.
     """
     names = b"\0sigaction\0other\0" + run_path + b"\0"
     symbols = (
@@ -36,10 +37,10 @@ def make_library(
         *places.items(),
         (29, names.index(run_path)),
         (8, len(table)),
-        (12, place_of_code + init),
+        *[(12, place_of_code + (init or 0))] * (init is not None),
         *[(3, place_of_code)] * bool(init),
         *[(21, 0)] * program,
-        (13, place_of_code + len(content) - 1),
+        *[(13, place_of_code + len(content) - 1)] * (init is not None),
         *[(0, 0)] * spare,
     ]
     dynamic = b"".join(struct.pack("<qQ", *tag) for tag in tags)

@@ -129,6 +129,12 @@ def test_run_path(run_path, beside):
     assert leads_beside(parse(make_library(run_path=run_path))) is beside
 
 
+def test_a_library_without_init():
+    """A segment of nothing but code can be split from its first page on."""
+    with_init, without = parse(make_library()), parse(make_library(init=None))
+    assert (without.low, without.pages) == (with_init.low, with_init.pages)
+
+
 def test_runs():
     """Small gaps between hot pages stay hot, and blocks take cold pages in their order."""
     runs = group([1, 2, 9, 30], gap=6)
