@@ -19,8 +19,6 @@ from layer.builder.wheels.lock import Lock
 _BYTECODE = re.compile(
     r"(?P<folder>(?:(?!__pycache__/)[^/]+/)*)(?:__pycache__/)?(?P<module>[^/]+?)(?:\.cpython-\d+)?\.pyc"
 )
-
-
 _IMPORT = re.compile(rb"^[ \t]*(?:import|from)[ \t]+(\w+)", re.MULTILINE)
 
 

@@ -161,7 +161,7 @@ class TestDraw:
         ("count", "styles"), [(1, ["cell d0 lib"]), (2, ["group d0 lib", *["cell d1 code"] * 2])]
     )
     def test_a_group_is_styled(self, count, styles):
-        """One thing alone is no group; what is drawn begins in the corner."""
+        """One thing alone is not a group; what is drawn begins in the corner."""
         children = tuple(Node(name, "", 500 // count, "code") for name in "ab"[:count])
         picture = draw([Node("a/", "", 500, "lib", children)], 400, 300, "")
         assert re.findall('<g class="([^"]*)">', picture) == styles
