@@ -1,6 +1,8 @@
 """A job for the builder, and its steps in their order; each returns what the report says about it."""
 
+import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -16,7 +18,7 @@ from layer.builder.pack.kept import SOURCES, Kept
 from layer.builder.pack.layer import assemble
 from layer.builder.recipe import ROOT, Recipe, Smoke, load_common_rules
 from layer.builder.report import facts
-from layer.builder.slim import metadata, patch, strip, trace
+from layer.builder.slim import metadata, patch, reach, strip, trace
 from layer.builder.slim.globs import matches
 from layer.builder.slim.late import gate
 from layer.builder.slim.prune import prune, remove_files
@@ -88,6 +90,10 @@ def default_out(recipe: Recipe, target: Target, work: Path = WORK) -> Path:
     return work / f"{recipe.name}-{target.name}"
 
 
+_IMPORT = re.compile(r"\b(Import|ModuleNotFound|OS|Attribute)Error\b")
+"""The errors that a missing extension ends in."""
+
+
 class StaleTraceError(Exception):
     """The recorded trace lacks a file that the function needs now."""
 
@@ -144,10 +150,11 @@ class Steps:
             removed += self._prune(usage.files)
             emptied = (one.path for one in self.patches if one.action == "empty")
             whole = imports.get_folders(self.packages)
-            described = metadata.get_globs(self.owners, usage.files, whole)
-            spaces = trace.find_namespaces(self.tree, usage.files)
-            protect = (*self.recipe.protect, *emptied, *whole, *described, *spaces)
-            removed += trace.keep(self.tree, usage.files, protect, self.recipe.package_data)
+            protect = (*self.recipe.protect, *emptied, *whole)
+            used = self._follow(usage.files, protect) if whole else usage.files
+            described = metadata.get_globs(self.owners, used, whole)
+            protect += (*described, *trace.find_namespaces(self.tree, used))
+            removed += trace.keep(self.tree, used, protect, self.recipe.package_data)
         stripped = strip.strip_tree(self.tree)
         self._move_imports(usage)
         checks = check.check(self.tree, self.target, self.libraries, self._find_carrier)
@@ -228,9 +235,10 @@ class Steps:
         except SmokeError as error:
             rules = (*self.recipe.rules, *load_common_rules())
             exclude = self.recipe.contents(self.target.name).exclude
+            present = [path for path in self.installed if path not in self.plugins]
             advice = [
-                *explain_missing(str(error), self.tree, self.installed, rules, exclude),
-                *self._explain_plugins(),
+                *explain_missing(str(error), self.tree, present, rules, exclude, self.plugins),
+                *(self._explain_plugins() if _IMPORT.search(str(error)) else ()),
             ]
             raise type(error)("\n".join([str(error), *advice])) from None
 
@@ -308,9 +316,26 @@ class Steps:
         if self.prediction.python is None or outcome is None:
             self._accept_unproven(f"{self.prediction.obstacle}, and no trace of these wheels is recorded")
             return Usage(None, f"none: {self.prediction.obstacle}; rules alone")
-        files = trace.write(self.recipe, self.target, self.lock, [*outcome.opened, *self.missed])
+        opened = [*outcome.opened, *self.missed]
+        files = trace.write(self.recipe, self.target, self.lock, opened, outcome.imported)
         native = f", without what native code opens: {outcome.unseen}" if outcome.unseen else ""
         return Usage(files, f"by {self.prediction.python.description}{native}")
+
+    def _follow(self, opened: Collection[str], protected: Sequence[str]) -> list[str]:
+        """Return what a prediction opened, and what this and files that globs protect lead to.
+
+        That is recorded, for another Python may not read all of the sources.
+        """
+        rules = [rule.globs for rule in (*load_common_rules(), *self.recipe.rules)]
+        key = hashlib.sha256(repr((sorted(opened), protected, rules)).encode()).hexdigest()[:16]
+        named = trace.read_named(self.recipe, self.target, self.lock, key)
+        if named is None:
+            known = set(opened)
+            paths = [file.path for file in trees.files(self.tree)]
+            with self._time("following what stays to what its code names"):
+                found = reach.follow(self.tree, [p for p in paths if p in known or matches(p, protected)])
+            named = trace.write_named(self.recipe, self.target, self.lock, key, found)
+        return sorted({*opened, *named})
 
     def _move_imports(self, usage: Usage) -> None:
         """Apply the patches that move imports, and see that the tree does the same in all that is named."""
@@ -484,13 +509,27 @@ class Steps:
             with self._time("byte-compiling, and predicting with the bytecode"):
                 tried = Compiler(
                     self.tree, compiler, self.recipe.sources,
-                    lambda tree: self._predict_on(tree, slim.modules), slim,
+                    lambda tree: self._predict_on(tree, slim.modules), slim, self.say,
                 )  # fmt: skip
                 count, kept = tried.run(self.lock.kept, guess)
             self.present = tried.outcome.present
             self.lock = locks.record_kept(self.recipe, self.target, self.lock, kept)
-        left = "without sources and documentation strings"
-        return f"{count} modules by {compiler.description}; {left}{kept.describe()}"
+        late = self._leave_sources()
+        left = f"without sources and documentation strings{kept.describe()}"
+        if late:
+            left += f"; {late} modules that the prediction does not import are sources alone"
+        return f"{count - late} modules by {compiler.description}; {left}"
+
+    def _leave_sources(self) -> int:
+        """Remove bytecode beside sources from modules that the prediction does not use; return of how many.
+
+        A prediction that only imports does not tell.
+        """
+        script = self.recipe.smoke.script if self.recipe.smoke else None
+        imported = trace.read_imported(self.recipe, self.target, self.lock)
+        if script is None or imported is None or imports.list_only_imports(script):
+            return 0
+        return bytecode.remove_second(self.tree, imported)
 
     def _assemble(
         self, strategy: str, opened: Sequence[str], divided: Sequence[facts.Split]

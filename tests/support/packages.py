@@ -30,11 +30,12 @@ _PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-pa
 
 def make_wheel(
     folder: Path, name: str, files: dict[str, str | bytes] | None = None, requires: tuple[str, ...] = (),
-    version: str = "1.0", tag: str = "py3-none-any",
+    version: str = "1.0", tag: str = "py3-none-any", python: str = "",
 ) -> Path:  # fmt: skip
-    """Make a wheel, by default with one module of its name, and return its path."""
+    """Make a wheel, by default with one module of its name and for every Python, and return its path."""
     info = f"{name}-{version}.dist-info"
     needs = "".join(f"Requires-Dist: {one}\n" for one in requires)
+    needs += f"Requires-Python: {python}\n" if python else ""
     contents = {
         **(files or {f"{name}.py": f'NAME = "{name}"\n'}),
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",

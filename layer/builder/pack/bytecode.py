@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +54,17 @@ def compile_tree(
     return len(files)
 
 
+def remove_second(tree: Path, used: Collection[str]) -> int:
+    """Remove bytecode beside sources from all modules but the used ones, and return of how many."""
+    cached = [path for path in tree.rglob("__pycache__/*.pyc") if _get_module(path, tree) not in used]
+    for path in cached:
+        path.unlink()
+    for folder in {path.parent for path in cached}:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    return len(cached)
+
+
 def provide_compiler(target: Target, cache: Path, say: Callable[[str], None]) -> Interpreter | None:
     """Return a Python whose bytecode is the target's: an installed one, or one that can be fetched."""
     if compiler := interpreter.find_compiler(target, cache):
@@ -87,3 +98,8 @@ def lend_caches(tree: Path, compiler: Interpreter) -> Iterator[None]:
 
 def _get_level(file: trees.File, kept: Kept, sources: Sequence[str]) -> int:
     return SOURCES if matches(file.path, sources) else kept.get(file.package)
+
+
+def _get_module(cached: Path, tree: Path) -> str:
+    """Return the source of bytecode in a ``__pycache__``."""
+    return cached.parent.with_name(f"{cached.name.partition('.')[0]}.py").relative_to(tree).as_posix()

@@ -34,8 +34,9 @@ def explain(
     if any(one.path == path and one.action == "remove" for one in recipe.patches):
         return [f"out: {patches[0]}"]
     opened = trace.read(recipe, target, lock)
-    described = get_globs(owners, opened or (), whole)
-    reasons = [next(_list_reasons(path, recipe, opened, whole, described)), *patches]
+    named = trace.read_named(recipe, target, lock) or []
+    described = get_globs(owners, [*(opened or ()), *named], whole)
+    reasons = [next(_list_reasons(path, recipe, opened, whole, described, named)), *patches]
     if owners and path not in owners:
         reasons.append("no locked wheel has such a file")
     if opened is None:
@@ -43,8 +44,13 @@ def explain(
     return reasons
 
 
-def _list_reasons(
-    path: str, recipe: Recipe, opened: list[str] | None, whole: Sequence[str], described: Sequence[str]
+def _list_reasons(  # noqa: C901 - one after the other
+    path: str,
+    recipe: Recipe,
+    opened: list[str] | None,
+    whole: Sequence[str],
+    described: Sequence[str],
+    named: Sequence[str],
 ) -> Iterator[str]:
     """Yield the reasons that apply, in the order of the steps of a build: the first one decides."""
     if glob := _find_glob(path, recipe.protect):
@@ -57,17 +63,22 @@ def _list_reasons(
         yield f"out: rule {rule.name!r} of every recipe: {rule.reason}; the prediction does not open it"
     if glob := _find_glob(path, whole):
         yield f"in: {glob}, of a package in [smoke] imports"
+    if path in named:
+        yield "in: the code or the strings of what stays name it"
     if matches(path, described):
         yield "in: a licence, or what can be looked up, of a distribution that is used"
     package = File(path, 0).package
-    used = opened is None or package in {File(one, 0).package for one in opened}
+    used = opened is None or package in {File(one, 0).package for one in (*opened, *named)}
     for name, globs in (("licences", LICENCES), ("the recipe's package_data", recipe.package_data)):
         if used and (glob := _find_glob(path, globs)):
             yield f"in: {glob} of {name}, and {package} is used"
     if opened is None:
         yield "in: no rule names it"
     else:
-        yield "out: the smoke prediction neither opens nor maps it, and nothing else keeps it"
+        yield (
+            "out: the smoke prediction neither opens nor maps it, and nothing that stays names it; "
+            f'protect = ["{path}"] in the recipe keeps it'
+        )
 
 
 def _find_glob(path: str, globs: Sequence[str]) -> str | None:

@@ -47,7 +47,12 @@ def explain_terms(output: str, layer_trees: Iterable[Path]) -> list[str]:
 
 
 def explain_missing(
-    output: str, tree: Path, installed: Collection[str], rules: Iterable[Rule], exclude: Collection[str]
+    output: str,
+    tree: Path,
+    installed: Collection[str],
+    rules: Iterable[Rule],
+    exclude: Collection[str],
+    unlinked: Collection[str] = (),
 ) -> list[str]:
     """Return which key of the recipe brings back what an output names as missing; at most one line.
 
@@ -57,11 +62,14 @@ def explain_missing(
         installed: paths of all files of the wheels.
         rules: by which files were taken out.
         exclude: the distributions that the recipe leaves out.
+        unlinked: paths of libraries that were taken out for want of others; these are not told here.
 
     """
     stem = ""
     if match := _MISSING_MODULE.search(output):
         stem = match[1].replace(".", "/")
+        if any(path.startswith(f"{stem}.") for path in unlinked):
+            return []
         found = [path for path in installed if path.startswith((f"{stem}.", f"{stem}/__init__."))]
         name = re.sub(r"[-_.]+", "-", match[1].partition(".")[0]).lower()
         others = f"; exclude has {', '.join(sorted(exclude))}" if exclude else ""

@@ -119,10 +119,13 @@ def explain_unlinked(
     unlinked: dict[str, list[str]], find_carrier: Callable[[str], str | None]
 ) -> Iterator[str]:
     """Yield which shared libraries were taken out because they lack others, and what to do about it."""
-    for path, names in unlinked.items():
-        yield f"{path} was taken out: it is linked to {', '.join(names)}, which the layer does not have"
     taken = {Path(path).name for path in unlinked}
     lacked = {path: [name for name in names if name not in taken] for path, names in unlinked.items()}
+    for path, names in lacked.items():
+        if names:
+            yield f"{path} was taken out: it is linked to {', '.join(names)}, which the layer does not have"
+    if others := [path for path, names in lacked.items() if not names]:
+        yield f"with it, because they are linked to what was taken out: {', '.join(others)}"
     yield from _advise(lacked, find_carrier, others=False)
 
 

@@ -11,7 +11,7 @@ from layer.builder import tree as trees
 from layer.builder.errors import CompileError, SmokeError
 from layer.builder.pack import bytecode
 from layer.builder.pack.interpreter import Interpreter
-from layer.builder.pack.kept import Failure, Kept, decide
+from layer.builder.pack.kept import DOCSTRINGS, SOURCES, Failure, Kept, decide
 from layer.builder.verify.compare import differences
 from layer.builder.verify.smoke import Outcome
 
@@ -30,6 +30,7 @@ class Compiler:
     sources: Sequence[str]
     predict: Callable[[Path], Outcome]
     expected: Outcome
+    say: Callable[[str], None]
 
     def __post_init__(self) -> None:
         self._copy = self.tree.with_name("compiled")
@@ -55,6 +56,8 @@ class Compiler:
 
     def list_failures(self, kept: Kept) -> list[Failure]:
         """Compile a copy of the tree, and return how it differs; of differing imports, each that fails."""
+        names = [*kept.names(DOCSTRINGS), *kept.names(SOURCES)]
+        self.say(f"  with docstrings or sources of: {', '.join(names) or 'nothing'} …")
         shutil.rmtree(self._copy, ignore_errors=True)
         shutil.copytree(self.tree, self._copy, copy_function=_link)
         bytecode.compile_tree(self._copy, self.interpreter, kept, self.sources)

@@ -6,6 +6,7 @@ within functions too. A tree is the same as another only if each of these import
 """
 
 import ast
+import contextlib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,12 @@ from layer.builder import tree as trees
 from layer.builder.slim.globs import matches
 
 _MODULE = re.compile(r"(?P<path>[^.]+)(?:\.py|(?:\.[\w-]+)?\.so)")
+_PLAIN = re.compile(
+    r"^[ \t]*(?P<statement>from[ \t]+[\w.]+[ \t]+import[ \t]*(?:\([^()]*\)|[^\n(]+)|import[ \t]+[^\n]+)"
+    r"|'[^'\n\\]*'|\"[^\"\n\\]*\"",
+    re.MULTILINE,
+)
+_IMPORTERS = {"import_module", "__import__"}
 _NOT_PUBLIC = re.compile(r"_.*|test|tests|test_.*|conftest|setup")
 
 
@@ -25,19 +32,74 @@ def list_modules(tree: Path, packages: Sequence[str], excluded: Iterable[str] = 
     """
     excluded = tuple(excluded)
     files = {file.path for file in trees.files(tree) if not matches(file.path, excluded)}
-    known = {name: path for path in sorted(files, reverse=True) if (name := _get_name(path))}
+    known = {name: path for path in sorted(files, reverse=True) if (name := get_name(path))}
     own = [name for name in known if _is_within(name, packages)]
     public = {name for name in own if not any(map(_NOT_PUBLIC.fullmatch, name.split(".")))}
     named: set[str] = set()
     for name in own:
-        if known[name].endswith(".py"):
-            named.update(_list_imported(tree / known[name], name))
+        path = tree / known[name]
+        if path.suffix == ".py":
+            module = parse(path)
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            named.update(one for node in walk(module) for one in list_imported(node, package))
     return sorted(public | (named & known.keys()))
+
+
+def get_name(path: str) -> str:
+    """Return the name that imports a file, or nothing if it is not a module."""
+    match = _MODULE.fullmatch(path)
+    if not match:
+        return ""
+    parts = match["path"].removesuffix("/__init__").split("/")
+    return ".".join(parts) if all(part.isidentifier() for part in parts) and parts[-1] != "__main__" else ""
+
+
+def parse(path: Path) -> ast.Module:
+    """Return a module's source; of one for a newer Python, or a template, its plain imports and strings."""
+    source = path.read_bytes()
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        parts = [match["statement"] or match[0] for match in _PLAIN.finditer(source.decode(errors="replace"))]
+    module = ast.Module([], [])
+    for part in parts:
+        with contextlib.suppress(SyntaxError, ValueError):
+            module.body += ast.parse(part).body
+    return module
+
+
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a node and all below it, but for what is under ``if TYPE_CHECKING``."""
+    ahead = [node]
+    while ahead:
+        node = ahead.pop()
+        yield node
+        types = isinstance(node, ast.If) and _get_name_of(node.test) == "TYPE_CHECKING"
+        ahead += node.orelse if isinstance(node, ast.If) and types else ast.iter_child_nodes(node)
+
+
+def list_imported(node: ast.AST, package: str) -> Iterator[str]:
+    """Yield the modules that a node of a package's module imports."""
+    if isinstance(node, ast.Import):
+        yield from (one.name for one in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = _resolve(node.module or "", node.level, package)
+        yield base
+        yield from (f"{base}.{one.name}" for one in node.names)
+    elif isinstance(node, ast.Call) and (name := _get_argument(node)):
+        level = len(name) - len(name.lstrip("."))
+        yield _resolve(name[level:], level, package)
+
+
+def imports_computed(node: ast.AST) -> bool:
+    """Return whether a node is a call that imports a module by a name that it computes."""
+    called = isinstance(node, ast.Call) and _get_name_of(node.func) in _IMPORTERS
+    return isinstance(node, ast.Call) and called and not _get_argument(node)
 
 
 def list_packages(tree: Path) -> list[str]:
     """Return the names of a tree's top-level packages and modules."""
-    names = {name for file in trees.files(tree) if (name := _get_name(file.path))}
+    names = {name for file in trees.files(tree) if (name := get_name(file.path))}
     return sorted({name.partition(".")[0] for name in names})
 
 
@@ -65,31 +127,23 @@ def get_folders(packages: Iterable[str]) -> tuple[str, ...]:
     return tuple(globs)
 
 
-def _get_name(path: str) -> str:
-    """Return the name that imports a file, or nothing if it is not a module."""
-    match = _MODULE.fullmatch(path)
-    if not match:
-        return ""
-    parts = match["path"].removesuffix("/__init__").split("/")
-    return ".".join(parts) if all(part.isidentifier() for part in parts) and parts[-1] != "__main__" else ""
-
-
 def _is_within(name: str, packages: Iterable[str]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def _list_imported(path: Path, name: str) -> Iterator[str]:
-    """Yield the modules that a module's source imports, at the top or within its functions."""
-    try:
-        module = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):  # for another Python, or a template
-        return
-    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(module):
-        if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            start = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*start, *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{one.name}" for one in node.names)
+def _get_name_of(node: ast.AST) -> str:
+    """Return the last part of a name or of an attribute."""
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def _resolve(name: str, level: int, package: str) -> str:
+    """Return the full name of a module that is imported within a package, by so many dots."""
+    parts = package.split(".")
+    start = parts[: len(parts) - level + 1] if level else []
+    return ".".join([*start, *([name] if name else [])])
+
+
+def _get_argument(node: ast.Call) -> str:
+    """Return the constant name that a call imports, if it does."""
+    first = node.args[0] if _get_name_of(node.func) in _IMPORTERS and node.args else None
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""

@@ -31,7 +31,7 @@ class Outcome:
     files that it led through. ``unseen`` says why what native code opened is not there; empty if it is.
     ``touched`` holds, by split library, the pages of code that were cold and were unpacked; ``present``, by
     file, the pages that were read when the prediction ended, before any further import; None where the system
-    does not tell.
+    does not tell. ``imported`` holds the files of the modules that were imported by then.
     """
 
     answer: str
@@ -41,6 +41,7 @@ class Outcome:
     unseen: str = ""
     touched: dict[str, list[int]] = field(default_factory=dict)
     present: dict[str, list[int]] | None = None
+    imported: frozenset[str] = frozenset()
 
     @property
     def errors(self) -> dict[str, str]:
@@ -101,6 +102,7 @@ def run(
             "result": descriptors[0],
             "progress": descriptors[1],
             "read_only": [str(home)],
+            "alone": bool(terms.namespaces),
             "writable": [] if terms.mounts else [str(temporary), "/tmp/", os.devnull],  # noqa: S108
         }
         (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
@@ -157,6 +159,7 @@ def run(
         seen.unseen,
         table["touched"],
         table["present"],
+        frozenset(table["imported"]),
     )
 
 

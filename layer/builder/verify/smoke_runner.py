@@ -17,7 +17,12 @@ import traceback
 import warnings
 from typing import Any
 
-_NETWORK = {"socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"}
+_NETWORK = {
+    "socket.connect": 1, "socket.bind": 1, "socket.sendto": 1,
+    "socket.getaddrinfo": 0, "socket.gethostbyname": 0,
+}  # fmt: skip
+"""Of each event that uses the network, which of its arguments is the address."""
+_LOCAL = {None, "", "localhost", "::1", "0.0.0.0", "::"}  # noqa: S104
 _WRITES = {
     "os.mkdir": 0, "os.remove": 0, "os.rmdir": 0, "os.rename": 1, "os.link": 1, "os.symlink": 1
 }  # fmt: skip
@@ -28,20 +33,32 @@ _PRESENT = 3 << 62
 _PAGE = 4096
 
 
+def is_local(event: str, address: Any) -> bool:
+    """Return whether the address of a socket's event is this machine's own, such as 127.0.0.1 or a path."""
+    named = event in {"socket.getaddrinfo", "socket.gethostbyname"}
+    host = address if named else address[0] if isinstance(address, tuple) and address else None
+    host = os.fsdecode(host) if isinstance(host, bytes) else host
+    return host in _LOCAL or (isinstance(host, str) and host.startswith("127."))
+
+
 class AuditHook:
     """An audit hook that records what is opened and refuses what a proof must not do.
 
-    Nothing is written below ``read_only``, nor, if ``writable`` is not empty, outside of that.
+    Nothing is written below ``read_only``, nor, if ``writable`` is not empty, outside of that. Nothing is
+    sent but to this machine itself, and that only where nobody but the prediction is on it: ``alone``.
     """
 
-    def __init__(self, trees: list[str], read_only: list[str], writable: list[str]) -> None:
+    def __init__(
+        self, trees: list[str], read_only: list[str], writable: list[str], *, alone: bool = False
+    ) -> None:
         self.trees, self.read_only, self.writable = tuple(trees), tuple(read_only), tuple(writable)
+        self.alone = alone
         self.opened: set[str] = set()
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Take one event of ``sys.addaudithook``."""
-        if event in _NETWORK:
-            raise PermissionError(f"the smoke prediction uses the network: {event}")
+        if event in _NETWORK and not (self.alone and is_local(event, arguments[_NETWORK[event]])):
+            raise PermissionError(errno.EACCES, f"the smoke prediction uses the network: {event}")
         writes = event in _WRITES and arguments[-1] in {-1, None}  # else relative to an open folder
         if event != "open" and not writes:
             return
@@ -127,6 +144,12 @@ def list_present_pages(tree: str, opened: set[str]) -> dict[str, list[int]] | No
     return {path: sorted(set(pages)) for path, pages in found.items()}
 
 
+def list_modules(tree: str) -> list[str]:
+    """Return the files of imported modules that lie in the tree."""
+    files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+    return sorted(path.removeprefix(tree) for path in files if path.startswith(tree))
+
+
 def list_foreign_modules(roots: list[str]) -> list[str]:
     """Return the files of imported modules that lie outside all of the roots."""
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
@@ -189,6 +212,7 @@ def main() -> None:
     """Do what the plan, a JSON file, says, and write the answer and the trace where it says."""
     with open(sys.argv[1], encoding="utf-8") as file:  # noqa: PTH123
         plan = json.load(file)
+    del sys.argv[1:]  # there are modules that read arguments when they are imported
     trees = [tree + os.sep for tree in plan["trees"]]
     own = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != own]  # noqa: PTH100
@@ -197,11 +221,12 @@ def main() -> None:
     sys.path += [*plan["code"], *plan["trees"]]
     if plan["writable"]:
         refuse_shared_memory()
-    hook = AuditHook(trees, [*trees, *plan["read_only"]], plan["writable"])
+    hook = AuditHook(trees, [*trees, *plan["read_only"]], plan["writable"], alone=plan["alone"])
     sys.addaudithook(hook)
     answer = predict(plan["script"], plan["arguments"]) if plan["script"] else None
     own_tree = trees[0]
     present = list_present_pages(own_tree, hook.opened)
+    imported = list_modules(own_tree)
     failures = import_modules(plan["modules"], plan["progress"])
     roots = [*trees, *standard, *plan["code"], plan["script"] or trees[0], os.path.abspath(__file__)]  # noqa: PTH100
     if outside := list_foreign_modules(roots):
@@ -215,7 +240,7 @@ def main() -> None:
     }
     with open(plan["result"], "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
         table = {"answer": answer, "failures": failures, "opened": sorted(opened), "touched": touched}
-        json.dump({**table, "present": present}, file, sort_keys=True)
+        json.dump({**table, "imported": imported, "present": present}, file, sort_keys=True)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ class Terms:
         """
         plan = {
             "mounts": self.mounts,
+            "loopback": bool(self.namespaces),
             "temporary": TEMPORARY_MB * 2**20,
             "memory": MEMORY_MB * 2**20,
             "unreadable": _UNREADABLE.get(architecture, ()),

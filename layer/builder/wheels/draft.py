@@ -85,28 +85,40 @@ def resolve_targets(
 ) -> Choices:
     """Return the wheels for each target; one that lacks some is left out, unless all do.
 
-    With a recipe they are those that it lacks: see ``resolve_own``.
+    With a recipe they are those that it lacks: see ``resolve_own``. Targets have the same versions where they
+    can: those that are there for the oldest Python of them.
     """
     choices: Choices = {}
     failures = {}
-    for target in targets:
+    for target in sorted(targets, key=lambda one: tuple(map(int, one.python.split(".")))):
         say(f"looking for wheels: {file} for {target.name}")
-        try:
-            own = resolve_own(recipe, file, target, cache) if recipe else resolve_file(file, target, cache)
-            choices[target.name] = own
-        except ResolveError as error:
-            failures[target.name] = error
+        first = next(iter(choices.values()), ())
+        same = tuple(f"{wheel.name}=={wheel.version.partition('+')[0]}" for wheel in first)
+        for constraints in (same, ()) if same else ((),):
+            try:
+                choices[target.name] = (
+                    resolve_own(recipe, file, target, cache, constraints)
+                    if recipe
+                    else resolve_file(file, target, cache, constraints=constraints)
+                )
+                break
+            except ResolveError as error:
+                failures[target.name] = error
     if not choices:
         raise next(iter(failures.values()))
     for name, failure in failures.items():
-        say(f"WARNING: left out: {name}: {failure}")
-    return choices
+        if name not in choices:
+            say(f"WARNING: left out: {name}: {failure}")
+    return {target.name: choices[target.name] for target in targets if target.name in choices}
 
 
-def resolve_own(recipe: Recipe, file: Path, target: Target, cache: Path) -> tuple[Wheel, ...]:
+def resolve_own(
+    recipe: Recipe, file: Path, target: Target, cache: Path, constraints: Sequence[str] = ()
+) -> tuple[Wheel, ...]:
     """Return the wheels of a requirements file that a recipe itself pins for a target.
 
-    What its parts pin keeps their versions, and neither that nor what only that depends on is returned.
+    What its parts pin keeps their versions, and neither that nor what only that depends on is returned; what
+    ``constraints`` pin beyond that keeps these.
     """
     table = tomllib.loads((recipe.folder / FILE).read_text(encoding="utf-8"))
     tables = (table, table.get("targets", {}).get(target.name, {}))
@@ -115,7 +127,8 @@ def resolve_own(recipe: Recipe, file: Path, target: Target, cache: Path) -> tupl
     contents = recipe.contents(target.name)
     pins = {normalise(pin.partition("==")[0]): pin for pin in contents.requirements if pin not in own}
     shared = {name: pin for name, pin in pins.items() if name not in contents.donors}
-    wheels = resolve_file(file, target, cache, constraints=tuple(shared.values()))
+    others = {name: pin for pin in constraints if (name := normalise(pin.partition("==")[0])) not in shared}
+    wheels = resolve_file(file, target, cache, constraints=(*shared.values(), *others.values()))
     needed = _reach(wheels, {wheel.name for wheel in wheels if wheel.requested}, exclude | shared.keys())
     left_out = exclude | shared.keys() | (_reach(wheels, shared.keys()) - needed)
     return tuple(wheel for wheel in wheels if wheel.name not in left_out)
@@ -241,10 +254,9 @@ def renew(recipe: Recipe, cache: Path, say: Say) -> list[str]:
             f"{requirements}, one a line, and pin again"
         )
     targets = [get_target(name) for name in recipe.targets or TARGETS]
-    choices: Choices = {}
-    for target in targets:
-        say(f"looking for wheels: {recipe.name} for {target.name}")
-        choices[target.name] = resolve_own(recipe, requirements, target, cache)
+    choices = resolve_targets(requirements, targets, cache, say, recipe)
+    if missing := [target.name for target in targets if target.name not in choices]:
+        raise ResolveError(f"nothing is pinned anew, for {', '.join(missing)} has no wheels: see above")
     former = file.read_text(encoding="utf-8")
     write_atomic(file, pinning.renew(former, pinning.group(choices)))
     renewed = load(str(file))

@@ -14,7 +14,7 @@ from layer.builder.target import Target
 from layer.builder.tree import file_sha256
 from layer.builder.wheels import sdist
 from layer.builder.wheels.lock import Lock
-from layer.builder.wheels.tool import Pip, run_pip
+from layer.builder.wheels.tool import Pip, get_pip, run_pip
 from layer.builder.wheels.wheel import Source, Wheel, cache_path
 
 Say = Callable[[str], None]
@@ -22,11 +22,12 @@ Say = Callable[[str], None]
 _OTHER_FILES = re.compile("No matching distribution|DO NOT MATCH THE HASHES|Hashes are required")
 
 
-def fetch(lock: Lock, target: Target, cpu_index: str, cache: Path, say: Say, run: Pip = run_pip) -> int:
+def fetch(lock: Lock, target: Target, cpu_index: str, cache: Path, say: Say, run: Pip | None = None) -> int:
     """Fetch a lock's wheels into the cache, if need be from the index of CPU builds; return how many."""
     missing = [wheel for wheel in lock.wheels if not cache_path(cache, wheel).is_file()]
     if not missing:
         return 0
+    run = run or get_pip(target)
     say(f"fetching {len(missing)} wheels")
     cache.mkdir(parents=True, exist_ok=True)
     for wheel in missing:
@@ -82,11 +83,12 @@ def _advise(error: ResolveError, lock: Lock) -> ResolveError:
     )
 
 
-def install(lock: Lock, target: Target, cache: Path, tree: Path, run: Pip = run_pip) -> None:
+def install(lock: Lock, target: Target, cache: Path, tree: Path, run: Pip | None = None) -> None:
     """Install a lock's wheels from the cache into a folder, every file checked against its hash.
 
     A wheel that contains CUDA libraries, which its metadata need not declare, is a CudaBuildError.
     """
+    run = run or get_pip(target)
     with tempfile.TemporaryDirectory() as folder:
         pins = Path(folder) / "requirements.txt"
         uris = [(cache_path(cache, wheel).resolve().as_uri(), wheel.sha256) for wheel in lock.wheels]

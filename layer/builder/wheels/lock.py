@@ -17,7 +17,7 @@ from layer.builder.recipe import Contents, Recipe, normalise
 from layer.builder.target import Target
 from layer.builder.tree import write_atomic
 from layer.builder.wheels.resolve import resolve
-from layer.builder.wheels.tool import Pip, run_pip
+from layer.builder.wheels.tool import Pip
 from layer.builder.wheels.wheel import Source, Wheel
 
 _LINE = re.compile(
@@ -65,7 +65,7 @@ def read(recipe: Recipe, target: Target) -> Lock | None:
     return Lock(path, tuple(map(_parse_line, matches)), kept)
 
 
-def make(recipe: Recipe, target: Target, cache: Path, run: Pip = run_pip) -> Lock:
+def make(recipe: Recipe, target: Target, cache: Path, run: Pip | None = None) -> Lock:
     """Resolve a recipe's requirements for a target, and write the lock."""
     return write(recipe, target, resolve(recipe, target, cache, run))
 

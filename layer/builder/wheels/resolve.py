@@ -5,7 +5,6 @@ import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from layer.builder.errors import CudaBuildError, ResolveError
 from layer.builder.recipe import Contents, Recipe, normalise
 from layer.builder.target import Target
 from layer.builder.wheels import sdist
-from layer.builder.wheels.tool import Pip, run_pip
+from layer.builder.wheels.tool import Pip, get_pip
 from layer.builder.wheels.wheel import Wheel, cache_path, parse_install
 
 _CUDA = re.compile(r"(nvidia|cuda|triton|pytorch-triton)(-.*)?")
@@ -23,7 +22,7 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """PyTorch's index of CPU builds, for requirements whose wheels on the ordinary index are CUDA builds."""
 
 
-def resolve(recipe: Recipe, target: Target, cache: Path, run: Pip = run_pip) -> tuple[Wheel, ...]:
+def resolve(recipe: Recipe, target: Target, cache: Path, run: Pip | None = None) -> tuple[Wheel, ...]:
     """Return the wheels of a recipe for a target; pip fetches only wheels whose index lacks their metadata.
 
     One whose package has only a source distribution is built into the cache. If neither pip's indexes nor
@@ -31,7 +30,7 @@ def resolve(recipe: Recipe, target: Target, cache: Path, run: Pip = run_pip) -> 
     """
     contents = recipe.contents(target.name)
     arguments = ["--no-deps", *contents.requirements]
-    wheels, cuda = _choose(arguments, target, recipe.cpu_index, cache, run)
+    wheels, cuda = _choose(arguments, target, recipe.cpu_index, cache, run or get_pip(target))
     if cuda:
         others = [name for name in recipe.targets if name not in {target.name, "host"}]
         raise CudaBuildError(_describe_ways_out(cuda, recipe.cpu_index, target, others))
@@ -46,7 +45,7 @@ def resolve_file(
 
     Packages that ``constraints`` pin have these versions, if they are needed at all.
     """
-    run = run or partial(run_pip, markers=target.markers())
+    run = run or get_pip(target)
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as pins:
         pins.write("\n".join(constraints))
         pins.flush()

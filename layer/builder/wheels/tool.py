@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from layer.builder.errors import ResolveError
+from layer.builder.target import HOST, Target
 
 _FOREIGN = Path(__file__).with_name("foreign_pip.py")
 _ELSEWHERE = {"PIP_TARGET", "PIP_USER"}
@@ -23,7 +25,8 @@ Pip = Callable[[Sequence[str]], str]
 def run_pip(arguments: Sequence[str], markers: Mapping[str, str] | None = None) -> str:
     """Run this interpreter's pip, and return its output; its errors become a ResolveError.
 
-    ``markers`` is the environment of requirement markers (default: that of this interpreter).
+    ``markers`` is the environment of requirement markers, and has the version that packages may require
+    (default: those of this interpreter).
     """
     start = ["-m", "pip"] if markers is None else ["-P", str(_FOREIGN), json.dumps(markers)]
     command = [sys.executable, *start, "--disable-pip-version-check", *arguments]
@@ -33,6 +36,11 @@ def run_pip(arguments: Sequence[str], markers: Mapping[str, str] | None = None) 
     if done.returncode:
         raise ResolveError(f"pip failed:\n{describe_failure(done.stderr)}")
     return done.stdout
+
+
+def get_pip(target: Target) -> Pip:
+    """Return the pip that resolves and installs for a target."""
+    return run_pip if target.name == HOST else partial(run_pip, markers=target.markers())
 
 
 def describe_failure(output: str) -> str:

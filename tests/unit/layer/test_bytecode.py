@@ -11,7 +11,7 @@ from layer.builder import tree as trees
 from layer.builder.cli import main
 from layer.builder.errors import CompileError, InterpreterError
 from layer.builder.pack import interpreter
-from layer.builder.pack.bytecode import compile_tree, lend_caches, provide_compiler
+from layer.builder.pack.bytecode import compile_tree, lend_caches, provide_compiler, remove_second
 from layer.builder.pack.interpreter import Interpreter
 from layer.builder.target import get_target
 
@@ -72,6 +72,18 @@ def test_sourceless(tmp_path):
         [sys.executable, "-I", "-B", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout == "no documentation\n"
+
+
+def test_second(tmp_path):
+    """Bytecode beside sources goes from all modules but the used ones; other bytecode stays."""
+    planted(tmp_path, pkg__used="", pkg__late="", other__late="", alone="")
+    compile_tree(tmp_path, HERE, sources=["pkg/**", "other/**"])
+
+    assert remove_second(tmp_path, {"pkg/used.py"}) == 2
+    cached = f"pkg/__pycache__/used.{sys.implementation.cache_tag}.pyc"
+    files = [file.path for file in trees.files(tmp_path)]
+    assert files == ["alone.pyc", "other/late.py", cached, "pkg/late.py", "pkg/used.py"]
+    assert not (tmp_path / "other" / "__pycache__").exists()
 
 
 def test_code(tmp_path):

@@ -24,6 +24,10 @@ RECIPE = {
          "empty": True},
     ],
 }  # fmt: skip
+OUT = (
+    "out: the smoke prediction neither opens nor maps it, and nothing that stays names it; "
+    'protect = ["{}"] in the recipe keeps it'
+)
 DESCRIBED = "in: a licence, or what can be looked up, of a distribution that is used"
 OWNERS = {"toy/__init__.py": "great_toy-1.dist-info", "whole/x.py": "whole_thing-1.dist-info"}
 OPENED = ["toy/__init__.py", "toy/log.py", "toy/tests/data.txt", "toy/plots/axis.py"]
@@ -34,7 +38,7 @@ OPENED = ["toy/__init__.py", "toy/log.py", "toy/tests/data.txt", "toy/plots/axis
     [
         ("toy/__init__.pyc", "in: the smoke prediction opens or maps it"),
         ("python/toy/__init__.py", "in: the smoke prediction opens or maps it"),
-        ("toy/other.py", "out: the smoke prediction neither opens nor maps it, and nothing else keeps it"),
+        ("toy/other.py", OUT.format("toy/other.py")),
         ("toy/net.py", "out: patch 'no net' changes it: unused"),
         ("toy/protected/x.py", "in: toy/protected/** in the recipe's protect"),
         ("toy/plots/axis.py", "out: rule 'plots' of the recipe: nobody looks"),
@@ -42,17 +46,19 @@ OPENED = ["toy/__init__.py", "toy/log.py", "toy/tests/data.txt", "toy/plots/axis
         ("toy/tests/data.txt", "in: the smoke prediction opens or maps it"),
         ("toy/a.json", "in: **/*.json of the recipe's package_data, and toy is used"),
         ("toy-1.dist-info/LICENSE", "in: *.dist-info/**/LICEN[CS]E* of licences, and toy is used"),
-        ("spare/a.json", "out: the smoke prediction neither opens nor maps it, and nothing else keeps it"),
+        ("spare/a.json", OUT.format("spare/a.json")),
         ("great_toy-1.dist-info/LICENSE", DESCRIBED),
         ("whole_thing-1.dist-info/METADATA", DESCRIBED),
         ("lib/libx.so.1", "in: the recipe's libraries take it from carrier==1"),
+        ("base/late.py", "in: the code or the strings of what stays name it"),
         ("whole/x.py", "in: whole/**, of a package in [smoke] imports"),
     ],
 )  # fmt: skip
 def test_reason(path, reason, tmp_path):
     """The first line is what decides."""
     mine, lock = parse(RECIPE, tmp_path), Lock(tmp_path, ())
-    trace.write(mine, ARM, lock, OPENED)
+    trace.write(mine, ARM, lock, OPENED, OPENED)
+    trace.write_named(mine, ARM, lock, "key", ["base/late.py"])
 
     assert explain(path, mine, ARM, lock, ["whole/**"], OWNERS)[0] == reason
 
@@ -71,7 +77,7 @@ def test_more(tmp_path):
 def test_a_file_that_no_wheel_has(tmp_path):
     """It is said, because the path may be misspelt; of wheels that are not there nobody knows."""
     mine, lock = parse(RECIPE, tmp_path), Lock(tmp_path, ())
-    trace.write(mine, ARM, lock, OPENED)
+    trace.write(mine, ARM, lock, OPENED, OPENED)
     line = "no locked wheel has such a file"
     assert explain("toy/non.py", mine, ARM, lock, [], OWNERS)[1:] == [line]
     assert explain("whole/x.py", mine, ARM, lock, [], OWNERS)[1:] == []

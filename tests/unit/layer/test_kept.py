@@ -84,7 +84,7 @@ def test_a_tree_that_differs_when_it_is_compiled_again(tmp_path, monkeypatch):
     """What was tried holds no more: the build stops, and the tree is as it was."""
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "a.py").touch()
-    compiler = Compiler(tmp_path / "tree", None, (), None, None)
+    compiler = Compiler(tmp_path / "tree", None, (), None, None, print)
     answers = iter([[], [Failure("it differs")]])
     monkeypatch.setattr(compiler, "list_failures", lambda _: next(answers))
     with pytest.raises(CompileError, match="compiled to bytecode, the tree answers differently: it differs"):
@@ -126,5 +126,5 @@ def test_what_differs(outcome, failures, tmp_path, monkeypatch):
     monkeypatch.setattr(bytecode, "compile_tree", lambda *_: None)
     (tmp_path / "tree").mkdir()
     expected = Outcome("[1]", frozenset(), failures={"b": ("KeyError",)})
-    found = Compiler(tmp_path / "tree", None, (), predict, expected).list_failures(Kept())
+    found = Compiler(tmp_path / "tree", None, (), predict, expected, print).list_failures(Kept())
     assert found == ([Failure(str(outcome), ("a",))] if failures is None else failures)

@@ -99,6 +99,27 @@ def test_named_sources(project):
     assert "plain/__init__.py" in contents(project / "out" / "layer" / "python")
 
 
+@pytest.mark.parametrize(
+    ("answer", "compiled"),
+    [("import plain\n    return str(1)", ["__init__"]),
+     ("import plain.eager\n    return str(1)", ["__init__", "_part", "eager"]),
+     ("import plain", ["__init__", "_part", "eager", "public"])],
+)  # fmt: skip
+def test_bytecode_beside_sources(project, answer, compiled):
+    """Where sources stay, modules that the prediction imports have bytecode, too; all, if it only imports."""
+    (project / "smoke.py").write_text(f"def answer():\n    {answer}\n")
+    (project / "readers.toml").write_text(f'sources = ["plain/**"]\n{RECIPE}imports = ["plain"]\n')
+    recipe = load(str(project / "readers.toml"))
+    job = build.Job(recipe, get_target(HOST), project / "out", work=project / "work")
+    report = build.build(job, lambda _: None)
+
+    files = set(contents(project / "out" / "layer" / "python"))
+    sources = {f"plain/{name}.py" for name in ("__init__", "_part", "eager", "public")}
+    cached = {f"plain/__pycache__/{name}.{sys.implementation.cache_tag}.pyc" for name in compiled}
+    assert {path for path in files if path.startswith("plain/") and "names" not in path} == sources | cached
+    assert (f"{4 - len(compiled)} modules that the prediction" in report.compiled) == (len(compiled) < 4)
+
+
 @pytest.mark.check
 def test_record_is_not_tried_again(project, monkeypatch):
     """A build of the same wheels compiles once, by what the lock says."""

@@ -54,6 +54,16 @@ class TestOutcome:
         assert done.answer == '"[1]"'
         assert done.opened == {"pkg/__init__.py", "pkg/data.json"}
 
+    def test_imported(self, toy):
+        """Modules that the prediction imports are told from what it reads, and from further imports."""
+        toy.write("tree/read.py", "")
+        toy.write("tree/later.py", "")
+        prediction = toy.smoke("open(pkg.HERE.parent / 'read.py').close()")
+        done = smokes.run(prediction, [toy.tree], HERE, toy.folder / "prepared", ["later"])
+
+        assert done.opened == {"pkg/__init__.py", "read.py", "later.py"}
+        assert done.imported == {"pkg/__init__.py"}
+
     def test_mapped(self, toy):
         """A shared library counts, although no Python opened it."""
         core = Path(find_spec("msgspec._core").origin)
@@ -175,6 +185,10 @@ class TestAlone:
 
         with pytest.raises(SmokeError, match=rf"modules came from outside the layer: {path}"):
             toy.run(f"sys.path.append({str(path.parent)!r})\nimport stranger")
+
+    def test_no_arguments(self, toy):
+        """A module that reads arguments finds none, rather than the builder's."""
+        assert toy.run("return sys.argv[1:]").answer == "[]"
 
     def test_no_answer(self, toy):
         """Who leaves without an answer has failed."""

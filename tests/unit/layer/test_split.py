@@ -110,7 +110,7 @@ def test_calls_of_the_handler():
     [
         ({"spare": 2}, "no room for the handler's name"),
         ({"relocation": 37}, "chooses functions while it is loaded"),
-        ({"alignment": 0x40000}, "no page of nothing but code"),
+        ({"alignment": 0x40000}, "no whole page of it is code alone"),
         ({"program": True}, "it is a program"),
     ],
 )

@@ -1,5 +1,6 @@
 """Predictions on Lambda's terms: by namespaces where there are any, else by what Python can refuse."""
 
+import errno
 import json
 import re
 import subprocess
@@ -12,7 +13,7 @@ from support.project import ROOT
 from support.toy import Toy
 
 from layer.builder.errors import SmokeError
-from layer.builder.verify import smoke, terms
+from layer.builder.verify import smoke, smoke_runner, terms
 from layer.builder.verify.terms import NO_NAMESPACES, Terms
 
 FOUND = terms.find_terms()
@@ -117,6 +118,41 @@ def test_network_of_its_own(toy):
     """There is no interface but that of the process itself."""
     lines = toy.run("return open('/proc/self/net/dev').read().split('\\n')[2:-1]").answer
     assert [line.split(":")[0].strip() for line in json.loads(lines)] == ["lo"]
+
+
+TALK = """\
+import socket
+server = socket.create_server(('127.0.0.1', 0))
+client = socket.create_connection(server.getsockname())
+server.accept()[0].sendall(b'here')
+return client.recv(9).decode()"""
+
+
+@namespaces
+def test_loopback(toy):
+    """A prediction may talk to itself, as it may on Lambda."""
+    assert toy.run(TALK).answer == '"here"'
+
+
+def test_loopback_of_others(toy, monkeypatch):
+    """Without a network of its own it is refused: on that address others may answer, too."""
+    monkeypatch.setattr(smoke, "find_terms", lambda: NO_NAMESPACES)
+    lines = ["try:", *(f"    {line}" for line in TALK.splitlines())]
+    body = "\n".join([*lines, "except OSError as error:", "    return error.errno"])
+    assert toy.run(body).answer == str(errno.EACCES)
+
+
+@pytest.mark.parametrize(
+    ("event", "address", "own"),
+    [("connect", ("127.0.0.1", 80), True), ("bind", ("::1", 80, 0, 0), True), ("bind", ("", 0), True),
+     ("connect", "socket", True), ("bind", b"\0abstract", True), ("getaddrinfo", "localhost", True),
+     ("getaddrinfo", b"localhost", True), ("getaddrinfo", None, True), ("gethostbyname", "127.1.2.3", True),
+     ("connect", ("192.0.2.1", 80), False), ("getaddrinfo", "example.org", False),
+     ("sendto", ("2001:db8::1", 80, 0, 0), False), ("gethostbyname", b"127", False)],
+)  # fmt: skip
+def test_own_address(event, address, own):
+    """Paths and the addresses of this machine alone are its own."""
+    assert smoke_runner.is_local(f"socket.{event}", address) == own
 
 
 @namespaces

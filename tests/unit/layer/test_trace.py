@@ -30,7 +30,10 @@ class TestRecord:
 
     def test_read(self, recipe, tmp_path):
         """What was recorded is read again, sorted, for these wheels and this target alone."""
-        assert trace.write(recipe, ARM, lock(tmp_path), ["b.so", "a.py", "b.so"]) == ["a.py", "b.so"]
+        assert trace.write(recipe, ARM, lock(tmp_path), ["b.so", "a.py", "b.so"], ["a.py"]) == [
+            "a.py",
+            "b.so",
+        ]
 
         assert trace.read(recipe, ARM, lock(tmp_path)) == ["a.py", "b.so"]
         assert trace.read(recipe, ARM, lock(tmp_path, "b" * 64)) is None
@@ -57,7 +60,44 @@ class TestRecord:
     )
     def test_bytecode(self, opened, kept, recipe, tmp_path):
         """Who opened bytecode needs its source, from which it is compiled anew."""
-        assert trace.write(recipe, ARM, lock(tmp_path), [opened]) == [kept]
+        assert trace.write(recipe, ARM, lock(tmp_path), [opened], [opened]) == [kept]
+
+    def test_imported(self, recipe, tmp_path):
+        """Sources that are only read, or only opened by further imports, are told from imported ones."""
+        opened = ["c/__pycache__/d.cpython-313.pyc", "a.py", "b.py", "a.json"]
+        files = trace.write(recipe, ARM, lock(tmp_path), opened, ["c/d.py", "b.py", "not/opened.py"])
+
+        assert files == trace.read(recipe, ARM, lock(tmp_path)) == ["a.json", "a.py", "b.py", "c/d.py"]
+        assert trace.read_imported(recipe, ARM, lock(tmp_path)) == {"a.json", "b.py", "c/d.py"}
+        assert trace.read_imported(recipe, ARM, lock(tmp_path, "b" * 64)) is None
+
+    def test_named(self, recipe, tmp_path):
+        """What stays because others name it is recorded with a key, until the trace is written anew."""
+        trace.write(recipe, ARM, lock(tmp_path), ["a.py", "b.py"], ["a.py"])
+        assert trace.read_named(recipe, ARM, lock(tmp_path)) is None
+
+        assert trace.write_named(recipe, ARM, lock(tmp_path), "old", ["z.py"]) == ["z.py"]
+        assert trace.write_named(recipe, ARM, lock(tmp_path), "key", ["d.py", "b.py", "c.txt"]) == [
+            "c.txt",
+            "d.py",
+        ]
+        assert trace.read_named(recipe, ARM, lock(tmp_path), "key") == ["c.txt", "d.py"]
+        assert trace.read_named(recipe, ARM, lock(tmp_path)) == ["c.txt", "d.py"]
+        assert trace.read_named(recipe, ARM, lock(tmp_path), "old") is None
+        assert trace.read(recipe, ARM, lock(tmp_path)) == ["a.py", "b.py"]
+        assert trace.read_imported(recipe, ARM, lock(tmp_path)) == {"a.py"}
+
+        trace.write(recipe, ARM, lock(tmp_path), ["a.py"], [])
+        assert trace.read_named(recipe, ARM, lock(tmp_path)) is None
+
+    def test_not_told(self, recipe, tmp_path):
+        """A trace may come from a builder that recorded only what was opened."""
+        trace.write(recipe, ARM, lock(tmp_path), ["a.py"], ["a.py"])
+        path = trace.path_of(recipe, ARM)
+        path.write_text("\n".join(path.read_text().splitlines()[:2]) + "\n")
+
+        assert trace.read(recipe, ARM, lock(tmp_path)) == ["a.py"]
+        assert trace.read_imported(recipe, ARM, lock(tmp_path)) is None
 
 
 class TestKeep:

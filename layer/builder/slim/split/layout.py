@@ -79,17 +79,19 @@ def parse(data: bytes) -> Library:
     """Return a library that can be split; why another cannot is an ElfError."""
     try:
         segments = tuple(parse_segments(data))
-        dynamic = next(one for one in segments if one.kind == PT_DYNAMIC)
+        dynamic = next((one for one in segments if one.kind == PT_DYNAMIC), None)
+        if dynamic is None:
+            raise ElfError("it is linked to nothing, as a program is")
         entries = range(dynamic.offset, dynamic.offset + dynamic.file_size, 16)
         tags = tuple(struct.unpack_from("<qQ", data, place) for place in entries)
         ranges = list(_list_code(segments, dict(tags)))
-    except (*DAMAGES, StopIteration) as error:
+    except DAMAGES as error:
         raise ElfError(f"the library is damaged: {error!r}") from None
     if _DT_DEBUG in dict(tags):  # linkers write it into programs, and into nothing else
         raise ElfError("it is a program")
     low, high, code = max(ranges, key=lambda one: one[1] - one[0], default=(0, 0, dynamic))
     if low >= high:
-        raise ElfError("it has no page of nothing but code")
+        raise ElfError("no whole page of it is code alone")
     library = Library(data, segments, code, dynamic, tags, low, high)
     if len(list_spare_tags(library)) < 1 + (DT_FLAGS_1 not in dict(tags)):
         raise ElfError("its dynamic section has no room for the handler's name")

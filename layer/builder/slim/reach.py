@@ -1,0 +1,132 @@
+"""What the code of a layer names beyond what a prediction opened: modules, data, and the libraries of both.
+
+A prediction calls some functions. Others import more when they are called, and read data then: the
+certificates of an HTTPS client, the polynomials of numpy. So what stays is followed to what its source names,
+as long as that leads to more.
+"""
+
+import ast
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from layer.builder import tree as trees
+from layer.builder.errors import ElfError
+from layer.builder.slim.elf import is_elf, read_needs
+from layer.builder.verify.imports import get_name, imports_computed, list_imported, parse, walk
+
+_LONGEST = 100
+"""Characters of a string that may name a file."""
+
+
+def follow(tree: Path, start: Iterable[str]) -> set[str]:
+    """Return the files that those of ``start`` lead to, themselves included.
+
+    A module leads to those that it imports anywhere but for types alone, and to the modules and files of its
+    package that its strings name, or whose folder they name. A library leads to those that it is linked to,
+    and only its own name leads to it. Where a package imports by names that it computes, strings that name a
+    folder, or begin the names of modules, lead to these modules, too.
+    """
+    files = {file.path: file for file in trees.files(tree)}
+    modules = {name: path for path in sorted(files, reverse=True) if (name := get_name(path))}
+    names = {path: name for name, path in modules.items()}
+    binaries = {path for path in files if path not in names and is_elf(tree / path)}
+    by_name = {PurePosixPath(path).name: path for path in binaries}
+    data = _group_data(files.values(), names, binaries)
+    computed = _Computed(modules)
+    found: set[str] = set()
+    ahead = {path for path in start if path in files}
+    while ahead:
+        path = ahead.pop()
+        found.add(path)
+        if path in names and path.endswith(".py"):
+            module = list(walk(parse(tree / path)))
+            ahead |= set(
+                _follow_module(module, path, names[path], modules, data.get(files[path].package, {}))
+            )
+            ahead |= computed.add(module, names[path])
+        elif path in binaries or path.endswith(".so"):
+            ahead |= {by_name[one] for one in _list_needs(tree / path) if one in by_name}
+        ahead -= found
+    return found
+
+
+class _Computed:
+    """The modules that packages may import by names that they compute; ``modules`` are all by their names."""
+
+    def __init__(self, modules: Mapping[str, str]) -> None:
+        self.folders: dict[tuple[str, str], set[str]] = {}
+        for name, path in modules.items():
+            for part in path.split("/")[1:-1]:
+                self.folders.setdefault((name.partition(".")[0], part), set()).add(name)
+        self.modules = modules
+        self.strings: dict[str, set[str]] = {}
+        self.packages: set[str] = set()
+
+    def add(self, module: Sequence[ast.AST], name: str) -> set[str]:
+        """Take a module in, and return the files that it and those of its package before it lead to."""
+        top = name.partition(".")[0]
+        strings = self.strings.setdefault(top, set())
+        # Its users name what they ask such a module for.
+        lazy = any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in module)
+        new = set() if lazy else {one for one in _list_strings(module) if one not in strings}
+        strings |= new
+        if any(map(imports_computed, module)) and not lazy and top not in self.packages:
+            self.packages.add(top)
+            new = strings
+        return {path for one in new for path in self._find(one, top)} if top in self.packages else set()
+
+    def _find(self, string: str, top: str) -> Iterator[str]:
+        names = set(self.folders.get((top, string), ()))
+        if string.startswith(f"{top}.") and string.count(".") > 1 and string.endswith((".", "_")):
+            names |= {name for name in self.modules if name.startswith(string)}
+        for name in names:
+            yield from _list_modules(name, self.modules)
+
+
+def _list_strings(module: Iterable[ast.AST]) -> Iterator[str]:
+    for node in module:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) <= _LONGEST:
+            yield node.value
+
+
+def _group_data(
+    files: Iterable[trees.File], modules: Collection[str], binaries: Collection[str]
+) -> dict[str, dict[str, list[str]]]:
+    """Return, by package, its files other than modules, by each of the names that may lead to them."""
+    data: dict[str, dict[str, list[str]]] = {}
+    for file in files:
+        if file.path not in modules and not file.path.endswith(".py"):
+            parts = file.path.split("/")[1:]
+            for part in parts[-1:] if file.path in binaries else parts:
+                data.setdefault(file.package, {}).setdefault(part, []).append(file.path)
+    return data
+
+
+def _follow_module(
+    module: Iterable[ast.AST], path: str, name: str, modules: Mapping[str, str], data: Mapping[str, list[str]]
+) -> Iterator[str]:
+    package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
+    own = f"{name.partition('.')[0]}."
+    for node in module:
+        for one in list_imported(node, package):
+            yield from _list_modules(one, modules)
+    for string in _list_strings(module):
+        for part in string.split("/"):
+            yield from data.get(part, ())
+        if string.startswith(own):
+            yield from _list_modules(string, modules)
+
+
+def _list_modules(name: str, modules: Mapping[str, str]) -> Iterator[str]:
+    """Yield the files of the modules that importing a name, perhaps of something in a module, imports."""
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        if known := modules.get(".".join(parts[:end])):
+            yield known
+
+
+def _list_needs(path: Path) -> tuple[str, ...]:
+    try:
+        return read_needs(path).libraries
+    except ElfError:
+        return ()

@@ -1,0 +1,136 @@
+"""What the code of a layer names, beyond what a prediction opened, stays in it."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from layer.builder.slim.reach import follow
+
+
+@pytest.fixture
+def plant(tmp_path):
+    """Return a function that writes files by their paths, and returns the tree."""
+
+    def write(files):
+        for path, text in files.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text)
+        return tmp_path
+
+    return write
+
+
+def test_imports(plant):
+    """Imports within functions count, of whatever package, with the packages that they lead through."""
+    tree = plant(
+        {
+            "app/__init__.py": "def f():\n    from base.deep import late\n",
+            "app/other.py": "",
+            "base/__init__.py": "def __getattr__(name):\n    import base.lazy as lazy\n    return lazy\n",
+            "base/lazy.py": "from . import sibling",
+            "base/sibling.py": "",
+            "base/deep/__init__.py": "",
+            "base/deep/late.py": "import importlib\nimportlib.import_module('.further', 'base.deep')",
+            "base/deep/further.py": "import nowhere",
+            "base/unused.py": "",
+        }
+    )
+    found = follow(tree, ["app/__init__.py", "gone.py"])
+    assert found == {
+        "app/__init__.py", "base/__init__.py", "base/lazy.py", "base/sibling.py", "base/deep/__init__.py",
+        "base/deep/late.py", "base/deep/further.py",
+    }  # fmt: skip
+
+
+def test_types(plant):
+    """What is imported for type checkers alone does not count."""
+    source = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import {0}\nelse:\n    import {1}\n"
+    tree = plant({"app.py": source.format("one", "two"), "one.py": "", "two.py": "", "three.py": ""})
+    assert follow(tree, ["app.py"]) == {"app.py", "two.py"}
+
+
+def test_strings(plant):
+    """Data stays where a string of its package names it or its folder; so do modules of registries."""
+    tree = plant(
+        {
+            "app/__init__.py": "import os\nPATH = os.path.join(os.path.dirname(__file__), 'words')\n",
+            "app/core.py": "f'{0}/certificates.pem'\nNAMES = ['app.formats.csv.Reader', 'far.away']\n",
+            "app/formats/__init__.py": "",
+            "app/formats/csv.py": "",
+            "app/formats/xml.py": "",
+            "app/certificates.pem": "",
+            "app/words/en/all.txt": "",
+            "app/left.txt": "",
+            "far/away.py": "",
+            "far/words/en.txt": "",
+        }
+    )
+    assert follow(tree, ["app/__init__.py"]) == {"app/__init__.py", "app/words/en/all.txt"}
+    assert follow(tree, ["app/core.py"]) == {
+        "app/core.py", "app/__init__.py", "app/certificates.pem", "app/formats/__init__.py",
+        "app/formats/csv.py", "app/words/en/all.txt",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dynamic", ["import_module(name)", "__import__(f'app.{name}')"])
+def test_computed_names(plant, dynamic):
+    """Where a package computes names to import, its strings lead to folders' modules, and by prefix."""
+    files = {
+        "app/__init__.py": "from app.load import load\nload('plugins')",
+        "app/load.py": f"def load(name):\n    {dynamic}\n",
+        "app/chosen.py": "from app import load\nf'app.kinds.kind_{load}'",
+        "app/lazy.py": "from app import load\ndef __getattr__(name):\n    'spare'\n",
+        "app/plugins/__init__.py": "", "app/plugins/one.py": "", "app/plugins/deep/two.py": "",
+        "app/kinds/__init__.py": "", "app/kinds/kind_a.py": "", "app/kinds/other.py": "",
+        "app/spare/x.py": "",
+        "other/plugins/one.py": "",
+    }  # fmt: skip
+    tree = plant(files)
+    plugins = {"app/plugins/__init__.py", "app/plugins/one.py", "app/plugins/deep/two.py"}
+    base = {"app/__init__.py", "app/load.py"}
+    assert follow(tree, ["app/__init__.py"]) == base | plugins
+    assert follow(tree, ["app/lazy.py"]) == base | plugins | {"app/lazy.py"}
+    kinds = {"app/chosen.py", "app/kinds/__init__.py", "app/kinds/kind_a.py"}
+    assert follow(tree, ["app/chosen.py"]) == base | plugins | kinds
+    (tree / "app/load.py").write_text("def load(name):\n    return name\n")
+    assert follow(tree, ["app/__init__.py"]) == base
+
+
+def test_libraries(plant, monkeypatch):
+    """A library leads to those that it is linked to; a folder's name leads to no program in it."""
+    core = Path(find_spec("msgspec._core").origin).read_bytes()
+    tree = plant({"app/__init__.py": "from app import core\n'bin'", "app/bin/words.txt": ""})
+    for path in (
+        "app/core.so",
+        "app/bin/test",
+        "app.libs/libdeep-1.so.1",
+        "app.libs/liblast.so",
+        "app.libs/no.so",
+    ):
+        (tree / path).parent.mkdir(exist_ok=True)
+        (tree / path).write_bytes(core)
+    needs = {"core.so": ("libdeep-1.so.1", "libc.so.6"), "libdeep-1.so.1": ("liblast.so",)}
+    monkeypatch.setattr("layer.builder.slim.reach._list_needs", lambda path: needs.get(path.name, ()))
+    assert follow(tree, ["app/__init__.py"]) == {
+        "app/__init__.py", "app/core.so", "app/bin/words.txt", "app.libs/libdeep-1.so.1",
+        "app.libs/liblast.so",
+    }  # fmt: skip
+
+
+def test_newer_syntax(plant):
+    """Of a module that this Python cannot read, plain imports and strings count."""
+    source = (
+        "type nothing = = 1\ndef f():\n    from base import (\n        one,\n    )\n"
+        "import base.two as two  # yes\nDATA = 'words.txt'\n"
+    )
+    names = {
+        "base/__init__.py": "",
+        "base/one.py": "",
+        "base/two.py": "",
+        "base/three.py": "",
+        "app/words.txt": "",
+    }
+    assert follow(plant({"app/new.py": source, **names}), ["app/new.py"]) == {
+        "app/new.py", "base/__init__.py", "base/one.py", "base/two.py", "app/words.txt"
+    }  # fmt: skip
