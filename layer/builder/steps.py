@@ -268,6 +268,7 @@ class Steps:
         """Return the modules of whole packages that are imported beside the prediction."""
         if not self.packages:
             return []
+        self._note_unnamed()
         excluded = [glob for rule in (*load_common_rules(), *self.recipe.rules) for glob in rule.globs]
         modules = imports.list_modules(self.tree, self.packages, excluded)
         for name in self.packages:
@@ -277,6 +278,17 @@ class Steps:
                     f"[smoke] imports names {name}, which no wheel has; the packages are {known}"
                 )
         return modules
+
+    def _note_unnamed(self) -> None:
+        """Say which dependencies the script uses itself: other functions of them may be gone."""
+        script = self.recipe.smoke.script if self.recipe.smoke else None
+        named = {name.partition(".")[0] for name in self.packages}
+        used = set(imports.list_script_imports(script)) if script else set()
+        if names := ", ".join(sorted(used & set(imports.list_packages(self.tree)) - named)):
+            self.say(
+                f"NOTE: the smoke script imports {names}, which [smoke] imports does not name. Your "
+                "function may use what is taken out of it; named in the requirements and in imports, it stays"
+            )
 
     def _remove_plugins(self) -> list[facts.Removed]:
         """Remove extensions that lack a library: Lambda cannot load them, whatever this machine has."""

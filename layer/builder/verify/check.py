@@ -14,11 +14,15 @@ from layer.builder.errors import CheckError, ElfError
 from layer.builder.report.facts import Check
 from layer.builder.slim.elf import Needs, is_elf, read_needs
 from layer.builder.target import HOST, OFFERED, Target
+from layer.builder.wheels.resolve import CPU_INDEX
 
 # What Amazon Linux 2023 brings itself, of what PEP 600 lets a wheel expect.
 _SYSTEM = re.compile(
     r"(libc|libm|libmvec|libdl|librt|libpthread|libutil|libresolv|libnsl|libanl)\.so\.\d+"
     r"|ld-linux-\S+|libstdc\+\+\.so\.6|libgcc_s\.so\.1|libz\.so\.1|libpython3\S*|linux-vdso\S*"
+)
+_CUDA = re.compile(
+    r"lib((c10|torch)_cuda|cu(da|dart|blas|dnn|fft|pti|rand|solver|sparse)|nccl|nv[A-Za-z]+)\W.*"
 )
 _VERSION = re.compile(r"([A-Z]+)_(\d+(?:\.\d+)*)")
 
@@ -137,7 +141,13 @@ def _advise(
     unlinked: dict[str, list[str]], find_carrier: Callable[[str], str | None], *, others: bool
 ) -> Iterator[str]:
     """Yield what to do about libraries that are missing, and about other faults."""
-    if missing := sorted({name for names in unlinked.values() for name in names}):
+    lacked = sorted({name for names in unlinked.values() for name in names})
+    if cuda := [name for name in lacked if _CUDA.fullmatch(name)]:
+        yield (
+            f"{', '.join(cuda)} belong to CUDA: the wheel is built for a GPU, which Lambda does not have. "
+            f"PIP_EXTRA_INDEX_URL={CPU_INDEX} finds PyTorch's CPU builds: set it, and pin again"
+        )
+    if missing := [name for name in lacked if name not in cuda]:
         carriers = {name: find_carrier(name) for name in missing}
         table = ", ".join(f'"{name}" = "{carrier or "NAME==VERSION"}"' for name, carrier in carriers.items())
         yield "Take it from a wheel that carries it: write above the tables of recipe.toml"

@@ -105,17 +105,14 @@ def list_packages(tree: Path) -> list[str]:
 
 def list_only_imports(script: Path) -> tuple[str, ...]:
     """Return the packages that a smoke script imports, if it calls nothing, and so proves little of them."""
-    module = ast.parse(script.read_bytes())
-    names: list[str] = []
-    for node in ast.walk(module):
-        if isinstance(node, ast.Call):
-            return ()
-        if isinstance(node, ast.Import):
-            names += [one.name for one in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.append(node.module)
-    packages = {name.partition(".")[0] for name in names}
-    return tuple(sorted(packages - sys.stdlib_module_names))
+    calls = any(isinstance(node, ast.Call) for node in walk(parse(script)))
+    return () if calls else list_script_imports(script)
+
+
+def list_script_imports(script: Path) -> tuple[str, ...]:
+    """Return the packages that a smoke script imports, without the standard library's."""
+    found = {name.partition(".")[0] for node in walk(parse(script)) for name in list_imported(node, "")}
+    return tuple(sorted(found - sys.stdlib_module_names - {""}))
 
 
 def get_folders(packages: Iterable[str]) -> tuple[str, ...]:

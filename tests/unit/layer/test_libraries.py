@@ -83,6 +83,27 @@ def test_advice_is_not_about_what_was_taken_out():
     assert not any('"libp.so.6" =' in line for line in lines)
 
 
+def test_advice_about_a_gpus_build():
+    """No wheel is asked for that brings CUDA's libraries, but for another build; for others one is."""
+    lacked = ["libcudart.so.13", "libc10_cuda.so", "libnvrtc.so.12", "libcurl.so.4", "libcups.so.2"]
+
+    gpu, _, others, _ = list(check.explain_unlinked({"toy/x.so": lacked}, lambda _: None))[1:]
+
+    assert gpu.startswith("libc10_cuda.so, libcudart.so.13, libnvrtc.so.12 belong to CUDA")
+    assert "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu" in gpu
+    assert others == 'libraries = { "libcups.so.2" = "NAME==VERSION", "libcurl.so.4" = "NAME==VERSION" }'
+
+
+def test_what_goes_with_it_is_one_line():
+    """What is linked to a removed library only is no cause, and told in one line."""
+    unlinked = {"a/x.so": [MISSING], "a/y.so": ["x.so"], "a/z.so": ["x.so", "y.so"]}
+
+    first, second, *_ = check.explain_unlinked(unlinked, lambda _: None)
+
+    assert first == f"a/x.so was taken out: it is linked to {MISSING}, which the layer does not have"
+    assert second.endswith("linked to what was taken out: a/y.so, a/z.so")
+
+
 def test_a_needed_one_is_an_error(tmp_path):
     """Without it the package does not import: the error ends with what to write into the recipe."""
     make_wheel(tmp_path / "index", "carrier", {"carrier.libs/libq-0123abcd.so.6.1": b""})

@@ -152,6 +152,18 @@ def test_imports(project):
     assert locked.kept.levels == {"docs": 1}
 
 
+def test_dependencies_of_the_script(project):
+    """What the script imports and the recipe does not name is told: other parts of it may be gone."""
+    (project / "smoke.py").write_text("def answer():\n    import json, docs, plain\n    return str(1)\n")
+    (project / "readers.toml").write_text(RECIPE + 'imports = ["plain"]\n')
+    recipe, said = load(str(project / "readers.toml")), []
+    job = build.Job(recipe, get_target(HOST), project / "out", work=project / "work")
+    build.build(job, said.append)
+
+    (note,) = (line for line in said if line.startswith("NOTE"))
+    assert note.startswith("NOTE: the smoke script imports docs, which [smoke] imports does not name")
+
+
 @pytest.mark.check
 def test_imports_alone(project):
     """A recipe without a prediction is proven by its imports."""
