@@ -14,7 +14,7 @@ from pathlib import Path
 from layer.builder import build as builder
 from layer.builder.cli import recipes
 from layer.builder.cli.command import RECIPE, TARGET, Commands, add_command, say
-from layer.builder.errors import BuildError, LayerError, SmokeError
+from layer.builder.errors import BuildError, CompileError, LayerError, SmokeError
 from layer.builder.pack import bytecode, interpreter
 from layer.builder.pack.layer import MARKER
 from layer.builder.pack.plan import STRATEGIES
@@ -303,7 +303,9 @@ def _compile(options: argparse.Namespace) -> int:
     if compiler is None:
         say(f"no Python here compiles for {target.name}: sources stay, and are compiled at each cold start")
     else:
-        count = bytecode.compile_tree(options.folder, compiler)
+        count, failed = bytecode.compile_tree(options.folder, compiler)
+        if failed:
+            raise CompileError("\n".join(f"{path}: {error}" for path, error in failed.items()))
         say(f"compiled {count} modules with {compiler.description}")
     return 0
 

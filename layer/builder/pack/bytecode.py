@@ -22,10 +22,11 @@ _WORDS = {NOTHING: "nothing", DOCSTRINGS: "docstrings", SOURCES: "sources"}
 
 def compile_tree(
     tree: Path, compiler: Interpreter, kept: Kept | None = None, sources: Sequence[str] = ()
-) -> int:
-    """Replace every source by its bytecode, as many at once as there are cores, and return how many.
+) -> tuple[int, dict[str, str]]:
+    """Replace every source by its bytecode, as many at once as there are cores.
 
-    Packages keep what ``kept`` says, files that match the globs ``sources`` their sources.
+    Packages keep what ``kept`` says, files that match the globs ``sources`` their sources. Return how many were
+    compiled, and the errors, by path, of sources that stay because this Python cannot read them.
     """
     kept = kept or Kept()
     files = [file for file in trees.files(tree) if file.path.endswith(".py")]
@@ -47,11 +48,12 @@ def compile_tree(
         )
 
     with ThreadPoolExecutor(width) as pool:
-        done = pool.map(compile_some, [lines[number::width] for number in range(width)])
+        done = list(pool.map(compile_some, [lines[number::width] for number in range(width)]))
     failures = [one.stderr.strip() for one in done if one.returncode]
     if failures:
         raise CompileError("compiling failed:\n" + "\n".join(failures)[-2000:])
-    return len(files)
+    left = dict(sorted(line.split("\t", 1) for one in done for line in one.stdout.splitlines()))
+    return len(files) - len(left), left
 
 
 def remove_second(tree: Path, used: Collection[str]) -> int:

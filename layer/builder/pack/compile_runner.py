@@ -2,7 +2,8 @@
 
 Each ``x.py`` becomes ``x.pyc`` in its place, with assertions, which guard it, and without docstrings. A
 module may keep its docstrings, or its source too: then its bytecode lies in ``__pycache__``. The bytecode is
-never checked against a source.
+never checked against a source. What this Python cannot read stays as it is, as pip leaves it: a module for a
+later one, or a template.
 """
 
 import ast
@@ -80,13 +81,19 @@ def _strip_docstring(node: ast.AST) -> None:
 
 
 def main() -> None:
-    """Compile the sources that standard input names; each line is what is kept, a space, and a path."""
+    """Compile the sources that standard input names; each line is what is kept, a space, and a path.
+
+    Those that are left are printed: the path, a tab, and the error.
+    """
     for line in sys.stdin:
         kept, path = line.rstrip("\n").split(" ", 1)
         with open(path, "rb") as file:  # noqa: PTH123
             source = file.read()
         try:
             data = compile_module(source, path, docstrings=kept != "nothing")
+        except (SyntaxError, ValueError) as error:
+            print(path, f"{type(error).__name__}: {error}", sep="\t")
+            continue
         except Exception as error:  # noqa: BLE001 - whatever it is, it needs the file's name
             raise SystemExit(f"{path}: {type(error).__name__}: {error}") from None
         if kept == "sources":

@@ -35,7 +35,7 @@ def format_table(report: Report) -> str:
     ]
     if packed := report.archive:
         text = f"{packed.bytes:,} bytes for {packed.files:,} files of {packed.tree_bytes:,} bytes"
-        facts.insert(0, ("archive", text))
+        facts[:0] = [("archive", text), ("plan", report.reason)]
     facts[:0] = [
         ("split", f"{one.path}: {one.before:,} bytes as {one.after:,}; {one.hot:,} of its code as they are")
         for one in report.split

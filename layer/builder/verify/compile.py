@@ -35,10 +35,11 @@ class Compiler:
     def __post_init__(self) -> None:
         self._copy = self.tree.with_name("compiled")
         self._compiled: Kept | None = None
+        self._done: tuple[int, dict[str, str]] = (0, {})
         self.outcome = self.expected
 
-    def run(self, recorded: Kept | None, guess: Kept | None) -> tuple[int, Kept]:
-        """Compile the tree; return the number of modules, and what was kept.
+    def run(self, recorded: Kept | None, guess: Kept | None) -> tuple[int, dict[str, str], Kept]:
+        """Compile the tree; return the number of modules, the errors of those left, and what was kept.
 
         What is ``recorded`` is not tried again; trying starts with a record that no longer holds, or with a
         ``guess``. A tree that cannot be compiled without a difference is a CompileError.
@@ -49,10 +50,9 @@ class Compiler:
             kept = decide(packages, kept or guess or Kept(), self.list_failures)
         if self._compiled != kept and (left := self.list_failures(kept)):
             raise CompileError(f"compiled to bytecode, the tree answers differently: {left[0].text}")
-        count = sum(file.path.endswith(".py") for file in trees.files(self.tree))
         shutil.rmtree(self.tree)
         self._copy.rename(self.tree)
-        return count, kept
+        return *self._done, kept
 
     def list_failures(self, kept: Kept) -> list[Failure]:
         """Compile a copy of the tree, and return how it differs; of differing imports, each that fails."""
@@ -60,7 +60,7 @@ class Compiler:
         self.say(f"  with docstrings or sources of: {', '.join(names) or 'nothing'} …")
         shutil.rmtree(self._copy, ignore_errors=True)
         shutil.copytree(self.tree, self._copy, copy_function=_link)
-        bytecode.compile_tree(self._copy, self.interpreter, kept, self.sources)
+        self._done = bytecode.compile_tree(self._copy, self.interpreter, kept, self.sources)
         self._compiled = kept
         try:
             self.outcome = outcome = self.predict(self._copy)

@@ -279,6 +279,7 @@ class TestTable:
         assert "it does not fit: 38,856,000 bytes too many" in format_table(TOO_BIG)
         assert "proof    UNPROVEN: no Python here runs it" in format_table(UNPROVEN)
         assert "archive  60,000,000 bytes for 2 files of 200,000,000 bytes" in format_table(NESTED)
+        assert f"plan     {NESTED.reason}" in format_table(NESTED)
 
     @every
     def test_width(self, report):
