@@ -25,8 +25,8 @@ def compile_tree(
 ) -> tuple[int, dict[str, str]]:
     """Replace every source by its bytecode, as many at once as there are cores.
 
-    Packages keep what ``kept`` says, files that match the globs ``sources`` their sources. Return how many were
-    compiled, and the errors, by path, of sources that stay because this Python cannot read them.
+    Packages keep what ``kept`` says, files that match the globs ``sources`` their sources. Return how many
+    are compiled, and the errors, by path, of sources that stay because this Python cannot read them.
     """
     kept = kept or Kept()
     files = [file for file in trees.files(tree) if file.path.endswith(".py")]

@@ -222,10 +222,10 @@ def test_command(tmp_path, capsys, monkeypatch):
     assert [file.path for file in trees.files(tmp_path)] == ["compiled.layer_target.json", "module.py"]
 
     monkeypatch.undo()
-    (tmp_path / "mine.py").write_text("def (:")
-    assert main(["compile", str(tmp_path)]) == 2
-    assert "mine.py: SyntaxError" in capsys.readouterr().err
-    (tmp_path / "mine.py").unlink()
     assert main(["compile", str(tmp_path)]) == 0
     assert "compiled 1 modules with" in capsys.readouterr().out
     assert [file.path for file in trees.files(tmp_path)] == ["compiled.layer_target.json", "module.pyc"]
+
+    (tmp_path / "mine.py").write_text("def (:")
+    assert main(["compile", str(tmp_path)]) == 2
+    assert "mine.py: SyntaxError" in capsys.readouterr().err
