@@ -42,7 +42,7 @@ def is_local(event: str, address: Any) -> bool:
 
 
 class AuditHook:
-    """An audit hook that records what is opened and refuses what a proof must not do.
+    """An audit hook that records what is opened and written, and refuses what a proof must not do.
 
     Nothing is written below ``read_only``, nor, if ``writable`` is not empty, outside of that. Nothing is
     sent but to this machine itself, and that only where nobody but the prediction is on it: ``alone``.
@@ -54,6 +54,7 @@ class AuditHook:
         self.trees, self.read_only, self.writable = tuple(trees), tuple(read_only), tuple(writable)
         self.alone = alone
         self.opened: set[str] = set()
+        self.written: set[str] = set()
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Take one event of ``sys.addaudithook``."""
@@ -76,7 +77,9 @@ class AuditHook:
             path.startswith(self.read_only) or (self.writable and not path.startswith(self.writable))
         ):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
-        if path.startswith(self.trees):
+        if writes:
+            self.written.add(path)
+        elif path.startswith(self.trees):
             self.opened.add(path)
 
 
@@ -229,7 +232,8 @@ def main() -> None:
     imported = list_modules(own_tree)
     failures = import_modules(plan["modules"], plan["progress"])
     roots = [*trees, *standard, *plan["code"], plan["script"] or trees[0], os.path.abspath(__file__)]  # noqa: PTH100
-    if outside := list_foreign_modules(roots):
+    # Code may write modules for itself, and import them.
+    if outside := [path for path in list_foreign_modules(roots) if path not in hook.written]:
         raise ImportError(f"modules came from outside the layer: {', '.join(outside)}")
     touched = list_touched_pages(own_tree)
     seen = hook.opened | list_mapped_files(own_tree)

@@ -186,6 +186,14 @@ class TestAlone:
         with pytest.raises(SmokeError, match=rf"modules came from outside the layer: {path}"):
             toy.run(f"sys.path.append({str(path.parent)!r})\nimport stranger")
 
+    @pytest.mark.parametrize(
+        "write", ["open(path, 'w').close()", "open(path + 'x', 'w'); os.rename(path + 'x', path)"]
+    )
+    def test_written(self, write, toy):
+        """A module that the prediction itself has written is not a stranger."""
+        body = f"folder = os.environ['TMPDIR']\npath = folder + '/made.py'\n{write}\nsys.path.append(folder)"
+        assert toy.run(f"{body}\nimport made\nreturn made.__file__ == path").answer == "true"
+
     def test_no_arguments(self, toy):
         """A module that reads arguments finds none, rather than the builder's."""
         assert toy.run("return sys.argv[1:]").answer == "[]"
