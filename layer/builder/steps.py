@@ -130,6 +130,7 @@ class Steps:
         self.plugins: dict[str, list[str]] = {}
         self.packages = self._list_whole_packages()
         self.modules: list[str] = []
+        self.readers: list[str] = []
         self.missed: list[str] = []
         self.present: dict[str, list[int]] | None = None
 
@@ -347,6 +348,7 @@ class Steps:
             with self._time("following what stays to what its code names"):
                 found = reach.follow(self.tree, [p for p in paths if p in known or matches(p, protected)])
             named = trace.write_named(self.recipe, self.target, self.lock, key, found)
+        self.readers = reach.list_readers(self.tree, named)
         return sorted({*opened, *named})
 
     def _move_imports(self, usage: Usage) -> None:
@@ -479,7 +481,7 @@ class Steps:
 
     def _predict_slim(self, usage: Usage, *, split: bool = False) -> smoke.Outcome:
         """Return the outcome on the slim tree; with the imports that compiling is tried by, unless it was."""
-        modules = self.modules
+        modules = sorted({*self.modules, *self.readers})
         if not modules and self.lock.kept is None:
             modules = imports.list_modules(self.tree, imports.list_packages(self.tree))
         try:

@@ -6,6 +6,7 @@ as long as that leads to more.
 """
 
 import ast
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +15,7 @@ from layer.builder.errors import ElfError
 from layer.builder.slim.elf import is_elf, read_needs
 from layer.builder.verify.imports import get_name, imports_computed, list_imported, parse, walk
 
+_READS = re.compile(rb"__doc__|\bget(doc|source)|cleandoc")
 _LONGEST = 100
 """Characters of a string that may name a file."""
 
@@ -48,6 +50,12 @@ def follow(tree: Path, start: Iterable[str]) -> set[str]:
             ahead |= {by_name[one] for one in _list_needs(tree / path) if one in by_name}
         ahead -= found
     return found
+
+
+def list_readers(tree: Path, paths: Iterable[str]) -> list[str]:
+    """Return the names of modules whose code speaks of documentation or sources: it may read others'."""
+    sources = [path for path in paths if path.endswith(".py") and (tree / path).is_file()]
+    return [get_name(path) for path in sources if _READS.search((tree / path).read_bytes())]
 
 
 class _Computed:

@@ -49,11 +49,11 @@ class Outcome:
         return {name: failure[0] for name, failure in self.failures.items()}
 
     def list_lost_imports(self, other: "Outcome") -> list[str]:
-        """Return the modules whose import ends otherwise than in another outcome, each with both ends."""
+        """Return the modules of another outcome whose import ends otherwise here, each with both ends."""
         mine, theirs = self.errors, other.errors
         return [
             f"{name}: {mine.get(name, 'imported')}, not {theirs.get(name, 'imported')}"
-            for name in sorted(mine | theirs)
+            for name in sorted((mine | theirs).keys() & {*other.modules})
             if mine.get(name) != theirs.get(name)
         ]
 

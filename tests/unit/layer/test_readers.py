@@ -152,6 +152,21 @@ def test_imports(project):
     assert locked.kept.levels == {"docs": 1}
 
 
+def test_a_reader_that_nothing_imports(project):
+    """What only a function imports stays, and what that reads of others' docstrings stays with it."""
+    late = {
+        "lazy/__init__.py": "def f():\n    import lazy.reader\n",
+        "lazy/reader.py": "from lazy.written import g\nTEXT = g.__doc__.upper()\n",
+        "lazy/written.py": "def g():\n    'Read.'\n",
+    }
+    wheel(project, "readers", {**READERS, **late, "plain/__init__.py": "import lazy\n"})
+    files, locked = make(project, "plain", 'imports = ["plain"]\n')
+
+    assert {"lazy/reader.pyc", "lazy/written.pyc"} < set(files)
+    assert b"Read." in files["lazy/written.pyc"]
+    assert locked.kept.levels == {"lazy": 1}
+
+
 def test_dependencies_of_the_script(project):
     """What the script imports and the recipe does not name is told: other parts of it may be gone."""
     (project / "smoke.py").write_text("def answer():\n    import json, docs, plain\n    return str(1)\n")
