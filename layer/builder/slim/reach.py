@@ -75,7 +75,7 @@ class _Computed:
         top = name.partition(".")[0]
         strings = self.strings.setdefault(top, set())
         # Its users name what they ask such a module for.
-        lazy = any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in module)
+        lazy = any(getattr(node, "name", "") == "__getattr__" for node in ast.iter_child_nodes(module[0]))
         new = set() if lazy else {one for one in _list_strings(module) if one not in strings}
         strings |= new
         if any(map(imports_computed, module)) and not lazy and top not in self.packages:

@@ -78,7 +78,7 @@ def test_computed_names(plant, dynamic):
     """Where a package computes names to import, its strings lead to folders' modules, and by prefix."""
     files = {
         "app/__init__.py": "from app.load import load\nload('plugins')",
-        "app/load.py": f"def load(name):\n    {dynamic}\n",
+        "app/load.py": f"def load(name):\n    {dynamic}\nclass A:\n    def __getattr__(self, name): pass\n",
         "app/chosen.py": "from app import load\nf'app.kinds.kind_{load}'",
         "app/lazy.py": "from app import load\ndef __getattr__(name):\n    'spare'\n",
         "app/plugins/__init__.py": "", "app/plugins/one.py": "", "app/plugins/deep/two.py": "",
