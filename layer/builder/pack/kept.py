@@ -38,11 +38,15 @@ class Kept:
             f"# keeps {name} of: {' '.join(self.names(level))}".rstrip() for name, level in _LEVELS.items()
         ]
 
-    def describe(self) -> str:
-        """Return what is left, for the report."""
+    def format_levels(self) -> str:
+        """Return what is left, by level; empty if it is nothing."""
         parts = [f"{name} of {', '.join(self.names(level))}" for name, level in _LEVELS.items()
                  if self.names(level)]  # fmt: skip
-        return f"; with the {' and the '.join(parts)}, which are read" if parts else ""
+        return f"with the {' and the '.join(parts)}" if parts else ""
+
+    def describe(self) -> str:
+        """Return what is left, for the report."""
+        return f"; {parts}, which are read" if (parts := self.format_levels()) else ""
 
 
 @dataclass(frozen=True)

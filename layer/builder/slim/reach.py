@@ -12,10 +12,23 @@ from pathlib import Path, PurePosixPath
 
 from layer.builder import tree as trees
 from layer.builder.errors import ElfError
+from layer.builder.recipe import normalise
 from layer.builder.slim.elf import is_elf, read_needs
-from layer.builder.verify.imports import get_name, imports_computed, list_imported, parse, walk
+from layer.builder.verify.imports import (
+    get_called,
+    get_name,
+    get_text,
+    imports_computed,
+    list_imported,
+    parse,
+    walk,
+)
 
 _READS = re.compile(rb"__doc__|\bget(doc|source)|cleandoc")
+_METADATA = re.compile(r"(?P<name>[^/]+?)-[^-/]+\.dist-info/(METADATA|entry_points\.txt)")
+_ASKS = {"distribution", "entry_points", "get_distribution", "metadata", "requires", "version"}
+"""Functions of ``importlib.metadata`` and ``pkg_resources`` that are asked about a distribution."""
+_OWN = {"__name__", "__package__"}
 _LONGEST = 100
 """Characters of a string that may name a file."""
 
@@ -25,7 +38,8 @@ def follow(tree: Path, start: Iterable[str]) -> set[str]:
 
     A module leads to those that it imports anywhere but for types alone, and to the modules and files of its
     package that its strings name, or whose folder they name. A library leads to those that it is linked to,
-    and only its own name leads to it. Where a package imports by names that it computes, strings that name a
+    and only its own name leads to it. A distribution whose version or entry points are asked for keeps its
+    metadata. Where a package imports by names that it computes, strings that name a
     folder, or begin the names of modules, lead to these modules, too.
     """
     files = {file.path: file for file in trees.files(tree)}
@@ -34,7 +48,7 @@ def follow(tree: Path, start: Iterable[str]) -> set[str]:
     binaries = {path for path in files if path not in names and is_elf(tree / path)}
     by_name = {PurePosixPath(path).name: path for path in binaries}
     data = _group_data(files.values(), names, binaries)
-    computed = _Computed(modules)
+    computed, described = _Computed(modules), _Described(files)
     found: set[str] = set()
     ahead = {path for path in start if path in files}
     while ahead:
@@ -45,11 +59,29 @@ def follow(tree: Path, start: Iterable[str]) -> set[str]:
             ahead |= set(
                 _follow_module(module, path, names[path], modules, data.get(files[path].package, {}))
             )
-            ahead |= computed.add(module, names[path])
+            ahead |= computed.add(module, names[path]) | described.find(module, names[path])
         elif path in binaries or path.endswith(".so"):
             ahead |= {by_name[one] for one in _list_needs(tree / path) if one in by_name}
         ahead -= found
     return found
+
+
+class _Described:
+    """The metadata of distributions, by their normalised names."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self.files: dict[str, set[str]] = {}
+        for path in paths:
+            if match := _METADATA.fullmatch(path):
+                self.files.setdefault(normalise(match["name"]), set()).add(path)
+
+    def find(self, module: Iterable[ast.AST], name: str) -> set[str]:
+        """Return the files of the distributions that calls in a module ask for."""
+        calls = (node for node in module if isinstance(node, ast.Call) and node.args)
+        asked = (node.args[0] for node in calls if get_called(node) in _ASKS)
+        top = name.partition(".")[0]
+        names = (top if isinstance(one, ast.Name) and one.id in _OWN else get_text(one) for one in asked)
+        return {path for one in names for path in self.files.get(normalise(one), ())}
 
 
 def list_readers(tree: Path, paths: Iterable[str]) -> list[str]:
@@ -93,8 +125,8 @@ class _Computed:
 
 def _list_strings(module: Iterable[ast.AST]) -> Iterator[str]:
     for node in module:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) <= _LONGEST:
-            yield node.value
+        if (text := get_text(node)) and len(text) <= _LONGEST:
+            yield text
 
 
 def _group_data(

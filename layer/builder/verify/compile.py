@@ -11,7 +11,7 @@ from layer.builder import tree as trees
 from layer.builder.errors import CompileError, SmokeError
 from layer.builder.pack import bytecode
 from layer.builder.pack.interpreter import Interpreter
-from layer.builder.pack.kept import DOCSTRINGS, SOURCES, Failure, Kept, decide
+from layer.builder.pack.kept import Failure, Kept, decide
 from layer.builder.verify.compare import differences
 from layer.builder.verify.smoke import Outcome
 
@@ -56,8 +56,7 @@ class Compiler:
 
     def list_failures(self, kept: Kept) -> list[Failure]:
         """Compile a copy of the tree, and return how it differs; of differing imports, each that fails."""
-        names = [*kept.names(DOCSTRINGS), *kept.names(SOURCES)]
-        self.say(f"  with docstrings or sources of: {', '.join(names) or 'nothing'} …")
+        self.say(f"  {kept.format_levels() or 'without any docstrings and sources'} …")
         shutil.rmtree(self._copy, ignore_errors=True)
         shutil.copytree(self.tree, self._copy, copy_function=_link)
         self._done = bytecode.compile_tree(self._copy, self.interpreter, kept, self.sources)

@@ -93,8 +93,17 @@ def list_imported(node: ast.AST, package: str) -> Iterator[str]:
 
 def imports_computed(node: ast.AST) -> bool:
     """Return whether a node is a call that imports a module by a name that it computes."""
-    called = isinstance(node, ast.Call) and _get_name_of(node.func) in _IMPORTERS
-    return isinstance(node, ast.Call) and called and not _get_argument(node)
+    return isinstance(node, ast.Call) and get_called(node) in _IMPORTERS and not _get_argument(node)
+
+
+def get_called(node: ast.Call) -> str:
+    """Return the last part of the name of what is called."""
+    return _get_name_of(node.func)
+
+
+def get_text(node: ast.AST) -> str:
+    """Return a constant string, or an empty one for anything else."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def list_packages(tree: Path) -> list[str]:
@@ -142,5 +151,4 @@ def _resolve(name: str, level: int, package: str) -> str:
 
 def _get_argument(node: ast.Call) -> str:
     """Return the constant name that a call imports, if it does."""
-    first = node.args[0] if _get_name_of(node.func) in _IMPORTERS and node.args else None
-    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+    return get_text(node.args[0]) if get_called(node) in _IMPORTERS and node.args else ""

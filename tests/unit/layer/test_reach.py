@@ -97,6 +97,17 @@ def test_computed_names(plant, dynamic):
     assert follow(tree, ["app/__init__.py"]) == base
 
 
+def test_metadata(plant):
+    """A distribution that code asks about keeps what is looked up, and no other file of its metadata."""
+    own = "from importlib.metadata import version\nversion(__name__)\nversion('Some.Thing')\nversion(other)"
+    named = {f"{name}-1.0.dist-info/{file}": "" for name in ("some_thing", "app", "other")
+             for file in ("METADATA", "entry_points.txt", "RECORD")}  # fmt: skip
+    assert follow(plant({"app/__init__.py": own, **named}), ["app/__init__.py"]) == {
+        "app/__init__.py", "app-1.0.dist-info/METADATA", "app-1.0.dist-info/entry_points.txt",
+        "some_thing-1.0.dist-info/METADATA", "some_thing-1.0.dist-info/entry_points.txt",
+    }  # fmt: skip
+
+
 def test_libraries(plant, monkeypatch):
     """A library leads to those that it is linked to; a folder's name leads to no program in it."""
     core = Path(find_spec("msgspec._core").origin).read_bytes()
