@@ -518,6 +518,7 @@ class TestProof:
         """A recorded trace is out of date; one that was just made is the recipe's fault."""
         steps = Steps.__new__(Steps)
         steps.modules, steps.installed, steps.missed, steps.tree = ["toy"], [], [], tmp_path
+        steps.readers = []
         steps.recipe = Mock(rules=[])
         monkeypatch.setattr(steps, "_predict", Mock(side_effect=SmokeError("no toy")))
         with pytest.raises(error, match="no toy"):
