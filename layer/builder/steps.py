@@ -470,7 +470,11 @@ class Steps:
             return self._predict_slim(usage)
         try:
             slim = self._predict_slim(usage, split=True)
-            signals = [place for place in slim.list_lost_imports(reference) if ": ends with -" in place]
+            signals = [
+                f"{name}: {error}"
+                for name, error in sorted(slim.errors.items())
+                if error.startswith("ends with -") and reference.errors.get(name) != error
+            ]
             if not signals:
                 return slim
         except SignalError as error:

@@ -32,6 +32,7 @@ from layer.builder.steps import StaleTraceError, Steps, Usage
 from layer.builder.target import HOST, get_target
 from layer.builder.tree import folder_sha256
 from layer.builder.verify import proof
+from layer.builder.verify.smoke import Outcome
 from layer.builder.wheels import install as wheels
 from layer.builder.wheels import lock
 
@@ -512,6 +513,26 @@ class TestProof:
         shutil.rmtree(copy.out)
         assert run(copy.recipe, copy.out, copy.work, **options).report.proven
         assert len(calls) == found
+
+    @pytest.mark.parametrize(
+        ("errors", "whole"),
+        [
+            ({"late": "ends with -11"}, True),
+            ({"late": "ImportError"}, False),
+            ({"known": "ends with -6"}, False),
+        ],
+    )
+    def test_a_signal_that_splitting_brings(self, errors, whole, monkeypatch):
+        """Where an import ends by a signal that the full tree does not have, libraries stay whole."""
+        steps, splitter = Steps.__new__(Steps), Mock(sources={"a.so": Path("a.so")})
+        reference = Outcome("1", frozenset(), ("known",), {"known": ("ends with -6",)})
+        split = Outcome("1", frozenset(), (), {name: (error,) for name, error in errors.items()})
+        monkeypatch.setattr(steps, "_predict_slim", Mock(return_value=split))
+        steps.say = Mock()
+
+        steps._predict_split(None, splitter, reference)
+
+        assert splitter.undo.called == steps.say.called == whole
 
     @pytest.mark.parametrize(("recorded", "error"), [(True, StaleTraceError), (False, SmokeError)])
     def test_a_prediction_that_fails_on_what_is_left(self, tmp_path, monkeypatch, recorded, error):

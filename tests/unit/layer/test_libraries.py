@@ -95,7 +95,7 @@ def test_advice_about_a_gpus_build():
 
 
 def test_what_goes_with_it_is_one_line():
-    """What is linked to a removed library only is no cause, and told in one line."""
+    """A library that lacks only removed ones is not a cause: one line has all of them."""
     unlinked = {"a/x.so": [MISSING], "a/y.so": ["x.so"], "a/z.so": ["x.so", "y.so"]}
 
     first, second, *_ = check.explain_unlinked(unlinked, lambda _: None)
