@@ -25,6 +25,8 @@ DOCKER_BRIDGE = "172.17.0.1"
 """Address of this machine on Docker's default bridge on Linux, which only its containers reach."""
 _SERVERS = ("master", "volume", "filer", "s3")
 _ATTEMPTS = 3
+_RESERVE = 256 << 20
+"""Bytes of the disk that are left free: below them the server refuses writes, with InternalError alone."""
 
 
 @dataclass(repr=False)
@@ -95,6 +97,7 @@ class S3Server(S3):
                     self._kept.mkdir(parents=True, exist_ok=True)
                 else:
                     stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                _check_disk(folder)
                 try:
                     self._start(folder, stack)
                 except CommandError as error:
@@ -121,8 +124,8 @@ class S3Server(S3):
         bridge = [f"-s3.ip.bind={DOCKER_BRIDGE}"] if self._fixed_port and _is_local(DOCKER_BRIDGE) else []
         program = Program(
             [_find_seaweedfs(), "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1",
-             "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}", "-volume.max=50",
-             "-master.volumeSizeLimitMB=1024", "-master.telemetry=false",
+             "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}", "-volume.max=10000",
+             "-master.volumeSizeLimitMB=1024", f"-volume.minFreeSpace={_RESERVE >> 20}MiB", "-master.telemetry=false",
              # Services with fixed ports and sockets, which a second server would clash with.
              "-s3.port.iceberg=0", "-s3.port.lance=0", *bridge,
              *(f"-{name}.port={number}" for name, number in zip(_SERVERS, ports, strict=False)),
@@ -130,6 +133,8 @@ class S3Server(S3):
             env={
                 "PATH": os.environ.get("PATH", ""),
                 "HOME": str(folder),
+                # Volumes that a new bucket takes: 7 by default, which few buckets share.
+                "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
                 # For encrypted uploads, which SAM asks for.
                 "WEED_S3_SSE_KEY": secrets.token_hex(16),
             },
@@ -144,6 +149,16 @@ class S3Server(S3):
 
     def __exit__(self, *_: object) -> None:
         self._exit.close()
+
+
+def _check_disk(folder: Path) -> None:
+    """Refuse a folder on a disk that is full, where the server would refuse every write later."""
+    free = shutil.disk_usage(folder).free
+    if free < 2 * _RESERVE:
+        raise CommandError(
+            f"the local S3 needs {2 * _RESERVE >> 20} MiB of disk, and {folder} has {free >> 20}; free "
+            "some, or choose another disk (TMPDIR has the folders that are temporary)"
+        )
 
 
 def _is_local(address: str) -> bool:

@@ -60,6 +60,23 @@ def test_a_server_that_keeps_its_data(tmp_path, monkeypatch):
             assert [one["Name"] for one in server.client().list_buckets()["Buckets"]] == ["one"]
 
 
+def test_many_buckets():
+    """The number of buckets has no limit that a stack or two would reach, and all can be written to."""
+    with S3Server() as server:
+        client = server.client()
+        for number in range(40):
+            client.create_bucket(Bucket=f"bucket-{number}")
+            client.put_object(Bucket=f"bucket-{number}", Key="a", Body=b"1" * 100_000)
+
+
+def test_a_disk_that_is_full(tmp_path, monkeypatch):
+    """It is said at the start: the server would refuse every write, without a reason."""
+    usage = module.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=300 << 20))
+    with pytest.raises(CommandError, match=r"needs 512 MiB of disk, and \S+/s3 has 300; free some"):
+        S3Server(folder=tmp_path / "s3").__enter__()
+
+
 @pytest.fixture
 def failures(monkeypatch):
     """Return the attempts to start a server, which all fail."""
