@@ -2,6 +2,7 @@
 
 import random
 import struct
+from collections.abc import Sequence
 
 CODE = random.Random(7).randbytes(4096 * 37)  # noqa: S311 - the same at every run
 
@@ -15,11 +16,12 @@ def make_library(
     init: int | None = 0,
     program: bool = False,
     code: bytes = CODE,
+    more: Sequence[tuple[int, int]] = (),
 ) -> bytes:
     """Return a library with 37 pages and a bit of code, or other ``code``, which calls ``sigaction``.
 
     Its function ``init`` lies so many bytes behind other things in the segment of its code, if any do.
-    With None it has neither this nor ``fini``.
+    With None it has neither this nor ``fini``. ``more`` are entries of its dynamic section.
     """
     names = b"\0sigaction\0other\0" + run_path + b"\0"
     symbols = (
@@ -41,6 +43,7 @@ def make_library(
         *[(3, place_of_code)] * bool(init),
         *[(21, 0)] * program,
         *[(13, place_of_code + len(content) - 1)] * (init is not None),
+        *more,
         *[(0, 0)] * spare,
     ]
     dynamic = b"".join(struct.pack("<qQ", *tag) for tag in tags)

@@ -67,6 +67,20 @@ def test_handler(tmp_path):
     assert struct.pack("<4H", 0, 1, 1, 0) in data, "its symbol has no version"
 
 
+@pytest.mark.parametrize("flags", [[], [(0x6FFFFFFB, 1)]], ids=["no flags", "flags"])
+def test_a_full_dynamic_section(flags):
+    """Where nothing is spare, a hint and the size of a symbol make room; a library with flags needs one."""
+    more = [(0x6FFFFFF9, 1), (11, 24), *flags]
+    data = split(parse(make_library(spare=1, more=more)), [])
+
+    dynamic = next(one for one in parse_segments(data) if one.kind == 2)
+    entries = struct.iter_unpack("<qQ", data[dynamic.offset :][: dynamic.file_size])
+    tags = [number for number, _ in entries]
+    assert (tags.count(1), tags.count(0x6FFFFFFB), tags.count(0x6FFFFFF9)) == (1, 1, 0)
+    assert tags.count(11) == len(flags)
+    check_whole(parse(make_library(spare=1, more=more)), data)
+
+
 def test_what_is_no_split_library():
     """An ordinary library, one that lost its end, and other bytes are refused by what they are."""
     whole_one = split(parse(make_library()), [(0, 5)])
@@ -110,6 +124,8 @@ def test_calls_of_the_handler():
     [
         ({"spare": 2}, "no room for the handler's name"),
         ({"relocation": 37}, "chooses functions while it is loaded"),
+        ({"more": [(22, 0)]}, "its code is changed while it is loaded"),
+        ({"more": [(30, 2 | 4)]}, "its code is changed while it is loaded"),
         ({"alignment": 0x40000}, "no whole page of it is code alone"),
         ({"program": True}, "it is a program"),
     ],

@@ -37,6 +37,8 @@ DT_FLAGS_1 = 0x6FFFFFFB
 _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 5, 15, 29
 _DT_INIT, _DT_FINI, _DT_DEBUG, _DT_RELACOUNT = 12, 13, 21, 0x6FFFFFF9
 _DT_RELA, _DT_RELASZ, _DT_JMPREL, _DT_PLTRELSZ = 7, 8, 23, 2
+_DT_SYMENT, _DT_TEXTREL, _DT_FLAGS = 11, 22, 30
+_TEXTREL = 4
 _RELOCATION = struct.Struct("<QQq")
 _IRELATIVE = {37, 1032}
 """The type of a relocation by a resolver, on x86_64 and arm64."""
@@ -95,7 +97,7 @@ def parse(data: bytes) -> Library:
     library = Library(data, segments, code, dynamic, tags, low, high)
     if len(list_spare_tags(library)) < 1 + (DT_FLAGS_1 not in dict(tags)):
         raise ElfError("its dynamic section has no room for the handler's name")
-    _refuse_resolvers(library)
+    _refuse_relocations(library)
     return library
 
 
@@ -115,9 +117,11 @@ def _list_code(segments: tuple[Segment, ...], tags: dict[int, int]) -> Iterator[
                 yield -(-first // alignment) * alignment, last // alignment * alignment, one
 
 
-def _refuse_resolvers(library: Library) -> None:
-    """Refuse a library with functions that are chosen while it is loaded: no handler is there yet."""
+def _refuse_relocations(library: Library) -> None:
+    """Refuse a library whose code is written to or called while it is loaded: no handler is there yet."""
     tags = dict(library.tags)
+    if _DT_TEXTREL in tags or tags.get(_DT_FLAGS, 0) & _TEXTREL:
+        raise ElfError("its code is changed while it is loaded (TEXTREL)")
     for table, size in ((_DT_RELA, _DT_RELASZ), (_DT_JMPREL, _DT_PLTRELSZ)):
         if table in tags:
             start = to_file_offset(library.segments, tags[table])
@@ -139,6 +143,6 @@ def leads_beside(library: Library) -> bool:
 def list_spare_tags(library: Library) -> list[int]:
     """Return the numbers of the entries of the dynamic section that can be others."""
     numbers = [tag for tag, _ in library.tags]
-    # Without the last one, a hint, relocating is a little slower.
-    hint = [numbers.index(_DT_RELACOUNT)] if _DT_RELACOUNT in numbers else []
-    return [*range(numbers.index(0), len(numbers) - 1), *hint]
+    # Without the first one, a hint, relocating is a little slower; no loader reads the size of a symbol.
+    unneeded = [numbers.index(tag) for tag in (_DT_RELACOUNT, _DT_SYMENT) if tag in numbers]
+    return [*range(numbers.index(0), len(numbers) - 1), *unneeded]
