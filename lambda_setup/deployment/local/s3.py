@@ -125,7 +125,8 @@ class S3Server(S3):
         program = Program(
             [_find_seaweedfs(), "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1",
              "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}", "-volume.max=10000",
-             "-master.volumeSizeLimitMB=1024", f"-volume.minFreeSpace={_RESERVE >> 20}MiB", "-master.telemetry=false",
+             f"-volume.minFreeSpace={_RESERVE >> 20}MiB", "-master.volumeSizeLimitMB=1024",
+             "-master.telemetry=false",
              # Services with fixed ports and sockets, which a second server would clash with.
              "-s3.port.iceberg=0", "-s3.port.lance=0", *bridge,
              *(f"-{name}.port={number}" for name, number in zip(_SERVERS, ports, strict=False)),
