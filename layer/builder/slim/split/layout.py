@@ -143,6 +143,6 @@ def leads_beside(library: Library) -> bool:
 def list_spare_tags(library: Library) -> list[int]:
     """Return the numbers of the entries of the dynamic section that can be others."""
     numbers = [tag for tag, _ in library.tags]
-    # Without the first one, a hint, relocating is a little slower; no loader reads the size of a symbol.
-    unneeded = [numbers.index(tag) for tag in (_DT_RELACOUNT, _DT_SYMENT) if tag in numbers]
+    # No loader reads the size of a symbol; without the second one, a hint, relocating is a little slower.
+    unneeded = [numbers.index(tag) for tag in (_DT_SYMENT, _DT_RELACOUNT) if tag in numbers]
     return [*range(numbers.index(0), len(numbers) - 1), *unneeded]
