@@ -83,7 +83,8 @@ def test_computed_names(plant, dynamic):
         "app/lazy.py": "from app import load\ndef __getattr__(name):\n    'spare'\n",
         "app/plugins/__init__.py": "", "app/plugins/one.py": "", "app/plugins/deep/two.py": "",
         "app/kinds/__init__.py": "", "app/kinds/kind_a.py": "", "app/kinds/other.py": "",
-        "app/spare/x.py": "",
+        "app/spare/x.py": "", "app/named.py": "", "app/deep/__init__.py": "", "app/deep/named.py": "",
+        "app/registry.py": "from app import load\nload('named')",
         "other/plugins/one.py": "",
     }  # fmt: skip
     tree = plant(files)
@@ -93,6 +94,7 @@ def test_computed_names(plant, dynamic):
     assert follow(tree, ["app/lazy.py"]) == base | plugins | {"app/lazy.py"}
     kinds = {"app/chosen.py", "app/kinds/__init__.py", "app/kinds/kind_a.py"}
     assert follow(tree, ["app/chosen.py"]) == base | plugins | kinds
+    assert follow(tree, ["app/registry.py"]) == base | plugins | {"app/registry.py", "app/named.py"}
     (tree / "app/load.py").write_text("def load(name):\n    return name\n")
     assert follow(tree, ["app/__init__.py"]) == base
 
@@ -129,6 +131,21 @@ def test_libraries(plant, monkeypatch):
     }  # fmt: skip
 
 
+def test_data_of_extensions(plant, monkeypatch):
+    """Data stays that an extension of its package names, or its folder, but short names do not count."""
+    tree = plant(
+        {
+            "app/__init__.py": "", "app/words_data/en.txt": "", "app/zone.table": "", "app/en.t": "",
+            "app/left.table": "", "other/words_data/en.txt": "", "app.libs/libzone.so": "left.table",
+            "app/_core.cpython-311-x86_64-linux-gnu.so": "init_words_data zone.table en.t",
+        }
+    )  # fmt: skip
+    monkeypatch.setattr("layer.builder.slim.reach._list_needs", lambda _: ())
+    core = "app/_core.cpython-311-x86_64-linux-gnu.so"
+    expected = {core, "app/words_data/en.txt", "app/zone.table", "app.libs/libzone.so"}
+    assert follow(tree, [core, "app.libs/libzone.so"]) == expected
+
+
 def test_newer_syntax(plant):
     """Of a module that this Python cannot read, plain imports and strings count."""
     source = (
@@ -144,4 +161,66 @@ def test_newer_syntax(plant):
     }
     assert follow(plant({"app/new.py": source, **names}), ["app/new.py"]) == {
         "app/new.py", "base/__init__.py", "base/one.py", "base/two.py", "app/words.txt"
+    }  # fmt: skip
+
+
+def test_lazy_names(plant):
+    """A name that a package imports when it is asked for leads to its module, through other such packages."""
+    table = "NAMES = {'Soft': '._soft', 'Other': '.other'}\n"
+    lazy = "def __getattr__(name):\n    return _import(NAMES[name])\n"
+    tree = plant(
+        {
+            "app.py": "import hub as h\nfrom locks import Soft\ndef f():\n    return h.fetch()\n",
+            "hub/__init__.py": "TABLE = {'_fetch': ['fetch', 'put'], '_api': ['Api']}\n"
+            "__getattr__, __dir__ = attach(__name__, TABLE)\n",
+            "hub/_fetch.py": "",
+            "hub/_api.py": "",
+            "locks/__init__.py": lazy + table,
+            "locks/other.py": "",
+            "locks/_soft/__init__.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
+            "    from ._file import Soft\n    from ._lease import Lease\ndef __getattr__(name): ...\n",
+            "locks/_soft/_file.py": "",
+            "locks/_soft/_lease.py": "",
+        }
+    )
+    assert follow(tree, ["app.py"]) == {
+        "app.py", "hub/__init__.py", "hub/_fetch.py", "locks/__init__.py", "locks/_soft/__init__.py",
+        "locks/_soft/_file.py",
+    }  # fmt: skip
+
+
+def test_attributes(plant):
+    """A module that is an attribute of an imported one stays: packages may import it when it is asked for."""
+    tree = plant(
+        {
+            "app.py": "import base.core\nfrom base import deep as d\nbase.signal.resample()\nd.late.f()\n"
+            "x.gone\n",
+            "base/__init__.py": "",
+            "base/core.py": "",
+            "base/signal.py": "",
+            "base/gone.py": "",
+            "base/deep/__init__.py": "",
+            "base/deep/late.py": "",
+        }
+    )
+    assert follow(tree, ["app.py"]) == {
+        "app.py", "base/__init__.py", "base/core.py", "base/signal.py", "base/deep/__init__.py",
+        "base/deep/late.py",
+    }  # fmt: skip
+
+
+def test_source_of_an_extension(plant):
+    """An extension leads to what the source beside it imports; the source itself goes."""
+    tree = plant(
+        {
+            "app/__init__.py": "from app import stream",
+            "app/stream.abi3.so": "",
+            "app/stream.py": "def f():\n    from app.subtitles import one",
+            "app/subtitles/__init__.py": "",
+            "app/subtitles/one.abi3.so": "",
+            "app/subtitles/one.py": "",
+        }
+    )
+    assert follow(tree, ["app/__init__.py"]) == {
+        "app/__init__.py", "app/stream.abi3.so", "app/subtitles/__init__.py", "app/subtitles/one.abi3.so",
     }  # fmt: skip
