@@ -239,7 +239,7 @@ class Steps:
             present = [path for path in self.installed if path not in self.plugins]
             advice = [
                 *explain_missing(str(error), self.tree, present, rules, exclude, self.plugins),
-                *(self._explain_plugins() if _IMPORT.search(str(error)) else ()),
+                *(self._explain_plugins() if self._may_lack_plugins(str(error)) else ()),
             ]
             raise type(error)("\n".join([str(error), *advice])) from None
 
@@ -305,6 +305,14 @@ class Steps:
         libraries = ", ".join(sorted({name for names in self.plugins.values() for name in names}))
         reason = f"linked to libraries that are not there: {libraries}; nothing needed them"
         return remove_files(self.tree, plugins, "plug-ins", reason)
+
+    def _may_lack_plugins(self, error: str) -> bool:
+        """Return whether an error may come of a plug-in that was taken out: of an import, or in its package.
+
+        An operator that torchvision's extension defines, for instance, is not an import.
+        """
+        packages = {path.partition("/")[0] for path in self.plugins}
+        return bool(_IMPORT.search(error)) or any(f"/{package}/" in error for package in packages)
 
     def _explain_plugins(self) -> list[str]:
         return list(check.explain_unlinked(self.plugins, self._find_carrier))

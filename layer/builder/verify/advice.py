@@ -29,6 +29,9 @@ _TERMS = {
     ),
     r"No space left on device": f"Lambda's /tmp has {TEMPORARY_MB} MB: write less, or keep it in memory",
     r"MemoryError|bad_alloc|Cannot allocate memory": f"no function has more than {MEMORY_MB:,} MB of memory",
+    r"is not JSON serializable": (
+        "answer() has to return what JSON can hold: have it return array.tolist(), float(x) or str(x)"
+    ),
 }  # fmt: skip
 
 _MISSING_MODULE = re.compile(r"No module named '([\w.]+)'")
@@ -36,7 +39,7 @@ _MISSING_FILE = re.compile(r"No such file or directory: '([^']+)'")
 
 
 def explain_terms(output: str, layer_trees: Iterable[Path]) -> list[str]:
-    """Return which of Lambda's terms an output's tracebacks are about, and what to do; at most one line."""
+    """Return which terms of a prediction tracebacks are about, and what to do; at most one line."""
     output = output[max(output.find("Traceback (most recent call last)"), 0) :]
     for pattern, text in _TERMS.items():
         if match := re.search(pattern, output):

@@ -103,6 +103,11 @@ def _format_hash(data: bytes) -> str:
 
 def _describe_ways_out(requirement: str, reason: str) -> str:
     name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+    if "No matching distribution found" in reason:
+        return (
+            f"{requirement} has no wheel for the target, and no source distribution: {reason}\n"
+            f"  - ask for a version that is there: `pip index versions {name}` lists them"
+        )
     return (
         f"{requirement} has no wheel for the target, and cannot be built without a compiler: {reason}\n"
         f"  - ask for a version that has one: `pip index versions {name}` lists them\n"

@@ -73,6 +73,26 @@ def test_what_is_linked_to_an_optional_plugin_goes_with_it(tmp_path):
     assert [file.path for file in report.files if file.path.startswith("toy/")] == ["toy/__init__.pyc"]
 
 
+@pytest.mark.check
+def test_a_plugin_is_named_whatever_fails_without_it(tmp_path):
+    """A package may do without its extension until something that this defines is used."""
+    source = "try:\n    import toy._regex\nexcept ImportError:\n    pass\n"
+    files = {
+        "toy/__init__.py": f"{source}raise RuntimeError('no operator')\n",
+        f"toy/{EXTENSION.name}": LINKED,
+    }
+    make_wheel(tmp_path / "index", "toy", files)
+    (tmp_path / "smoke.py").write_text("def answer():\n    import toy\n")
+    script = 'name = "toy"\nengine = ""\nrequirements = ["toy==1.0"]\n[smoke]\nscript = "smoke.py"\n'
+    (tmp_path / "toy.toml").write_text(script)
+    job = build.Job(
+        load(str(tmp_path / "toy.toml")), get_target(HOST), tmp_path / "out", work=tmp_path / "work"
+    )
+
+    with pytest.raises(SmokeError, match=rf"(?s)no operator.*is linked to {MISSING}"):
+        build.build(job, lambda _: None)
+
+
 def test_advice_is_not_about_what_was_taken_out():
     """Of libraries that were taken out, the advice names what no wheel brought."""
     unlinked = {"toy/libp.so.6": [MISSING], "toy/libr.so.6": ["libp.so.6"]}

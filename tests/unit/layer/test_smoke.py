@@ -43,6 +43,11 @@ class TestOutcome:
         assert done.answer.index('"a"') < done.answer.index('"b"')
         assert done.answer != toy.run("return 2").answer
 
+    def test_an_answer_that_is_not_json(self, toy):
+        """It is refused by what it is, with what to return in its place."""
+        with pytest.raises(SmokeError, match=r"(?s)type object is not JSON serializable.*array.tolist\(\)"):
+            toy.run("return object()")
+
     def test_opened(self, toy):
         """What was imported or read is told, and nothing else, nor what lies outside the layer."""
         beside = toy.write("beside/other/__init__.py", "").parents[1]
