@@ -131,6 +131,7 @@ class Steps:
         self.packages = self._list_whole_packages()
         self.modules: list[str] = []
         self.readers: list[str] = []
+        self.documented: set[str] = set()
         self.missed: list[str] = []
         self.present: dict[str, list[int]] | None = None
 
@@ -348,7 +349,8 @@ class Steps:
         That is recorded, for another Python may not read all of the sources.
         """
         rules = [rule.globs for rule in (*load_common_rules(), *self.recipe.rules)]
-        key = hashlib.sha256(repr((sorted(opened), protected, rules)).encode()).hexdigest()[:16]
+        said = repr((sorted(opened), protected, rules, reach.digest()))
+        key = hashlib.sha256(said.encode()).hexdigest()[:16]
         named = trace.read_named(self.recipe, self.target, self.lock, key)
         if named is None:
             known = set(opened)
@@ -357,6 +359,7 @@ class Steps:
                 found = reach.follow(self.tree, [p for p in paths if p in known or matches(p, protected)])
             named = trace.write_named(self.recipe, self.target, self.lock, key, found)
         self.readers = reach.list_readers(self.tree, named)
+        self.documented = reach.list_documented(self.tree, named)
         return sorted({*opened, *named})
 
     def _move_imports(self, usage: Usage) -> None:
@@ -426,8 +429,7 @@ class Steps:
             return self._look_up_proof(digest, prediction, splitter.digest), None
         slim = self._predict_split(usage, splitter, reference)
         if slim.answer != reference.answer:
-            places = differences(json.loads(slim.answer), json.loads(reference.answer))[:10]
-            raise BuildError("the slim tree answers differently from the full one:\n  " + "\n  ".join(places))
+            raise BuildError(self._explain_difference(usage, slim.answer, reference.answer))
         if self.modules and (places := slim.list_lost_imports(reference)[:10]):
             raise BuildError(
                 "modules no longer import as they do in the full tree:\n  " + "\n  ".join(places)
@@ -441,8 +443,20 @@ class Steps:
             self.target,
             proof.Proof(digest, prediction, python, slim.answer, terms, splitter.digest),
         )
-        how = f"{python}, {terms}, answered byte for byte what the full tree does"
+        does = "answered byte for byte" if self.recipe.smoke.script else "imported"
+        how = f"{python}, {terms}, {does} what the full tree does"
         return facts.Proof("proven", how), slim
+
+    def _explain_difference(self, usage: Usage, answer: str, expected: str) -> str:
+        """Return how an answer differs from the full tree's, and that it is random if it is."""
+        places = differences(json.loads(answer), json.loads(expected))[:10]
+        message = "\n  ".join(["the slim tree answers differently from the full one:", *places])
+        if self._predict_slim(usage).answer != answer:
+            message += (
+                "\nIts answer is another one at each run: seed what is random in the smoke script, and "
+                "return no times, addresses or temporary paths"
+            )
+        return message
 
     def _trace_pages(self, environment: Mapping[str, str]) -> Touched:
         """Return the pages of code that the prediction touches with other variables."""
@@ -535,7 +549,7 @@ class Steps:
             with self._time("byte-compiling, and predicting with the bytecode"):
                 tried = Compiler(
                     self.tree, compiler, self.recipe.sources,
-                    lambda tree: self._predict_on(tree, slim.modules), slim, self.say,
+                    lambda tree: self._predict_on(tree, slim.modules), slim, self.say, self.documented,
                 )  # fmt: skip
                 count, failed, kept = tried.run(self.lock.kept, guess)
             self.present = tried.outcome.present

@@ -2,11 +2,12 @@
 
 numpy before 2.4 wants docstrings when it is imported, torch.jit wants sources. Which packages do is found by
 trying: without docstrings and sources, every import and the prediction must end as they do with them. The
-packages that a failure leads through keep their docstrings, then their sources, until nothing differs.
+packages that a failure leads through keep their docstrings, then their sources, until nothing differs. So do
+those whose functions would fail without docstrings; nobody may have called these functions.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from layer.builder.errors import CompileError
@@ -70,18 +71,27 @@ def is_line(line: str) -> bool:
     return bool(_LINE.fullmatch(line))
 
 
-def decide(packages: Iterable[str], first: Kept, attempt: Callable[[Kept], list[Failure]]) -> Kept:
-    """Return the least that must be kept for an attempt to have no failures, starting with ``first``."""
+def decide(
+    packages: Iterable[str],
+    first: Kept,
+    attempt: Callable[[Kept], list[Failure]],
+    documented: Collection[str] = (),
+) -> Kept:
+    """Return the least that must be kept for an attempt to have no failures, starting with ``first``.
+
+    Packages that are ``documented`` keep their docstrings, whatever an attempt says.
+    """
     packages = sorted(packages)
     attempt = _remember(attempt)
-    levels = {package: level for package, level in first.levels.items() if package in packages}
+    least = {package: DOCSTRINGS for package in documented if package in packages}
+    levels = least | {package: level for package, level in first.levels.items() if package in packages}
     while failures := attempt(Kept(levels)):
         suspects = {_get_suspect(failure, packages, levels) for failure in failures}
         if None in suspects:
-            return _reduce(_search(packages, attempt, failures), attempt)
+            return _reduce(least | _search(packages, attempt, failures), least, attempt)
         for package in filter(None, suspects):
             levels[package] = levels.get(package, NOTHING) + 1
-    return _reduce(levels, attempt)
+    return _reduce(levels, least, attempt)
 
 
 def _remember(attempt: Callable[[Kept], list[Failure]]) -> Callable[[Kept], list[Failure]]:
@@ -127,9 +137,12 @@ def _search(
     return dict.fromkeys(found, SOURCES)
 
 
-def _reduce(levels: dict[str, int], attempt: Callable[[Kept], list[Failure]]) -> Kept:
+def _reduce(
+    levels: dict[str, int], least: Mapping[str, int], attempt: Callable[[Kept], list[Failure]]
+) -> Kept:
     """Return the same with whatever is not needed taken back, package after package."""
     for package in sorted(levels):
-        while levels[package] > NOTHING and not attempt(Kept({**levels, package: levels[package] - 1})):
+        lowest = least.get(package, NOTHING)
+        while levels[package] > lowest and not attempt(Kept({**levels, package: levels[package] - 1})):
             levels = {**levels, package: levels[package] - 1}
     return Kept({package: level for package, level in levels.items() if level})

@@ -6,6 +6,7 @@ as long as that leads to more.
 """
 
 import ast
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,7 @@ from layer.builder.verify.imports import (
     get_text,
     imports_computed,
     list_imported,
+    needs_docstring,
     parse,
     walk,
 )
@@ -29,6 +31,7 @@ _METADATA = re.compile(r"(?P<name>[^/]+?)-[^-/]+\.dist-info/(METADATA|entry_poin
 _ASKS = {"distribution", "entry_points", "get_distribution", "metadata", "requires", "version"}
 """Functions of ``importlib.metadata`` and ``pkg_resources`` that are asked about a distribution."""
 _OWN = {"__name__", "__package__"}
+_TEXT = re.compile(rb"[ -~]{6,}")
 _SHORTEST = 6
 """Characters of a name that is looked for in an extension."""
 _LONGEST = 100
@@ -54,6 +57,7 @@ def follow(tree: Path, start: Iterable[str]) -> set[str]:
     binaries = {path for path in files if path not in names and is_elf(tree / path)}
     by_name = {PurePosixPath(path).name: path for path in binaries}
     data = _group_data(files.values(), names, binaries)
+    zones = [path for path in files if path.startswith("tzdata/")]
     computed, described = _Computed(modules), _Described(files)
     found: set[str] = set()
     ahead = {path for path in start if path in files}
@@ -63,9 +67,8 @@ def follow(tree: Path, start: Iterable[str]) -> set[str]:
         # An extension imports what the source beside it does, of which it is compiled.
         if source := sources.get(names.get(path, "")):
             module = list(walk(parse(tree / source)))
-            ahead |= set(
-                _follow_module(module, source, names[path], modules, data.get(files[path].package, {}), lazy)
-            )
+            own = data.get(files[path].package, {})
+            ahead |= set(_follow_module(module, source, names[path], modules, own, zones, lazy))
             package = _get_package(names[path], source)
             ahead |= computed.add(module, names[path], package) | described.find(module, names[path])
         if path in binaries or path.endswith(".so"):
@@ -94,10 +97,26 @@ class _Described:
         return {path for one in names for path in self.files.get(normalise(one), ())}
 
 
+def digest() -> str:
+    """Return the SHA-256 of the rules by which files are found: what others found may be less."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
 def list_readers(tree: Path, paths: Iterable[str]) -> list[str]:
     """Return the names of modules whose code speaks of documentation or sources: it may read others'."""
     sources = [path for path in paths if path.endswith(".py") and (tree / path).is_file()]
     return [get_name(path) for path in sources if _READS.search((tree / path).read_bytes())]
+
+
+def list_documented(tree: Path, paths: Iterable[str]) -> set[str]:
+    """Return the packages in which functions fail where an object has no docstring."""
+    sources = [path for path in paths if path.endswith(".py") and (tree / path).is_file()]
+    asking = [path for path in sources if b".__doc__" in (tree / path).read_bytes()]
+    return {
+        trees.File(path, 0).package
+        for path in asking
+        if any(map(needs_docstring, ast.walk(parse(tree / path))))
+    }
 
 
 class _Lazy:
@@ -202,11 +221,14 @@ def _follow_module(
     name: str,
     modules: Mapping[str, str],
     data: Mapping[str, list[str]],
+    zones: Iterable[str],
     lazy: _Lazy,
 ) -> Iterator[str]:
     package = _get_package(name, path)
     own = f"{name.partition('.')[0]}."
     imported = {one for node in module for one in list_imported(node, package)}
+    if "zoneinfo" in imported:  # a system need not have time zones
+        yield from zones
     for one in imported | set(_list_attributes(module, package)):
         yield from _list_modules(one, modules, lazy)
     for string in _list_strings(module):
@@ -226,9 +248,9 @@ def _find_data(extension: Path, data: Mapping[str, list[str]]) -> set[str]:
 
     Compilers put strings one after the other, without an end: what is short would be found by chance.
     """
-    content = extension.read_bytes()
-    named = (paths for name, paths in data.items() if len(name) >= _SHORTEST and name.encode() in content)
-    return {path for paths in named for path in paths}
+    names = [name for name in data if len(name) >= _SHORTEST]
+    text = b"\0".join(_TEXT.findall(extension.read_bytes())) if names else b""
+    return {path for name in names if name.encode() in text for path in data[name]}
 
 
 def _list_attributes(module: Iterable[ast.AST], package: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from layer.builder import tree as trees
 from layer.builder.errors import CompileError, SmokeError
 from layer.builder.pack import bytecode
 from layer.builder.pack.interpreter import Interpreter
-from layer.builder.pack.kept import Failure, Kept, decide
+from layer.builder.pack.kept import NOTHING, Failure, Kept, decide
 from layer.builder.verify.compare import differences
 from layer.builder.verify.smoke import Outcome
 
@@ -22,7 +22,7 @@ _FRAME = re.compile(r'File "(?P<path>[^"]+)", line')
 class Compiler:
     """Compiles a tree by trial: on the compiled copy, ``predict`` must return what is ``expected``.
 
-    ``outcome`` is what it returned last.
+    Packages that are ``documented`` keep their docstrings. ``outcome`` is what it returned last.
     """
 
     tree: Path
@@ -31,6 +31,7 @@ class Compiler:
     predict: Callable[[Path], Outcome]
     expected: Outcome
     say: Callable[[str], None]
+    documented: Collection[str] = ()
 
     def __post_init__(self) -> None:
         self._copy = self.tree.with_name("compiled")
@@ -45,9 +46,10 @@ class Compiler:
         ``guess``. A tree that cannot be compiled without a difference is a CompileError.
         """
         kept = recorded
-        if kept is None or self.list_failures(kept):
+        lacking = kept is None or any(kept.get(one) == NOTHING for one in self.documented)
+        if kept is None or lacking or self.list_failures(kept):
             packages = {file.package for file in trees.files(self.tree) if file.path.endswith(".py")}
-            kept = decide(packages, kept or guess or Kept(), self.list_failures)
+            kept = decide(packages, kept or guess or Kept(), self.list_failures, self.documented)
         if self._compiled != kept and (left := self.list_failures(kept)):
             raise CompileError(f"compiled to bytecode, the tree answers differently: {left[0].text}")
         shutil.rmtree(self.tree)

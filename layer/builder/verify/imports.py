@@ -96,6 +96,27 @@ def imports_computed(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and get_called(node) in _IMPORTERS and not _get_argument(node)
 
 
+def needs_docstring(node: ast.AST) -> bool:
+    """Return whether a node is a function that takes a docstring for a string, and never asks if it is."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    below = list(ast.walk(node))
+    used = [
+        one.left if isinstance(one, ast.BinOp) else one.value
+        for one in below
+        if isinstance(one, ast.Attribute | ast.Subscript | ast.BinOp)
+    ]
+    if not any(map(_is_docstring, used)):
+        return False
+    asked = [one.test for one in below if isinstance(one, ast.If | ast.IfExp | ast.While | ast.Assert)]
+    asked += [one for one in below if isinstance(one, ast.BoolOp | ast.Try)]
+    return not any(_is_docstring(one) for expression in asked for one in ast.walk(expression))
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "__doc__"
+
+
 def get_called(node: ast.Call) -> str:
     """Return the last part of the name of what is called."""
     return _get_name_of(node.func)

@@ -81,7 +81,8 @@ def cover(folder: str, options: str, paths: Iterable[str]) -> None:
     inside = sorted({path for path in paths if path.startswith(folder + os.sep) and os.path.exists(path)})  # noqa: PTH110
     descriptors = {path: os.open(path, os.O_PATH) for path in inside}
     mount("tmpfs", folder, "tmpfs", _NO_SETUID | _NO_DEVICES, options)
-    for path, descriptor in descriptors.items():
+    for place, descriptor in descriptors.items():
+        path = os.path.realpath(place)  # a link in a folder that is there again may lead to one that is not
         is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         os.makedirs(path if is_folder else os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
         if not os.path.exists(path):  # noqa: PTH110

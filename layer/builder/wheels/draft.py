@@ -1,7 +1,9 @@
 """From a requirements file to a recipe: its pins for each target, its smoke test, and its folder."""
 
 import ast
+import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -14,7 +16,7 @@ from pathlib import Path
 from layer.builder.errors import RecipeError, ResolveError
 from layer.builder.recipe import FILE, RECIPES, Recipe, load, normalise
 from layer.builder.target import Target, get_target
-from layer.builder.tree import file_sha256, write_atomic
+from layer.builder.tree import write_atomic
 from layer.builder.wheels import lock as locks
 from layer.builder.wheels import pins as pinning
 from layer.builder.wheels.install import fetch
@@ -28,6 +30,11 @@ Choices = dict[str, tuple[Wheel, ...]]
 
 REQUIREMENTS = "requirements.txt"
 """The file beside a recipe that says which packages it is for."""
+
+_REFERENCE = re.compile(
+    r"(?P<kind>-r|--requirement|-c|--constraint)(\s*=\s*|\s+|(?<=-[rc]))(?P<path>(?!\w+://)\S+)"
+)
+"""A line of a requirements file that names another one on this machine."""
 
 TARGETS = ("python3.13-arm64", "python3.13-x86_64", "host")
 
@@ -60,8 +67,7 @@ def check(draft: Draft) -> None:
         raise RecipeError(f"{name!r} is not a name of a recipe: write lower-case letters, digits and _")
     if draft.folder.exists():
         raise RecipeError(f"{draft.folder} exists; `layer pin {name}` renews its pins, or remove it first")
-    if not draft.requirements.is_file():
-        raise RecipeError(f"the requirements file {draft.requirements} does not exist")
+    _check_file(draft.requirements)
     if draft.smoke:
         check_script(draft.smoke)
 
@@ -217,7 +223,7 @@ def write(draft: Draft, choices: Choices, targets: Sequence[Target]) -> Recipe:
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=parent) as name:
         folder = Path(name) / draft.folder.name
         folder.mkdir()
-        shutil.copyfile(draft.requirements, folder / REQUIREMENTS)
+        (folder / REQUIREMENTS).write_text(flatten(draft.requirements, draft.folder), encoding="utf-8")
         if draft.smoke:
             shutil.copyfile(draft.smoke, folder / "smoke.py")
         (folder / FILE).write_text(format_recipe(draft, choices), encoding="utf-8")
@@ -231,12 +237,43 @@ def write(draft: Draft, choices: Choices, targets: Sequence[Target]) -> Recipe:
     return load(str(draft.folder / FILE))
 
 
+def _check_file(requirements: Path) -> None:
+    """Refuse a requirements file that is not there, or names nothing."""
+    if not requirements.is_file():
+        raise RecipeError(f"the requirements file {requirements} does not exist")
+    lines = (line.strip() for line in flatten(requirements, requirements.parent).splitlines())
+    if all(line.startswith(("#", "-c")) or not line for line in lines):
+        raise RecipeError(f"the requirements file {requirements} names no package: write one a line")
+
+
+def flatten(requirements: Path, folder: Path) -> str:
+    """Return a requirements file's text for another folder, with the files in it that it refers to by ``-r``.
+
+    Constraints, which pip takes from files alone, stay where they are.
+    """
+    lines = []
+    if not requirements.is_file():
+        raise RecipeError(
+            f"the requirements file {requirements} does not exist, and another one refers to it"
+        )
+    for line in requirements.read_text(encoding="utf-8").splitlines():
+        match = _REFERENCE.match(line)
+        if match is None:
+            lines.append(line)
+        elif match["kind"] in {"-r", "--requirement"}:
+            lines.append(flatten(requirements.parent / match["path"], folder).rstrip("\n"))
+        else:
+            path = os.path.relpath(requirements.parent / match["path"], folder)
+            lines.append(f"-c {Path(path).as_posix()}")
+    return "\n".join([*lines, ""])
+
+
 def draft_file(file: Path, target: Target, work: Path, say: Say) -> Recipe:
     """Return the recipe of a bare requirements file for a target; it is made once for a state of the file."""
-    if not file.is_file():
-        raise RecipeError(f"the requirements file {file} does not exist")
+    _check_file(file)
     stem = re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_") or REQUIREMENTS
-    folder = work / "recipes" / target.name / f"{stem}_{file_sha256(file)[:8]}"
+    state = hashlib.sha256(flatten(file, work).encode()).hexdigest()[:8]
+    folder = work / "recipes" / target.name / f"{stem}_{state}"
     if not folder.is_dir():
         cache = work / "wheels"
         choices = resolve_targets(file, [target], cache, say)

@@ -264,7 +264,7 @@ def test_step_functions_end():
 def test_step_functions_count_attempts():
     """Items that fail at the same moment are each tried as often as their rule says."""
     attempts, items, rules = Counter(), 4, 16
-    together = threading.Barrier(items * rules, timeout=30)
+    together = threading.Barrier(items * rules, timeout=300)
 
     class Fails(http.server.BaseHTTPRequestHandler):
         def do_POST(self):

@@ -488,6 +488,8 @@ class TestProof:
             pytest.param(cut("toy/__init__.py", '"hello"', '"hi"'),
                          "differently from the full one:\n  answer.greeting: hi you, not hello you",
                          id="constant"),
+            pytest.param(cut("toy/__init__.py", '"hello"', '__import__("os").urandom(8).hex()'),
+                         "is another one at each run: seed what is random", id="chance"),
         ],
     )  # fmt: skip
     def test_mistake(self, copy, mistake, message):

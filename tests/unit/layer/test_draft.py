@@ -237,6 +237,28 @@ def test_refused(name, script, message, tmp_path, requirements):
         drafts.check(Draft(tmp_path / "recipes" / name, requirements, smoke))
 
 
+def test_files_that_refer_to_others(tmp_path):
+    """What a requirements file includes is in the recipe's; constraints are found from there."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "a.txt").write_text("app\n-r deep/b.txt\n--constraint=c.txt\n-r https://x.org/d.txt\n")
+    (tmp_path / "deep" / "b.txt").write_text("# more\nspare\n-cd.txt\n")
+    assert drafts.flatten(tmp_path / "a.txt", tmp_path / "layer" / "mine") == (
+        "app\n# more\nspare\n-c ../../deep/d.txt\n-c ../../c.txt\n-r https://x.org/d.txt\n"
+    )
+    (tmp_path / "a.txt").write_text("-r gone.txt\n")
+    with pytest.raises(RecipeError, match=r"gone\.txt does not exist, and another one refers to it"):
+        drafts.check(Draft(tmp_path / "mine", tmp_path / "a.txt"))
+
+
+@pytest.mark.parametrize("text", ["", "# app\n", "-r b.txt\n"])
+def test_a_file_that_names_nothing(text, tmp_path):
+    """It is refused, rather than a recipe written of which nothing can be built."""
+    (tmp_path / "a.txt").write_text(text)
+    (tmp_path / "b.txt").write_text("\n")
+    with pytest.raises(RecipeError, match=r"a\.txt names no package"):
+        drafts.check(Draft(tmp_path / "mine", tmp_path / "a.txt"))
+
+
 def test_no_requirements_file(tmp_path):
     """It is named; a recipe without one is told how it gets one."""
     with pytest.raises(RecipeError, match=r"the requirements file .* does not exist"):

@@ -48,6 +48,15 @@ def test_guess():
     )
 
 
+def test_documented():
+    """Packages whose functions need their docstrings keep them, whatever was tried."""
+    assert decide(PACKAGES, Kept(), Reader({"p5": SOURCES}), {"p1", "gone"}).levels == {
+        "p1": DOCSTRINGS, "p5": SOURCES
+    }  # fmt: skip
+    silent = Reader({"p5": SOURCES}, traceback=False)
+    assert decide(PACKAGES, Kept(), silent, {"p1"}).levels == {"p1": DOCSTRINGS, "p5": SOURCES}
+
+
 def test_wrong_suspect():
     """A traceback through packages that already keep all leads to a search."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from layer.builder.slim.reach import follow
+from layer.builder.slim.reach import follow, list_documented
 
 
 @pytest.fixture
@@ -144,6 +144,32 @@ def test_data_of_extensions(plant, monkeypatch):
     core = "app/_core.cpython-311-x86_64-linux-gnu.so"
     expected = {core, "app/words_data/en.txt", "app/zone.table", "app.libs/libzone.so"}
     assert follow(tree, [core, "app.libs/libzone.so"]) == expected
+
+
+def test_time_zones(plant):
+    """Code that asks for time zones keeps those that a wheel brings: a system need not have them."""
+    names = {"tzdata/__init__.py": "", "tzdata/zoneinfo/Europe/Berlin": ""}
+    tree = plant({"app.py": "def f():\n    from zoneinfo import ZoneInfo\n", "other.py": "", **names})
+    assert follow(tree, ["app.py"]) == {"app.py", *names}
+    assert follow(tree, ["other.py"]) == {"other.py"}
+
+
+@pytest.mark.parametrize(
+    ("body", "needs"),
+    [
+        ("return self.__doc__.strip()", True),
+        ("return self.__doc__ % 1", True),
+        ("return f.__doc__[:3]", True),
+        ("return self.__doc__", False),
+        ("return self.__doc__ and self.__doc__.strip()", False),
+        ("if f.__doc__:\n        return f.__doc__.strip()", False),
+        ("try:\n        return f.__doc__.strip()\n    except AttributeError:\n        pass", False),
+    ],
+)
+def test_documented(plant, body, needs):
+    """A package whose functions take docstrings for strings, without asking, keeps them."""
+    tree = plant({"app/one.py": f"def f(self):\n    {body}\n", "other.py": "x.__doc__.strip()\n"})
+    assert list_documented(tree, ["app/one.py", "other.py", "gone.py"]) == ({"app"} if needs else set())
 
 
 def test_newer_syntax(plant):
