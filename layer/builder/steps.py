@@ -359,8 +359,9 @@ class Steps:
                 found = reach.follow(self.tree, [p for p in paths if p in known or matches(p, protected)])
             named = trace.write_named(self.recipe, self.target, self.lock, key, found)
         self.readers = reach.list_readers(self.tree, named)
-        self.documented = reach.list_documented(self.tree, named)
-        return sorted({*opened, *named})
+        kept = sorted({*opened, *named})
+        self.documented = reach.list_documented(self.tree, kept)
+        return kept
 
     def _move_imports(self, usage: Usage) -> None:
         """Apply the patches that move imports, and see that the tree does the same in all that is named."""

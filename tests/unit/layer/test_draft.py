@@ -237,6 +237,17 @@ def test_refused(name, script, message, tmp_path, requirements):
         drafts.check(Draft(tmp_path / "recipes" / name, requirements, smoke))
 
 
+def test_docstrings_that_functions_need(requirements, tmp_path):
+    """They stay, though no import and no prediction asks for them."""
+    source = 'def f():\n    """Say it."""\ndef g():\n    return f.__doc__.strip()\n'
+    make_wheel(tmp_path / "index", "app", {"app/__init__.py": source}, version="1.1")
+    recipe = drafts.draft_file(requirements, HOST, tmp_path / "work", print)
+    report = build.build(build.Job(recipe, HOST, tmp_path / "out", work=tmp_path / "work"), print)
+
+    assert report.compiled.endswith("with the docstrings of app, which are read")
+    assert "imported what the full tree does" in report.proof.how
+
+
 def test_files_that_refer_to_others(tmp_path):
     """What a requirements file includes is in the recipe's; constraints are found from there."""
     (tmp_path / "deep").mkdir()
