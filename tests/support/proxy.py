@@ -16,6 +16,8 @@ from functools import partial
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
+from lambda_setup.deployment.local.loopback import PatientServer
+
 
 @dataclass(frozen=True)
 class Exchange:
@@ -131,7 +133,7 @@ class Proxy:
         self.exchanges = exchanges if exchanges is not None else []
 
     def __enter__(self) -> Self:
-        self._server = http.server.ThreadingHTTPServer(self._address, partial(_Handler, self))
+        self._server = PatientServer(self._address, partial(_Handler, self))
         self._address = self._server.server_address
         self.endpoint = f"http://127.0.0.1:{self._address[1]}"
         threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True).start()

@@ -7,10 +7,11 @@ import re
 import threading
 from collections.abc import Iterable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 
 from lambda_setup.deployment.local.emulator import Emulator
+from lambda_setup.deployment.local.loopback import PatientServer
 
 _PATH = re.compile(r"/2015-03-31/functions/[^/]+/invocations")
 
@@ -58,7 +59,7 @@ class LambdaService:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = PatientServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

@@ -4,7 +4,16 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class LoopbackServer(ThreadingHTTPServer):
+class PatientServer(ThreadingHTTPServer):
+    """A server of which more clients may wait to be accepted than Python's 5.
+
+    A client beyond these waits for seconds until it asks again, and some give up.
+    """
+
+    request_queue_size = 128
+
+
+class LoopbackServer(PatientServer):
     """A server that only this machine reaches; handlers compare ``hosts`` with the Host that a request names.
 
     Another host name that leads here is how DNS rebinding would reach it.

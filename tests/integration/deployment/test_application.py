@@ -23,6 +23,7 @@ from lambda_setup.deployment.local import (
     stepfunctions,
 )
 from lambda_setup.deployment.local import application as module
+from lambda_setup.deployment.local.loopback import PatientServer
 from lambda_setup.deployment.responses import get_body
 from lambda_setup.errors import CommandError
 from layer.builder.recipe import ROOT
@@ -293,7 +294,7 @@ def test_step_functions_count_attempts():
 
     every = {"Type": "Parallel", "Branches": [branch(rule) for rule in range(rules)], "End": True}
     environment = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fails) as server:
+    with PatientServer(("127.0.0.1", 0), Fails) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         environment["AWS_ENDPOINT_URL_LAMBDA"] = f"http://127.0.0.1:{server.server_port}"
         with stepfunctions.StepFunctions(env=environment) as states:

@@ -1,5 +1,6 @@
 """What a function on this machine stands on: programs, ports, Lambda's Invoke, and whether S3 answers."""
 
+import contextlib
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from lambda_setup.deployment.local.lambda_service import LambdaService
+from lambda_setup.deployment.local.loopback import LoopbackServer
 from lambda_setup.deployment.local.process import Program, free_ports, listens, unwind_on_termination
 from lambda_setup.deployment.local.s3 import S3
 from lambda_setup.errors import CommandError
@@ -182,6 +184,13 @@ def test_an_invocation_is_answered_as_lambda_does(service, answer, failed, paylo
         )
         assert (response["StatusCode"], response.get("FunctionError")) == (200, failed)
         assert json.loads(response["Payload"].read()) == payload
+
+
+def test_many_clients_at_once():
+    """As many as a map of Step Functions has may connect, although nobody accepts them yet."""
+    with LoopbackServer(BaseHTTPRequestHandler, 0) as server, contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(server.server_address, timeout=10))
 
 
 def test_what_is_no_answer(service):
