@@ -110,13 +110,16 @@ def test_the_card_says_what_the_function_scores(capsys):
 
 
 @pytest.mark.check
-def test_s3_serves_what_env_json_names():
+def test_s3_serves_what_env_json_names(request):
     """The server that ``make s3`` starts has the model, and takes the credentials that sam local gets."""
     [port] = free_ports(1)
     serving = subprocess.Popen(
         [sys.executable, "-m", "lambda_setup", "s3", "--port", str(port)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell's jobs in the background ignore it, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )  # fmt: skip
+    request.addfinalizer(serving.terminate)
     for line in serving.stderr:
         if "serving" in line:
             break
