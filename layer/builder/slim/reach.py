@@ -15,6 +15,7 @@ from layer.builder import tree as trees
 from layer.builder.errors import ElfError
 from layer.builder.recipe import normalise
 from layer.builder.slim.elf import is_elf, read_needs
+from layer.builder.verify import imports
 from layer.builder.verify.imports import (
     get_called,
     get_name,
@@ -99,7 +100,9 @@ class _Described:
 
 def digest() -> str:
     """Return the SHA-256 of the rules by which files are found: what others found may be less."""
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return hashlib.sha256(
+        b"".join(Path(one).read_bytes() for one in (__file__, imports.__file__))
+    ).hexdigest()
 
 
 def list_readers(tree: Path, paths: Iterable[str]) -> list[str]:
@@ -150,12 +153,9 @@ class _Lazy:
                 text_key, texts = get_text(key) if key else "", [get_text(one) for one in ast.walk(value)]
                 for text_value in filter(None, texts):
                     for module, one in ((text_value, text_key), (text_key, text_value)):
-                        if self._is_module(full := _join(package, module)) and one.isidentifier():
+                        if (full := _join(package, module)) in self.sources and one.isidentifier():
                             found.setdefault(one, set()).add(f"{full}.{one}")
         return found
-
-    def _is_module(self, name: str) -> bool:
-        return name in self.sources
 
 
 def _join(package: str, name: str) -> str:

@@ -246,22 +246,26 @@ def _check_file(requirements: Path) -> None:
         raise RecipeError(f"the requirements file {requirements} names no package: write one a line")
 
 
-def flatten(requirements: Path, folder: Path) -> str:
+def flatten(requirements: Path, folder: Path, before: tuple[Path, ...] = ()) -> str:
     """Return a requirements file's text for another folder, with the files in it that it refers to by ``-r``.
 
-    Constraints, which pip takes from files alone, stay where they are.
+    Constraints, which pip takes from files alone, stay where they are. ``before`` are the files that led here.
     """
     lines = []
+    before = (*before, requirements.resolve())
     if not requirements.is_file():
         raise RecipeError(
             f"the requirements file {requirements} does not exist, and another one refers to it"
         )
     for line in requirements.read_text(encoding="utf-8").splitlines():
-        match = _REFERENCE.match(line)
+        match = _REFERENCE.match(line.strip())
         if match is None:
             lines.append(line)
         elif match["kind"] in {"-r", "--requirement"}:
-            lines.append(flatten(requirements.parent / match["path"], folder).rstrip("\n"))
+            other = requirements.parent / match["path"]
+            if other.resolve() in before:
+                raise RecipeError(f"the requirements file {other} refers to itself")
+            lines.append(flatten(other, folder, before).rstrip("\n"))
         else:
             path = os.path.relpath(requirements.parent / match["path"], folder)
             lines.append(f"-c {Path(path).as_posix()}")

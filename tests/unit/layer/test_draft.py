@@ -252,10 +252,13 @@ def test_files_that_refer_to_others(tmp_path):
     """What a requirements file includes is in the recipe's; constraints are found from there."""
     (tmp_path / "deep").mkdir()
     (tmp_path / "a.txt").write_text("app\n-r deep/b.txt\n--constraint=c.txt\n-r https://x.org/d.txt\n")
-    (tmp_path / "deep" / "b.txt").write_text("# more\nspare\n-cd.txt\n")
+    (tmp_path / "deep" / "b.txt").write_text("# more\nspare\n  -cd.txt\n")
     assert drafts.flatten(tmp_path / "a.txt", tmp_path / "layer" / "mine") == (
         "app\n# more\nspare\n-c ../../deep/d.txt\n-c ../../c.txt\n-r https://x.org/d.txt\n"
     )
+    (tmp_path / "deep" / "b.txt").write_text("-r ../a.txt\n")
+    with pytest.raises(RecipeError, match=r"a\.txt refers to itself"):
+        drafts.check(Draft(tmp_path / "mine", tmp_path / "a.txt"))
     (tmp_path / "a.txt").write_text("-r gone.txt\n")
     with pytest.raises(RecipeError, match=r"gone\.txt does not exist, and another one refers to it"):
         drafts.check(Draft(tmp_path / "mine", tmp_path / "a.txt"))
