@@ -249,7 +249,7 @@ def _check_file(requirements: Path) -> None:
 def flatten(requirements: Path, folder: Path, before: tuple[Path, ...] = ()) -> str:
     """Return a requirements file's text for another folder, with the files in it that it refers to by ``-r``.
 
-    Constraints, which pip takes from files alone, stay where they are. ``before`` are the files that led here.
+    Constraints, which pip takes from files alone, stay where they are. The files ``before`` led to this one.
     """
     lines = []
     before = (*before, requirements.resolve())
