@@ -11,10 +11,11 @@ from lambda_inference.texts import TextRequest
 
 MAX_BATCH = 128
 """Texts in a batch; more are hardly faster."""
-MAX_BATCH_CHARS = 20_000
+MAX_BATCH_CHARS = 10_000
 """Characters in a batch: bounds its memory and the delay of a deadline check."""
 
 _TOKENIZER = "checked"
+_CHECK = "deadline_check"
 
 
 class AnalysisRequest(TextRequest, kw_only=True):
@@ -46,9 +47,19 @@ class TextAnalyser:
                 length: int = super().find_suffix(string)
                 return length
 
+        def build_check(nlp: Any, name: str) -> Callable[[Any], Any]:  # noqa: ARG001 - spaCy passes it
+            tokenizer = nlp.tokenizer
+
+            def check(doc: Any) -> Any:
+                tokenizer.check()
+                return doc
+
+            return check
+
         spacy.registry.tokenizers.register(
             _TOKENIZER, func=lambda: lambda pipeline: CheckedTokenizer(pipeline.vocab)
         )
+        spacy.Language.factory(_CHECK, func=build_check)
         self._spacy: Any = spacy
         self._config: Any = Config
 
@@ -59,13 +70,18 @@ class TextAnalyser:
             Unavailable: the layer has no such package.
 
         """
+        self._pipeline = self._load_pipeline(model)
+        # A component takes up to a second for 10,000 characters that are a token each.
+        for name in self._pipeline.pipe_names:
+            self._pipeline.add_pipe(_CHECK, name=f"{_CHECK} before {name}", before=name)
+
+    def _load_pipeline(self, model: Model) -> Any:
         if any(name.endswith(".txt") for name in model.files):
-            self._pipeline = self._load_package(model)
-            return
+            return self._load_package(model)
         config = self._config().from_bytes(bytes(model.only(".cfg")), interpolate=False)
         config["nlp"]["tokenizer"] = {"@tokenizers": _TOKENIZER}
         pipeline = self._spacy.util.load_model_from_config(config, validate=False)
-        self._pipeline = pipeline.from_bytes(model.only(".msgpack"))
+        return pipeline.from_bytes(model.only(".msgpack"))
 
     def _load_package(self, model: Model) -> Any:
         name = bytes(model.only(".txt")).decode("ascii", "replace").strip()

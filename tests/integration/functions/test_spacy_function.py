@@ -148,11 +148,42 @@ def test_many_texts_come_in_order(spacy):
 def test_a_text_that_takes_too_long_is_told(spacy):
     """A tokenizer that would take longer than the function may is stopped, and the function goes on."""
     texts = ["Anna is in Rome.", *["😀" * 10_000, "(" * 10_000] * 10]
-    with spacy.stack.function(timeout=12) as function:
+    with spacy.stack.function(timeout=25) as function:
         analyse(function, texts[:1])
         response = function.invoke({"data": texts, "result": "inline"})
         assert (response["statusCode"], response["body"]["error"]["code"]) == (504, "OutOfTime")
         assert [one["text"] for one in analyse(function, texts[:1])[0]["entities"]] == ["Anna", "Rome"]
+
+
+def test_time_may_run_out_before_any_component():
+    """Tokens that are many, and made at once, do not hide the deadline; afterwards answers are the same."""
+    code = """
+from lambda_inference import OutOfTime
+
+class Countdown:
+    def __init__(self, checks):
+        self.left = checks
+
+    def check(self, done, total):
+        self.left -= 1
+        if self.left < 0:
+            raise OutOfTime("")
+
+def analyse(analyser, checks):
+    deadline = Countdown(checks)
+    try:
+        return deadline, list(analyser.predict(AnalysisRequest(data=["Anna is in Rome."]), deadline))
+    except OutOfTime:
+        return deadline, None
+
+first, second = loaded(shipped()), loaded(shipped())
+deadline, answer = analyse(first, 1000)
+analyse(second, 1000)  # the tokenizer knows the words: what is left are the components' checks
+components = [name for name in second._pipeline.pipe_names if not name.startswith("deadline_check")]
+print(len(components), all(analyse(first, checks)[1] is None for checks in range(1000 - deadline.left)))
+print(1000 - analyse(second, 1000)[0].left > len(components), analyse(first, 1000)[1] == answer)
+"""
+    assert in_layer(code) == "6 True\nTrue True\n"
 
 
 def test_nothing_is_unpickled():
