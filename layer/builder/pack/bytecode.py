@@ -15,6 +15,7 @@ from layer.builder.pack.interpreter import Interpreter
 from layer.builder.pack.kept import DOCSTRINGS, NOTHING, SOURCES, Kept
 from layer.builder.slim.globs import matches
 from layer.builder.target import Target
+from layer.builder.verify.imports import get_name
 
 _RUNNER = Path(__file__).with_name("compile_runner.py")
 _WORDS = {NOTHING: "nothing", DOCSTRINGS: "docstrings", SOURCES: "sources"}
@@ -25,8 +26,9 @@ def compile_tree(
 ) -> tuple[int, dict[str, str]]:
     """Replace every source by its bytecode, as many at once as there are cores.
 
-    Packages keep what ``kept`` says, files that match the globs ``sources`` their sources. Return how many
-    are compiled, and the errors, by path, of sources that stay because this Python cannot read them.
+    Packages and modules keep what ``kept`` says, files that match the globs ``sources`` their sources.
+    Return how many are compiled, and the errors, by path, of sources that stay because this Python cannot
+    read them.
     """
     kept = kept or Kept()
     files = [file for file in trees.files(tree) if file.path.endswith(".py")]
@@ -99,7 +101,7 @@ def lend_caches(tree: Path, compiler: Interpreter) -> Iterator[None]:
 
 
 def _get_level(file: trees.File, kept: Kept, sources: Sequence[str]) -> int:
-    return SOURCES if matches(file.path, sources) else kept.get(file.package)
+    return SOURCES if matches(file.path, sources) else kept.get(file.package, get_name(file.path))
 
 
 def _get_module(cached: Path, tree: Path) -> str:

@@ -2,13 +2,15 @@
 
 numpy before 2.4 wants docstrings when it is imported, torch.jit wants sources. Which packages do is found by
 trying: without docstrings and sources, every import and the prediction must end as they do with them. The
-packages that a failure leads through keep their docstrings, then their sources, until nothing differs. So do
-those whose functions would fail without docstrings; nobody may have called these functions.
+module that a failure ends in keeps its docstrings, then those that it imports do, then its package, which may
+keep its sources as well, until nothing differs. A package whose functions would fail without docstrings keeps
+them; nobody may have called these functions.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from layer.builder.errors import CompileError
 
@@ -21,16 +23,16 @@ _LEVELS = {"docstrings": DOCSTRINGS, "sources": SOURCES}
 
 @dataclass(frozen=True)
 class Kept:
-    """The packages of a tree that keep docstrings or sources, each with how much."""
+    """The packages and modules of a tree that keep docstrings or sources, each with how much."""
 
     levels: dict[str, int] = field(default_factory=dict)
 
-    def get(self, package: str) -> int:
-        """Return how much a package keeps."""
-        return self.levels.get(package, NOTHING)
+    def get(self, package: str, module: str = "") -> int:
+        """Return how much a package keeps, or a module of it."""
+        return max(self.levels.get(package, NOTHING), self.levels.get(module, NOTHING))
 
     def names(self, level: int) -> list[str]:
-        """Return the packages that keep so much."""
+        """Return the packages and modules that keep so much."""
         return sorted(package for package, own in self.levels.items() if own == level)
 
     def format(self) -> list[str]:
@@ -40,9 +42,9 @@ class Kept:
         ]
 
     def format_levels(self) -> str:
-        """Return what is left, by level; empty if it is nothing."""
-        parts = [f"{name} of {', '.join(self.names(level))}" for name, level in _LEVELS.items()
-                 if self.names(level)]  # fmt: skip
+        """Return what is left, by level and package; empty if it is nothing."""
+        parts = [f"{name} of {', '.join(_count_modules(names))}" for name, level in _LEVELS.items()
+                 if (names := self.names(level))]  # fmt: skip
         return f"with the {' and the '.join(parts)}" if parts else ""
 
     def describe(self) -> str:
@@ -52,10 +54,10 @@ class Kept:
 
 @dataclass(frozen=True)
 class Failure:
-    """A difference that compiling made, and the packages that it leads through, the outermost first."""
+    """A difference that compiling made, and the modules that it leads through, the outermost first."""
 
     text: str
-    packages: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
 
 
 def parse(lines: Iterable[str]) -> Kept | None:
@@ -76,22 +78,41 @@ def decide(
     first: Kept,
     attempt: Callable[[Kept], list[Failure]],
     documented: Collection[str] = (),
+    list_imported: Callable[[str], Iterable[str]] = lambda _: (),
 ) -> Kept:
     """Return the least that must be kept for an attempt to have no failures, starting with ``first``.
 
-    Packages that are ``documented`` keep their docstrings, whatever an attempt says.
+    Packages that are ``documented`` keep their docstrings, whatever an attempt says. ``list_imported`` names
+    the modules from which a module has what it imports: it may read their docstrings.
     """
     packages = sorted(packages)
     attempt = _remember(attempt)
     least = {package: DOCSTRINGS for package in documented if package in packages}
-    levels = least | {package: level for package, level in first.levels.items() if package in packages}
+    levels = {name: level for name, level in first.levels.items() if _get_package(name) in packages} | {
+        package: max(level, first.get(package)) for package, level in least.items()
+    }
     while failures := attempt(Kept(levels)):
-        suspects = {_get_suspect(failure, packages, levels) for failure in failures}
-        if None in suspects:
+        additions = [_find_more(failure, packages, levels, list_imported) for failure in _unite(failures)]
+        if not all(additions):
             return _reduce(least | _search(packages, attempt, failures), least, attempt)
-        for package in filter(None, suspects):
-            levels[package] = levels.get(package, NOTHING) + 1
+        for addition in additions:
+            levels.update(addition)
     return _reduce(levels, least, attempt)
+
+
+def _get_package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _count_modules(names: Iterable[str]) -> list[str]:
+    """Return the packages among names, and others with the number of their modules."""
+    counts = Counter(_get_package(name) for name in names if "." in name)
+    return sorted(
+        [
+            *(name for name in names if "." not in name),
+            *(f"{package} ({count} module{'s' * (count > 1)})" for package, count in counts.items()),
+        ]
+    )
 
 
 def _remember(attempt: Callable[[Kept], list[Failure]]) -> Callable[[Kept], list[Failure]]:
@@ -107,10 +128,38 @@ def _remember(attempt: Callable[[Kept], list[Failure]]) -> Callable[[Kept], list
     return attempt_once
 
 
-def _get_suspect(failure: Failure, packages: list[str], levels: dict[str, int]) -> str | None:
-    """Return the innermost package of a failure that could keep more."""
-    known = (package for package in reversed(failure.packages) if package in packages)
-    return next((package for package in known if levels.get(package, NOTHING) < SOURCES), None)
+def _unite(failures: Sequence[Failure]) -> list[Failure]:
+    """Return a failure for all that end in the same module, with the modules that each leads through."""
+    ends: dict[tuple[str, ...], list[Failure]] = {}
+    for failure in failures:
+        ends.setdefault(failure.modules[-1:], []).append(failure)
+    return [
+        replace(
+            first, modules=tuple(one for one in first.modules if all(one in other.modules for other in rest))
+        )
+        for first, *rest in ends.values()
+    ]
+
+
+def _find_more(
+    failure: Failure,
+    packages: Collection[str],
+    levels: Mapping[str, int],
+    list_imported: Callable[[str], Iterable[str]],
+) -> dict[str, int]:
+    """Return what may end a failure, of its innermost package that could keep more; empty if none could."""
+    for module in reversed(failure.modules):
+        package = _get_package(module)
+        level = levels.get(package, NOTHING)
+        if package not in packages or level == SOURCES:
+            continue
+        if level > NOTHING:
+            return {package: level + 1}
+        for names in (failure.modules, list_imported(module)):
+            if more := [name for name in names if "." in name and name not in levels]:
+                return dict.fromkeys(more, DOCSTRINGS)
+        return {package: DOCSTRINGS}
+    return {}
 
 
 def _search(
@@ -138,11 +187,17 @@ def _search(
 
 
 def _reduce(
-    levels: dict[str, int], least: Mapping[str, int], attempt: Callable[[Kept], list[Failure]]
+    levels: Mapping[str, int], least: Mapping[str, int], attempt: Callable[[Kept], list[Failure]]
 ) -> Kept:
-    """Return the same with whatever is not needed taken back, package after package."""
-    for package in sorted(levels):
+    """Return the same with whatever packages do not need taken back, one after the other."""
+    levels = {name: level for name, level in levels.items() if name not in _list_implied(levels)}
+    for package in sorted(name for name in levels if "." not in name):
         lowest = least.get(package, NOTHING)
         while levels[package] > lowest and not attempt(Kept({**levels, package: levels[package] - 1})):
             levels = {**levels, package: levels[package] - 1}
-    return Kept({package: level for package, level in levels.items() if level})
+    return Kept({name: level for name, level in levels.items() if level})
+
+
+def _list_implied(levels: Mapping[str, int]) -> list[str]:
+    """Return the modules whose packages keep what they keep."""
+    return [name for name in levels if "." in name and levels.get(_get_package(name), NOTHING) >= DOCSTRINGS]

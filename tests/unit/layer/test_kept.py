@@ -57,6 +57,37 @@ def test_documented():
     assert decide(PACKAGES, Kept(), silent, {"p1"}).levels == {"p1": DOCSTRINGS, "p5": SOURCES}
 
 
+TRACES = [("p1", "p1.a", "p1.b", "p2.c"), ("p1", "p1.b", "p2.c")]
+"""Two imports that fail in the same module, of which one leads through p1.a as well."""
+
+IMPORTED = {"p2.c": ["p2.d", "p3.e"]}
+
+
+@pytest.mark.parametrize(
+    ("needs", "levels"),
+    [
+        ({"p2.c"}, ["p1.b", "p2.c"]),
+        ({"p1.b", "p2.c"}, ["p1.b", "p2.c"]),
+        ({"p3.e"}, ["p1.b", "p2.c", "p2.d", "p3.e"]),
+        ({"p2.hidden"}, ["p1.b", "p2", "p3.e"]),
+        ({"p1.a"}, ["p1", "p3.e"]),
+    ],
+    ids=["innermost", "both", "imported", "of its package", "of another package"],
+)
+def test_modules(needs, levels):
+    """Modules on the way to the failure keep docstrings, then those imported there, then packages."""
+
+    def attempt(kept):
+        short = [one for one in needs if not kept.get(one.partition(".")[0], one)]
+        return [Failure("it differs", trace) for trace in TRACES] if short else []
+
+    found = decide(PACKAGES, Kept(), attempt, list_imported=lambda name: IMPORTED.get(name, []))
+    assert sorted(found.levels) == levels
+    assert set(found.levels.values()) == {DOCSTRINGS}
+    again = decide(PACKAGES, Kept({**found.levels, "gone.x": DOCSTRINGS}), attempt)
+    assert again == found
+
+
 def test_wrong_suspect():
     """A traceback through packages that already keep all leads to a search."""
 
@@ -74,7 +105,7 @@ def test_hopeless():
 
 def test_lines():
     """A lock's lines say it again; without any, nobody has tried."""
-    kept = Kept({"numpy": DOCSTRINGS, "numba": SOURCES, "scipy": DOCSTRINGS})
+    kept = Kept({"numpy": DOCSTRINGS, "numba": SOURCES, "scipy.special": DOCSTRINGS})
 
     assert parse(["numpy==1", *kept.format()]) == kept
     assert parse(Kept().format()) == Kept()
@@ -87,6 +118,8 @@ def test_the_reports_words():
     assert Kept({"b": SOURCES}).describe() == "; with the sources of b, which are read"
     kept = Kept({"b": DOCSTRINGS, "a": DOCSTRINGS, "c": SOURCES})
     assert kept.describe() == "; with the docstrings of a, b and the sources of c, which are read"
+    kept = Kept({"b.x": DOCSTRINGS, "a": DOCSTRINGS, "b.y.z": DOCSTRINGS, "c.x": DOCSTRINGS})
+    assert kept.describe() == "; with the docstrings of a, b (2 modules), c (1 module), which are read"
 
 
 def test_a_tree_that_differs_when_it_is_compiled_again(tmp_path, monkeypatch):
@@ -101,7 +134,24 @@ def test_a_tree_that_differs_when_it_is_compiled_again(tmp_path, monkeypatch):
     assert (tmp_path / "tree" / "a.py").exists()
 
 
-C = ("OSError", "a/x.pyc", "/b/y.py", "<z>")
+def test_what_a_module_reads_from(tmp_path):
+    """That is what it imports, and what classes there inherit from: a method's docstring may be theirs."""
+    sources = {
+        "a/__init__.py": "",
+        "a/reader.py": "from a.written import Written\nfrom . import other as o\nimport os.path, b.sub\n",
+        "a/written.py": "from .base import Base as B\nfrom a.far import g\nclass Written(B): pass\n",
+        "a/base.py": "from a.far import Farther\nclass Base(Farther): pass\n",
+        "a/far.py": "", "a/other.py": "", "b/__init__.py": "", "b/sub.py": "",
+    }  # fmt: skip
+    for path, text in sources.items():
+        (tmp_path / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tree" / path).write_text(text)
+    compiler = Compiler(tmp_path / "tree", None, (), None, None, print)
+    assert compiler._list_imported("a.reader") == ["a.base", "a.other", "a.written", "b.sub"]
+    assert compiler._list_imported("a") == compiler._list_imported("gone") == []
+
+
+C = ("OSError", "a/x.py", "/b/y.py", "<z>")
 """An import's error, and the files that it led through."""
 
 
@@ -113,9 +163,9 @@ C = ("OSError", "a/x.pyc", "/b/y.py", "<z>")
             Outcome(
                 "[1]",
                 frozenset(),
-                failures={"b": ("KeyError",), "c": ("OSError", "a/x.pyc", "/b/y.py", "<z>")},
+                failures={"b": ("KeyError",), "c": ("OSError", "a/x.py", "/b/y.py", "<z>")},
             ),
-            [Failure("importing c: OSError", ("a",))],
+            [Failure("importing c: OSError", ("a.x",))],
         ),
         (Outcome("[1]", frozenset()), [Failure("importing b: KeyError", ())]),
         (Outcome("[2]", frozenset()), [Failure("\n  answer[0]: 2, not 1")]),
@@ -124,7 +174,7 @@ C = ("OSError", "a/x.pyc", "/b/y.py", "<z>")
     ids=["none", "an import", "an import that failed before", "the answer", "the prediction"],
 )
 def test_what_differs(outcome, failures, tmp_path, monkeypatch):
-    """Imports that end otherwise are named with the packages that they led through, and another answer."""
+    """Imports that end otherwise are named with the modules that they led through, and another answer."""
 
     def predict(folder):
         assert folder.name == "compiled"
@@ -136,4 +186,4 @@ def test_what_differs(outcome, failures, tmp_path, monkeypatch):
     (tmp_path / "tree").mkdir()
     expected = Outcome("[1]", frozenset(), failures={"b": ("KeyError",)})
     found = Compiler(tmp_path / "tree", None, (), predict, expected, print).list_failures(Kept())
-    assert found == ([Failure(str(outcome), ("a",))] if failures is None else failures)
+    assert found == ([Failure(str(outcome), ("a.x",))] if failures is None else failures)

@@ -164,7 +164,7 @@ def test_a_reader_that_nothing_imports(project):
 
     assert {"lazy/reader.pyc", "lazy/written.pyc"} < set(files)
     assert b"Read." in files["lazy/written.pyc"]
-    assert locked.kept.levels == {"lazy": 1}
+    assert locked.kept.levels == {"lazy.reader": 1, "lazy.written": 1}
 
 
 def test_dependencies_of_the_script(project):
