@@ -58,6 +58,7 @@ class Failure:
 
     text: str
     modules: tuple[str, ...] = ()
+    lacks: int = DOCSTRINGS  # or SOURCES, if files were looked for
 
 
 def parse(lines: Iterable[str]) -> Kept | None:
@@ -88,20 +89,26 @@ def decide(
     packages = sorted(packages)
     attempt = _remember(attempt)
     least = {package: DOCSTRINGS for package in documented if package in packages}
-    levels = {name: level for name, level in first.levels.items() if _get_package(name) in packages} | {
-        package: max(level, first.get(package)) for package, level in least.items()
-    }
+    guessed = {name: level for name, level in first.levels.items() if _get_package(name) in packages}
+    levels = _drop_implied(guessed | {one: max(level, first.get(one)) for one, level in least.items()})
     while failures := attempt(Kept(levels)):
         additions = [_find_more(failure, packages, levels, list_imported) for failure in _unite(failures)]
         if not all(additions):
             return _reduce(least | _search(packages, attempt, failures), least, attempt)
-        for addition in additions:
-            levels.update(addition)
+        levels = _drop_implied(levels | dict(one for addition in additions for one in addition.items()))
     return _reduce(levels, least, attempt)
 
 
 def _get_package(module: str) -> str:
     return module.partition(".")[0]
+
+
+def _drop_implied(levels: Mapping[str, int]) -> dict[str, int]:
+    """Return the same without modules whose packages keep as much."""
+    return {
+        name: level for name, level in levels.items()
+        if name == (package := _get_package(name)) or levels.get(package, NOTHING) < level
+    }  # fmt: skip
 
 
 def _count_modules(names: Iterable[str]) -> list[str]:
@@ -153,10 +160,13 @@ def _find_more(
         level = levels.get(package, NOTHING)
         if package not in packages or level == SOURCES:
             continue
-        if level > NOTHING:
-            return {package: level + 1}
+        if level > NOTHING or failure.lacks == SOURCES:
+            return {package: SOURCES}
         for names in (failure.modules, list_imported(module)):
-            if more := [name for name in names if "." in name and name not in levels]:
+            more = [
+                name for name in names if "." in name and levels.keys().isdisjoint({name, _get_package(name)})
+            ]
+            if more:
                 return dict.fromkeys(more, DOCSTRINGS)
         return {package: DOCSTRINGS}
     return {}
@@ -187,17 +197,11 @@ def _search(
 
 
 def _reduce(
-    levels: Mapping[str, int], least: Mapping[str, int], attempt: Callable[[Kept], list[Failure]]
+    levels: dict[str, int], least: Mapping[str, int], attempt: Callable[[Kept], list[Failure]]
 ) -> Kept:
     """Return the same with whatever packages do not need taken back, one after the other."""
-    levels = {name: level for name, level in levels.items() if name not in _list_implied(levels)}
     for package in sorted(name for name in levels if "." not in name):
         lowest = least.get(package, NOTHING)
         while levels[package] > lowest and not attempt(Kept({**levels, package: levels[package] - 1})):
             levels = {**levels, package: levels[package] - 1}
     return Kept({name: level for name, level in levels.items() if level})
-
-
-def _list_implied(levels: Mapping[str, int]) -> list[str]:
-    """Return the modules whose packages keep what they keep."""
-    return [name for name in levels if "." in name and levels.get(_get_package(name), NOTHING) >= DOCSTRINGS]

@@ -13,12 +13,14 @@ from layer.builder import tree as trees
 from layer.builder.errors import CompileError, SmokeError
 from layer.builder.pack import bytecode
 from layer.builder.pack.interpreter import Interpreter
-from layer.builder.pack.kept import NOTHING, Failure, Kept, decide
+from layer.builder.pack.kept import DOCSTRINGS, NOTHING, SOURCES, Failure, Kept, decide
 from layer.builder.verify import imports
 from layer.builder.verify.compare import differences
 from layer.builder.verify.smoke import Outcome
 
 _FRAME = re.compile(r'File "(?P<path>[^"]+)", line')
+_SOUGHT = re.compile(r"\b(FileNotFound|OS)Error\b")
+"""What a search for a source ends with: ``inspect.getsource``, or a file that is read."""
 
 
 @dataclass
@@ -71,12 +73,12 @@ class Compiler:
             self.outcome = outcome = self.predict(self._copy)
         except SmokeError as error:
             paths = [match["path"] for match in _FRAME.finditer(str(error))]
-            return [Failure(str(error), self._get_modules(paths))]
+            return [_fail(str(error), self._get_modules(paths))]
         if outcome.answer != self.expected.answer:
             places = differences(json.loads(outcome.answer), json.loads(self.expected.answer))[:10]
             return [Failure("\n  ".join(["", *places]))]
         return [
-            Failure(f"importing {name}: {error}", self._get_modules(outcome.failures.get(name, ("",))[1:]))
+            _fail(f"importing {name}: {error}", self._get_modules(outcome.failures.get(name, ("",))[1:]))
             for name, error in (outcome.errors.items() | self.expected.errors.items())
             if outcome.errors.get(name) != self.expected.errors.get(name)
         ]
@@ -112,6 +114,10 @@ class Compiler:
                      and any((one.asname or one.name) in bases for one in node.names)]  # fmt: skip
         names = {name for node in nodes for name in imports.list_imported(node, package)}
         return {name for name in names if "." in name and name in self._paths}
+
+
+def _fail(text: str, modules: tuple[str, ...]) -> Failure:
+    return Failure(text, modules, SOURCES if _SOUGHT.search(text) else DOCSTRINGS)
 
 
 def _link(source: str, target: str) -> None:

@@ -88,6 +88,19 @@ def test_modules(needs, levels):
     assert again == found
 
 
+def test_files_that_are_looked_for():
+    """A failure that looks for a source is not tried with docstrings first; what is too much goes again."""
+    attempts = []
+
+    def attempt(kept):
+        attempts.append(kept.levels)
+        return [] if kept.get("p2") == SOURCES else [Failure("OSError", ("p1.a", "p2.b"), SOURCES)]
+
+    assert decide(PACKAGES, Kept(), attempt).levels == {"p2": SOURCES}
+    assert attempts[:2] == [{}, {"p2": SOURCES}]
+    assert decide(PACKAGES, Kept({"p2.c": DOCSTRINGS}), attempt).levels == {"p2": SOURCES}
+
+
 def test_wrong_suspect():
     """A traceback through packages that already keep all leads to a search."""
 
@@ -165,7 +178,7 @@ C = ("OSError", "a/x.py", "/b/y.py", "<z>")
                 frozenset(),
                 failures={"b": ("KeyError",), "c": ("OSError", "a/x.py", "/b/y.py", "<z>")},
             ),
-            [Failure("importing c: OSError", ("a.x",))],
+            [Failure("importing c: OSError", ("a.x",), SOURCES)],
         ),
         (Outcome("[1]", frozenset()), [Failure("importing b: KeyError", ())]),
         (Outcome("[2]", frozenset()), [Failure("\n  answer[0]: 2, not 1")]),
