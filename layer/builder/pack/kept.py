@@ -2,9 +2,9 @@
 
 numpy before 2.4 wants docstrings when it is imported, torch.jit wants sources. Which packages do is found by
 trying: without docstrings and sources, every import and the prediction must end as they do with them. The
-module that a failure ends in keeps its docstrings, then those that it imports do, then its package, which may
-keep its sources as well, until nothing differs. A package whose functions would fail without docstrings keeps
-them; nobody may have called these functions.
+modules that a failure leads through keep their docstrings, then those that the last one imports, then its
+package, which may keep its sources as well, until nothing differs. A package whose functions would fail
+without docstrings keeps them; nobody may have called these functions.
 """
 
 import re
@@ -111,15 +111,11 @@ def _drop_implied(levels: Mapping[str, int]) -> dict[str, int]:
     }  # fmt: skip
 
 
-def _count_modules(names: Iterable[str]) -> list[str]:
+def _count_modules(names: Sequence[str]) -> list[str]:
     """Return the packages among names, and others with the number of their modules."""
     counts = Counter(_get_package(name) for name in names if "." in name)
-    return sorted(
-        [
-            *(name for name in names if "." not in name),
-            *(f"{package} ({count} module{'s' * (count > 1)})" for package, count in counts.items()),
-        ]
-    )
+    counted = [f"{package} ({count} module{'s' * (count > 1)})" for package, count in counts.items()]
+    return sorted([*(name for name in names if "." not in name), *counted])
 
 
 def _remember(attempt: Callable[[Kept], list[Failure]]) -> Callable[[Kept], list[Failure]]:

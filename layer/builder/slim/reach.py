@@ -19,6 +19,7 @@ from layer.builder.verify import imports
 from layer.builder.verify.imports import (
     get_called,
     get_name,
+    get_package,
     get_text,
     imports_computed,
     list_imported,
@@ -70,7 +71,7 @@ def follow(tree: Path, start: Iterable[str]) -> set[str]:
             module = list(walk(parse(tree / source)))
             own = data.get(files[path].package, {})
             ahead |= set(_follow_module(module, source, names[path], modules, own, zones, lazy))
-            package = _get_package(names[path], source)
+            package = get_package(names[path], source)
             ahead |= computed.add(module, names[path], package) | described.find(module, names[path])
         if path in binaries or path.endswith(".so"):
             ahead |= {by_name[one] for one in _list_needs(tree / path) if one in by_name}
@@ -141,7 +142,7 @@ class _Lazy:
         text = (self.tree / path).read_bytes()
         if b"__getattr__" not in text and b"sys.modules[__name__]" not in text:
             return {}
-        package = _get_package(name, path)
+        package = get_package(name, path)
         found: dict[str, set[str]] = {}
         # What is imported for type checkers says where the names are.
         for node in ast.walk(parse(self.tree / path)):
@@ -224,7 +225,7 @@ def _follow_module(
     zones: Iterable[str],
     lazy: _Lazy,
 ) -> Iterator[str]:
-    package = _get_package(name, path)
+    package = get_package(name, path)
     own = f"{name.partition('.')[0]}."
     imported = {one for node in module for one in list_imported(node, package)}
     if "zoneinfo" in imported:  # a system need not have time zones
@@ -236,11 +237,6 @@ def _follow_module(
             yield from data.get(part, ())
         if string.startswith(own):
             yield from _list_modules(string, modules)
-
-
-def _get_package(name: str, path: str) -> str:
-    """Return the package in which a module's relative imports begin."""
-    return name if path.endswith("/__init__.py") else name.rpartition(".")[0]
 
 
 def _find_data(extension: Path, data: Mapping[str, list[str]]) -> set[str]:

@@ -105,7 +105,7 @@ class Compiler:
         path = self._paths.get(module)
         if path is None:
             return set()
-        package = module if path.endswith("/__init__.py") else module.rpartition(".")[0]
+        package = imports.get_package(module, path)
         nodes = list(ast.walk(imports.parse(self.tree / path)))
         if inherited:
             classes = [node for node in nodes if isinstance(node, ast.ClassDef)]

@@ -40,7 +40,7 @@ def list_modules(tree: Path, packages: Sequence[str], excluded: Iterable[str] = 
         path = tree / known[name]
         if path.suffix == ".py":
             module = parse(path)
-            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            package = get_package(name, known[name])
             named.update(one for node in walk(module) for one in list_imported(node, package))
     return sorted(public | (named & known.keys()))
 
@@ -52,6 +52,11 @@ def get_name(path: str) -> str:
         return ""
     parts = match["path"].removesuffix("/__init__").split("/")
     return ".".join(parts) if all(part.isidentifier() for part in parts) and parts[-1] != "__main__" else ""
+
+
+def get_package(name: str, path: str) -> str:
+    """Return the package in which a module's relative imports begin."""
+    return name if path.endswith("/__init__.py") else name.rpartition(".")[0]
 
 
 def parse(path: Path) -> ast.Module:
