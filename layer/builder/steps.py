@@ -544,7 +544,7 @@ class Steps:
             if kept is None:  # nobody has tried
                 kept = Kept(dict.fromkeys(imports.list_packages(self.tree), SOURCES))
             with self._time("byte-compiling"):
-                count, failed = bytecode.compile_tree(self.tree, compiler, kept, self.recipe.sources)
+                compiled = bytecode.compile_tree(self.tree, compiler, kept, self.recipe.sources)
         else:
             start.cache_by_page(self.tree)
             with self._time("byte-compiling, and predicting with the bytecode"):
@@ -552,16 +552,18 @@ class Steps:
                     self.tree, compiler, self.recipe.sources,
                     lambda tree: self._predict_on(tree, slim.modules), slim, self.say, self.documented,
                 )  # fmt: skip
-                count, failed, kept = tried.run(self.lock.kept, guess)
+                compiled, kept = tried.run(self.lock.kept, guess)
             self.present = tried.outcome.present
             self.lock = locks.record_kept(self.recipe, self.target, self.lock, kept)
         late = self._leave_sources()
         left = f"without sources and documentation strings{kept.describe()}"
         if late:
             left += f"; {late} modules that the prediction does not import are sources alone"
-        if failed:
-            left += f"; not compiled: {', '.join(failed)}, which no import of pip's tree could read"
-        return f"{count - late} modules by {compiler.description}; {left}"
+        if compiled.compressed:
+            left += f"; {compiled.compressed} compressed, since bytecode outweighed the sources"
+        if compiled.left:
+            left += f"; not compiled: {', '.join(compiled.left)}, which no import of pip's tree could read"
+        return f"{compiled.count - late} modules by {compiler.description}; {left}"
 
     def _leave_sources(self) -> int:
         """Remove bytecode beside sources from modules that the prediction does not use; return of how many.

@@ -303,10 +303,10 @@ def _compile(options: argparse.Namespace) -> int:
     if compiler is None:
         say(f"no Python here compiles for {target.name}: sources stay, and are compiled at each cold start")
     else:
-        count, failed = bytecode.compile_tree(options.folder, compiler)
-        if failed:
-            raise CompileError("\n".join(f"{path}: {error}" for path, error in failed.items()))
-        say(f"compiled {count} modules with {compiler.description}")
+        compiled = bytecode.compile_tree(options.folder, compiler)
+        if compiled.left:
+            raise CompileError("\n".join(f"{path}: {error}" for path, error in compiled.left.items()))
+        say(f"compiled {compiled.count} modules with {compiler.description}")
     return 0
 
 

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from layer.builder import tree as trees
@@ -17,45 +18,78 @@ from layer.builder.slim.globs import matches
 from layer.builder.target import Target
 from layer.builder.verify.imports import get_name
 
-_RUNNER = Path(__file__).with_name("compile_runner.py")
+_COMPILE = Path(__file__).with_name("compile_runner.py")
+_COMPRESS = Path(__file__).with_name("compress_runner.py")
 _WORDS = {NOTHING: "nothing", DOCSTRINGS: "docstrings", SOURCES: "sources"}
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What became of a tree's modules.
+
+    Attributes:
+        count: how many are bytecode now.
+        left: the errors, by path, of sources that stay because this Python cannot read them.
+        compressed: how many of the compiled ones are compressed.
+
+    """
+
+    count: int
+    left: dict[str, str] = field(default_factory=dict)
+    compressed: int = 0
 
 
 def compile_tree(
     tree: Path, compiler: Interpreter, kept: Kept | None = None, sources: Sequence[str] = ()
-) -> tuple[int, dict[str, str]]:
+) -> Compiled:
     """Replace every source by its bytecode, as many at once as there are cores.
 
-    Packages and modules keep what ``kept`` says, files that match the globs ``sources`` their sources.
-    Return how many are compiled, and the errors, by path, of sources that stay because this Python cannot
-    read them.
+    Packages and modules keep what ``kept`` says, files that match the globs ``sources`` their sources. The
+    bytecode takes no more bytes than the sources did, notices included: see ``_compress``.
     """
     kept = kept or Kept()
     files = [file for file in trees.files(tree) if file.path.endswith(".py")]
     lines = [f"{_WORDS[_get_level(file, kept, sources)]} {file.path}" for file in files]
     width = os.cpu_count() or 1
-    # Sets of strings are then in the same order each time.
-    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0", **compiler.environment}
-
-    def compile_some(names: list[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            # Columns are of use only beside a source line, and a tenth of the bytecode.
-            [*compiler.command, "-X", "no_debug_ranges", "-s", "-P", "-S", "-B", str(_RUNNER)],
-            cwd=tree,
-            input="".join(f"{name}\n" for name in names),
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-        )
-
     with ThreadPoolExecutor(width) as pool:
-        done = list(pool.map(compile_some, [lines[number::width] for number in range(width)]))
-    failures = [one.stderr.strip() for one in done if one.returncode]
-    if failures:
-        raise CompileError("compiling failed:\n" + "\n".join(failures)[-2000:])
-    left = dict(sorted(line.split("\t", 1) for one in done for line in one.stdout.splitlines()))
-    return len(files) - len(left), left
+        parts = [lines[number::width] for number in range(width)]
+        done = list(pool.map(lambda part: _run(compiler, _COMPILE, part, tree), parts))
+    left = dict(sorted(line.split("\t", 1) for part in done for line in part))
+    return Compiled(len(files) - len(left), left, _compress(tree, compiler, files))
+
+
+def _compress(tree: Path, compiler: Interpreter, files: Sequence[trees.File]) -> int:
+    """Compress bytecode, the largest first, where it and the notices outweigh the sources that were there.
+
+    Few trees need it: code that is dense, with hardly a docstring or a comment. Return of how many modules.
+    """
+    sizes = {f"{file.path}c": (tree / f"{file.path}c").stat().st_size
+             for file in files if not (tree / file.path).exists()}  # fmt: skip
+    sources = sum(file.size for file in files if f"{file.path}c" in sizes)
+    notices = sum(file.size for file in trees.files(tree) if ".dist-info/" in file.path)
+    excess = sum(sizes.values()) + notices - sources
+    if excess <= 0:
+        return 0
+    largest = sorted(sizes, key=lambda path: (-sizes[path], path))
+    return len(_run(compiler, _COMPRESS, [str(excess), *largest], tree))
+
+
+def _run(compiler: Interpreter, runner: Path, lines: Sequence[str], tree: Path) -> list[str]:
+    """Have the target's Python do what the lines say in a tree; return the lines that it prints."""
+    done = subprocess.run(
+        # Columns are of use only beside a source line, and a tenth of the bytecode.
+        [*compiler.command, "-X", "no_debug_ranges", "-s", "-P", "-S", "-B", str(runner)],
+        cwd=tree,
+        input="".join(f"{line}\n" for line in lines),
+        capture_output=True,
+        text=True,
+        # Sets of strings are then in the same order each time.
+        env={"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0", **compiler.environment},
+        check=False,
+    )
+    if done.returncode:
+        raise CompileError(f"compiling failed:\n{done.stderr.strip()[-2000:]}")
+    return done.stdout.splitlines()
 
 
 def remove_second(tree: Path, used: Collection[str]) -> int:

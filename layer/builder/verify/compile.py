@@ -41,11 +41,11 @@ class Compiler:
     def __post_init__(self) -> None:
         self._copy = self.tree.with_name("compiled")
         self._compiled: Kept | None = None
-        self._done: tuple[int, dict[str, str]] = (0, {})
+        self._done = bytecode.Compiled(0)
         self.outcome = self.expected
 
-    def run(self, recorded: Kept | None, guess: Kept | None) -> tuple[int, dict[str, str], Kept]:
-        """Compile the tree; return the number of modules, the errors of those left, and what was kept.
+    def run(self, recorded: Kept | None, guess: Kept | None) -> tuple[bytecode.Compiled, Kept]:
+        """Compile the tree; return what became of its modules, and what was kept.
 
         What is ``recorded`` is not tried again; trying starts with a record that no longer holds, or with a
         ``guess``. A tree that cannot be compiled without a difference is a CompileError.
@@ -60,7 +60,7 @@ class Compiler:
             raise CompileError(f"compiled to bytecode, the tree answers differently: {left[0].text}")
         shutil.rmtree(self.tree)
         self._copy.rename(self.tree)
-        return *self._done, kept
+        return self._done, kept
 
     def list_failures(self, kept: Kept) -> list[Failure]:
         """Compile a copy of the tree, and return how it differs; of differing imports, each that fails."""

@@ -11,7 +11,7 @@ from layer.builder import tree as trees
 from layer.builder.cli import main
 from layer.builder.errors import CompileError, InterpreterError
 from layer.builder.pack import interpreter
-from layer.builder.pack.bytecode import compile_tree, lend_caches, provide_compiler, remove_second
+from layer.builder.pack.bytecode import Compiled, compile_tree, lend_caches, provide_compiler, remove_second
 from layer.builder.pack.interpreter import Interpreter
 from layer.builder.target import get_target
 
@@ -60,7 +60,7 @@ def test_sourceless(tmp_path):
     planted(tmp_path, pkg__module=SOURCE, top="from pkg.module import check", empty="")
     (tmp_path / "data.txt").write_text("data")
 
-    assert compile_tree(tmp_path, HERE) == (3, {})
+    assert compile_tree(tmp_path, HERE).count == 3
     assert [file.path for file in trees.files(tmp_path)] == [
         "data.txt",
         "empty.pyc",
@@ -154,11 +154,71 @@ def test_none_for_this_python(source, message, tmp_path):
     """A module for a later Python, or a template, stays as pip leaves it, and is told with its error."""
     planted(tmp_path, good="x = 1", pkg__bad=source)
 
-    count, left = compile_tree(tmp_path, HERE)
+    compiled = compile_tree(tmp_path, HERE)
 
-    assert (count, list(left)) == (1, ["pkg/bad.py"])
-    assert message in left["pkg/bad.py"]
+    assert (compiled.count, list(compiled.left)) == (1, ["pkg/bad.py"])
+    assert message in compiled.left["pkg/bad.py"]
     assert [file.path for file in trees.files(tmp_path)] == ["good.pyc", "pkg/bad.py"]
+
+
+DENSE = "".join(f"def f{n}(x):\n return x.a{n}+{n}\n" for n in range(100))
+"""Source whose bytecode is much larger."""
+
+COMMENT = "# " + "x" * 30_000
+
+
+def test_compressed(tmp_path):
+    """Bytecode that outweighs its sources is compressed, is imported the same, and names the same lines."""
+    source = f"{DENSE}import sys\ndef fail():\n    raise ValueError\nNAMES = {{*globals()}}\n"
+    planted(tmp_path, dense=source)
+    before = trees.size(tmp_path)
+
+    assert compile_tree(tmp_path, HERE) == Compiled(1, compressed=1)
+
+    assert trees.size(tmp_path) <= before
+    program = """if True:
+        import sys, traceback; sys.path.append("."); import dense
+        print(dense.f7(type("X", (), {"a7": 1})), dense.__doc__, dense.f7.__module__, dense.__name__)
+        print(sorted(dense.NAMES - {f"f{n}" for n in range(100)}))
+        try: dense.fail()
+        except ValueError as error: print(traceback.extract_tb(error.__traceback__)[-1].lineno)
+    """
+    command = [sys.executable, "-I", "-B", "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    names = ["__builtins__", "__cached__", "__doc__", "__file__", "__loader__", "__name__", "__package__"]
+    assert done.stdout.splitlines() == [
+        "8 None dense dense", str([*names, "__spec__", "fail", "sys"]), str(source.count("\n") - 1)
+    ]  # fmt: skip
+
+
+def test_compressed_as_few_as_it_takes(tmp_path):
+    """The largest is first, and nothing is compressed that need not be; sources that stay do not count."""
+    large = DENSE + DENSE.replace("def f", "def g")
+    planted(tmp_path, large=large, small=DENSE + COMMENT[:9_000], kept=COMMENT)
+    assert compile_tree(tmp_path, HERE, sources=["kept.py"]).compressed == 1
+    sizes = {name: (tmp_path / f"{name}.pyc").stat().st_size for name in ("large", "small")}
+    assert sizes["large"] < sizes["small"]
+
+
+def test_nothing_compressed(tmp_path):
+    """Sources of which much is left out outweigh their bytecode, and then none of it is compressed."""
+    planted(tmp_path, dense=DENSE, commented=COMMENT)
+    assert compile_tree(tmp_path, HERE) == Compiled(2)
+
+
+def test_notices_are_weighed(tmp_path):
+    """Licences and metadata stay in a layer as well, and the usual slimming removes them."""
+    planted(tmp_path, dense=DENSE, commented=COMMENT)
+    notice = tmp_path / "dense-1.dist-info" / "licenses" / "LICENSE"
+    notice.parent.mkdir(parents=True)
+    notice.write_text("x" * 30_000)
+    assert compile_tree(tmp_path, HERE) == Compiled(2, compressed=1)
+
+
+def test_incompressible(tmp_path):
+    """What compression would enlarge stays as it is."""
+    planted(tmp_path, empty="")
+    assert compile_tree(tmp_path, HERE) == Compiled(1)
 
 
 def test_failure(tmp_path):
@@ -171,7 +231,7 @@ def test_failure(tmp_path):
 
 def test_no_python(tmp_path):
     """Nothing to compile is no failure."""
-    assert compile_tree(tmp_path, HERE) == (0, {})
+    assert compile_tree(tmp_path, HERE) == Compiled(0)
 
 
 def test_lent(tmp_path):
