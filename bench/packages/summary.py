@@ -1,5 +1,6 @@
 """What the records say together: how many are proven, and the ratios of sizes and import times."""
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 
@@ -22,9 +23,12 @@ def is_one_library(record: Record) -> bool:
 
 
 def compare_size(record: Record) -> float | None:
-    """Return the bytes of our tree as a ratio to the usual one's, if it was built."""
+    """Return the bytes of our tree as a ratio to the usual one's, if it was built.
+
+    It is rounded up: a tree that is larger by a byte has more than 1.
+    """
     ours = record.bytes.get("ours")
-    return None if ours is None else round(ours / record.bytes["usual"], 3)
+    return None if ours is None else math.ceil(10_000 * ours / record.bytes["usual"]) / 10_000
 
 
 def list_sizes(found: Iterable[Record], *, one_library: bool) -> list[float]:

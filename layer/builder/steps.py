@@ -157,6 +157,7 @@ class Steps:
             described = metadata.get_globs(self.owners, used, whole)
             protect += (*described, *trace.find_namespaces(self.tree, used))
             removed += trace.keep(self.tree, used, protect, self.recipe.package_data)
+            removed += metadata.remove_descriptions(self.tree, usage.files) if whole else []
         stripped = strip.strip_tree(self.tree)
         self._move_imports(usage)
         checks = check.check(self.tree, self.target, self.libraries, self._find_carrier)

@@ -1,10 +1,12 @@
 """Metadata: the licence of what is used stays, and what is looked up of packages that stay whole."""
 
+import importlib.metadata
+
 import pytest
 from support.packages import make_wheel
 
 from layer.builder.slim.globs import matches
-from layer.builder.slim.metadata import get_globs, list_owners, list_wheel_owners
+from layer.builder.slim.metadata import get_globs, list_owners, list_wheel_owners, remove_descriptions
 from layer.builder.tree import files
 from layer.builder.wheels.tool import run_pip
 
@@ -52,3 +54,34 @@ def test_wheels_that_are_not_installed(tmp_path):
     assert owners["a_toy/x.py"] == owners["a-1.0.dist-info/WHEEL"] == "a-1.0.dist-info"
     assert owners["b_toy/x.py"] == "b-1.0.dist-info"
     assert list_wheel_owners([]) == {}
+
+
+def read_fields(folder):
+    """Return the fields of an installed distribution, as ``importlib.metadata`` reads them."""
+    return importlib.metadata.PathDistribution(folder).metadata.items()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
+def test_descriptions_go(end, tmp_path):
+    """All fields stay, those of several lines too, and are read as before."""
+    fields = [
+        "Metadata-Version: 2.4",
+        "Name: toy",
+        "Version: 1.0",
+        "License: A licence",
+        "        of two lines",
+    ]
+    for name in ("read", "toy"):
+        text = end.join([*fields, "", "# Toy", "", "Name: another", ""])
+        (tmp_path / f"{name}-1.0.dist-info").mkdir()
+        (tmp_path / f"{name}-1.0.dist-info" / "METADATA").write_bytes(text.encode())
+    whole = read_fields(tmp_path / "read-1.0.dist-info")
+    assert whole.pop() == ("Description", "# Toy\n\nName: another\n")
+
+    removed = remove_descriptions(tmp_path, ["read-1.0.dist-info/METADATA"])
+
+    assert read_fields(tmp_path / "toy-1.0.dist-info") == whole
+    assert len(read_fields(tmp_path / "read-1.0.dist-info")) == len(whole) + 1
+    assert [(one.package, one.files) for one in removed] == [("toy", 0)]
+    assert removed[0].bytes == len(text) - (tmp_path / "toy-1.0.dist-info" / "METADATA").stat().st_size
+    assert remove_descriptions(tmp_path, ["read-1.0.dist-info/METADATA"]) == []
