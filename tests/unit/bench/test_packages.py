@@ -54,6 +54,15 @@ def test_a_library_whose_second_script_answers_otherwise_is_not_proven() -> None
     assert "the second script: answer: 1, not 2" in page.list_unproven({"host": {"numpy": wrong}})
 
 
+@pytest.mark.parametrize("target", catalogue.TARGETS)
+def test_no_layer_is_larger_than_the_usual_slimming_leaves_it(target) -> None:
+    """Of all that are recorded; by one byte is larger."""
+    sizes = {record.package: summary.compare_size(record) for record in summary.read_records(target)}
+    assert not {name: size for name, size in sizes.items() if size is not None and size > 1}
+    larger = replace(RECORD, bytes={"usual": 20_000_000, "ours": 20_000_001})
+    assert summary.compare_size(larger) > 1
+
+
 def test_packages_that_are_one_library_are_apart() -> None:
     """A library that was not built has no ratio."""
     single = replace(RECORD, largest=19_000_000, bytes={**RECORD.bytes, "ours": 20_000_000})
