@@ -561,7 +561,7 @@ class Steps:
         if late:
             left += f"; {late} modules that the prediction does not import are sources alone"
         if compiled.compressed:
-            left += f"; {compiled.compressed} compressed, since bytecode outweighed the sources"
+            left += f"; {compiled.compressed} compressed, since bytecode and licences outweighed the sources"
         if compiled.left:
             left += f"; not compiled: {', '.join(compiled.left)}, which no import of pip's tree could read"
         return f"{compiled.count - late} modules by {compiler.description}; {left}"

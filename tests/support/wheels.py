@@ -10,7 +10,7 @@ def wheel(folder, name, files, *requires):
     metadata += [f"Requires-Dist: {one}" for one in requires]
     contents = {
         **files,
-        f"{info}/METADATA": "\n".join(metadata) + "\n",
+        f"{info}/METADATA": "\n".join([*metadata, "", f"# {name}", ""]),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     contents[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in (*contents, f"{info}/RECORD"))

@@ -44,8 +44,8 @@ def compile_tree(
 ) -> Compiled:
     """Replace every source by its bytecode, as many at once as there are cores.
 
-    Packages and modules keep what ``kept`` says, files that match the globs ``sources`` their sources. The
-    bytecode takes no more bytes than the sources did, notices included: see ``_compress``.
+    Packages and modules keep what ``kept`` says, files that match the globs ``sources`` their sources.
+    Bytecode that outweighs its sources is compressed.
     """
     kept = kept or Kept()
     files = [file for file in trees.files(tree) if file.path.endswith(".py")]

@@ -59,7 +59,7 @@ def get_globs(owners: Mapping[str, str], used: Iterable[str], whole: Sequence[st
 def remove_descriptions(tree: Path, opened: Collection[str]) -> list[Removed]:
     """Remove the descriptions of distributions whose metadata no prediction opened; the fields stay.
 
-    A description is the page of an index, often longer than the package: 40 kB of orjson's 280.
+    A description is the page of an index, often longer than the code that it is about.
     """
     removed = []
     for path in sorted(tree.glob("*.dist-info/METADATA")):

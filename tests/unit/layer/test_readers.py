@@ -149,7 +149,39 @@ def test_imports(project):
         "plain/public.pyc",
         "readers-1.0.dist-info/METADATA",
     }
+    metadata = files["readers-1.0.dist-info/METADATA"].decode()
+    assert metadata.splitlines() == ["Metadata-Version: 2.1", "Name: readers", "Version: 1.0"]
     assert locked.kept.levels == {"docs": 1}
+
+
+@pytest.mark.check
+def test_a_description_that_is_read_stays(project):
+    """The prediction opened the metadata."""
+    body = "import importlib.metadata as one, plain\n    return one.metadata('readers').get_payload()"
+    (project / "smoke.py").write_text(f"def answer():\n    {body}\n")
+    (project / "readers.toml").write_text(RECIPE + 'imports = ["plain"]\n')
+    recipe = load(str(project / "readers.toml"))
+    build.build(build.Job(recipe, get_target(HOST), project / "out", work=project / "work"), lambda _: None)
+    files = contents(project / "out" / "layer" / "python")
+    assert files["readers-1.0.dist-info/METADATA"].endswith(b"\n\n# readers\n")
+
+
+@pytest.mark.check
+def test_dense_code_is_compressed(project):
+    """The layer takes no more bytes than the sources, answers the same, and the report says why."""
+    dense = (
+        "".join(f"def f{n}(x):\n return x.a{n}+{n}\n" for n in range(200))
+        + "N = f7(type('X', (), {'a7': 1}))\n"
+    )
+    wheel(project, "readers", {"dense.py": dense})
+    (project / "smoke.py").write_text("def answer():\n    import dense\n    return dense.N\n")
+    (project / "readers.toml").write_text(RECIPE)
+    recipe = load(str(project / "readers.toml"))
+    job = build.Job(recipe, get_target(HOST), project / "out", work=project / "work")
+    report = build.build(job, lambda _: None)
+    assert report.proven
+    assert "1 compressed, since bytecode and licences outweighed the sources" in report.compiled
+    assert len(contents(project / "out" / "layer" / "python")["dense.pyc"]) <= len(dense)
 
 
 def test_a_reader_that_nothing_imports(project):
